@@ -1,0 +1,92 @@
+"""This file turns fields into people: peaks, groups, places between pixels, missing keypoints."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from tagpose.codec.filling import fill_in
+from tagpose.codec.grouping import Groups, gather_people, group_peaks
+from tagpose.codec.peaks import Peaks, adjust, find_peaks
+from tagpose.structures import STRIDE, Fields, People
+
+
+def person_scores(keypoints: np.ndarray) -> np.ndarray:
+    """How sure a person is: the mean over all K of its peaks' scores [P, K, 3], missing ones 0."""
+    return keypoints[..., 2].mean(-1)
+
+
+def person_tags(groups: Groups) -> np.ndarray:
+    """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has."""
+    found = groups.keypoints[..., 2:] > 0
+    return (groups.tags * found).sum(1) / found.sum(1)
+
+
+def best_people(groups: Groups, count: int | None) -> Groups:
+    """The people by falling score, those founded first before their equals; `count` at most."""
+    best = np.argsort(-person_scores(groups.keypoints), kind="stable")[:count]
+    return Groups(groups.keypoints[best], groups.tags[best])
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Thresholds of the decoding; calling it decodes a batch.
+
+    Attributes:
+        grouping_order: in which keypoints are attached to people, from the skeleton.
+        max_people: how many an image may have, the best ones; None for any number.
+        max_peaks: how many a heatmap may have, the best ones.
+        min_score: heatmap value that a peak must be above.
+        max_tag_distance: how near a peak's tag must be to a person's.
+        fill_in: whether people are given keypoints at which no peak was theirs.
+    """
+
+    grouping_order: tuple[int, ...]
+    max_people: int | None = 30
+    max_peaks: int = 30
+    min_score: float = 0.1
+    max_tag_distance: float = 1.0
+    fill_in: bool = True
+
+    def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:
+        """The people of every image of a batch.
+
+        Args:
+            fields: on any device; their heatmaps may have the size of the input already, as those
+                merged over scales have.
+            size: height, width of the input at scale 1; by default STRIDE times that of the tags.
+
+        Returns:
+            [B] people by falling score, keypoints in input pixels. A person's score is the mean of
+            its peaks' over all K; a keypoint that was filled in does not count, and one that is
+            missing is a row of 0.
+
+        Raises:
+            ValueError: if a field is not finite.
+        """
+        height, width = fields.tags.shape[-2:]
+        size = size or (STRIDE * height, STRIDE * width)
+        if not (fields.heatmaps.isfinite().all() and fields.tags.isfinite().all()):
+            raise ValueError(
+                "the network's fields hold NaN or infinity: it has diverged, or half precision"
+                " overflowed"
+            )
+        images = zip(fields.heatmaps.float(), fields.tags.float(), strict=True)
+        return [self._decode(heatmaps, tags, size) for heatmaps, tags in images]
+
+    def _decode(self, heatmaps: Tensor, tags: Tensor, size: tuple[int, int]) -> People:
+        """The people of one image, from [K, h, w] and [L, K, h, w]."""
+        groups = self.group(find_peaks(heatmaps, tags, size, self.max_peaks))
+        groups = best_people(groups, self.max_people)
+        keypoints = adjust(groups.keypoints, heatmaps, size)
+        if self.fill_in:
+            keypoints = fill_in(keypoints, person_tags(groups), heatmaps, tags, size)
+        return People(keypoints, person_scores(groups.keypoints))
+
+    def group(self, peaks: Peaks) -> Groups:
+        """The people to whom peaks belong, in the order in which they were founded."""
+        x, y, scores, tags = (values.cpu().numpy() for values in peaks)
+        owned = group_peaks(
+            scores, tags, self.grouping_order, self.min_score, self.max_tag_distance
+        )
+        return gather_people(owned, np.stack([x, y], axis=-1), scores, tags)

@@ -1,0 +1,60 @@
+"""This file merges what the network said of mirrored and scaled views of one image."""
+
+from collections.abc import Sequence
+
+import torch
+
+from tagpose.codec.enlargement import enlarge
+from tagpose.structures import Fields
+
+
+def mirror_fields(fields: Fields, mirror: Sequence[int]) -> Fields:
+    """The fields of the mirrored image: columns reversed, left and right channels swapped.
+
+    Args:
+        fields: of one view.
+        mirror: [K] from the skeleton.
+
+    Returns:
+        Fields of the same shapes; done twice, the fields that came in.
+    """
+    swap = list(mirror)
+    return Fields(fields.heatmaps[:, swap].flip(-1), fields.tags[:, :, swap].flip(-1))
+
+
+def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fields:
+    """The two views of the mirror test as one.
+
+    Args:
+        fields: of the image.
+        mirrored: of the mirrored image, as they come out of the network.
+        mirror: [K] from the skeleton.
+
+    Returns:
+        Fields with the mean of the heatmaps and the tags of both, L added up.
+    """
+    back = mirror_fields(mirrored, mirror)
+    return Fields(
+        heatmaps=(fields.heatmaps + back.heatmaps) / 2,
+        tags=torch.cat([fields.tags, back.tags], dim=1),
+    )
+
+
+def merge_scales(views: Sequence[Fields], reference: int, size: tuple[int, int]) -> Fields:
+    """The views at several scales as one.
+
+    Tags of different scales are learned apart and cannot be compared, so only one scale's count.
+
+    Args:
+        views: fields of the same images, one per scale, each with its own h, w.
+        reference: which of the views is the one at scale 1.
+        size: height, width of the input at scale 1.
+
+    Returns:
+        Fields whose heatmaps [B, K, H, W] have the size of the input, averaged over the views, and
+        whose tags [B, L, K, h, w] are those at scale 1. The decoder takes both as they are.
+    """
+    total = torch.zeros(*views[reference].heatmaps.shape[:2], *size).to(views[reference].heatmaps)
+    for view in views:
+        total += enlarge(view.heatmaps, size)
+    return Fields(heatmaps=total / len(views), tags=views[reference].tags)

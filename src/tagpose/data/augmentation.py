@@ -1,0 +1,143 @@
+"""This file turns a record into network input: the training view, and the whole image at test time.
+
+The training view is a transform of albumentations, so that its others compose with it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from tagpose.geometry import apply, mirror_frame, scale_frame, view_frame
+from tagpose.structures import STRIDE
+
+
+class View(NamedTuple):
+    """A record as the network will see it."""
+
+    image: np.ndarray  # [H, W, 3] uint8
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y in input pixels, v
+    mask: np.ndarray  # [h, w] uint8
+    frame: np.ndarray  # [2, 3] image pixels -> input pixels
+
+
+def warp(image: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture seen through a frame; outside of it is 0.
+
+    Args:
+        image: [H, W] or [H, W, C] in image pixels.
+        frame: [2, 3] image pixels -> pixels of the result.
+        size: width, height of the result.
+    """
+    return cv2.warpAffine(image, frame, size, flags=cv2.INTER_LINEAR)
+
+
+def show_whole(
+    image: np.ndarray,
+    keypoints: np.ndarray,
+    mask: np.ndarray,
+    frame: np.ndarray,
+    size: tuple[int, int],
+) -> View:
+    """The view of a record through a given frame, as at test time.
+
+    Args:
+        image: [H, W, 3] uint8 in image pixels.
+        keypoints: [P, K, 3] x, y in image pixels, v.
+        mask: [H, W] uint8, 1 where the loss counts.
+        frame: [2, 3] image pixels -> input pixels.
+        size: width, height of the input in input pixels.
+    """
+    return View(
+        image=warp(image, frame, size),
+        keypoints=np.concatenate(
+            [apply(frame, keypoints[..., :2]), keypoints[..., 2:]], -1, dtype=np.float32
+        ),
+        mask=_warp_mask(mask, frame, size),
+        frame=frame,
+    )
+
+
+def _warp_mask(mask: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask [H, W] of 0 and 1 in cells of an input of `size`.
+
+    Outside of the image nothing counts, as classic.
+    """
+    cells = scale_frame(frame, 1 / STRIDE)
+    soft = warp(mask * np.uint8(255), cells, (size[0] // STRIDE, size[1] // STRIDE))
+    return (soft > 127).astype(np.uint8)
+
+
+class TrainingView(A.DualTransform):
+    """A random square of the image: zoomed, turned, shifted, mirrored.
+
+    Beside image, mask and keypoints it takes a `frame` and hands on image pixels -> input pixels.
+
+    Args:
+        side: of the square in input pixels.
+        mirror: [K] the keypoint that a mirrored image shows in the place of each.
+        zoom: range of the view's side, in units of the image's shorter side.
+        angle: largest turn in degrees, either way.
+        shift: largest shift of the view's centre, either way, in units of the view's side; 0.2 is
+            the published one, 40 % from end to end.
+        mirror_chance: of a mirrored view.
+    """
+
+    def __init__(
+        self,
+        side: int,
+        mirror: Sequence[int],
+        zoom: tuple[float, float] = (0.75, 1.5),
+        angle: float = 30.0,
+        shift: float = 0.2,
+        mirror_chance: float = 0.5,
+    ) -> None:
+        super().__init__(p=1.0)
+        self.side, self.mirror = side, tuple(mirror)
+        self.zoom, self.angle, self.shift = tuple(zoom), angle, shift
+        self.mirror_chance = mirror_chance
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return {
+            "image": self.apply,
+            "mask": self.apply_to_mask,
+            "keypoints": self.apply_to_keypoints,
+            "frame": self.apply_to_frame,
+        }
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        height, width = params["shape"][:2]
+        draw = self.py_random
+        side = draw.uniform(*self.zoom) * min(width, height)
+        dx, dy = (draw.uniform(-self.shift, self.shift) * side for _ in range(2))
+        angle = draw.uniform(-self.angle, self.angle)
+        size = (self.side, self.side)
+        view = view_frame((width / 2 + dx, height / 2 + dy), side, angle, size)
+        mirrored = draw.random() < self.mirror_chance
+        return {"view": mirror_frame(view, self.side) if mirrored else view, "mirrored": mirrored}
+
+    def apply(self, img: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
+        return warp(img, view, (self.side, self.side))
+
+    def apply_to_mask(self, mask: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
+        return _warp_mask(mask, view, (self.side, self.side))
+
+    def apply_to_keypoints(
+        self, keypoints: np.ndarray, view: np.ndarray, mirrored: bool, **_: Any
+    ) -> np.ndarray:
+        """Keypoints [P * K, 2 + ...], person after person."""
+        moved = np.c_[apply(view, keypoints[:, :2]), keypoints[:, 2:]]
+        people = moved.reshape(-1, len(self.mirror), moved.shape[1])
+        return (people[:, list(self.mirror)] if mirrored else people).reshape(moved.shape)
+
+    def apply_to_frame(self, frame: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
+        del frame
+        return view
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        return ("side", "mirror", "zoom", "angle", "shift", "mirror_chance")

@@ -1,0 +1,132 @@
+"""This file hands loaders to Lightning: random views for training, whole images for validation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import albumentations as A
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from tagpose.data.annotations import Annotations, read_annotations
+from tagpose.data.dataset import (
+    SameSizeBatches,
+    ShuffledDraws,
+    TrainingSet,
+    WholeSet,
+    single_threaded,
+)
+from tagpose.skeleton import SKELETONS
+from tagpose.structures import Sample
+
+
+class Split(NamedTuple):
+    """Where one half of a data set lies, relative to its root."""
+
+    annotations: str
+    images: str
+
+
+class PoseData(LightningDataModule):
+    """A data set in the official layout.
+
+    Args:
+        root: folder of the data set.
+        skeleton: name of the skeleton to read.
+        train: where the images to learn from are.
+        val: where the images to be judged on are.
+        side: of the input in input pixels: the square of training, the shorter side of validation.
+        batch_size: images a process takes in a step of training.
+        val_batch_size: images of one size in a step of validation.
+        workers: processes that read images, for each process of training; 0 reads in between.
+        transforms: of albumentations for training, in order.
+        seed: of the order and of all draws.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        skeleton: str,
+        train: Sequence[str],
+        val: Sequence[str],
+        side: int,
+        batch_size: int,
+        val_batch_size: int,
+        workers: int,
+        transforms: Sequence[A.BasicTransform],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root, self.skeleton = Path(root), SKELETONS[skeleton]
+        self.train_split, self.val_split = Split(*train), Split(*val)
+        self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
+        self.workers, self.transforms, self.seed = workers, list(transforms), seed
+        self.opened: dict[Split, Annotations] = {}
+
+    @property
+    def truth_file(self) -> Path:
+        """The annotations that validation is judged by."""
+        return self.root / self.val_split.annotations
+
+    def setup(self, stage: str) -> None:
+        """Read what the stage needs: "fit" both halves, everything else validation alone."""
+        needed = {self.val_split: False}
+        if stage == "fit":
+            needed[self.train_split] = True
+        _check_there(self.root, list(needed))
+        for split, only_annotated in needed.items():
+            if split not in self.opened:
+                self.opened[split] = read_annotations(
+                    self.root / split.annotations,
+                    self.root / split.images,
+                    self.skeleton,
+                    only_annotated=only_annotated,
+                )
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        annotations = self.opened[self.train_split]
+        rank, processes = self._share()
+        draws = ShuffledDraws(len(annotations), seed=self.seed, rank=rank, processes=processes)
+        # Lightning names the epoch too late for workers that start before it, as after a resume
+        draws.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        return DataLoader(
+            TrainingSet(annotations, self.transforms, seed=self.seed),
+            batch_size=self.batch_size,
+            sampler=draws,
+            drop_last=len(draws) >= self.batch_size,
+            **self._workers(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        whole = WholeSet(self.opened[self.val_split], self.side)
+        rank, processes = self._share()
+        batches = SameSizeBatches(
+            whole.input_size, len(whole), self.val_batch_size, rank=rank, processes=processes
+        )
+        return DataLoader(whole, batch_sampler=batches, **self._workers())
+
+    def _share(self) -> tuple[int, int]:
+        """This process's number, and how many share the data."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _workers(self) -> dict[str, object]:
+        """What both loaders are made with."""
+        return {
+            "num_workers": self.workers,
+            "persistent_workers": self.workers > 0,
+            "worker_init_fn": single_threaded,
+            "pin_memory": torch.cuda.is_available(),
+        }
+
+
+def _check_there(root: Path, splits: Sequence[Split]) -> None:
+    """See that the data set is there, before anything slow begins."""
+    parts = [root / part for split in splits for part in split]
+    missing = [str(part) for part in parts if not part.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"the data set lacks {', '.join(missing)}; fetch COCO 2017 from cocodataset.org and "
+            "COCO-WholeBody's annotations from github.com/jin-s13/COCO-WholeBody into one folder "
+            "and name it by data.root=FOLDER; `make demo` needs none of it"
+        )

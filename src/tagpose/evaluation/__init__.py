@@ -1,0 +1,1 @@
+"""From people to average precision per part."""

@@ -1,0 +1,103 @@
+"""This file reads what the annotations say about people: the truth that results are held against."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tagpose.evaluation.rows import keypoint_field
+from tagpose.skeleton import Skeleton
+
+
+class Truth(NamedTuple):
+    """All T annotated people of N images, image by image, in image pixels."""
+
+    image_ids: np.ndarray  # [N] int64, rising
+    image: np.ndarray  # [T] int64 places in image_ids, never falling
+    keypoints: np.ndarray  # [T, K, 3] float64: x, y, v > 0 where labelled
+    areas: np.ndarray  # [T] float64 of the person's mask, square image pixels
+    boxes: np.ndarray  # [T, 4] float64: left, top, width, height
+    crowd: np.ndarray  # [T] bool: a region of many people
+
+
+def read_truth(path: Path, skeleton: Skeleton) -> Truth:
+    """The people of an official annotation file.
+
+    Args:
+        path: of a COCO or COCO-WholeBody JSON file.
+        skeleton: whose limbs are read; BODY reads both kinds of file.
+
+    Raises:
+        ValueError: the file is not such a file; the sentence says what was found and would do.
+    """
+    images, annotations = _lists(Path(path))
+    image_ids = np.unique(np.array([image["id"] for image in images], np.int64))
+    place = {int(image_id): n for n, image_id in enumerate(image_ids)}
+    stray = [row for row in annotations if row.get("image_id") not in place]
+    if stray:
+        raise ValueError(
+            f"{path}: annotation {stray[0].get('id')} is of image {stray[0].get('image_id')}, "
+            "which the file does not list under 'images'"
+        )
+    # within an image the order of the file stays: it decides ties
+    rows = sorted(annotations, key=lambda row: place[row["image_id"]])
+    flat = [_numbers(row, path, skeleton) for row in rows]
+    numbers = np.array(flat, np.float64).reshape(len(rows), 3 * skeleton.size + 6)
+    return Truth(
+        image_ids=image_ids,
+        image=np.array([place[row["image_id"]] for row in rows], np.int64),
+        keypoints=numbers[:, 6:].reshape(len(rows), skeleton.size, 3),
+        areas=numbers[:, 1],
+        boxes=numbers[:, 2:6],
+        crowd=numbers[:, 0] > 0,
+    )
+
+
+def select(truth: Truth, image_ids: Iterable[int]) -> Truth:
+    """The truth of some of the images.
+
+    Raises:
+        ValueError: an image is not in the truth.
+    """
+    wanted = np.unique(np.fromiter(image_ids, np.int64))
+    unknown = np.setdiff1d(wanted, truth.image_ids)
+    if len(unknown):
+        raise ValueError(f"the truth has no image {unknown[0]} ({len(unknown)} are unknown)")
+    of_image = truth.image_ids[truth.image]  # [T]
+    keep = np.isin(of_image, wanted)
+    return Truth(wanted, np.searchsorted(wanted, of_image[keep]), *(f[keep] for f in truth[2:]))
+
+
+def _lists(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The images and annotations that a file lists."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error}); download it again") from error
+    found = [content.get(n) for n in ("images", "annotations")] if isinstance(content, dict) else []
+    if not found or not all(isinstance(rows, list) for rows in found):
+        raise ValueError(
+            f"{path}: no lists 'images' and 'annotations'; "
+            "the annotation file is wanted here, not a result file"
+        )
+    return found[0], found[1]
+
+
+def _numbers(row: dict[str, Any], path: Path, skeleton: Skeleton) -> list[float]:
+    """Crowd, area, box and 3 * K numbers of one annotation."""
+    fields = [keypoint_field(limb) for limb in skeleton.limbs]
+    absent = [field for field in ("iscrowd", "area", "bbox", *fields) if field not in row]
+    if absent:
+        raise ValueError(
+            f"{path}: annotation {row.get('id')} has no {absent[0]!r}; skeleton {skeleton.name!r} "
+            "wants the file " + ("coco_wholebody_*_v1.0" if "_" in absent[0] else "person_keypoints_*")
+        )
+    flat = [row["iscrowd"], row["area"], *row["bbox"], *(v for f in fields for v in row[f])]
+    if len(flat) != 3 * skeleton.size + 6 or not np.isfinite(flat).all():
+        raise ValueError(
+            f"{path}: annotation {row.get('id')} should have a box of 4 and {skeleton.size} "
+            f"keypoints of 3 finite numbers; it has {len(flat) - 2} numbers"
+        )
+    return flat

@@ -1,0 +1,91 @@
+"""This file makes, composes, inverts and applies affine frames [2, 3] between the three spaces.
+
+A frame maps points (x, y, 1). Frames that end in input pixels are made here and nowhere else, so
+that an image, its keypoints and its masks cannot disagree.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+
+MULTIPLE: Final = 64  # sides of an input at test time, so that every branch of the network divides
+
+
+def view_frame(
+    centre: tuple[float, float], side: float, angle: float, size: tuple[int, int]
+) -> np.ndarray:
+    """Frame that shows a turned square of the image in a network input.
+
+    Args:
+        centre: of the view, x, y in image pixels; it comes to the middle of the input.
+        side: of the view in image pixels; it fills the shorter side of the input.
+        angle: of the view in degrees; positive turns the picture counter-clockwise.
+        size: width, height in input pixels.
+
+    Returns:
+        [2, 3] float64, image pixels -> input pixels.
+    """
+    scale = min(size) / side
+    cos, sin = scale * math.cos(math.radians(angle)), scale * math.sin(math.radians(angle))
+    turn = np.array([[cos, sin], [-sin, cos]])
+    return np.c_[turn, np.array(size) / 2 - turn @ np.array(centre)]
+
+
+def mirror_frame(frame: np.ndarray, width: int) -> np.ndarray:
+    """The frame followed by a mirror of the input.
+
+    A mirror maps the pixel index x to width - 1 - x.
+
+    Args:
+        frame: [2, 3], image pixels -> input pixels.
+        width: of the input in input pixels.
+
+    Returns:
+        [2, 3], image pixels -> mirrored input pixels.
+    """
+    return compose(np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0]]), frame)
+
+
+def scale_frame(frame: np.ndarray, factor: float) -> np.ndarray:
+    """The frame followed by a multiplication of coordinates, as from input pixels to cells."""
+    return frame * factor
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The frame [2, 3] that does `inner` first, then `outer`."""
+    return np.c_[outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]]
+
+
+def invert(frame: np.ndarray) -> np.ndarray:
+    """The frame [2, 3] that leads back."""
+    back = np.linalg.inv(frame[:, :2])
+    return np.c_[back, -back @ frame[:, 2]]
+
+
+def apply(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points [..., 2] as the frame sees them."""
+    return points @ frame[:, :2].T + frame[:, 2]
+
+
+def input_size(width: int, height: int, side: int, multiple: int = MULTIPLE) -> tuple[int, int]:
+    """Width, height in input pixels at test time: short side `side`, both multiples of 64.
+
+    Args:
+        width: of the image in image pixels.
+        height: of the image in image pixels.
+        side: of the input's shorter side; rounded up to the multiple.
+        multiple: of the sides.
+    """
+    short = math.ceil(side / multiple) * multiple
+    long = math.ceil(short * max(width, height) / min(width, height) / multiple) * multiple
+    return (short, long) if width < height else (long, short)
+
+
+def whole_frame(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
+    """Frame [2, 3] that shows the whole image in an input of `size` (width, height).
+
+    The centre is rounded to a whole pixel, half to even, as the established implementation does.
+    """
+    centre = (round(width / 2), round(height / 2))
+    return view_frame(centre, min(width, height), 0.0, size)

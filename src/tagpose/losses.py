@@ -1,0 +1,84 @@
+"""This file says how far the network's fields are from the targets: one value per image."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tagpose.structures import Fields, Targets
+
+
+class Losses(NamedTuple):
+    """The three terms, not yet weighted."""
+
+    heatmap: Tensor  # [B]
+    pull: Tensor  # [B]
+    push: Tensor  # [B]
+
+
+def losses(
+    fields: Fields,
+    targets: Targets,
+    *,
+    skip_empty: bool = True,
+    emphasis: float = 0.0,
+    push_form: str = "exp",
+) -> Losses:
+    """All terms of a batch; see the two functions below."""
+    pull, push = tag_losses(fields.tags[:, 0], targets, push_form=push_form)
+    heatmap = heatmap_loss(fields.heatmaps, targets, skip_empty=skip_empty, emphasis=emphasis)
+    return Losses(heatmap, pull, push)
+
+
+def heatmap_loss(
+    prediction: Tensor, targets: Targets, *, skip_empty: bool = True, emphasis: float = 0.0
+) -> Tensor:
+    """Squared error of the heatmaps, where the mask lets it count.
+
+    Args:
+        prediction: [B, K, h, w].
+        targets: of the same batch.
+        skip_empty: whether a keypoint that nobody in the image has labelled contributes 0.
+        emphasis: the error is weighted by 1 + emphasis * target. 0 is the published loss; short
+            schedules want about 30, or they rest for long on the plateau of maps that are all 0.
+
+    Returns:
+        [B] mean over K, h, w.
+    """
+    weight = targets.mask[:, None]  # [B, 1, h, w]
+    if emphasis:
+        weight = weight * (1 + emphasis * targets.heatmaps)
+    error = (weight * (prediction.float() - targets.heatmaps).square()).mean((2, 3))  # [B, K]
+    if skip_empty:
+        error = error * targets.visible.any(1)
+    return error.mean(1)
+
+
+def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tuple[Tensor, Tensor]:
+    """Associative embedding (Newell 2017, eq. 1): a person's tags together, people's apart.
+
+    Over people with at least one labelled keypoint inside the map: m_n is the mean of person n's
+    tags; pull is the mean over people of the mean over keypoints of (tag - m_n)^2; push is the sum
+    over pairs i != j of exp(-(m_i - m_j)^2), or of max(0, 1 - |m_i - m_j|), over 2 N (N - 1).
+
+    Args:
+        tags: [B, K, h, w].
+        targets: of the same batch; tags are read at their cells.
+        push_form: "exp" as published, or "hinge".
+
+    Returns:
+        pull, push: [B] each; 0 where nothing is to compare.
+    """
+    visible = targets.visible
+    at = tags.float().flatten(2).gather(2, targets.cells.mT).mT  # [B, P, K]
+    count = visible.sum(-1)  # [B, P]
+    mean = (at * visible).sum(-1) / count.clamp(min=1)  # [B, P]
+    spread = ((at - mean[..., None]).square() * visible).sum(-1) / count.clamp(min=1)
+    people = (count > 0).sum(-1)  # [B]
+    pull = spread.sum(-1) / people.clamp(min=1)
+    apart = (mean[:, :, None] - mean[:, None]).abs()  # [B, P, P]
+    near = (-apart.square()).exp() if push_form == "exp" else (1 - apart).clamp(min=0)
+    both = (count > 0)[:, :, None] & (count > 0)[:, None]
+    both = both & ~torch.eye(both.shape[-1], dtype=torch.bool, device=both.device)
+    push = (near * both).sum((1, 2)) / (2 * people * (people - 1)).clamp(min=1)
+    return pull, push

@@ -1,0 +1,1 @@
+"""The network and how weights come into it."""

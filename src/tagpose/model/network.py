@@ -1,0 +1,60 @@
+"""This file holds the network: an HRNet backbone and the head of Associative Embedding."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from tagpose.skeleton import SKELETONS
+from tagpose.structures import Fields
+
+# of ImageNet in 0..255, which every HRNet of timm was trained with
+MEAN: Final = (123.675, 116.28, 103.53)
+STD: Final = (58.395, 57.12, 57.375)
+
+
+def normalise(image: Tensor) -> Tensor:
+    """Image [B, 3, H, W] uint8 RGB as the backbone expects it, float32."""
+    shift, scale = (image.new_tensor(v, dtype=torch.float32) for v in (MEAN, STD))
+    return (image.float() - shift[:, None, None]) / scale[:, None, None]
+
+
+class PoseNetwork(nn.Module):
+    """One pass from images to the fields of a skeleton.
+
+    Args:
+        backbone: returns a list whose first map is [B, C, H / 4, W / 4].
+        skeleton: name of the skeleton whose keypoints it predicts.
+        heatmap_std: of the initial weights of the heatmaps' rows.
+        tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
+            tag for everybody, where the push has no gradient; short schedules want more.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        skeleton: str,
+        *,
+        heatmap_std: float = 0.001,
+        tag_std: float = 0.001,
+    ) -> None:
+        super().__init__()
+        if skeleton not in SKELETONS:
+            raise ValueError(f"skeleton {skeleton!r} is unknown; there are {', '.join(SKELETONS)}")
+        self.backbone = backbone
+        self.skeleton = SKELETONS[skeleton]
+        channels = backbone.feature_info.channels()[0]
+        self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
+        heatmaps, tags = self.head.weight.data.chunk(2)
+        nn.init.normal_(heatmaps, std=heatmap_std)
+        nn.init.normal_(tags, std=tag_std)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, image: Tensor) -> Fields:
+        """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""
+        return self.fields(normalise(image))
+
+    def fields(self, inputs: Tensor) -> Fields:
+        """Fields of normalised images [B, 3, H, W]."""
+        heatmaps, tags = self.head(self.backbone(inputs)[0]).chunk(2, dim=1)
+        return Fields(heatmaps, tags[:, None])

@@ -1,0 +1,180 @@
+"""This file names the keypoints: parts, mirror pairs, OKS sigmas and bones of a skeleton."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+
+class Skeleton(NamedTuple):
+    """What is known of the keypoints of one person, before any image is seen."""
+
+    name: str
+    keypoints: tuple[str, ...]  # [K] names
+    mirror: tuple[int, ...]  # [K] the keypoint that a mirrored image shows in its place
+    sigmas: tuple[float, ...]  # [K] spread of human labelling, in units of sqrt(area) (OKS)
+    bones: tuple[tuple[int, int], ...]  # pairs of keypoints that a drawing joins
+    parts: Mapping[str, slice]  # what is scored on its own; "wholebody" is all, where it is more
+    grouping_order: tuple[int, ...]  # [K] in which the decoder attaches keypoints to people
+
+    @property
+    def size(self) -> int:
+        """The number K of keypoints."""
+        return len(self.keypoints)
+
+    @property
+    def limbs(self) -> Mapping[str, slice]:
+        """The parts that do not overlap: all but "wholebody"."""
+        return {part: at for part, at in self.parts.items() if part != "wholebody"}
+
+
+def _swap(name: str) -> str:
+    """The name on the other side of the body."""
+    if name.startswith("left"):
+        return "right" + name.removeprefix("left")
+    if name.startswith("right"):
+        return "left" + name.removeprefix("right")
+    return name
+
+
+def _consecutive(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Parts laid one behind the other."""
+    parts, start = {}, 0
+    for part, size in sizes.items():
+        parts[part] = slice(start, start + size)
+        start += size
+    return parts
+
+
+_SIDES = ("left", "right")
+_PAIRED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_BODY = ("nose", *(f"{side}_{at}" for at in _PAIRED for side in _SIDES))
+_FOOT = tuple(f"{side}_{at}" for side in _SIDES for at in ("big_toe", "small_toe", "heel"))
+_FACE = tuple(f"face-{i}" for i in range(68))
+_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+_HAND = ("hand_root", *(f"{finger}{joint}" for finger in _FINGERS for joint in range(1, 5)))
+_HANDS = tuple(f"{side}_{at}" for side in _SIDES for at in _HAND)
+
+# The 68 points of the face (iBUG 300-W) from the person's right to left, as lines over their
+# places: jaw, brows, bridge and base of the nose, eyes, outer and inner lip. A line and its image
+# in the mirror are each other's reverse.
+_FACE_MIRRORED_LINES = (
+    (range(17), range(17)),
+    (range(17, 22), range(22, 27)),
+    (range(31, 36), range(31, 36)),
+    (range(36, 40), range(42, 46)),
+    (range(40, 42), range(46, 48)),
+    (range(48, 55), range(48, 55)),
+    (range(55, 60), range(55, 60)),
+    (range(60, 65), range(60, 65)),
+    (range(65, 68), range(65, 68)),
+)
+
+
+def _face_mirror() -> dict[str, str]:
+    """The face keypoint that stands in the mirror where each one stood."""
+    pairs = {name: name for name in _FACE}
+    for line, other in _FACE_MIRRORED_LINES:
+        for i, j in zip(line, reversed(other), strict=True):
+            pairs[_FACE[i]], pairs[_FACE[j]] = _FACE[j], _FACE[i]
+    return pairs
+
+
+# Sigmas: COCO keypoint evaluation for the body; COCO-WholeBody (Jin 2020) for the other parts.
+# fmt: off
+_BODY_SIGMAS = (
+    .026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087,
+    .087, .089, .089,
+)
+_FOOT_SIGMAS = (.068, .066, .066, .092, .094, .094)
+_FACE_SIGMAS = (
+    .042, .043, .044, .043, .04, .035, .031, .025, .02, .023, .029, .032, .037, .038, .043,
+    .041, .045, .013, .012, .011, .011, .012, .012, .011, .011, .013, .015, .009, .007,
+    .007, .007, .012, .009, .008, .016, .01, .017, .011, .009, .011, .009, .007, .013, .008,
+    .011, .012, .01, .034, .008, .008, .009, .008, .008, .007, .01, .008, .009, .009, .009,
+    .007, .007, .008, .011, .008, .008, .008, .01, .008,
+)
+_HAND_SIGMAS = (
+    .029, .022, .035, .037, .047, .026, .025, .024, .035, .018, .024, .022, .026, .017,
+    .021, .021, .032, .02, .019, .022, .031,
+)
+# fmt: on
+
+_BODY_BONES = (
+    ("left_ankle", "left_knee"),
+    ("left_knee", "left_hip"),
+    ("right_ankle", "right_knee"),
+    ("right_knee", "right_hip"),
+    ("left_hip", "right_hip"),
+    ("left_shoulder", "left_hip"),
+    ("right_shoulder", "right_hip"),
+    ("left_shoulder", "right_shoulder"),
+    ("left_shoulder", "left_elbow"),
+    ("right_shoulder", "right_elbow"),
+    ("left_elbow", "left_wrist"),
+    ("right_elbow", "right_wrist"),
+    ("left_eye", "right_eye"),
+    ("nose", "left_eye"),
+    ("nose", "right_eye"),
+    ("left_eye", "left_ear"),
+    ("right_eye", "right_ear"),
+    ("left_ear", "left_shoulder"),
+    ("right_ear", "right_shoulder"),
+)
+_FOOT_BONES = tuple((f"{name.split('_')[0]}_ankle", name) for name in _FOOT)
+_HAND_BONES = tuple(
+    (f"{side}_{finger}{joint - 1}" if joint > 1 else f"{side}_hand_root", f"{side}_{finger}{joint}")
+    for side in _SIDES
+    for finger in _FINGERS
+    for joint in range(1, 5)
+)
+
+
+def _skeleton(
+    name: str,
+    sizes: Mapping[str, int],
+    keypoints: tuple[str, ...],
+    sigmas: tuple[float, ...],
+    bones: tuple[tuple[str, str], ...],
+    order: tuple[int, ...],
+) -> Skeleton:
+    """A skeleton from names; everything that can be derived is."""
+    index = {keypoint: k for k, keypoint in enumerate(keypoints)}
+    faces = _face_mirror()
+    parts = _consecutive(sizes)
+    if len(parts) > 1:
+        parts["wholebody"] = slice(0, len(keypoints))
+    return Skeleton(
+        name=name,
+        keypoints=keypoints,
+        mirror=tuple(index[faces.get(keypoint, _swap(keypoint))] for keypoint in keypoints),
+        sigmas=sigmas,
+        bones=tuple((index[a], index[b]) for a, b in bones),
+        parts=MappingProxyType(parts),
+        grouping_order=order,
+    )
+
+
+BODY: Final = _skeleton(
+    "body",
+    {"body": len(_BODY)},
+    _BODY,
+    _BODY_SIGMAS,
+    _BODY_BONES,
+    # Newell's order: the head is seldom hidden, so it founds people; limbs follow their roots.
+    (*range(7), 11, 12, 7, 8, 9, 10, 13, 14, 15, 16),
+)
+WHOLEBODY: Final = _skeleton(
+    "wholebody",
+    {
+        "body": len(_BODY),
+        "foot": len(_FOOT),
+        "face": len(_FACE),
+        "lefthand": len(_HAND),
+        "righthand": len(_HAND),
+    },
+    _BODY + _FOOT + _FACE + _HANDS,
+    _BODY_SIGMAS + _FOOT_SIGMAS + _FACE_SIGMAS + 2 * _HAND_SIGMAS,
+    _BODY_BONES + _FOOT_BONES + _HAND_BONES,
+    tuple(range(len(_BODY + _FOOT + _FACE + _HANDS))),
+)
+SKELETONS: Final = MappingProxyType({skeleton.name: skeleton for skeleton in (BODY, WHOLEBODY)})

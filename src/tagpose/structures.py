@@ -1,0 +1,66 @@
+"""This file holds the nouns: what flows from a file to a score, with a shape behind each field.
+
+The alphabet of the shapes, here and in every docstring:
+
+    B images of a batch     K keypoints of a skeleton    H W rows, columns of the network's input
+    P people                L tags of a keypoint         h w rows, columns of its maps
+
+Three spaces, never only "pixels":
+
+    image pixels   x to the right, y down, as the annotations have them
+    input pixels   the same after the affine frame [2, 3] that fills the network's input
+    cells          input pixels / STRIDE; the cell of a keypoint is the integer part
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+STRIDE: Final = 4  # input pixels per cell: the finest branch of an HRNet
+
+
+class Record(NamedTuple):
+    """One image of a data set and what is known of the people in it."""
+
+    image_id: int
+    file: Path
+    width: int  # image pixels
+    height: int  # image pixels
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 where labelled
+    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and people without any keypoint
+
+
+class Sample(NamedTuple):
+    """What a data loader hands to the network; collated, each field gains a leading B."""
+
+    image: Tensor  # [3, H, W] uint8 RGB
+    keypoints: Tensor  # [P, K, 3] float32: x, y in input pixels, v; absent people are rows of 0
+    mask: Tensor  # [h, w] uint8: 1 where the heatmap loss counts
+    frame: Tensor  # [2, 3] float64: image pixels -> input pixels
+    image_id: Tensor  # [] int64
+    size: Tensor  # [2] int64: width, height in image pixels
+
+
+class Targets(NamedTuple):
+    """What the network's fields should be, drawn on the device of the network."""
+
+    heatmaps: Tensor  # [B, K, h, w]
+    mask: Tensor  # [B, h, w]: 1 where the heatmap loss counts
+    cells: Tensor  # [B, P, K] int64: y * w + x, 0 where not visible
+    visible: Tensor  # [B, P, K] bool: labelled and inside the map
+
+
+class Fields(NamedTuple):
+    """What the network predicts: where keypoints are, and whose."""
+
+    heatmaps: Tensor  # [B, K, h, w]
+    tags: Tensor  # [B, L, K, h, w]; L is 1 out of the network, 2 after the mirror test
+
+
+class People(NamedTuple):
+    """The people found in one image."""
+
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y (the docstring says in which space), score
+    scores: np.ndarray  # [P] float32

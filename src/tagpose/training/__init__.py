@@ -1,0 +1,1 @@
+"""What Lightning runs: the module, its schedule, its callbacks."""

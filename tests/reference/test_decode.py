@@ -1,0 +1,168 @@
+"""The decoder against the figures of decode.npz, each step from the figures of the step before."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tagpose.codec.decode import Decoder, person_scores, person_tags
+from tagpose.codec.filling import fill_in
+from tagpose.codec.grouping import Groups
+from tagpose.codec.peaks import adjust, find_peaks
+from tagpose.codec.views import merge_mirror, merge_scales
+from tagpose.geometry import apply, invert, view_frame
+from tagpose.skeleton import BODY, WHOLEBODY, Skeleton
+from tagpose.structures import Fields, People
+
+ONE_SCALE = ("body_3", "body_crowd_34", "body_noflip", "empty", "wholebody_2", "wholebody_5")
+EVERY = (*ONE_SCALE, "multiscale")
+WITHOUT_TIES = ("body_3", "empty", "wholebody_2", "multiscale")
+
+Case = Mapping[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def case(figure: Callable[[str], Path]) -> Callable[[str], Case]:
+    """The figures of a case, without its name in front; skips the test where they are absent."""
+    file = np.load(figure("decode.npz"))
+
+    def read(name: str) -> Case:
+        found = {key.partition("/")[2]: key for key in file if key.startswith(name + "/")}
+        if not found:
+            pytest.skip(f"{name} is not in decode.npz")
+        return {key: file[path] for key, path in found.items()}
+
+    return read
+
+
+def skeleton_of(figures: Case) -> Skeleton:
+    return BODY if figures["peaks/score"].shape[0] == BODY.size else WHOLEBODY
+
+
+def size_of(figures: Case) -> tuple[int, int]:
+    width, height = figures["base_wh"].tolist()
+    return height, width
+
+
+def view(figures: Case, scale: str) -> Fields:
+    """What the network said at one scale, merged with its mirrored twin where there is one."""
+
+    def read(key: str) -> Fields:
+        heatmaps, tags = torch.from_numpy(figures[key]).float().chunk(2, dim=1)
+        return Fields(heatmaps, tags[:, None])
+
+    fields, twin = read("output" + scale), "output_flipped" + scale
+    if twin not in figures:
+        return fields
+    return merge_mirror(fields, read(twin), skeleton_of(figures).mirror)
+
+
+def fields_of(figures: Case) -> Fields:
+    if "output" in figures:
+        return view(figures, "")
+    views = [view(figures, scale) for scale in ("_2", "_1", "_0.5")]
+    return merge_scales(views, reference=1, size=size_of(figures))
+
+
+def groups_of(people: np.ndarray) -> Groups:
+    return Groups(people[..., :3], people[..., 3:])
+
+
+def decode(figures: Case, **options: int | None) -> People:
+    decoder = Decoder(skeleton_of(figures).grouping_order, **options)
+    return decoder(fields_of(figures))[0]
+
+
+def to_image(keypoints: np.ndarray, figures: Case) -> np.ndarray:
+    """Keypoints [P, K, 3] with x, y in image pixels."""
+    width, height = figures["image_wh"].tolist()
+    centre = (round(width / 2), round(height / 2))  # half to even, as the figures have it
+    frame = view_frame(centre, min(width, height), 0, tuple(figures["base_wh"].tolist()))
+    return np.concatenate([apply(invert(frame), keypoints[..., :2]), keypoints[..., 2:]], axis=-1)
+
+
+def stood_in(people: np.ndarray, mine: np.ndarray) -> float:
+    """Share of the keypoints [P, K, 3] that stand in one of mine, person by person best match."""
+    same = np.abs(people[:, None] - mine[None]).max(-1) < 0.01  # [P, Q, K]
+    there = people[..., 2] > 0
+    hits = (same & there[:, None]).sum(-1).max(-1)  # [P]
+    return hits.sum() / there.sum()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_peaks(case, name):
+    figures = case(name)
+    heatmaps, tags = (values[0] for values in fields_of(figures))
+    peaks = find_peaks(heatmaps, tags, size_of(figures), count=30)
+    counts = figures["peaks/score"] > 0.1
+    assert ((peaks.scores.numpy() > 0.1) == counts).all()
+    assert peaks.scores.numpy()[counts] == pytest.approx(figures["peaks/score"][counts], abs=1e-4)
+    assert (torch.stack([peaks.x, peaks.y], -1).numpy() == figures["peaks/xy"])[counts].all()
+    assert peaks.tags.numpy()[counts] == pytest.approx(figures["peaks/tags"][counts], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ONE_SCALE)
+def test_groups(case, name):
+    figures = case(name)
+    heatmaps, tags = (values[0] for values in fields_of(figures))
+    decoder = Decoder(skeleton_of(figures).grouping_order)
+    groups = decoder.group(find_peaks(heatmaps, tags, size_of(figures), count=30))
+    expected = figures["match/people"]
+    if name in WITHOUT_TIES:
+        assert groups.keypoints == pytest.approx(expected[..., :3], abs=1e-3)
+        assert groups.tags == pytest.approx(expected[..., 3:], abs=1e-3)
+    else:
+        sure = expected[person_scores(expected) > 0.2]
+        assert stood_in(sure[..., :3], groups.keypoints) >= 0.98
+
+
+@pytest.mark.parametrize("name", ONE_SCALE)
+def test_places_between_pixels(case, name):
+    figures = case(name)
+    people, expected = figures["match/people"][..., :3], figures["adjust/people"][..., :3]
+    mine = adjust(people, fields_of(figures).heatmaps[0], size_of(figures))
+    there = people[..., 2] > 0
+    assert mine[there] == pytest.approx(expected[there], abs=0.01)
+
+
+@pytest.mark.parametrize("name", ONE_SCALE)
+def test_missing_keypoints(case, name):
+    figures = case(name)
+    groups = groups_of(figures["adjust/people"])
+    heatmaps, tags = (values[0] for values in fields_of(figures))
+    mine = fill_in(groups.keypoints, person_tags(groups), heatmaps, tags, size_of(figures))
+    assert mine == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
+
+
+@pytest.mark.parametrize("name", ONE_SCALE)
+def test_person_scores(case, name):
+    figures = case(name)
+    assert person_scores(figures["match/people"]) == pytest.approx(figures["scores"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_image_pixels(case, name):
+    figures = case(name)
+    people = figures["refine/people"] if "refine/people" in figures else figures["people"]
+    mine = to_image(people[..., :3], figures)
+    assert mine == pytest.approx(figures["image_keypoints"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", WITHOUT_TIES)
+def test_all_steps_together(case, name):
+    figures = case(name)
+    people = decode(figures)
+    order = np.argsort(-figures["scores"], kind="stable")
+    assert people.scores == pytest.approx(figures["scores"][order], abs=1e-4)
+    assert to_image(people.keypoints, figures) == pytest.approx(
+        figures["image_keypoints"][order], abs=0.01
+    )
+
+
+def test_a_crowd_is_found_in_full_unless_bounded(case):
+    figures = case("body_crowd_34")
+    sure = figures["refine/people"][figures["scores"] > 0.2]
+    assert stood_in(sure[..., :3], decode(figures, max_people=None).keypoints) >= 0.98
+    assert len(decode(figures).scores) == 30

@@ -1,0 +1,42 @@
+"""Frames and sizes equal those of the established implementation."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tagpose.geometry import input_size, scale_frame, view_frame, whole_frame
+from tagpose.structures import STRIDE
+
+
+@pytest.fixture
+def figures(figure):
+    return json.loads(figure("geometry.json").read_text())
+
+
+def test_the_whole_image_is_shown_as_in_the_reference_at_every_scale(figures):
+    for case in figures["test_time_resize"]:
+        width, height = case["image_wh"]
+        # the sizes of several scales follow from the smallest one
+        smallest = input_size(width, height, round(case["min_scale"] * case["input_size"]))
+        size = tuple(int(side * case["scale"] / case["min_scale"]) for side in smallest)
+        assert list(size) == case["resized_wh"]
+        np.testing.assert_allclose(
+            whole_frame(width, height, size), case["image_to_input"], atol=1e-3
+        )
+
+
+def test_a_training_view_is_framed_as_in_the_reference(figures):
+    for case in figures["random_affine"]:
+        width, height = case["image_wh"]
+        short = min if case["scale_type"] == "short" else max
+        dx, dy = case["shift_px"]
+        frame = view_frame(
+            (width / 2 + dx, height / 2 + dy),
+            short(width, height) * case["zoom_out"],
+            case["rotation_deg"],
+            (512, 512),
+        )
+        np.testing.assert_allclose(frame, case["image_to_input_512"], atol=1e-3)
+        cells = scale_frame(frame, 1 / STRIDE)
+        np.testing.assert_allclose(cells, case["image_to_heatmap_128"], atol=1e-3)

@@ -1,0 +1,76 @@
+"""Targets, losses and their gradient equal those of the established implementation."""
+
+import numpy as np
+import pytest
+import torch
+
+from tagpose.codec.encode import encode
+from tagpose.losses import heatmap_loss, losses, tag_losses
+from tagpose.structures import STRIDE, Fields
+
+
+def _case(path, case):
+    with np.load(path) as figures:
+        return {
+            key.removeprefix(f"{case}/"): torch.from_numpy(figures[key])
+            for key in figures.files
+            if key.startswith(f"{case}/")
+        }
+
+
+def _encode(keypoints, mask):
+    """Encode keypoints that the figures give in cells."""
+    keypoints = keypoints.clone()
+    keypoints[..., :2] *= STRIDE
+    return encode(keypoints, mask)
+
+
+@pytest.mark.parametrize("case", ["square133", "wide17"])
+def test_heatmaps_are_drawn_as_the_reference_draws_them(figure, case):
+    given = _case(figure("targets.npz"), case)
+    width, height = given["size_wh"].tolist()
+    targets = _encode(given["keypoints"][None], torch.ones(1, height, width))
+    torch.testing.assert_close(targets.heatmaps[0], given["heatmaps"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("case", ["square133", "wide17"])
+def test_cells_and_visible_keypoints_are_those_of_the_reference(figure, case):
+    given = _case(figure("targets.npz"), case)
+    width, height = given["size_wh"].tolist()
+    targets = _encode(given["keypoints"][None], torch.ones(1, height, width))
+    for cells, visible, expected in zip(
+        targets.cells[0], targets.visible[0], given["encoded"], strict=False
+    ):
+        places = torch.arange(len(cells)) * height * width + cells
+        assert places[visible].tolist() == expected[expected[:, 1] > 0, 0].tolist()
+
+
+@pytest.fixture(params=["mixed", "wholebody"])
+def given(figure, request):
+    return _case(figure("losses.npz"), request.param)
+
+
+def _fields(prediction):
+    heatmaps, tags = prediction.chunk(2, dim=1)
+    return Fields(heatmaps, tags[:, None])
+
+
+def test_each_term_is_that_of_the_reference(given):
+    targets = _encode(given["keypoints"], given["mask"])
+    fields = _fields(given["prediction"])
+    for skip_empty, name in ((False, "heatmap_loss"), (True, "heatmap_loss_skip_empty")):
+        found = heatmap_loss(fields.heatmaps, targets, skip_empty=skip_empty)
+        torch.testing.assert_close(found, given[name], msg=name)
+    for push_form, name in (("exp", "exp"), ("hinge", "max")):
+        pull, push = tag_losses(fields.tags[:, 0], targets, push_form=push_form)
+        torch.testing.assert_close(pull, given[f"pull_{name}"])
+        torch.testing.assert_close(push, given[f"push_{name}"])
+
+
+def test_total_and_gradient_are_those_of_the_reference(given):
+    prediction = given["prediction"].requires_grad_()
+    found = losses(_fields(prediction), _encode(given["keypoints"], given["mask"]))
+    total = found.heatmap.mean() + 0.001 * (found.push.mean() + found.pull.mean())
+    total.backward()
+    torch.testing.assert_close(total.detach(), given["total"])
+    torch.testing.assert_close(prediction.grad, given["grad"], atol=1e-9, rtol=1e-4)
