@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from tagpose.structures import People
+
 MULTIPLE: Final = 64  # sides of an input at test time, so that every branch of the network divides
 
 
@@ -89,3 +91,10 @@ def whole_frame(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
     """
     centre = (round(width / 2), round(height / 2))
     return view_frame(centre, min(width, height), 0.0, size)
+
+
+def move_people(people: People, frame: np.ndarray) -> People:
+    """People as a frame [2, 3] sees them, such as back in image pixels by an inverted one."""
+    moved = people.keypoints.copy()
+    moved[..., :2] = apply(frame, people.keypoints[..., :2].astype(np.float64))
+    return people._replace(keypoints=moved)

@@ -1,5 +1,6 @@
 """This file says how far the network's fields are from the targets: one value per image."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,18 +17,39 @@ class Losses(NamedTuple):
     push: Tensor  # [B]
 
 
-def losses(
-    fields: Fields,
-    targets: Targets,
-    *,
-    skip_empty: bool = True,
-    emphasis: float = 0.0,
-    push_form: str = "exp",
-) -> Losses:
-    """All terms of a batch; see the two functions below."""
-    pull, push = tag_losses(fields.tags[:, 0], targets, push_form=push_form)
-    heatmap = heatmap_loss(fields.heatmaps, targets, skip_empty=skip_empty, emphasis=emphasis)
-    return Losses(heatmap, pull, push)
+@dataclass(frozen=True)
+class Criterion:
+    """What is learned, and how much each term weighs; calling it compares a batch.
+
+    Attributes:
+        heatmap: weight of the heatmaps' error.
+        pull: weight of the spread of a person's tags.
+        push: weight of the nearness of people's tags.
+        skip_empty: whether a keypoint that nobody in the image has contributes 0.
+        emphasis: of places where a keypoint is; see `heatmap_loss`.
+        push_form: "exp" or "hinge"; see `tag_losses`.
+    """
+
+    heatmap: float = 1.0
+    pull: float = 0.001
+    push: float = 0.001
+    skip_empty: bool = True
+    emphasis: float = 0.0
+    push_form: str = "exp"
+
+    def __call__(self, fields: Fields, targets: Targets) -> Losses:
+        """The terms of a batch, one value per image each."""
+        pull, push = tag_losses(fields.tags[:, 0], targets, push_form=self.push_form)
+        heatmap = heatmap_loss(
+            fields.heatmaps, targets, skip_empty=self.skip_empty, emphasis=self.emphasis
+        )
+        return Losses(heatmap, pull, push)
+
+    def total(self, losses: Losses) -> Tensor:
+        """The weighted sum of the terms' means over the batch, a scalar."""
+        means = (term.mean() for term in losses)
+        weights = (self.heatmap, self.pull, self.push)
+        return torch.stack([w * m for w, m in zip(weights, means, strict=True)]).sum()
 
 
 def heatmap_loss(

@@ -26,6 +26,13 @@ class Skeleton(NamedTuple):
         """The parts that do not overlap: all but "wholebody"."""
         return {part: at for part, at in self.parts.items() if part != "wholebody"}
 
+    @property
+    def fields(self) -> Mapping[str, slice]:
+        """The fields of the official JSON formats, and the keypoints that each holds."""
+        return {
+            "keypoints" if part == "body" else f"{part}_kpts": at for part, at in self.limbs.items()
+        }
+
 
 def _swap(name: str) -> str:
     """The name on the other side of the body."""

@@ -100,13 +100,6 @@ def read_annotations(
     )
 
 
-def fields_of(skeleton: Skeleton) -> dict[str, slice]:
-    """The JSON fields that hold a skeleton's keypoints, and which keypoints each holds."""
-    return {
-        "keypoints" if part == "body" else f"{part}_kpts": at for part, at in skeleton.limbs.items()
-    }
-
-
 def _parse(file: Path) -> Row:
     """The JSON object of a file that has images and annotations."""
     if not file.is_file():
@@ -156,7 +149,7 @@ def _file_name(image: Row, file: Path) -> str:
 def _keypoints(row: Row, skeleton: Skeleton, file: Path) -> np.ndarray:
     """Keypoints [K, 3] of one annotation: x, y in image pixels, v."""
     keypoints = np.zeros((skeleton.size, 3), np.float32)
-    for field, at in fields_of(skeleton).items():
+    for field, at in skeleton.fields.items():
         flat = row.get(field)
         size = 3 * (at.stop - at.start)
         if not isinstance(flat, list) or len(flat) != size:
@@ -190,6 +183,8 @@ def _mask(row: Row, size: tuple[int, int], file: Path) -> Row:
             x, y, w, h = row["bbox"]
             segmentation = [[x, y, x + w, y, x + w, y + h, x, y + h]]
         if isinstance(segmentation, list):
+            if not all(len(p) >= 6 and len(p) % 2 == 0 for p in segmentation):
+                raise ValueError("a polygon needs three points, x and y each")
             return rle.merge(rle.frPyObjects(segmentation, height, width))
         counts = segmentation["counts"]
         if segmentation["size"] != [height, width]:

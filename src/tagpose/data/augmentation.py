@@ -3,7 +3,6 @@
 The training view is a transform of albumentations, so that its others compose with it.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import albumentations as A
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from tagpose.geometry import apply, mirror_frame, scale_frame, view_frame
+from tagpose.skeleton import SKELETONS
 from tagpose.structures import STRIDE
 
 
@@ -77,7 +77,7 @@ class TrainingView(A.DualTransform):
 
     Args:
         side: of the square in input pixels.
-        mirror: [K] the keypoint that a mirrored image shows in the place of each.
+        skeleton: name of the skeleton whose left and right a mirror swaps.
         zoom: range of the view's side, in units of the image's shorter side.
         angle: largest turn in degrees, either way.
         shift: largest shift of the view's centre, either way, in units of the view's side; 0.2 is
@@ -88,14 +88,14 @@ class TrainingView(A.DualTransform):
     def __init__(
         self,
         side: int,
-        mirror: Sequence[int],
+        skeleton: str,
         zoom: tuple[float, float] = (0.75, 1.5),
         angle: float = 30.0,
         shift: float = 0.2,
         mirror_chance: float = 0.5,
     ) -> None:
         super().__init__(p=1.0)
-        self.side, self.mirror = side, tuple(mirror)
+        self.side, self.skeleton = side, skeleton
         self.zoom, self.angle, self.shift = tuple(zoom), angle, shift
         self.mirror_chance = mirror_chance
 
@@ -132,12 +132,13 @@ class TrainingView(A.DualTransform):
     ) -> np.ndarray:
         """Keypoints [P * K, 2 + ...], person after person."""
         moved = np.c_[apply(view, keypoints[:, :2]), keypoints[:, 2:]]
-        people = moved.reshape(-1, len(self.mirror), moved.shape[1])
-        return (people[:, list(self.mirror)] if mirrored else people).reshape(moved.shape)
+        mirror = list(SKELETONS[self.skeleton].mirror)
+        people = moved.reshape(-1, len(mirror), moved.shape[1])
+        return (people[:, mirror] if mirrored else people).reshape(moved.shape)
 
     def apply_to_frame(self, frame: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
         del frame
         return view
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
-        return ("side", "mirror", "zoom", "angle", "shift", "mirror_chance")
+        return ("side", "skeleton", "zoom", "angle", "shift", "mirror_chance")

@@ -1,6 +1,6 @@
 """This file hands loaders to Lightning: random views for training, whole images for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +40,9 @@ class PoseData(LightningDataModule):
         batch_size: images a process takes in a step of training.
         val_batch_size: images of one size in a step of validation.
         workers: processes that read images, for each process of training; 0 reads in between.
-        transforms: of albumentations for training, in order.
+        transforms: of albumentations for training, by name, in order.
         seed: of the order and of all draws.
+        repeat: how often an epoch shows each image; more than once where there are few.
     """
 
     def __init__(
@@ -54,14 +55,16 @@ class PoseData(LightningDataModule):
         batch_size: int,
         val_batch_size: int,
         workers: int,
-        transforms: Sequence[A.BasicTransform],
+        transforms: Mapping[str, A.BasicTransform],
         seed: int = 0,
+        repeat: int = 1,
     ) -> None:
         super().__init__()
         self.root, self.skeleton = Path(root), SKELETONS[skeleton]
         self.train_split, self.val_split = Split(*train), Split(*val)
         self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
-        self.workers, self.transforms, self.seed = workers, list(transforms), seed
+        self.workers, self.transforms, self.seed = workers, list(transforms.values()), seed
+        self.repeat = repeat
         self.opened: dict[Split, Annotations] = {}
 
     @property
@@ -87,7 +90,9 @@ class PoseData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         annotations = self.opened[self.train_split]
         rank, processes = self._share()
-        draws = ShuffledDraws(len(annotations), seed=self.seed, rank=rank, processes=processes)
+        draws = ShuffledDraws(
+            len(annotations), repeat=self.repeat, seed=self.seed, rank=rank, processes=processes
+        )
         # Lightning names the epoch too late for workers that start before it, as after a resume
         draws.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return DataLoader(

@@ -20,7 +20,7 @@ from tagpose.structures import Record, Sample
 class Draw(NamedTuple):
     """What a sample of training is drawn from."""
 
-    epoch: int
+    epoch: int  # counts how often the image was shown
     index: int  # of the image in the annotations
 
 
@@ -110,10 +110,20 @@ class ShuffledDraws(Sampler[Draw]):
 
     An epoch belongs to the sampler, not to the loader: `set_epoch` names it. The order is padded
     from its own start so that all processes take the same number of steps.
+
+    Args:
+        size: number of images.
+        repeat: how often an epoch shows each; more than once where there are few.
+        seed: of the order.
+        rank: of this process.
+        processes: that share the images.
     """
 
-    def __init__(self, size: int, *, seed: int = 0, rank: int = 0, processes: int = 1) -> None:
-        self.size, self.seed, self.rank, self.processes = size, seed, rank, processes
+    def __init__(
+        self, size: int, *, repeat: int = 1, seed: int = 0, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.size, self.repeat, self.seed = size, repeat, seed
+        self.rank, self.processes = rank, processes
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -121,12 +131,16 @@ class ShuffledDraws(Sampler[Draw]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Draw]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        padded = np.resize(order, len(self) * self.processes)
-        return (Draw(self.epoch, int(i)) for i in padded[self.rank :: self.processes])
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = np.concatenate([random.permutation(self.size) for _ in range(self.repeat)])
+        padded = np.resize(order, len(self) * self.processes)[self.rank :: self.processes]
+        # a repeated image is another draw
+        first = self.epoch * self.repeat
+        rounds = np.arange(self.rank, len(self) * self.processes, self.processes) // self.size
+        return (Draw(first + int(r), int(i)) for r, i in zip(rounds, padded, strict=True))
 
     def __len__(self) -> int:
-        return -(-self.size // self.processes)
+        return -(-self.size * self.repeat // self.processes)
 
 
 class SameSizeBatches(Sampler[list[int]]):

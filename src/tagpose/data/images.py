@@ -1,9 +1,13 @@
-"""This file reads pictures from disk."""
+"""This file reads and writes pictures."""
 
+import os
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
+
+_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def read_image(file: Path) -> np.ndarray:
@@ -28,3 +32,28 @@ def read_image(file: Path) -> np.ndarray:
         raise ValueError(
             f"{file} cannot be read as a picture ({error}); fetch or export it again"
         ) from error
+
+
+def write_image(file: Path, image: np.ndarray) -> None:
+    """Write a picture [H, W, 3] uint8 RGB in the format of the file's ending; whole, or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
+    try:
+        Image.fromarray(image).save(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def list_images(path: Path) -> list[Path]:
+    """The picture at a path, or all pictures of a folder by name.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path, or no picture in the folder.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _ENDINGS) if path.is_dir() else []
+    if not files:
+        raise FileNotFoundError(f"{path} has no pictures; name a file or a folder by images=PATH")
+    return files

@@ -46,7 +46,7 @@ PALETTES: Final[Mapping[str, tuple[Colour, ...]]] = MappingProxyType(
         "foot": (_LEFT_FOOT, _RIGHT_FOOT),
         "face": (_LIPS, _LEFT_FACE, _RIGHT_FACE, _MIDDLE_FACE),
         "lefthand": (_LEFT_FINGERS[1], *_LEFT_FINGERS, _LEFT),
-        "righthand": (_RIGHT_FINGERS[3], *_RIGHT_FINGERS, _RIGHT),
+        "righthand": (_RIGHT_FINGERS[1], *_RIGHT_FINGERS, _RIGHT),
     }
 )
 
@@ -54,6 +54,10 @@ PALETTES: Final[Mapping[str, tuple[Colour, ...]]] = MappingProxyType(
 _WEIGHTS: Final = MappingProxyType(
     {"body": 1.0, "foot": 0.7, "face": 0.3, "lefthand": 0.45, "righthand": 0.45}
 )
+_HEAD_WEIGHT: Final = 0.5  # thin enough to see the eyes behind it
+
+_HEAD: Final = ("nose", "eye", "ear")  # how names end
+_TORSO: Final = ("shoulder", "hip")
 
 
 class _FaceLine(NamedTuple):
@@ -92,12 +96,19 @@ def look_of(skeleton: Skeleton) -> Look:
     colours = [_keypoint_colour(skeleton, parts[k], k) for k in range(skeleton.size)]
     bones = [(bone, _bone_colour(skeleton, colours, bone)) for bone in skeleton.bones]
     lines = bones + _face_lines(skeleton)
+    ends = np.array([ends for ends, _ in lines])
+    weights = np.array(
+        [
+            _HEAD_WEIGHT if name.endswith(_HEAD) else _WEIGHTS[parts[k]]
+            for k, name in enumerate(skeleton.keypoints)
+        ]
+    )
     return Look(
         colours=np.array(colours, np.uint8),
-        weights=np.array([_WEIGHTS[parts[k]] for k in range(skeleton.size)]),
-        lines=np.array([ends for ends, _ in lines]),
+        weights=weights,
+        lines=ends,
         line_colours=np.array([colour for _, colour in lines], np.uint8),
-        line_weights=np.array([_WEIGHTS[parts[max(ends)]] for ends, _ in lines]),
+        line_weights=weights[ends].min(axis=1),
     )
 
 
@@ -119,8 +130,7 @@ def _keypoint_colour(skeleton: Skeleton, part: str, k: int) -> Colour:
 
 def _bone_colour(skeleton: Skeleton, colours: list[Colour], bone: tuple[int, int]) -> Colour:
     """The colour of the outer end, or of the middle for head and torso."""
-    inner = ("nose", "eye", "ear", "shoulder", "hip")
-    if all(skeleton.keypoints[end].endswith(inner) for end in bone):
+    if all(skeleton.keypoints[end].endswith(_HEAD + _TORSO) for end in bone):
         return _MIDDLE
     return colours[max(bone)]
 

@@ -15,7 +15,7 @@ from tagpose.skeleton import Skeleton
 from tagpose.structures import People
 
 _STROKES: Final = 130  # strokes (widths of a line of the body) on the diagonal of a person
-_RIM: Final = 0.3  # width of the outline, in widths of what it surrounds
+_RIM: Final = 0.4  # width of the outline, in widths of what it surrounds
 _CANVAS: Final = 1000  # pixels that the diagonal of a small person is enlarged to
 _MAX_ZOOM: Final = 8
 _SHIFT: Final = 4  # binary digits of OpenCV's coordinates that lie behind the point

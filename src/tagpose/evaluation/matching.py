@@ -30,15 +30,32 @@ def match(
     Returns:
         [10, D] int64, the person found at each threshold, -1 for nobody.
     """
-    # all images at once: the n-th detections of all images choose in step n
     able = np.flatnonzero((oks >= THRESHOLDS[0]) & (ranks[pairs.detection] >= 0))
     detection, person, oks = pairs.detection[able], pairs.person[able], oks[able]
     # of equal similarities the later annotation is preferred, as in the official loop
     order = np.lexsort((-person, -oks, ignored[person], detection, ranks[detection]))
-    detection, person = detection[order], person[order]
     reached = oks[order] >= THRESHOLDS[:, None]  # [10, M]
+    return _choose(detection[order], person[order], reached, ranks, crowd)
+
+
+def _choose(
+    detection: np.ndarray,
+    person: np.ndarray,
+    reached: np.ndarray,
+    ranks: np.ndarray,
+    crowd: np.ndarray,
+) -> np.ndarray:
+    """All images at once: the n-th detections of all images choose in step n.
+
+    Args:
+        detection: [M] of the pairs, the best of their images first.
+        person: [M], the preferred one of a detection first.
+        reached: [10, M] bool, whether the pair is similar enough.
+        ranks: [D].
+        crowd: [T].
+    """
     found = np.full((len(THRESHOLDS), len(ranks)), -1)
-    free = np.ones((len(THRESHOLDS), len(ignored)), bool)
+    free = np.ones((len(THRESHOLDS), len(crowd)), bool)
     steps = np.searchsorted(ranks[detection], np.arange(MAX_DETECTIONS + 1))
     for begin, end in pairwise(steps.tolist()):
         whom = person[begin:end]

@@ -1,4 +1,4 @@
-"""This file computes object keypoint similarity, the "overlap" of two people, for all parts at once.
+"""This file computes object keypoint similarity, how well two people agree, for all parts at once.
 
 OKS (COCO keypoint evaluation) is the mean over labelled keypoints of exp(-d^2 / (2 s^2 k^2)), with
 d the distance, s^2 the person's area and k twice the keypoint's sigma.
@@ -92,12 +92,14 @@ def _counted(truth: Truth, skeleton: Skeleton) -> np.ndarray:
     """Keypoints [T, K] that count: the labelled ones, or a whole limb without any."""
     labelled = truth.keypoints[..., 2] > 0
     limbs = skeleton.limbs.values()
-    without = [np.repeat(~labelled[:, at].any(1, keepdims=True), at.stop - at.start, 1) for at in limbs]
+    without = [
+        np.repeat(~labelled[:, at].any(1, keepdims=True), at.stop - at.start, 1) for at in limbs
+    ]
     return labelled | np.concatenate(without, 1)
 
 
 def _places(truth: Truth, counted: np.ndarray, skeleton: Skeleton) -> Places:
-    """Labelled keypoints are points, the others the extended box; what does not count is nowhere."""
+    """Labelled keypoints are points, others the extended box; what does not count is nowhere."""
     xy = np.moveaxis(truth.keypoints[..., :2], 2, 0)  # [2, T, K]
     labelled = truth.keypoints[..., 2] > 0
     corner, size = truth.boxes[:, :2].T[..., None], truth.boxes[:, 2:].T[..., None]  # [2, T, 1]

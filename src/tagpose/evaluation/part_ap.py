@@ -4,6 +4,7 @@ It equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`).
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from tagpose.evaluation.detections import Detections, lay_out
 from tagpose.evaluation.matching import THRESHOLDS, match
 from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
+from tagpose.evaluation.rows import Row, box_areas, from_rows
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
@@ -36,8 +38,20 @@ class Scores(NamedTuple):
     ar_large: float
 
 
+def row_scores(truth: Truth, rows: list[Row], skeleton: Skeleton) -> dict[str, Scores]:
+    """Scores of a result file, as the official evaluation has them.
+
+    This is `part_scores` of the people in the rows, but for one thing: rows that have a `bbox` say
+    with it how large a detection is, which decides what counts as medium and large.
+    """
+    return part_scores(truth, from_rows(rows, skeleton), skeleton, box_areas(rows))
+
+
 def part_scores(
-    truth: Truth, found: Mapping[int, People], skeleton: Skeleton
+    truth: Truth,
+    found: Mapping[int, People],
+    skeleton: Skeleton,
+    areas: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Scores]:
     """Average precision and recall of each part.
 
@@ -45,15 +59,15 @@ def part_scores(
         truth: of all images that count.
         found: people by image id, keypoints in image pixels; an absent image has none.
         skeleton: of both.
+        areas: [P] of them in square image pixels; where absent, of their body keypoints' extent.
 
     Returns:
-        Scores by part, in the skeleton's order; and of "hand" where there are two. Each of its
-        numbers is the mean of both hands', or of the one that the truth has.
+        Scores by part; those of "hand" are the mean of both, or of the one that the truth has.
 
     Raises:
         ValueError: `found` has an image that the truth has not, or a number that is not finite.
     """
-    detections = lay_out(found, truth, skeleton)
+    detections = lay_out(found, areas, truth, skeleton)
     pairs = pair_up(detections.image, truth.image)
     oks = similarities(detections.points, truth, pairs, skeleton)
     ignored = truth.crowd[:, None] | ~labelled_parts(truth, skeleton)
@@ -82,13 +96,13 @@ def _scores(
         aside = ignored | _outside(truth.areas, area)
         person = match(pairs, oks, ranks, aside, truth.crowd)[:, order]  # [10, D]
         hit = person >= 0
-        counts = ~np.where(hit, np.r_[aside, False][person], _outside(detections.areas[order], area))
+        lost_aside = _outside(detections.areas[order], area)
+        counts = ~np.where(hit, np.r_[aside, False][person], lost_aside)
         curves.append(precision_recall(hit & counts, ~hit & counts, int((~aside).sum())))
     (ap, ar), (ap_medium, ar_medium), (ap_large, ar_large) = curves
-    return Scores(
-        *(ap.mean(), ap[0], ap[_AT_75], ap_medium.mean(), ap_large.mean()),
-        *(ar.mean(), ar[0], ar[_AT_75], ar_medium.mean(), ar_large.mean()),
-    )
+    precision = ap.mean(), ap[0], ap[_AT_75], ap_medium.mean(), ap_large.mean()
+    recall = ar.mean(), ar[0], ar[_AT_75], ar_medium.mean(), ar_large.mean()
+    return Scores(*map(float, precision + recall))
 
 
 def precision_recall(

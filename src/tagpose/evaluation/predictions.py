@@ -1,4 +1,4 @@
-"""This file remembers what was found until all images are seen: the only state of the evaluation."""
+"""This file remembers what was found until all images are seen: the evaluation's only state."""
 
 from torch import distributed
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from tagpose.evaluation.refusal import check_people
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
 
@@ -20,7 +21,7 @@ Row: TypeAlias = dict[str, Any]  # JSON: what a key holds depends on the key
 
 _PERSON: Final = 1  # the one category of COCO keypoints
 _DECIMALS: Final = 3  # of coordinates; the annotations have at most two
-_SMALLEST: Final = 1e-6  # of keypoint scores; a part with no score above 0 is not evaluated
+_SCORE_DECIMALS: Final = 6  # of keypoints; a person's own score keeps all, it decides the order
 
 
 def keypoint_field(limb: str) -> str:
@@ -67,39 +68,28 @@ def from_rows(rows: Iterable[Row], skeleton: Skeleton) -> dict[int, People]:
             part score that is not the person's score.
     """
     points, scores = defaultdict(list), defaultdict(list)
-    for number, row in enumerate(rows):
-        flat = _flat(row, number, skeleton)
-        points[row["image_id"]].append(np.reshape(flat, (skeleton.size, 3)))
-        scores[row["image_id"]].append(row["score"])
-    found = {
-        image_id: People(np.stack(points[image_id]), np.array(scores[image_id], np.float64))
-        for image_id in points
-    }
-    for image_id, people in found.items():
-        check_people(image_id, people, skeleton)
-    return found
+    for place, row in enumerate(rows):
+        flat = _numbers(row, place, skeleton)
+        points[row["image_id"]].append(flat[:-1].reshape(skeleton.size, 3))
+        scores[row["image_id"]].append(flat[-1])
+    return {at: People(np.stack(points[at]), np.array(scores[at])) for at in points}
 
 
-def check_people(image_id: int, people: People, skeleton: Skeleton) -> None:
-    """Refuse people that must not be scored.
+def box_areas(rows: list[Row]) -> dict[int, np.ndarray]:
+    """Areas [P] of the people's boxes by image id, in the order of `from_rows`.
 
-    In the official evaluation NaN is never below a threshold: a file of NaN has AP 1.0.
+    Where rows have a `bbox`, the official evaluation takes a detection's area from it; images with
+    a row that has none are left out.
 
     Raises:
-        ValueError: keypoints are not [P, K, 3] or scores not [P], or a number is not finite.
+        ValueError: a box is not left, top, width, height, or not finite.
     """
-    keypoints, scores = people.keypoints, people.scores
-    if keypoints.shape != (len(scores), skeleton.size, 3):
-        raise ValueError(
-            f"image {image_id}: keypoints {keypoints.shape} with {len(scores)} scores; the "
-            f"skeleton {skeleton.name!r} wants {(len(scores), skeleton.size, 3)}"
-        )
-    finite = np.isfinite(keypoints).all((1, 2)) & np.isfinite(scores)
-    if not finite.all():
-        raise ValueError(
-            f"image {image_id}, row {int(np.argmin(finite))}: a coordinate or score is not finite; "
-            "has the training diverged?"
-        )
+    without = {row["image_id"] for row in rows if not row.get("bbox")}
+    areas: dict[int, list[float]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        if row["image_id"] not in without:
+            areas[row["image_id"]].append(_area(row["bbox"], place))
+    return {image_id: np.array(some) for image_id, some in areas.items()}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -110,7 +100,7 @@ def read_rows(path: Path) -> list[Row]:
     """
     try:
         rows = json.loads(Path(path).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path}: a result file is a JSON list of objects, one per person")
@@ -132,26 +122,53 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def _rounded(keypoints: np.ndarray) -> np.ndarray:
     """Keypoints [P, K, 3] float64 with as many digits as mean something."""
     xy = keypoints[..., :2].astype(np.float64).round(_DECIMALS)
-    score = keypoints[..., 2:].astype(np.float64).round(6)
-    return np.concatenate([xy, np.where(keypoints[..., 2:] > 0, score.clip(_SMALLEST), score)], -1)
+    score = keypoints[..., 2:].astype(np.float64).round(_SCORE_DECIMALS)
+    # a part without a score above 0 is not evaluated, so none may be rounded down to that
+    least = np.where(keypoints[..., 2:] > 0, 10.0**-_SCORE_DECIMALS, -np.inf)
+    return np.concatenate([xy, np.maximum(score, least)], -1)
 
 
-def _flat(row: Row, number: int, skeleton: Skeleton) -> list[float]:
-    """The 3 * K numbers of a row, limb behind limb."""
+def _area(box: object, place: int) -> float:
+    """Width times height of a box: left, top, width, height."""
+    try:
+        size = np.array(box, np.float64)
+    except (TypeError, ValueError):
+        size = np.empty(0)
+    if size.shape != (4,) or not np.isfinite(size).all():
+        raise ValueError(f"row {place}: the bbox is {box}, not 4 finite numbers")
+    return float(size[2] * size[3])
+
+
+def _numbers(row: Row, place: int, skeleton: Skeleton) -> np.ndarray:
+    """The numbers [3 * K + 1] of a row: limb behind limb, and the score."""
+    fields = _fields(row, place, skeleton)
+    here = f"image {row['image_id']}, row {place}"
+    try:
+        flat = np.array([*(v for field in fields for v in row[field]), row["score"]], np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{here}: a coordinate or score is not a number ({error})") from error
+    if len(flat) != 3 * skeleton.size + 1:
+        raise ValueError(
+            f"{here}: {(len(flat) - 1) / 3:g} keypoints, "
+            f"but skeleton {skeleton.name!r} has {skeleton.size}"
+        )
+    if not np.isfinite(flat).all():
+        raise ValueError(f"{here}: a coordinate or score is not finite")
+    return flat
+
+
+def _fields(row: Row, place: int, skeleton: Skeleton) -> list[str]:
+    """The keys of the keypoints, after a look at the others."""
     fields = [keypoint_field(limb) for limb in skeleton.limbs]
     absent = [field for field in ("image_id", "score", *fields) if field not in row]
     if absent:
-        raise ValueError(f"row {number} has no {absent[0]!r}; skeleton {skeleton.name!r} wants it")
+        raise ValueError(f"row {place} has no {absent[0]!r}; skeleton {skeleton.name!r} wants it")
+    if not isinstance(row["image_id"], int):
+        raise ValueError(f"row {place}: image_id is {row['image_id']!r}, not a whole number")
     unequal = [p for p in skeleton.parts if row.get(f"{p}_score", row["score"]) != row["score"]]
     if unequal:
         raise ValueError(
-            f"row {number}, image {row['image_id']}: {unequal[0]}_score is not the score; "
-            "people have one score here, so evaluate this file with xtcocotools"
+            f"image {row['image_id']}, row {place}: {unequal[0]}_score is not the score; people "
+            "have one score here, so evaluate this file with xtcocotools"
         )
-    flat = [value for field in fields for value in row[field]]
-    if len(flat) != 3 * skeleton.size:
-        raise ValueError(
-            f"row {number}, image {row['image_id']}: {len(flat) / 3:g} keypoints, "
-            f"but skeleton {skeleton.name!r} has {skeleton.size}"
-        )
-    return flat
+    return fields

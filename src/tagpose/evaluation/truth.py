@@ -1,4 +1,4 @@
-"""This file reads what the annotations say about people: the truth that results are held against."""
+"""This file reads what annotations say about people: the truth that results are held against."""
 
 import json
 from collections.abc import Iterable
@@ -32,27 +32,23 @@ def read_truth(path: Path, skeleton: Skeleton) -> Truth:
     Raises:
         ValueError: the file is not such a file; the sentence says what was found and would do.
     """
-    images, annotations = _lists(Path(path))
+    images, annotations = _lists(path)
     image_ids = np.unique(np.array([image["id"] for image in images], np.int64))
     place = {int(image_id): n for n, image_id in enumerate(image_ids)}
-    stray = [row for row in annotations if row.get("image_id") not in place]
+    stray = [row for row in annotations if row["image_id"] not in place]
     if stray:
         raise ValueError(
-            f"{path}: annotation {stray[0].get('id')} is of image {stray[0].get('image_id')}, "
+            f"{path}: annotation {stray[0].get('id')} is of image {stray[0]['image_id']}, "
             "which the file does not list under 'images'"
         )
     # within an image the order of the file stays: it decides ties
     rows = sorted(annotations, key=lambda row: place[row["image_id"]])
-    flat = [_numbers(row, path, skeleton) for row in rows]
-    numbers = np.array(flat, np.float64).reshape(len(rows), 3 * skeleton.size + 6)
-    return Truth(
-        image_ids=image_ids,
-        image=np.array([place[row["image_id"]] for row in rows], np.int64),
-        keypoints=numbers[:, 6:].reshape(len(rows), skeleton.size, 3),
-        areas=numbers[:, 1],
-        boxes=numbers[:, 2:6],
-        crowd=numbers[:, 0] > 0,
-    )
+    image = np.array([place[row["image_id"]] for row in rows], np.int64)
+    numbers = np.empty((len(rows), 6 + 3 * skeleton.size))
+    for n, row in enumerate(rows):
+        numbers[n] = _numbers(row, path, skeleton)
+    keypoints = numbers[:, 6:].reshape(len(rows), skeleton.size, 3)
+    return Truth(image_ids, image, keypoints, numbers[:, 1], numbers[:, 2:6], numbers[:, 0] > 0)
 
 
 def select(truth: Truth, image_ids: Iterable[int]) -> Truth:
@@ -70,34 +66,47 @@ def select(truth: Truth, image_ids: Iterable[int]) -> Truth:
     return Truth(wanted, np.searchsorted(wanted, of_image[keep]), *(f[keep] for f in truth[2:]))
 
 
-def _lists(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _lists(path: Path) -> list[list[dict[str, Any]]]:
     """The images and annotations that a file lists."""
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error}); download it again") from error
-    found = [content.get(n) for n in ("images", "annotations")] if isinstance(content, dict) else []
-    if not found or not all(isinstance(rows, list) for rows in found):
-        raise ValueError(
-            f"{path}: no lists 'images' and 'annotations'; "
-            "the annotation file is wanted here, not a result file"
-        )
-    return found[0], found[1]
+    content = content if isinstance(content, dict) else {}
+    wanted = {"images": "id", "annotations": "image_id"}
+    for name, key in wanted.items():
+        if not _have(content.get(name), key):
+            raise ValueError(
+                f"{path}: no list {name!r} whose entries have a whole number {key!r}; "
+                "the annotation file is wanted here, not a result file"
+            )
+    return [content[name] for name in wanted]
 
 
-def _numbers(row: dict[str, Any], path: Path, skeleton: Skeleton) -> list[float]:
-    """Crowd, area, box and 3 * K numbers of one annotation."""
+def _have(rows: object, key: str) -> bool:
+    """Whether rows are a list of objects with a whole number under the key."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and isinstance(row.get(key), int) for row in rows
+    )
+
+
+def _numbers(row: dict[str, Any], path: Path, skeleton: Skeleton) -> np.ndarray:
+    """The numbers [6 + 3 * K] of one annotation: crowd, area, box, keypoints."""
     fields = [keypoint_field(limb) for limb in skeleton.limbs]
     absent = [field for field in ("iscrowd", "area", "bbox", *fields) if field not in row]
     if absent:
         raise ValueError(
             f"{path}: annotation {row.get('id')} has no {absent[0]!r}; skeleton {skeleton.name!r} "
-            "wants the file " + ("coco_wholebody_*_v1.0" if "_" in absent[0] else "person_keypoints_*")
+            f"wants a file whose annotations have {', '.join(fields)}, iscrowd, area and bbox"
         )
-    flat = [row["iscrowd"], row["area"], *row["bbox"], *(v for f in fields for v in row[f])]
-    if len(flat) != 3 * skeleton.size + 6 or not np.isfinite(flat).all():
+    try:
+        parts = [row["iscrowd"], row["area"]], row["bbox"], *(row[field] for field in fields)
+        flat = np.concatenate([np.array(part, np.float64) for part in parts])
+    except (TypeError, ValueError):
+        flat = np.empty(0)
+    if len(flat) != 6 + 3 * skeleton.size or not np.isfinite(flat).all():
         raise ValueError(
-            f"{path}: annotation {row.get('id')} should have a box of 4 and {skeleton.size} "
-            f"keypoints of 3 finite numbers; it has {len(flat) - 2} numbers"
+            f"{path}: annotation {row.get('id')} does not have a bbox of 4 and {skeleton.size} "
+            "keypoints of 3 finite numbers"
         )
     return flat

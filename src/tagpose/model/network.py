@@ -5,6 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from tagpose.model.backbone import hrnet
 from tagpose.skeleton import SKELETONS
 from tagpose.structures import Fields
 
@@ -23,8 +24,9 @@ class PoseNetwork(nn.Module):
     """One pass from images to the fields of a skeleton.
 
     Args:
-        backbone: returns a list whose first map is [B, C, H / 4, W / 4].
+        architecture: an HRNet of timm, such as "hrnet_w32".
         skeleton: name of the skeleton whose keypoints it predicts.
+        pretrained: whether the backbone starts from ImageNet weights.
         heatmap_std: of the initial weights of the heatmaps' rows.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
@@ -32,18 +34,19 @@ class PoseNetwork(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        architecture: str,
         skeleton: str,
         *,
+        pretrained: bool = False,
         heatmap_std: float = 0.001,
         tag_std: float = 0.001,
     ) -> None:
         super().__init__()
         if skeleton not in SKELETONS:
             raise ValueError(f"skeleton {skeleton!r} is unknown; there are {', '.join(SKELETONS)}")
-        self.backbone = backbone
-        self.skeleton = SKELETONS[skeleton]
-        channels = backbone.feature_info.channels()[0]
+        self.architecture, self.skeleton = architecture, SKELETONS[skeleton]
+        self.backbone = hrnet(architecture, pretrained=pretrained)
+        channels = self.backbone.feature_info.channels()[0]
         self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
         heatmaps, tags = self.head.weight.data.chunk(2)
         nn.init.normal_(heatmaps, std=heatmap_std)

@@ -1,0 +1,70 @@
+# Every target sets up what it needs: .venv from requirements.lock, again only when the lock changes.
+# Overrides of Hydra stand on make's own command line: make finetune model=hrnet_w48 data.root=/data
+# What make cannot parse goes into ARGS: make pretrain ARGS='+trainer.gradient_clip_val=1 ~callbacks.panel'
+
+PYTHON ?= python3
+ARGS ?=
+RUN := .venv/bin/python
+READY := .venv/.ready
+# every variable of the command line but make's own
+OVERRIDES = $(filter-out ARGS=% PYTHON=%,$(MAKEOVERRIDES)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo synthetic pretrain finetune evaluate predict sweep test test-slow check format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name another one by PYTHON=..."; exit 1; }
+	@echo "setting up .venv: a few minutes and 6 GB, once"
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --require-hashes -r requirements.lock
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## both stages on synthetic people, a table and pictures: 15 minutes on 2 cores
+	$(RUN) scripts/demo.py $(OVERRIDES)
+
+synthetic: $(READY) ## draw the synthetic data set only
+	$(RUN) scripts/synthesise.py $(OVERRIDES)
+
+pretrain: $(READY) ## stage one: 17 keypoints on COCO at data.root
+	$(RUN) scripts/train.py $(if $(experiment),,experiment=pretrain) $(OVERRIDES)
+
+finetune: $(READY) ## stage two: 133 keypoints on COCO-WholeBody, from init_from=CHECKPOINT
+	$(RUN) scripts/train.py $(if $(experiment),,experiment=finetune) $(OVERRIDES)
+
+evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
+	$(RUN) scripts/evaluate.py $(OVERRIDES)
+
+predict: $(READY) ## people in images=FILE_OR_FOLDER by checkpoint=FILE
+	$(RUN) scripts/predict.py $(OVERRIDES)
+
+sweep: $(READY) ## a small search on synthetic people, offline: sweep=NAME of conf/sweep
+	$(RUN) scripts/sweep.py $(OVERRIDES)
+
+test: $(READY) ## the quick tests, warnings as errors
+	$(RUN) -m pytest -m "not slow" -n 2 $(ARGS)
+
+test-slow: $(READY) ## the tests that take minutes
+	$(RUN) -m pytest -m slow $(ARGS)
+
+check: $(READY) ## style, types, layers
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports
+
+format: $(READY) ## mend what can be mended of the style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+lock: ## pin the newest versions that fit pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --extra dev --upgrade pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv and all runs
+	rm -rf .venv runs

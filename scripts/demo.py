@@ -1,0 +1,43 @@
+"""Run the whole path on synthetic people: python scripts/demo.py [key=value for both stages ...]."""
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+_SCRIPTS = Path(__file__).parent
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="demo")
+def main(cfg: DictConfig) -> None:
+    """Draw people, train both stages, score held-out images, show where everything is."""
+    start, run = time.monotonic(), Path(cfg.run)
+    data = f"data.root={cfg.data.root}"
+    one, two = run / "demo_pretrain", run / "demo_finetune"
+    if not Path(cfg.data.root).exists():
+        call("synthesise", *(f"{key}={value}" for key, value in cfg.data.items()))
+    call("train", "experiment=demo_pretrain", data, f"hydra.run.dir={one}", *cfg.both)
+    begin = f"init_from={one}/best.ckpt"
+    call("train", "experiment=demo_finetune", begin, data, f"hydra.run.dir={two}", *cfg.both)
+    scored = (f"checkpoint={two}/best.ckpt", "data=synthetic", data, f"side={cfg.side}")
+    call("evaluate", *scored, f"hydra.run.dir={run}/evaluate", f"pictures={cfg.pictures}")
+    print(f"{(time.monotonic() - start) / 60:.1f} minutes. Look at:")
+    for what in (f"{one}/curves.png", f"{two}/curves.png", f"{run}/evaluate/pictures"):
+        print(f"  {what}")
+
+
+def call(script: str, *overrides: str) -> None:
+    """Run a script as a user would, and end where it fails."""
+    print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
+    command = [sys.executable, str(_SCRIPTS / f"{script}.py"), *overrides]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""This file puts figures into a picture and says what is labelled of each."""
+
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+
+from tagpose.data.synthetic.figure import INDEX, Figure, Random, pose
+from tagpose.data.synthetic.painting import FINE, Canvas, Place, dress, paint
+from tagpose.skeleton import WHOLEBODY
+
+_PEOPLE: Final = (0.04, 0.46, 0.34, 0.1, 0.06)  # chances of none, one, two, three, four people
+_SMALLEST_PART: Final = 8.0  # image pixels; smaller faces and hands are not labelled
+_SEEN_SHARE: Final = 0.6  # of a face's or a hand's points that must be seen for labels
+_UNLABELLED_PART, _UNLABELLED_PERSON, _CROWD, _OBJECT = 0.07, 0.04, 0.05, 0.25  # chances
+
+
+class Painted(NamedTuple):
+    """A person in a picture."""
+
+    keypoints: np.ndarray  # [K, 3] x, y in image pixels, v; all 0 where not labelled
+    mask: np.ndarray  # [H, W] bool: what is seen of it
+
+
+class Scene(NamedTuple):
+    """A picture and the truth about it."""
+
+    image: np.ndarray  # [H, W, 3] uint8
+    people: tuple[Painted, ...]
+    crowd: np.ndarray | None  # [H, W] bool
+
+
+def paint_scene(random: Random, width: int, height: int, max_people: int) -> Scene:
+    """A random scene of so many image pixels."""
+    image = _background(random, width * FINE, height * FINE)
+    chances = np.array(_PEOPLE[: max_people + 1])
+    count = int(random.choice(len(chances), p=chances / chances.sum()))
+    crowd = _paint_crowd(image, random) if count < 3 and random.random() < _CROWD else None
+    figures = [pose(random) for _ in range(count)]
+    places = _places(figures, random, width * FINE, height * FINE)
+    layers = [_paint(image, f, p, random) for f, p in zip(figures, places, strict=True)]
+    objects = [_paint_object(image, random)] if random.random() < _OBJECT else []
+    covers = [*layers, *objects]
+    seen = [_uncovered(mask, covers[i + 1 :]) for i, mask in enumerate(layers)]
+    people = tuple(
+        Painted(_labels(f, p.on_canvas(f.points), layer, mask, random), _shrink(mask))
+        for f, p, layer, mask in zip(figures, places, layers, seen, strict=True)
+        if _shrink(mask).sum() > 60  # image pixels; less is nobody
+    )
+    hidden = np.zeros_like(image[..., 0], bool)
+    for cover in covers:
+        hidden |= cover
+    return Scene(
+        image=cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA),
+        people=people,
+        crowd=None if crowd is None else _shrink(crowd & ~hidden),
+    )
+
+
+def _background(random: Random, width: int, height: int) -> np.ndarray:
+    """Noise of several sizes, flat shapes, lines: nothing that tells of people."""
+    image = np.zeros((height, width, 3), np.float32) + random.uniform(40, 200, 3)
+    for cells, strength in ((2, 45), (6, 25), (24, 14), (96, 8)):
+        noise = random.normal(0, strength, (cells, cells, 3)).astype(np.float32)
+        image += cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = image.clip(0, 255).astype(np.uint8)
+    for _ in range(random.integers(2, 9)):
+        centre = random.uniform(0, 1, 2) * (width, height)
+        corners = centre + random.normal(0, 0.12 * width, (random.integers(3, 6), 2))
+        cv2.fillPoly(image, [corners.astype(np.int32)], random.integers(0, 255, 3).tolist())
+    for _ in range(random.integers(0, 6)):
+        ends = (random.uniform(0, 1, (2, 2)) * (width, height)).astype(int).tolist()
+        colour, thickness = random.integers(0, 255, 3).tolist(), int(random.integers(2, 14))
+        cv2.line(image, ends[0], ends[1], colour, thickness, cv2.LINE_AA)
+    return image
+
+
+def _places(figures: list[Figure], random: Random, width: int, height: int) -> list[Place]:
+    """Where figures stand, side by side with some overlap; some are cut off by the edges."""
+    if not figures:
+        return []
+    slot = width / len(figures)
+    places = []
+    for number in random.permutation(len(figures)):
+        top, bottom = (figures[number].points[:, 1].min() - 0.08, figures[number].points[:, 1].max())
+        close = random.random() < 0.3  # so near that the legs are cut off
+        share = random.uniform(1.0, 1.6) if close else random.uniform(0.7, 0.97)
+        scale = share * height / 0.95 * (0.9 if len(figures) > 2 else 1.0)
+        x = slot * (number + 0.5) + random.normal(0, 0.12 * slot)
+        above = random.uniform(0.01, 0.08) * height
+        room = max(0.0, height - above - (bottom - top) * scale)
+        y = above - top * scale + random.uniform(0, 1) * room
+        places.append(Place(np.array([x, y]), scale))
+    return places
+
+
+def _paint(image: np.ndarray, figure: Figure, place: Place, random: Random) -> np.ndarray:
+    """Paint one figure; where it is, [H, W] bool."""
+    canvas = Canvas(image, np.zeros(image.shape[:2], np.uint8), place.scale)
+    paint(canvas, place.on_canvas(figure.points), figure, place, dress(random))
+    return canvas.mask > 0
+
+
+def _paint_object(image: np.ndarray, random: Random) -> np.ndarray:
+    """Paint a pole or a box before everybody; where it is, [H, W] bool."""
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    x, y = random.uniform(0, width), random.uniform(0.4 * height, height)
+    if random.random() < 0.5:
+        corner, size = (x, 0), (random.uniform(0.02, 0.06) * width, height)
+    else:
+        corner, size = (x, y), random.uniform(0.1, 0.35, 2) * (width, height)
+    first, last = np.array(corner).astype(int), (np.array(corner) + size).astype(int)
+    cv2.rectangle(mask, first.tolist(), last.tolist(), 255, -1)
+    image[mask > 0] = random.integers(0, 255, 3)
+    return mask > 0
+
+
+def _paint_crowd(image: np.ndarray, random: Random) -> np.ndarray:
+    """Paint a row of tiny figures far away; where they are, [H, W] bool."""
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), bool)
+    y = random.uniform(0.15, 0.4) * height
+    start = random.uniform(0, 0.5) * width
+    for step in range(random.integers(5, 10)):
+        scale = random.uniform(0.12, 0.17) * height
+        place = Place(np.array([start + step * 0.35 * scale, y + random.normal(0, 4)]), scale)
+        mask |= _paint(image, pose(random), place, random)
+    return mask
+
+
+def _uncovered(mask: np.ndarray, covers: list[np.ndarray]) -> np.ndarray:
+    """What is left of a mask [H, W] behind what was painted later."""
+    left = mask.copy()
+    for cover in covers:
+        left &= ~cover
+    return left
+
+
+def _shrink(mask: np.ndarray) -> np.ndarray:
+    """A mask of the canvas [FINE * H, FINE * W] in image pixels [H, W]."""
+    height, width = mask.shape[0] // FINE, mask.shape[1] // FINE
+    shrunk = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return shrunk >= 0.5
+
+
+def _labels(
+    figure: Figure, points: np.ndarray, layer: np.ndarray, seen: np.ndarray, random: Random
+) -> np.ndarray:
+    """Keypoints [K, 3] as a labeller would give them, x, y in image pixels.
+
+    A keypoint behind something has v 1; outside of the picture it has none. Of a face or a hand
+    that is small, mostly hidden or turned away, none is labelled.
+    """
+    keypoints = np.zeros((WHOLEBODY.size, 3))
+    if random.random() < _UNLABELLED_PERSON:
+        return keypoints
+    height, width = seen.shape
+    column, row = np.round(points).astype(int).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column, row = column.clip(0, width - 1), row.clip(0, height - 1)
+    hidden = layer[row, column] & ~seen[row, column]
+    # a pixel of the canvas is 1 / FINE of the picture's; their centres do not coincide
+    keypoints[:, :2] = (points + 0.5) / FINE - 0.5
+    keypoints[:, 2] = np.where(hidden, 1, 2) * inside
+    for part in ("foot", "face", "lefthand", "righthand"):
+        at = WHOLEBODY.parts[part]
+        extent = np.ptp(points[at], axis=0).max() / FINE
+        share = (inside & ~hidden)[at].mean()
+        unseen = extent < _SMALLEST_PART or share < _SEEN_SHARE
+        if (part != "foot" and unseen) or random.random() < _UNLABELLED_PART:
+            keypoints[at] = 0
+    if figure.from_behind:
+        keypoints[WHOLEBODY.parts["face"]] = 0
+        keypoints[[INDEX["nose"], INDEX["left_eye"], INDEX["right_eye"]]] = 0
+    keypoints[keypoints[:, 2] == 0] = 0
+    return keypoints

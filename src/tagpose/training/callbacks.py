@@ -1,0 +1,82 @@
+"""This file holds what watches a training: AP per part, images a second."""
+
+from time import perf_counter
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import distributed
+
+from tagpose.codec.decode import Decoder
+from tagpose.evaluation.part_ap import part_scores
+from tagpose.evaluation.predictions import Predictions
+from tagpose.evaluation.truth import Truth, read_truth, select
+from tagpose.inference import people_in_images
+from tagpose.skeleton import SKELETONS
+from tagpose.structures import Fields, Sample
+
+
+class PartAP(Callback):
+    """Scores every validation: `val/ap/PART` and `val/ar/PART`, the same on any number of processes.
+
+    Without mirror test; `make evaluate` is the one for tables.
+
+    Args:
+        skeleton: name of the skeleton whose parts are scored.
+        decoder: options of the decoder, such as `min_score`.
+    """
+
+    def __init__(self, skeleton: str, **decoder: Any) -> None:
+        self.skeleton = SKELETONS[skeleton]
+        self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
+        self.found = Predictions()
+        self.truth: Truth | None = None
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.found.reset()
+        self.truth = self.truth or read_truth(trainer.datamodule.truth_file, self.skeleton)
+        if trainer.world_size > 1:  # processes count batch statistics apart, one set is saved
+            for buffer in pl_module.buffers():
+                distributed.broadcast(buffer, src=0)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Fields,
+        batch: Sample,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        people = people_in_images(outputs, batch.frame, self.decoder)
+        for image_id, found in zip(batch.image_id.tolist(), people, strict=True):
+            self.found.update(image_id, found)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.found.gather()
+        people = self.found.compute()
+        # a sanity check or a limit of batches sees a part of the images
+        scores = part_scores(select(self.truth, people), people, self.skeleton)
+        for number in ("ap", "ar"):
+            pl_module.log_dict({f"val/{number}/{p}": getattr(s, number) for p, s in scores.items()})
+
+
+class ImagesPerSecond(Callback):
+    """Logs `train/images_per_second` of all processes together, over the last steps.
+
+    Args:
+        every: so many steps.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self.every, self.images, self.since = every, 0, 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.images, self.since = 0, perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Sample, batch_idx: int
+    ) -> None:
+        self.images += len(batch.image) * trainer.world_size
+        if (batch_idx + 1) % self.every == 0:
+            pl_module.log("train/images_per_second", self.images / (perf_counter() - self.since))
+            self.on_train_epoch_start(trainer, pl_module)

@@ -1,0 +1,77 @@
+"""This file is what Lightning trains: the network, its losses, its optimiser."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from tagpose.codec.encode import encode
+from tagpose.losses import Criterion
+from tagpose.model.network import PoseNetwork
+from tagpose.model.weights import FACTS, facts
+from tagpose.structures import Fields, Sample
+from tagpose.training.schedule import Schedule
+
+
+class PoseTraining(LightningModule):
+    """One stage of the training.
+
+    Args:
+        network: to train.
+        criterion: what it learns.
+        optimizer: makes one from parameters.
+        schedule: of the learning rate.
+    """
+
+    def __init__(
+        self,
+        network: PoseNetwork,
+        criterion: Criterion,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Schedule,
+    ) -> None:
+        super().__init__()
+        self.network, self.criterion = network, criterion
+        self.optimizer, self.schedule = optimizer, schedule
+
+    def forward(self, image: Tensor) -> Fields:
+        return self.network(image)
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        return self._loss(batch, self(batch.image), "train")
+
+    def validation_step(self, batch: Sample, batch_idx: int) -> Fields:
+        fields = self(batch.image)
+        self._loss(batch, fields, "val")
+        return fields
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self.optimizer(self.parameters())
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step, steps))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[FACTS] = facts(self.network)
+
+    def _loss(self, batch: Sample, fields: Fields, stage: str) -> Tensor:
+        """The total of a batch, a scalar; logs it and its terms."""
+        with torch.autocast(self.device.type, enabled=False):  # small differences, squared
+            terms = self.criterion(fields, encode(batch.keypoints, batch.mask))
+            total = self.criterion.total(terms)
+        means = {name: term.mean() for name, term in terms._asdict().items()}
+        self.log_dict(
+            {f"{stage}/loss/{name}": mean.detach() for name, mean in {"total": total, **means}.items()},
+            batch_size=len(batch.image),
+            on_step=stage == "train",
+            on_epoch=stage == "val",
+            sync_dist=stage == "val",
+        )
+        return total

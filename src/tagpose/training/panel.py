@@ -1,0 +1,70 @@
+"""This file draws validation images while a network trains."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from tagpose.codec.decode import Decoder
+from tagpose.drawing.people import draw_people, draw_truth
+from tagpose.skeleton import SKELETONS
+from tagpose.structures import Fields, Sample
+
+
+class Panel(Callback):
+    """Draws validation images: truth, people, heatmaps, in the run's folder and in wandb.
+
+    Args:
+        skeleton: name of the skeleton that is drawn.
+        folder: for the pictures, one for each validation.
+        images: drawn at most.
+        decoder: options of the decoder.
+    """
+
+    def __init__(self, skeleton: str, folder: str | Path, images: int = 4, **decoder: Any) -> None:
+        self.skeleton, self.folder, self.images = SKELETONS[skeleton], Path(folder), images
+        self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
+        self.rows: list[np.ndarray] = []
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rows = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Fields,
+        batch: Sample,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        for i in range(min(self.images - len(self.rows), len(batch.image))):
+            one = Fields(outputs.heatmaps[i : i + 1], outputs.tags[i : i + 1])
+            self.rows.append(self._draw(one, batch.image[i], batch.keypoints[i]))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.rows:
+            return
+        sheet = contact_sheet(self.rows)
+        write_picture(self.folder / f"step_{trainer.global_step:07d}.jpg", sheet)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/panel", [sheet], step=trainer.global_step)
+
+    def _draw(self, fields: Fields, image: torch.Tensor, keypoints: torch.Tensor) -> np.ndarray:
+        """One row: truth, people, heatmaps."""
+        shown = image.permute(1, 2, 0).cpu().numpy()
+        people = self.decoder(fields)[0]
+        heatmaps = fields.heatmaps[0].float().cpu().numpy()
+        pictures: Sequence[np.ndarray] = (
+            draw_truth(shown, keypoints.cpu().numpy(), self.skeleton),
+            draw_people(shown, people, self.skeleton),
+            draw_heatmaps(shown, heatmaps, self.skeleton),
+        )
+        return side_by_side(pictures, ("truth", "found", "heatmaps"))

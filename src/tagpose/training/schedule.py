@@ -1,0 +1,55 @@
+"""This file says how the learning rate goes: a factor for every share of the training."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Schedule(Protocol):
+    """A factor of the learning rate for a step out of a number of steps."""
+
+    def __call__(self, step: int, steps: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """The published schedule: a linear warm-up, then a fall by `factor` at each milestone.
+
+    Attributes:
+        milestones: as shares of the training; the published ones are epochs 200 and 260 of 300.
+        factor: that each milestone multiplies with.
+        warmup: steps until the full learning rate.
+    """
+
+    milestones: Sequence[float] = field(default=(200 / 300, 260 / 300))
+    factor: float = 0.1
+    warmup: int = 500
+
+    def __call__(self, step: int, steps: int) -> float:
+        passed = sum(step >= share * steps for share in self.milestones)
+        return _rising(step, self.warmup) * self.factor**passed
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """A linear warm-up, then half a cosine wave down to `floor`.
+
+    Attributes:
+        warmup: steps until the full learning rate.
+        floor: factor at the end.
+    """
+
+    warmup: int = 500
+    floor: float = 0.0
+
+    def __call__(self, step: int, steps: int) -> float:
+        if step < self.warmup:
+            return _rising(step, self.warmup)
+        share = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+def _rising(step: int, warmup: int) -> float:
+    """A line from nearly 0 at the first step to 1 at step `warmup`."""
+    return min(1.0, (step + 1) / max(1, warmup))

@@ -1,0 +1,17 @@
+"""What the tests share: a small set of synthetic people, drawn once."""
+
+from pathlib import Path
+
+import pytest
+
+from tagpose.data.synthetic import write_synthetic
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """Root of a data set in the official layout: 12 images to learn from, 6 to be judged on."""
+    root = tmp_path_factory.mktemp("data") / "synthetic"
+    write_synthetic(root, train=12, val=6, side=192, max_people=2, processes=1)
+    return root

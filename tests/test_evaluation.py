@@ -1,0 +1,290 @@
+"""The laws of the evaluation, and its agreement with the metric's own definition."""
+
+import copy
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from torch import distributed, multiprocessing
+
+from tagpose.evaluation.part_ap import Scores, part_scores, row_scores
+from tagpose.evaluation.predictions import Predictions
+from tagpose.evaluation.rows import from_rows, keypoint_field, read_rows, to_rows, write_rows
+from tagpose.evaluation.table import main_numbers, table
+from tagpose.evaluation.truth import Truth, read_truth, select
+from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.structures import People
+
+K = WHOLEBODY.size
+
+
+def annotated(rng, images=6, people=4):
+    """Truth with crowds, people without labels in some or all parts, and float v."""
+    image = np.sort(rng.integers(0, images, images * people))
+    size = rng.uniform(20, 200, (len(image), 1))
+    corner = rng.uniform(0, 300, (len(image), 2))
+    keypoints = np.zeros((len(image), K, 3))
+    keypoints[..., :2] = corner[:, None] + size[..., None] * rng.random((len(image), K, 2))
+    keypoints[..., 2] = rng.choice([0, 0.01, 1, 2], (len(image), K))
+    for at in WHOLEBODY.limbs.values():
+        keypoints[rng.random(len(image)) < 0.25, at, 2] = 0
+    keypoints[rng.random(len(image)) < 0.1, :, 2] = 0
+    boxes = np.c_[corner, size, size]
+    crowd = rng.random(len(image)) < 0.1
+    image_ids = np.cumsum(rng.integers(1, 9, images))
+    return Truth(image_ids, image, keypoints, 0.6 * size[:, 0] ** 2, boxes, crowd)
+
+
+def everybody(truth, noise=0.0, rng=None):
+    """People where the truth has them, moved by noise in units of the square root of the area."""
+    found = {}
+    for n, image_id in enumerate(truth.image_ids.tolist()):
+        keypoints = truth.keypoints[truth.image == n].copy()
+        keypoints[..., 2] = 1
+        if noise:
+            spread = noise * np.sqrt(truth.areas[truth.image == n])[:, None, None]
+            keypoints[..., :2] += spread * rng.standard_normal(keypoints[..., :2].shape)
+        found[image_id] = People(keypoints, np.linspace(0.9, 0.5, len(keypoints)))
+    return found
+
+
+def guesses(truth, rng, most=30):
+    """Good and bad people, up to `most` an image, with equal scores and parts without score."""
+    found = {}
+    for image_id, people in everybody(truth, 0.02, rng).items():
+        stray = rng.uniform(0, 400, (1, K, 3))
+        pick = rng.integers(0, len(people.scores) + 1, rng.integers(0, most))
+        keypoints = np.concatenate([people.keypoints, stray])[pick]
+        keypoints[..., :2] += rng.choice([0, 1, 3, 60], len(pick))[:, None, None]
+        for at in WHOLEBODY.limbs.values():
+            keypoints[rng.random(len(pick)) < 0.1, at, 2] = 0
+        found[image_id] = People(keypoints, rng.integers(1, 30, len(pick)) / 30)
+    return found
+
+
+def official_file(truth):
+    """The truth as an official annotation file would have it."""
+    rows = []
+    for n, image in enumerate(truth.image):
+        row = {"id": n + 1, "image_id": int(truth.image_ids[image]), "category_id": 1}
+        row |= {"iscrowd": int(truth.crowd[n]), "area": truth.areas[n].item()}
+        row["bbox"] = truth.boxes[n].tolist()
+        for limb, at in WHOLEBODY.limbs.items():
+            row[keypoint_field(limb)] = truth.keypoints[n, at].ravel().tolist()
+        rows.append(row)
+    images = [{"id": image_id} for image_id in truth.image_ids.tolist()]
+    categories = [{"id": 1, "name": "person"}]
+    return {"images": images, "annotations": rows, "categories": categories}
+
+
+@pytest.fixture
+def truth():
+    """Everybody is there, labelled and of medium or large size."""
+    drawn = annotated(np.random.default_rng(0))
+    drawn.keypoints[..., 2] = 2
+    areas = np.resize([40.0**2, 120.0**2], len(drawn.areas))
+    return drawn._replace(crowd=np.zeros_like(drawn.crowd), areas=areas)
+
+
+@pytest.fixture
+def official():
+    """The official evaluator, with the compiled module that runs under numpy 2."""
+    masks = pytest.importorskip("pycocotools._mask")
+    sys.modules.setdefault("xtcocotools._mask", masks)
+    pytest.importorskip("xtcocotools", reason="its wheels end with Python 3.11")
+    return importlib.import_module("xtcocotools.coco"), importlib.import_module(
+        "xtcocotools.cocoeval"
+    )
+
+
+def official_scores(official, truth, rows):
+    coco, cocoeval = official
+    annotations = coco.COCO()
+    annotations.dataset, annotations.anno_file = official_file(truth), [""]
+    annotations.createIndex()
+    scores = {}
+    for part, at in WHOLEBODY.parts.items():
+        results = annotations.loadRes(copy.deepcopy(rows))
+        sigmas = np.array(WHOLEBODY.sigmas[at])
+        judge = cocoeval.COCOeval(annotations, results, f"keypoints_{part}", sigmas, use_area=True)
+        judge.evaluate(), judge.accumulate(), judge.summarize()
+        scores[part] = judge.stats
+    return scores
+
+
+def test_perfect_prediction_scores_one_everywhere_and_a_lost_hand_only_there(truth):
+    found = everybody(truth)
+    areas = {n: truth.areas[truth.image == i] for i, n in enumerate(truth.image_ids.tolist())}
+    for numbers in part_scores(truth, found, WHOLEBODY, areas).values():
+        assert list(numbers) == pytest.approx([1] * 10)
+    for people in found.values():
+        people.keypoints[:, WHOLEBODY.parts["lefthand"], :2] += 500
+    scores = part_scores(truth, found, WHOLEBODY)
+    assert scores["lefthand"].ap == 0
+    assert 0 < scores["wholebody"].ap < 1
+    assert scores["hand"].ap == pytest.approx(0.5)
+    assert all(scores[n].ap == pytest.approx(1) for n in ("body", "foot", "face", "righthand"))
+
+
+def test_an_empty_result_scores_zero_and_an_empty_truth_minus_one(truth):
+    nobody = People(np.zeros((0, K, 3)), np.zeros(0))
+    for found in ({}, dict.fromkeys(truth.image_ids.tolist(), nobody)):
+        assert set(part_scores(truth, found, WHOLEBODY).values()) == {Scores(*[0.0] * 10)}
+    crowds = truth._replace(crowd=np.ones_like(truth.crowd))
+    scores = part_scores(crowds, everybody(truth), WHOLEBODY)
+    assert set(scores.values()) == {Scores(*[-1.0] * 10)}
+
+
+def test_the_hand_is_the_hand_that_the_truth_has(truth):
+    truth.keypoints[:, WHOLEBODY.parts["lefthand"], 2] = 0
+    scores = part_scores(truth, everybody(truth, 0.03, np.random.default_rng(0)), WHOLEBODY)
+    assert scores["lefthand"].ap == -1
+    assert scores["hand"] == scores["righthand"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_with_image_and_row(truth, value):
+    found = everybody(truth)
+    image_id = truth.image_ids[truth.image[-1]].item()
+    rows = to_rows(image_id, found[image_id], WHOLEBODY)
+    rows[1]["face_kpts"][4] = value
+    found[image_id].keypoints[1, 50, 0] = value
+    for scored in (
+        lambda: part_scores(truth, found, WHOLEBODY),
+        lambda: to_rows(image_id, found[image_id], WHOLEBODY),
+        lambda: from_rows(rows, WHOLEBODY),
+    ):
+        with pytest.raises(ValueError, match=rf"image {image_id}, row 1: .* not finite"):
+            scored()
+
+
+def test_people_in_an_image_that_the_truth_does_not_have_are_an_error(truth):
+    with pytest.raises(ValueError, match="image 12345, which the truth does not have"):
+        part_scores(truth, everybody(truth) | {12345: None}, WHOLEBODY)
+
+
+@pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY], ids=lambda skeleton: skeleton.name)
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), count=st.integers(0, 4))
+def test_what_rows_say_comes_back_as_people(skeleton, seed, count, tmp_path_factory):
+    rng = np.random.default_rng(seed)
+    keypoints = rng.uniform(-99, 999, (count, skeleton.size, 3)).astype(np.float32)
+    keypoints[..., 2] = rng.random((count, skeleton.size)) * rng.choice([0, 1e-9, 1])
+    people = People(keypoints, rng.random(count).astype(np.float32))
+    file = tmp_path_factory.mktemp("rows") / "new" / "results.json"
+    write_rows(file, to_rows(7, people, skeleton))
+    back = from_rows(read_rows(file), skeleton).get(7, People(keypoints[:0], people.scores[:0]))
+    assert back.keypoints == pytest.approx(keypoints, abs=6e-4)
+    assert np.array_equal(back.keypoints[..., 2] > 0, keypoints[..., 2] > 0)
+    assert np.array_equal(back.scores, people.scores)
+    assert [path.name for path in file.parent.iterdir()] == ["results.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    write_rows(tmp_path / "results.json", [{"score": 1}])
+    with pytest.raises(ValueError, match="JSON"):
+        write_rows(tmp_path / "results.json", [{"score": np.nan}])
+    assert read_rows(tmp_path / "results.json") == [{"score": 1}]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"face_kpts": [1.0]}, "keypoints"),
+        ({"foot_score": 0.125}, "foot_score is not the score"),
+        ({"keypoints": ["a"] * 51}, "not a number"),
+        ({"score": None}, "not finite"),
+    ],
+)
+def test_a_bad_row_is_refused_in_a_sentence(truth, change, message):
+    rows = to_rows(3, everybody(truth)[truth.image_ids[truth.image[0]].item()], WHOLEBODY)
+    if "score" in change:
+        rows[0] = {n: v for n, v in rows[0].items() if not n.endswith("_score")}
+    with pytest.raises(ValueError, match=message):
+        from_rows([rows[0] | change], WHOLEBODY)
+    with pytest.raises(ValueError, match="row 0 has no 'score'"):
+        from_rows([{"image_id": 1}], WHOLEBODY)
+
+
+def test_the_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_selected(tmp_path, truth):
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(official_file(truth)))
+    for read, written in zip(read_truth(file, WHOLEBODY), truth, strict=True):
+        assert np.array_equal(read, written)
+    half = select(truth, truth.image_ids[::2].tolist())
+    assert np.array_equal(half.image_ids, truth.image_ids[::2])
+    kept = truth.image % 2 == 0
+    assert np.array_equal(half.image, truth.image[kept] // 2)
+    assert np.array_equal(half.keypoints, truth.keypoints[kept])
+    with pytest.raises(ValueError, match="no image 12345"):
+        select(truth, [12345])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("[]", "no list 'images'"),
+        ('{"images": [{"id": 1}], "annotations": [{"id": 5, "image_id": 2}]}', "5 is of image 2"),
+        ('{"images": [{"id": 1}], "annotations": [{"id": 5, "image_id": 1}]}', "has no 'iscrowd'"),
+    ],
+)
+def test_a_bad_truth_is_refused_in_a_sentence(tmp_path, content, message):
+    file = tmp_path / "truth.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=f"truth.json: .*{message}"):
+        read_truth(file, WHOLEBODY)
+
+
+def test_a_repeated_image_counts_once(truth):
+    predictions = Predictions()
+    for image_id, people in [*everybody(truth).items(), *everybody(truth).items()]:
+        predictions.update(image_id, people)
+    predictions.gather()
+    assert part_scores(truth, predictions.compute(), WHOLEBODY)["body"].ap == pytest.approx(1)
+    predictions.reset()
+    assert predictions.compute() == {}
+
+
+def _gather(rank, store, truth):
+    distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
+    predictions = Predictions()
+    if rank == 1:
+        for image_id, people in everybody(truth).items():
+            predictions.update(image_id, people)
+    predictions.gather()
+    distributed.destroy_process_group()
+    assert part_scores(truth, predictions.compute(), WHOLEBODY)["body"].ap == pytest.approx(1)
+
+
+def test_processes_share_what_they_found_even_if_one_found_nothing(tmp_path, truth):
+    multiprocessing.spawn(_gather, (str(tmp_path / "store"), truth), nprocs=2)
+
+
+def test_the_table_shows_every_part_and_no_number_where_nobody_is():
+    scores = {"body": Scores(*[0.5] * 10), "lefthand": Scores(*[-1.0] * 10)}
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table(scores, "stage two"))
+    assert all(text in capture.get() for text in ("stage two", "0.500", "left hand", "-"))
+    assert main_numbers(scores)["body"] == {"ap": 0.5, "ap50": 0.5, "ap75": 0.5, "ar": 0.5}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("boxes", [False, True], ids=["extents", "boxes"])
+def test_random_results_score_as_officially(official, seed, boxes):
+    rng = np.random.default_rng(seed)
+    truth = annotated(rng)
+    found = guesses(truth, rng)
+    rows = [row for n, people in found.items() for row in to_rows(n, people, WHOLEBODY)]
+    if boxes:
+        rows = [row | {"bbox": rng.uniform(20, 150, 4).tolist()} for row in rows]
+    ours = row_scores(truth, rows, WHOLEBODY)
+    for part, expected in official_scores(official, truth, rows).items():
+        assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part
