@@ -1,4 +1,4 @@
-"""Run the whole path on synthetic people: python scripts/demo.py [key=value for both stages ...]."""
+"""Run the whole path on synthetic people: python scripts/demo.py [key=value of conf/demo.yaml]."""
 
 import shlex
 import subprocess

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tagpose.complaints import told_in_a_sentence
 from tagpose.model.weights import start_from
+from tagpose.training.history import draw_history
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
@@ -37,7 +38,9 @@ def train(cfg: DictConfig) -> float:
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
     trainer.fit(model, data, ckpt_path=cfg.resume)
-    print(f"checkpoints: {cfg.paths.run}")
+    if trainer.is_global_zero:
+        draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
+        print(f"checkpoints and curves: {cfg.paths.run}")
     return float(trainer.callback_metrics.get(cfg.monitor, float("nan")))
 
 

@@ -20,6 +20,7 @@ Row = dict[str, Any]  # one object of the JSON file
 class Annotations:
     """A whole data set in columns: workers share the memory, nothing is copied for an image."""
 
+    description: str  # what the file says it is
     folder: Path  # of the images
     image_ids: np.ndarray  # [N] int64
     files: np.ndarray  # [N] str: names in the folder
@@ -90,6 +91,7 @@ def read_annotations(
         raise ValueError(f"{file}: has no image with annotations; is this the right file?")
     _check_present(folder, names, file)
     return Annotations(
+        description=str(content.get("info", {}).get("description") or file.name),
         folder=folder,
         image_ids=np.array(kept),
         files=np.array(names),

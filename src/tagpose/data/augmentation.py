@@ -70,7 +70,7 @@ def _warp_mask(mask: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np
     return (soft > 127).astype(np.uint8)
 
 
-class TrainingView(A.DualTransform):
+class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not typed
     """A random square of the image: zoomed, turned, shifted, mirrored.
 
     Beside image, mask and keypoints it takes a `frame` and hands on image pixels -> input pixels.

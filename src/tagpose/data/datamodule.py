@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import albumentations as A
 import torch
@@ -72,6 +72,11 @@ class PoseData(LightningDataModule):
         """The annotations that validation is judged by."""
         return self.root / self.val_split.annotations
 
+    @property
+    def description(self) -> str:
+        """What the annotations of validation say they are; scores are never shown without it."""
+        return self.opened[self.val_split].description
+
     def setup(self, stage: str) -> None:
         """Read what the stage needs: "fit" both halves, everything else validation alone."""
         needed = {self.val_split: False}
@@ -115,7 +120,7 @@ class PoseData(LightningDataModule):
         """This process's number, and how many share the data."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _workers(self) -> dict[str, object]:
+    def _workers(self) -> dict[str, Any]:
         """What both loaders are made with."""
         return {
             "num_workers": self.workers,

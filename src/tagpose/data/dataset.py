@@ -21,7 +21,7 @@ class Draw(NamedTuple):
     """What a sample of training is drawn from."""
 
     epoch: int  # counts how often the image was shown
-    index: int  # of the image in the annotations
+    image: int  # its number in the annotations
 
 
 class TrainingSet(Dataset[Sample]):
@@ -46,7 +46,7 @@ class TrainingSet(Dataset[Sample]):
         )
 
     def __getitem__(self, draw: Draw) -> Sample:
-        record = self.annotations.record(draw.index)
+        record = self.annotations.record(draw.image)
         self._seed(draw)
         people, kinds = record.keypoints.shape[:2]
         shown = self.compose(

@@ -35,7 +35,7 @@ def read_image(file: Path) -> np.ndarray:
 
 
 def write_image(file: Path, image: np.ndarray) -> None:
-    """Write a picture [H, W, 3] uint8 RGB in the format of the file's ending; whole, or not at all."""
+    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
     try:
@@ -53,7 +53,8 @@ def list_images(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _ENDINGS) if path.is_dir() else []
+    inside = path.iterdir() if path.is_dir() else ()
+    files = sorted(file for file in inside if file.suffix.lower() in _ENDINGS)
     if not files:
         raise FileNotFoundError(f"{path} has no pictures; name a file or a folder by images=PATH")
     return files

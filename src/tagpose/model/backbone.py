@@ -1,6 +1,7 @@
 """This file makes HRNet backbones (Sun 2019) from timm, cut down to their stride-4 branch."""
 
 import logging
+from typing import Any
 
 import timm
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 _FAMILY = "hrnet_"
 
 
-def hrnet(name: str, *, pretrained: bool = False) -> nn.Module:
-    """An HRNet that returns a list of one map [B, C, H / 4, W / 4], its finest branch.
+def hrnet(name: str, *, pretrained: bool = False) -> tuple[nn.Module, int]:
+    """An HRNet that returns a list of one map [B, C, H / 4, W / 4], its finest branch; and C.
 
     The branch is raw, before the classification head's widening, as in the published pose
     networks. What only the coarser branches' outputs need is cut off, so that every parameter
@@ -29,15 +30,17 @@ def hrnet(name: str, *, pretrained: bool = False) -> nn.Module:
     if name.split(".")[0] not in known:
         raise ValueError(f"model {name!r} is no HRNet of timm; there are {', '.join(known)}")
     # the features_only form keeps the branches; index 1 is stride 4 (0 is the stem)
-    network = timm.create_model(name, features_only=True, feature_location="", out_indices=(1,))
+    network: Any = timm.create_model(
+        name, features_only=True, feature_location="", out_indices=(1,)
+    )
     if pretrained:
         _load_imagenet(network, name)
     last = network.stage4[-1]
     last.fuse_layers = nn.ModuleList([last.fuse_layers[0]])
-    return network
+    return network, network.feature_info.channels()[0]
 
 
-def _load_imagenet(network: nn.Module, name: str) -> None:
+def _load_imagenet(network: Any, name: str) -> None:
     """Load timm's ImageNet weights, and see that they arrived.
 
     timm loads what fits and only warns of the rest, so each tensor is compared with itself before.

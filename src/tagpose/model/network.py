@@ -45,13 +45,12 @@ class PoseNetwork(nn.Module):
         if skeleton not in SKELETONS:
             raise ValueError(f"skeleton {skeleton!r} is unknown; there are {', '.join(SKELETONS)}")
         self.architecture, self.skeleton = architecture, SKELETONS[skeleton]
-        self.backbone = hrnet(architecture, pretrained=pretrained)
-        channels = self.backbone.feature_info.channels()[0]
+        self.backbone, channels = hrnet(architecture, pretrained=pretrained)
         self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
         heatmaps, tags = self.head.weight.data.chunk(2)
         nn.init.normal_(heatmaps, std=heatmap_std)
         nn.init.normal_(tags, std=tag_std)
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.get_parameter("bias"))
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""

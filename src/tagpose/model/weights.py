@@ -1,4 +1,4 @@
-"""This file carries weights: out of checkpoints into networks, and from stage one into stage two."""
+"""This file carries weights: out of checkpoints into networks, from stage one into stage two."""
 
 import pickle
 from pathlib import Path
@@ -37,7 +37,7 @@ class Carried(NamedTuple):
 
 
 def facts(network: PoseNetwork) -> dict[str, str]:
-    """What a checkpoint keeps beside the weights: plain strings, so that any version can read it."""
+    """What a checkpoint keeps beside the weights: plain strings, which any version can read."""
     return Facts(network.architecture, network.skeleton.name)._asdict()
 
 

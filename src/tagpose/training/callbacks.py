@@ -7,16 +7,17 @@ from lightning import Callback, LightningModule, Trainer
 from torch import distributed
 
 from tagpose.codec.decode import Decoder
+from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.predictions import Predictions
-from tagpose.evaluation.truth import Truth, read_truth, select
+from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference import people_in_images
 from tagpose.skeleton import SKELETONS
 from tagpose.structures import Fields, Sample
 
 
 class PartAP(Callback):
-    """Scores every validation: `val/ap/PART` and `val/ar/PART`, the same on any number of processes.
+    """Scores every validation: `val/ap/PART`, `val/ar/PART`; any number of processes gets the same.
 
     Without mirror test; `make evaluate` is the one for tables.
 
@@ -29,16 +30,18 @@ class PartAP(Callback):
         self.skeleton = SKELETONS[skeleton]
         self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
         self.found = Predictions()
-        self.truth: Truth | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        data: PoseData = trainer.datamodule  # type: ignore[attr-defined] # set by fit
+        self.truth = read_truth(data.truth_file, self.skeleton)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.found.reset()
-        self.truth = self.truth or read_truth(trainer.datamodule.truth_file, self.skeleton)
         if trainer.world_size > 1:  # processes count batch statistics apart, one set is saved
             for buffer in pl_module.buffers():
                 distributed.broadcast(buffer, src=0)
 
-    def on_validation_batch_end(
+    def on_validation_batch_end(  # type: ignore[override] # our module returns fields
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -74,7 +77,12 @@ class ImagesPerSecond(Callback):
         self.images, self.since = 0, perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Sample, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Sample,
+        batch_idx: int,
     ) -> None:
         self.images += len(batch.image) * trainer.world_size
         if (batch_idx + 1) % self.every == 0:

@@ -10,7 +10,9 @@ from lightning.pytorch.loggers import WandbLogger
 _PATIENCE = 20  # seconds for its server to answer; the library's own 90 look like a hang
 
 
-def wandb_logger(save_dir: str | Path, project: str, *, online: bool, **options: Any) -> WandbLogger:
+def wandb_logger(
+    save_dir: str | Path, project: str, *, online: bool, **options: Any
+) -> WandbLogger:
     """A wandb logger, offline unless asked; `wandb sync` uploads later what it kept.
 
     Args:
@@ -23,9 +25,7 @@ def wandb_logger(save_dir: str | Path, project: str, *, online: bool, **options:
     settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
     if online:
         try:
-            logger = WandbLogger(
-                save_dir=save_dir, project=project, settings=settings, **options
-            )
+            logger = WandbLogger(save_dir=save_dir, project=project, settings=settings, **options)
             logger.experiment  # noqa: B018 -- connects
             return logger
         except (wandb.errors.Error, TimeoutError) as error:

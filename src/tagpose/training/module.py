@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -44,12 +45,14 @@ class PoseTraining(LightningModule):
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         return self._loss(batch, self(batch.image), "train")
 
-    def validation_step(self, batch: Sample, batch_idx: int) -> Fields:
+    def validation_step(  # type: ignore[override] # fields, for the callbacks
+        self, batch: Sample, batch_idx: int
+    ) -> Fields:
         fields = self(batch.image)
         self._loss(batch, fields, "val")
         return fields
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.optimizer(self.parameters())
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = LambdaLR(optimizer, lambda step: self.schedule(step, steps))
@@ -66,9 +69,9 @@ class PoseTraining(LightningModule):
         with torch.autocast(self.device.type, enabled=False):  # small differences, squared
             terms = self.criterion(fields, encode(batch.keypoints, batch.mask))
             total = self.criterion.total(terms)
-        means = {name: term.mean() for name, term in terms._asdict().items()}
+        shown = {"total": total, **terms._asdict()}
         self.log_dict(
-            {f"{stage}/loss/{name}": mean.detach() for name, mean in {"total": total, **means}.items()},
+            {f"{stage}/loss/{name}": term.detach().mean() for name, term in shown.items()},
             batch_size=len(batch.image),
             on_step=stage == "train",
             on_epoch=stage == "val",

@@ -1,6 +1,5 @@
 """This file draws validation images while a network trains."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,10 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from tagpose.codec.decode import Decoder
+from tagpose.data.images import write_image
+from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.people import draw_people, draw_truth
+from tagpose.drawing.sheets import contact_sheet, side_by_side
 from tagpose.skeleton import SKELETONS
 from tagpose.structures import Fields, Sample
 
@@ -33,7 +35,7 @@ class Panel(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = []
 
-    def on_validation_batch_end(
+    def on_validation_batch_end(  # type: ignore[override] # our module returns fields
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -52,7 +54,7 @@ class Panel(Callback):
         if not self.rows:
             return
         sheet = contact_sheet(self.rows)
-        write_picture(self.folder / f"step_{trainer.global_step:07d}.jpg", sheet)
+        write_image(self.folder / f"step_{trainer.global_step:07d}.jpg", sheet)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/panel", [sheet], step=trainer.global_step)
@@ -62,7 +64,7 @@ class Panel(Callback):
         shown = image.permute(1, 2, 0).cpu().numpy()
         people = self.decoder(fields)[0]
         heatmaps = fields.heatmaps[0].float().cpu().numpy()
-        pictures: Sequence[np.ndarray] = (
+        pictures = (
             draw_truth(shown, keypoints.cpu().numpy(), self.skeleton),
             draw_people(shown, people, self.skeleton),
             draw_heatmaps(shown, heatmaps, self.skeleton),

@@ -16,6 +16,8 @@ def make_trainer(*, precision: str = "auto", **options: Any) -> Trainer:
     if precision == "auto":
         on_gpu = options.get("accelerator", "auto") in ("auto", "gpu", "cuda")
         has = on_gpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        precision = "bf16-mixed" if has else "32-true"
+        options["precision"] = "bf16-mixed" if has else "32-true"
+    else:
+        options["precision"] = precision
     # the data module shares the images among processes itself, without repeating any
-    return Trainer(precision=precision, use_distributed_sampler=False, **options)
+    return Trainer(use_distributed_sampler=False, **options)

@@ -1,0 +1,94 @@
+"""Every experiment composes and can be built; what is misspelt is refused."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tagpose.training.module import PoseTraining
+
+CONF = Path(__file__).parents[1] / "conf"
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+FIRST_STAGES = ("pretrain", "demo_pretrain", "overfit")
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """Compose the root of training with overrides."""
+
+    def composed(*overrides, root="train"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose(root, list(overrides), return_hydra_config=True)
+            cfg.hydra.runtime.output_dir = str(tmp_path)
+            HydraConfig.instance().set_config(cfg)
+            return cfg
+
+    return composed
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_can_be_built(composed, experiment, tmp_path):
+    small = ("model.network.architecture=hrnet_w18_small", "model.network.pretrained=false")
+    cfg = composed(f"experiment={experiment}", *small, f"data.root={tmp_path}", "logger=csv")
+    model = instantiate(cfg.model, _convert_="object")
+    assert isinstance(model, PoseTraining)
+    data = instantiate(cfg.data, _convert_="object")
+    assert data.skeleton is model.network.skeleton
+    instantiate(cfg.callbacks, _convert_="object")
+    instantiate(cfg.trainer, _convert_="object")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "callbacks=ema",
+        "callbacks=early_stopping",
+        "optimization=cosine",
+        "criterion=short",
+        "trainer=cpu",
+        "trainer=debug",
+        "model=hrnet_w48",
+    ],
+)
+def test_every_option_composes_with_a_stage(composed, override):
+    cfg = composed("experiment=pretrain", override)
+    instantiate(cfg.callbacks, _convert_="object")
+    instantiate(cfg.trainer, _convert_="object")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["trainer.max_epoch=5", "experiment=finetun", "model=hrnet_w33", "dta.root=x"],
+)
+def test_a_misspelt_override_is_refused(composed, override):
+    named = () if override.startswith("experiment") else ("experiment=pretrain",)
+    with pytest.raises((HydraException, OmegaConfBaseException)):
+        composed(*named, override)
+
+
+def test_a_key_that_nothing_takes_is_refused(composed):
+    cfg = composed("experiment=pretrain", "+criterion.pul=1")
+    with pytest.raises(HydraException, match="pul"):
+        instantiate(cfg.criterion, _convert_="object")
+
+
+def test_stage_two_needs_weights_unless_told(composed):
+    assert OmegaConf.is_missing(composed("experiment=finetune"), "init_from")
+    assert composed("experiment=finetune", "start=scratch").init_from is None
+    for experiment in FIRST_STAGES:
+        assert composed(f"experiment={experiment}").init_from is None
+
+
+def test_the_published_recipe_is_the_default(composed):
+    cfg = composed("experiment=finetune", "init_from=x")
+    model = cfg.model
+    assert (cfg.side, cfg.trainer.max_epochs, cfg.data.batch_size) == (512, 300, 24)
+    assert model.optimizer.lr == 1.5e-3
+    assert (model.criterion.pull, model.criterion.push, model.criterion.emphasis) == (1e-3, 1e-3, 0)
+    transforms = cfg.data.transforms
+    assert transforms.colour.p == transforms.blur.p == 0

@@ -1,0 +1,170 @@
+"""The programs, run as a user runs them: both stages, evaluation, prediction, and what goes wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SMALL = (
+    "data.batch_size=4",
+    "data.workers=0",
+    "side=64",
+    "logger=csv",
+    "trainer.max_epochs=1",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.accelerator=cpu",
+)
+
+
+def run(script, *arguments, cwd, **environment):
+    """Run a script; its exit code, what it printed, and what it complained of."""
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
+    plain = {"WANDB_MODE": "offline", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=cwd, env=os.environ | plain | environment, text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+
+
+def succeeded(result):
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def stages(people, tmp_path_factory):
+    """A folder in which both stages were trained for an epoch."""
+    folder = tmp_path_factory.mktemp("stages")
+    data = f"data.root={people}"
+    one = run("train", "experiment=demo_pretrain", data, "hydra.run.dir=one", *SMALL, cwd=folder)
+    succeeded(one)
+    two = run(
+        "train", "experiment=demo_finetune", data, "hydra.run.dir=two", "init_from=one/best.ckpt",
+        *SMALL, cwd=folder,
+    )  # fmt: skip
+    assert "keypoints taken" in succeeded(two).stdout
+    return folder
+
+
+def test_stage_two_carries_stage_one_and_both_leave_checkpoints_curves_and_panels(stages):
+    for stage in ("one", "two"):
+        for name in ("best.ckpt", "last.ckpt", "metrics.csv", "curves.png", ".hydra/config.yaml"):
+            assert (stages / stage / name).exists()
+        assert list((stages / stage / "panel").glob("*.jpg"))
+
+
+def test_a_checkpoint_is_read_without_running_code(stages):
+    for stage in ("one", "two"):
+        torch.load(stages / stage / "last.ckpt", weights_only=True)
+
+
+def test_evaluation_prints_the_table_and_writes_official_results(stages, people):
+    arguments = ("checkpoint=two/best.ckpt", "data=synthetic", f"data.root={people}", "side=64")
+    result = run(
+        "evaluate", *arguments, "data.workers=0", "output=scored", "pictures=2", cwd=stages
+    )
+    text = succeeded(result).stdout
+    assert "synthetic data" in text
+    for part in ("body", "foot", "face", "left hand", "right hand", "hand", "whole"):
+        assert part in text
+    rows = json.loads((stages / "scored/results.json").read_text())
+    assert all(len(row["face_kpts"]) == 3 * 68 for row in rows)
+    assert set(json.loads((stages / "scored/metrics.json").read_text())["parts"]) >= {"wholebody"}
+    assert len(list((stages / "scored/pictures").iterdir())) == 2
+
+
+def test_prediction_writes_one_file_and_a_picture_for_each_image(stages, people):
+    arguments = ("checkpoint=two/best.ckpt", f"images={people}/val2017", "side=64", "output=found")
+    succeeded(run("predict", *arguments, cwd=stages))
+    assert isinstance(json.loads((stages / "found/results.json").read_text()), list)
+    drawn = {file.stem for file in (stages / "found").glob("*.png")}
+    assert drawn == {file.stem for file in (people / "val2017").iterdir()}
+
+
+def _broken_annotations(people, folder):
+    """A data set whose annotations are cut in the middle."""
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        (folder / f"{split}2017").symlink_to(people / f"{split}2017")
+        name = f"annotations/coco_wholebody_{split}_v1.0.json"
+        text = (people / name).read_text()
+        (folder / name).write_text(text[: len(text) // 2])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "says"),
+    [
+        ("train", ("experiment=finetune",), "init_from names no checkpoint"),
+        ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
+        ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
+        ("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole checkpoint"),
+        ("train", ("experiment=demo_finetune", "start=scratch", "BROKEN"), "no whole JSON file"),
+        (
+            "train",
+            ("experiment=demo_pretrain", "DATA", "model.network.architecture=hrnet_w33"),
+            "'hrnet_w33' is no HRNet of timm",
+        ),
+        ("train", ("experiment=demo_pretrain", "DATA", "trainer.max_epoch=1"), "max_epoch"),
+        ("train", ("experiment=demo_pretrain", "DATA", "+trainer.max_epoch=1"), "max_epoch"),
+        ("evaluate", (), "checkpoint must be given"),
+        ("predict", ("checkpoint=x.ckpt", "images=nowhere"), "nowhere has no pictures"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, says):
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    replaced = {"DATA": f"data.root={people}", "init_from=TEXT": "init_from=text.ckpt"}
+    if "BROKEN" in arguments:
+        replaced["BROKEN"] = f"data.root={_broken_annotations(people, tmp_path / 'broken')}"
+    small = SMALL if script == "train" else ()
+    words = [replaced.get(a, a) for a in arguments]
+    result = run(script, *words, *small, "hydra.run.dir=run", cwd=tmp_path)
+    assert result.returncode != 0
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.rglob("*.ckpt")) or [f.name for f in tmp_path.rglob("*.ckpt")] == [
+        "text.ckpt"
+    ]
+
+
+def test_a_truncated_picture_ends_training_with_its_name(people, tmp_path):
+    root = tmp_path / "data"
+    (root / "train2017").mkdir(parents=True)
+    (root / "annotations").symlink_to(people / "annotations")
+    (root / "val2017").symlink_to(people / "val2017")
+    files = sorted((people / "train2017").iterdir())
+    for file in files:
+        (root / "train2017" / file.name).write_bytes(file.read_bytes())
+    broken = root / "train2017" / files[0].name
+    broken.write_bytes(broken.read_bytes()[:800])
+    result = run(
+        "train", "experiment=demo_pretrain", f"data.root={root}", *SMALL, "data.workers=1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert f"{broken} cannot be read as a picture" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(stages, people):
+    result = run(
+        "train", "experiment=demo_finetune", f"data.root={people}", "init_from=one/best.ckpt",
+        "model.network.architecture=hrnet_w18_small_v2", *SMALL, cwd=stages,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "is of hrnet_w18_small, the model is hrnet_w18_small_v2" in result.stderr
+
+
+def test_a_picture_of_any_kind_can_be_predicted(stages, tmp_path):
+    for mode in ("L", "P", "RGBA", "CMYK"):
+        ending = "jpg" if mode == "CMYK" else "png"
+        Image.new(mode, (90, 70)).save(tmp_path / f"{mode}.{ending}")
+    arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}", "side=64", "output=kinds")
+    succeeded(run("predict", *arguments, cwd=stages))
+    assert len(list((stages / "kinds").glob("*.png"))) == 4
