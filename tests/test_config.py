@@ -40,7 +40,7 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
     data = instantiate(cfg.data, _convert_="object")
     assert data.skeleton is model.network.skeleton
     instantiate(cfg.callbacks, _convert_="object")
-    instantiate(cfg.trainer, _convert_="object")
+    instantiate(cfg.trainer, logger=False, _convert_="object")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
 def test_every_option_composes_with_a_stage(composed, override):
     cfg = composed("experiment=pretrain", override)
     instantiate(cfg.callbacks, _convert_="object")
-    instantiate(cfg.trainer, _convert_="object")
+    instantiate(cfg.trainer, logger=False, _convert_="object")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from tagpose.evaluation.boxes import box_areas
 from tagpose.evaluation.detections import Detections, lay_out
 from tagpose.evaluation.matching import THRESHOLDS, match
 from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
-from tagpose.evaluation.rows import Row, box_areas, from_rows
+from tagpose.evaluation.rows import Row, from_rows
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
@@ -65,16 +66,15 @@ def part_scores(
         Scores by part; those of "hand" are the mean of both, or of the one that the truth has.
 
     Raises:
-        ValueError: `found` has an image that the truth has not, or a number that is not finite.
+        ValueError: `found` has an image unknown to the truth, or a number that is not finite.
     """
     detections = lay_out(found, areas, truth, skeleton)
     pairs = pair_up(detections.image, truth.image)
     oks = similarities(detections.points, truth, pairs, skeleton)
     ignored = truth.crowd[:, None] | ~labelled_parts(truth, skeleton)
-    scores = {
-        part: _scores(truth, detections, detections.ranks[q], pairs, oks[:, q], ignored[:, q])
-        for q, part in enumerate(skeleton.parts)
-    }
+    columns = zip(detections.ranks, oks.T, ignored.T, strict=True)
+    each = [_scores(truth, detections, pairs, *column) for column in columns]
+    scores = dict(zip(skeleton.parts, each, strict=True))
     if {"lefthand", "righthand"} <= scores.keys():
         scores["hand"] = _mean(scores["lefthand"], scores["righthand"])
     return scores
@@ -83,8 +83,8 @@ def part_scores(
 def _scores(
     truth: Truth,
     detections: Detections,
-    ranks: np.ndarray,
     pairs: Pairs,
+    ranks: np.ndarray,
     oks: np.ndarray,
     ignored: np.ndarray,
 ) -> Scores:

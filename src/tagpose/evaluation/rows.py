@@ -75,23 +75,6 @@ def from_rows(rows: Iterable[Row], skeleton: Skeleton) -> dict[int, People]:
     return {at: People(np.stack(points[at]), np.array(scores[at])) for at in points}
 
 
-def box_areas(rows: list[Row]) -> dict[int, np.ndarray]:
-    """Areas [P] of the people's boxes by image id, in the order of `from_rows`.
-
-    Where rows have a `bbox`, the official evaluation takes a detection's area from it; images with
-    a row that has none are left out.
-
-    Raises:
-        ValueError: a box is not left, top, width, height, or not finite.
-    """
-    without = {row["image_id"] for row in rows if not row.get("bbox")}
-    areas: dict[int, list[float]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        if row["image_id"] not in without:
-            areas[row["image_id"]].append(_area(row["bbox"], place))
-    return {image_id: np.array(some) for image_id, some in areas.items()}
-
-
 def read_rows(path: Path) -> list[Row]:
     """Rows of a result file.
 
@@ -109,11 +92,20 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write a result file, whole or not at all."""
+    write_json(path, list(rows))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, whole or not at all, and make its folder.
+
+    Raises:
+        ValueError: a number in it is not finite, which JSON has no word for.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # same folder: a rename is atomic
     try:
-        partial.write_text(json.dumps(list(rows), allow_nan=False))
+        partial.write_text(json.dumps(content, allow_nan=False))
         os.replace(partial, path)  # noqa: PTH105 - the name says that it replaces
     finally:
         partial.unlink(missing_ok=True)
@@ -126,17 +118,6 @@ def _rounded(keypoints: np.ndarray) -> np.ndarray:
     # a part without a score above 0 is not evaluated, so none may be rounded down to that
     least = np.where(keypoints[..., 2:] > 0, 10.0**-_SCORE_DECIMALS, -np.inf)
     return np.concatenate([xy, np.maximum(score, least)], -1)
-
-
-def _area(box: object, place: int) -> float:
-    """Width times height of a box: left, top, width, height."""
-    try:
-        size = np.array(box, np.float64)
-    except (TypeError, ValueError):
-        size = np.empty(0)
-    if size.shape != (4,) or not np.isfinite(size).all():
-        raise ValueError(f"row {place}: the bbox is {box}, not 4 finite numbers")
-    return float(size[2] * size[3])
 
 
 def _numbers(row: Row, place: int, skeleton: Skeleton) -> np.ndarray:
