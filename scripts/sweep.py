@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
         if not file.exists():
             known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml")))
             raise FileNotFoundError(f"{file} is missing; there are {known}")
-        search = OmegaConf.to_container(OmegaConf.load(file))
+        search: Any = OmegaConf.to_container(OmegaConf.load(file))
         overrides = [a for a in arguments if not a.startswith("sweep=")]
         taken = {override.partition("=")[0] for override in overrides}
         grid = [g for g in multirun(search["parameters"]) if g.partition("=")[0] not in taken]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tagpose.evaluation.part_ap import Scores, part_scores, row_scores
 from tagpose.evaluation.predictions import Predictions
-from tagpose.evaluation.rows import from_rows, keypoint_field, read_rows, to_rows, write_rows
+from tagpose.evaluation.rows import from_rows, read_rows, to_rows, write_rows
 from tagpose.evaluation.table import main_numbers, table
 from tagpose.evaluation.truth import Truth, read_truth, select
 from tagpose.skeleton import BODY, WHOLEBODY
@@ -74,8 +74,8 @@ def official_file(truth):
         row = {"id": n + 1, "image_id": int(truth.image_ids[image]), "category_id": 1}
         row |= {"iscrowd": int(truth.crowd[n]), "area": truth.areas[n].item()}
         row["bbox"] = truth.boxes[n].tolist()
-        for limb, at in WHOLEBODY.limbs.items():
-            row[keypoint_field(limb)] = truth.keypoints[n, at].ravel().tolist()
+        for field, at in WHOLEBODY.fields.items():
+            row[field] = truth.keypoints[n, at].ravel().tolist()
         rows.append(row)
     images = [{"id": image_id} for image_id in truth.image_ids.tolist()]
     categories = [{"id": 1, "name": "person"}]

@@ -1,4 +1,4 @@
-"""The programs, run as a user runs them: both stages, evaluation, prediction, and what goes wrong."""
+"""The programs, run as a user runs them: both stages, scores, pictures, and what goes wrong."""
 
 import json
 import os

@@ -24,11 +24,6 @@ _DECIMALS: Final = 3  # of coordinates; the annotations have at most two
 _SCORE_DECIMALS: Final = 6  # of keypoints; a person's own score keeps all, it decides the order
 
 
-def keypoint_field(limb: str) -> str:
-    """The key under which the official format, truth or result, holds a limb's keypoints."""
-    return "keypoints" if limb == "body" else f"{limb}_kpts"
-
-
 def to_rows(image_id: int, people: People, skeleton: Skeleton) -> list[Row]:
     """Rows of one image's people.
 
@@ -49,7 +44,7 @@ def to_rows(image_id: int, people: People, skeleton: Skeleton) -> list[Row]:
     rows = []
     for points, score in zip(keypoints, people.scores.tolist(), strict=True):
         row: Row = {"image_id": int(image_id), "category_id": _PERSON, "score": score}
-        row |= {keypoint_field(n): points[at].ravel().tolist() for n, at in skeleton.limbs.items()}
+        row |= {field: points[at].ravel().tolist() for field, at in skeleton.fields.items()}
         rows.append(row | {f"{part}_score": score for part in other})
     return rows
 
@@ -140,7 +135,7 @@ def _numbers(row: Row, place: int, skeleton: Skeleton) -> np.ndarray:
 
 def _fields(row: Row, place: int, skeleton: Skeleton) -> list[str]:
     """The keys of the keypoints, after a look at the others."""
-    fields = [keypoint_field(limb) for limb in skeleton.limbs]
+    fields = list(skeleton.fields)
     absent = [field for field in ("image_id", "score", *fields) if field not in row]
     if absent:
         raise ValueError(f"row {place} has no {absent[0]!r}; skeleton {skeleton.name!r} wants it")

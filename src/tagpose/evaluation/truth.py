@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.rows import keypoint_field
 from tagpose.skeleton import Skeleton
 
 
@@ -92,7 +91,7 @@ def _have(rows: object, key: str) -> bool:
 
 def _numbers(row: dict[str, Any], path: Path, skeleton: Skeleton) -> np.ndarray:
     """The numbers [6 + 3 * K] of one annotation: crowd, area, box, keypoints."""
-    fields = [keypoint_field(limb) for limb in skeleton.limbs]
+    fields = list(skeleton.fields)
     absent = [field for field in ("iscrowd", "area", "bbox", *fields) if field not in row]
     if absent:
         raise ValueError(

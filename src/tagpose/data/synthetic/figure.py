@@ -65,7 +65,9 @@ def _pose_arm(points: np.ndarray, name: str, sign: float, random: Random) -> Non
         [random.uniform(0.1, 0.6), random.uniform(0.6, 1.6), random.uniform(1.6, 2.7)],
         p=[0.5, 0.3, 0.2],
     )
-    bend = sign * random.uniform(-0.2, 1.9) * (1 if abs(upper) > 0.7 else random.choice([-0.6, 0.7]))
+    bend = sign * random.uniform(-0.2, 1.9)
+    if abs(upper) <= 0.7:  # a hanging arm bends little, to either side
+        bend *= random.choice([-0.6, 0.7])
     shoulder = points[INDEX[f"{name}_shoulder"]]
     elbow = shoulder + _UPPER_ARM * _direction(upper)
     wrist = elbow + _FOREARM * _direction(upper + bend)
@@ -91,9 +93,7 @@ def _pose_hand(wrist: np.ndarray, angle: float, sign: float, random: Random) -> 
     return wrist + 0.02 * along + local[:, :1] * along + local[:, 1:] * inward
 
 
-def _pose_leg(
-    points: np.ndarray, name: str, sign: float, random: Random, *, sitting: bool
-) -> None:
+def _pose_leg(points: np.ndarray, name: str, sign: float, random: Random, *, sitting: bool) -> None:
     """Knee, ankle and foot."""
     hip = points[INDEX[f"{name}_hip"]]
     thigh, shin = random.normal(0.12, 0.14), random.normal(0.0, 0.12)
@@ -104,18 +104,21 @@ def _pose_leg(
     turn = sign * random.uniform(0.1, 1.1)
     forward = np.array([np.sin(turn), 0.55 * np.cos(turn) + 0.2])
     outward = sign * np.array([0.9, 0.12])
-    points[INDEX[f"{name}_heel"]] = ankle + [0, 0.025] - 0.022 * forward
-    points[INDEX[f"{name}_big_toe"]] = ankle + [0, 0.025] + 0.075 * forward - 0.012 * outward
-    points[INDEX[f"{name}_small_toe"]] = ankle + [0, 0.025] + 0.058 * forward + 0.028 * outward
+    sole = ankle + np.array([0, 0.025])
+    points[INDEX[f"{name}_heel"]] = sole - 0.022 * forward
+    points[INDEX[f"{name}_big_toe"]] = sole + 0.075 * forward - 0.012 * outward
+    points[INDEX[f"{name}_small_toe"]] = sole + 0.058 * forward + 0.028 * outward
 
 
 def face_template() -> np.ndarray:
     """The 68 points of a face seen from the front, [68, 2] in half widths and half heights."""
     turn = np.linspace(0, np.pi, 17)
     jaw = np.stack([-0.97 * np.cos(turn), 0.98 * np.sin(turn) ** 0.9], -1)
-    brow = np.stack([np.linspace(-0.74, -0.2, 5), -0.42 - 0.1 * np.sin(np.linspace(0.4, 2.7, 5))], -1)
+    arch = np.sin(np.linspace(0.4, 2.7, 5))
+    brow = np.stack([np.linspace(-0.74, -0.2, 5), -0.42 - 0.1 * arch], -1)
     bridge = np.stack([np.zeros(4), np.linspace(-0.2, 0.2, 4)], -1)
-    base = np.stack([np.linspace(-0.2, 0.2, 5), 0.28 + 0.06 * np.sin(np.linspace(0, np.pi, 5))], -1)
+    arch = np.sin(np.linspace(0, np.pi, 5))
+    base = np.stack([np.linspace(-0.2, 0.2, 5), 0.28 + 0.06 * arch], -1)
     # outer corner, two of the upper lid, inner corner, two of the lower lid
     eye = np.array([-0.42, -0.15]) + 0.18 * np.array(
         [[-1, 0], [-0.4, -0.5], [0.4, -0.5], [1, 0], [0.4, 0.45], [-0.4, 0.45]]
@@ -126,9 +129,7 @@ def face_template() -> np.ndarray:
     inner = _lips(0.27, [-0.03, -0.04, -0.03], [0.05, 0.06, 0.05])
     mouth = np.array([0, 0.6])
     brows = [brow, (brow * flip)[::-1]]
-    return np.concatenate(
-        [jaw, *brows, bridge, base, eye, other_eye, outer + mouth, inner + mouth]
-    )
+    return np.concatenate([jaw, *brows, bridge, base, eye, other_eye, outer + mouth, inner + mouth])
 
 
 def _lips(half: float, upper: list[float], lower: list[float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""This file paints a posed figure: clothes, shoes, a face along its 68 points, hands with fingers."""
+"""This file paints a posed figure: clothes, shoes, a face along its 68 points, and hands."""
 
 from typing import Final, NamedTuple
 
@@ -12,7 +12,8 @@ Colour = tuple[int, int, int]
 
 FINE: Final = 2  # painted this much larger, then shrunk: smooth edges
 _SKINS: Final = ((245, 205, 175), (225, 175, 140), (190, 130, 95), (140, 90, 60), (95, 60, 42))
-_SHIFT = 4  # bits of sub-pixel precision in OpenCV's drawing
+_HAIRS: Final = ((30, 25, 20), (90, 55, 25), (200, 170, 90), (120, 120, 125))
+_SHIFT: Final = 4  # bits of sub-pixel precision in OpenCV's drawing
 
 
 class Clothes(NamedTuple):
@@ -37,19 +38,21 @@ class Canvas(NamedTuple):
 
     def polygon(self, points: np.ndarray, colour: Colour) -> None:
         """Fill a polygon [n, 2]."""
-        fixed = np.round(points * 2**_SHIFT).astype(np.int32)[None]
+        fixed = [np.round(points * 2**_SHIFT).astype(np.int32)]
         for layer, value in ((self.image, colour), (self.mask, 255)):
             cv2.fillPoly(layer, fixed, value, cv2.LINE_AA if layer is self.image else 8, _SHIFT)
 
     def line(self, points: np.ndarray, colour: Colour, width: float) -> None:
         """Draw a line [n, 2], `width` in units of the figure."""
         thick = max(1, round(width * self.scale))
-        fixed = np.round(points * 2**_SHIFT).astype(np.int32)[None]
+        fixed = [np.round(points * 2**_SHIFT).astype(np.int32)]
         for layer, value in ((self.image, colour), (self.mask, 255)):
             kind = cv2.LINE_AA if layer is self.image else 8
             cv2.polylines(layer, fixed, False, value, thick, kind, _SHIFT)
 
-    def limb(self, a: np.ndarray, b: np.ndarray, colour: Colour, widths: tuple[float, float]) -> None:
+    def limb(
+        self, a: np.ndarray, b: np.ndarray, colour: Colour, widths: tuple[float, float]
+    ) -> None:
         """A limb that tapers from a to b, with round ends; widths in units of the figure."""
         along = b - a
         normal = np.array([-along[1], along[0]]) / max(1e-6, float(np.hypot(*along)))
@@ -70,19 +73,22 @@ class Canvas(NamedTuple):
 
 def dress(random: Random) -> Clothes:
     """Random clothes; shoes differ from their toe caps, trousers from the shirt."""
-    colours = [_any_colour(random) for _ in range(4)]
-    skin = _SKINS[random.integers(len(_SKINS))]
-    hair = tuple(int(c) for c in random.choice([(30, 25, 20), (90, 55, 25), (200, 170, 90), (120, 120, 125)]))
+    shirt, trousers, shoes, toes = (_any_colour(random) for _ in range(4))
     return Clothes(
-        skin,
-        *colours,
-        hair,
+        skin=_SKINS[random.integers(len(_SKINS))],
+        shirt=shirt,
+        trousers=trousers,
+        shoes=shoes,
+        toes=toes,
+        hair=_HAIRS[random.integers(len(_HAIRS))],
         long_sleeves=random.random() < 0.5,
         long_trousers=random.random() < 0.75,
     )
 
 
-def paint(canvas: Canvas, points: np.ndarray, figure: Figure, place: "Place", clothes: Clothes) -> None:
+def paint(
+    canvas: Canvas, points: np.ndarray, figure: Figure, place: "Place", clothes: Clothes
+) -> None:
     """Paint a figure from back to front.
 
     Args:
@@ -123,6 +129,11 @@ def _darker(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
+def _hull(*points: np.ndarray) -> np.ndarray:
+    """The convex polygon [n, 2] around points."""
+    return np.asarray(cv2.convexHull(np.stack(points).astype(np.float32)))[:, 0]
+
+
 def _at(points: np.ndarray, *names: str) -> np.ndarray:
     """Keypoints by name."""
     return points[[INDEX[name] for name in names]]
@@ -135,7 +146,7 @@ def _paint_leg(canvas: Canvas, points: np.ndarray, side: str, clothes: Clothes) 
     shin = clothes.trousers if clothes.long_trousers else clothes.skin
     canvas.limb(knee, ankle, _darker(shin, 0.93), (0.065, 0.045))
     canvas.limb(hip, knee, clothes.trousers, (0.1, 0.07))
-    sole = cv2.convexHull(np.float32([heel, big, small, ankle]))[:, 0]
+    sole = _hull(heel, big, small, ankle)
     canvas.polygon(sole, clothes.shoes)
     for a, b in ((heel, big), (heel, small), (big, small), (heel, ankle)):
         canvas.limb(a, b, clothes.shoes, (0.035, 0.028))
@@ -201,7 +212,7 @@ def _paint_arm(canvas: Canvas, points: np.ndarray, side: str, clothes: Clothes) 
     canvas.limb(shoulder, elbow, sleeve, (0.075, 0.055))
     hand = points[WHOLEBODY.parts[f"{side}hand"]]
     root, fingers = hand[0], hand[1:].reshape(5, 4, 2)
-    palm = cv2.convexHull(np.float32([root, *fingers[:, 0]]))[:, 0]
+    palm = _hull(root, *fingers[:, 0])
     canvas.limb(wrist, root, clothes.skin, (0.036, 0.04))
     canvas.polygon(palm, clothes.skin)
     for number, finger in enumerate(fingers):

@@ -81,8 +81,9 @@ def _places(figures: list[Figure], random: Random, width: int, height: int) -> l
         return []
     slot = width / len(figures)
     places = []
-    for number in random.permutation(len(figures)):
-        top, bottom = (figures[number].points[:, 1].min() - 0.08, figures[number].points[:, 1].max())
+    for figure, number in zip(figures, random.permutation(len(figures)), strict=True):
+        heights = figure.points[:, 1]
+        top, bottom = heights.min() - 0.08, heights.max()
         close = random.random() < 0.3  # so near that the legs are cut off
         share = random.uniform(1.0, 1.6) if close else random.uniform(0.7, 0.97)
         scale = share * height / 0.95 * (0.9 if len(figures) > 2 else 1.0)
@@ -107,10 +108,10 @@ def _paint_object(image: np.ndarray, random: Random) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
     x, y = random.uniform(0, width), random.uniform(0.4 * height, height)
     if random.random() < 0.5:
-        corner, size = (x, 0), (random.uniform(0.02, 0.06) * width, height)
+        corner, size = np.array([x, 0]), np.array([random.uniform(0.02, 0.06) * width, height])
     else:
-        corner, size = (x, y), random.uniform(0.1, 0.35, 2) * (width, height)
-    first, last = np.array(corner).astype(int), (np.array(corner) + size).astype(int)
+        corner, size = np.array([x, y]), random.uniform(0.1, 0.35, 2) * (width, height)
+    first, last = corner.astype(int), (corner + size).astype(int)
     cv2.rectangle(mask, first.tolist(), last.tolist(), 255, -1)
     image[mask > 0] = random.integers(0, 255, 3)
     return mask > 0
@@ -157,11 +158,12 @@ def _labels(
         return keypoints
     height, width = seen.shape
     column, row = np.round(points).astype(int).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    column, row = column.clip(0, width - 1), row.clip(0, height - 1)
-    hidden = layer[row, column] & ~seen[row, column]
     # a pixel of the canvas is 1 / FINE of the picture's; their centres do not coincide
     keypoints[:, :2] = (points + 0.5) / FINE - 0.5
+    last = np.array([width, height]) // FINE - 1
+    inside = ((keypoints[:, :2] >= 0) & (keypoints[:, :2] <= last)).all(1)
+    column, row = column.clip(0, width - 1), row.clip(0, height - 1)
+    hidden = layer[row, column] & ~seen[row, column]
     keypoints[:, 2] = np.where(hidden, 1, 2) * inside
     for part in ("foot", "face", "lefthand", "righthand"):
         at = WHOLEBODY.parts[part]

@@ -88,7 +88,10 @@ def _write_split(plan: Plan, split: str, count: int, processes: int | None) -> N
     images = [image for image, _ in drawn]
     folder = plan.root / "annotations"
     folder.mkdir(exist_ok=True)
-    for name, skeleton in (("person_keypoints_{}2017", BODY), ("coco_wholebody_{}_v1.0", WHOLEBODY)):
+    for name, skeleton in (
+        ("person_keypoints_{}2017", BODY),
+        ("coco_wholebody_{}_v1.0", WHOLEBODY),
+    ):
         file = folder / f"{name.format(split)}.json"
         file.write_text(json.dumps(_content(images, annotations, skeleton), allow_nan=False))
 
@@ -97,7 +100,8 @@ def _content(images: list[Row], annotations: list[Row], skeleton: Skeleton) -> R
     """An annotation file; that of the body has no fields of other parts."""
     shown = {*skeleton.fields, *_COMMON}
     if skeleton is WHOLEBODY:
-        shown |= {f"{part}_{field}" for part in skeleton.limbs for field in ("box", "valid")}
+        shown |= {f"{part}_valid" for part in skeleton.limbs if part != "body"}
+        shown |= {f"{part}_box" for part in ("face", "lefthand", "righthand")}
     return {
         "info": {"description": DESCRIPTION, "version": "1.0", "year": 2026},
         "licenses": [{"id": 1, "name": "Apache-2.0", "url": ""}],
@@ -157,6 +161,8 @@ def _person(person: Painted) -> Row:
     for field, at in WHOLEBODY.fields.items():
         row[field] = keypoints[at].round(2).ravel().tolist()
     for part, at in WHOLEBODY.limbs.items():
+        if part == "body":
+            continue  # its box is that of the mask
         labelled = keypoints[at][keypoints[at, 2] > 0, :2]
         row[f"{part}_valid"] = bool(len(labelled))
         row[f"{part}_box"] = _points_box(labelled)
