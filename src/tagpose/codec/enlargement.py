@@ -49,3 +49,26 @@ def _between(at: Tensor, cells: int, pixels: int) -> tuple[Tensor, Tensor, Tenso
     source = ((at + 0.5) * (cells / pixels) - 0.5).clamp(min=0).to(torch.float32)
     first = source.long().clamp(max=cells - 1)
     return first, (first + 1).clamp(max=cells - 1), source - first
+
+
+def window_max(maps: Tensor, reach: int) -> Tensor:
+    """The largest value around every pixel, as max pooling with stride 1, but several times faster.
+
+    Args:
+        maps: [..., H, W].
+        reach: pixels to each side that count.
+
+    Returns:
+        [..., H, W].
+    """
+    return _line_max(_line_max(maps, -1, reach), -2, reach)
+
+
+def _line_max(maps: Tensor, axis: int, reach: int) -> Tensor:
+    """The largest value up to `reach` before and after every pixel of an axis."""
+    largest, length = maps.clone(), maps.shape[axis]
+    for step in range(1, min(reach, length - 1) + 1):
+        early, late = (largest.narrow(axis, start, length - step) for start in (0, step))
+        torch.maximum(early, maps.narrow(axis, step, length - step), out=early)
+        torch.maximum(late, maps.narrow(axis, 0, length - step), out=late)
+    return largest

@@ -5,11 +5,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from tagpose.codec.enlargement import enlarge, read_enlarged
+from tagpose.codec.enlargement import enlarge, read_enlarged, window_max
 
-_WINDOW: Final = 5  # input pixels; a peak is the largest value in it (Newell 2017's code)
+_REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
 _CHUNK: Final = 4  # heatmaps enlarged at once; the time is the same, the memory is not
 
 
@@ -40,9 +39,7 @@ def find_peaks(heatmaps: Tensor, tags: Tensor, size: tuple[int, int], count: int
 
 def _best(maps: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Values and flat places [K, N] of the largest local maxima of maps [K, H, W]."""
-    rows = functional.max_pool2d(maps, (_WINDOW, 1), stride=1, padding=(_WINDOW // 2, 0))
-    window = functional.max_pool2d(rows, (1, _WINDOW), stride=1, padding=(0, _WINDOW // 2))
-    best = torch.where(window == maps, maps, 0).flatten(1).topk(count)
+    best = torch.where(window_max(maps, _REACH) == maps, maps, 0).flatten(1).topk(count)
     return best.values, best.indices
 
 

@@ -34,7 +34,7 @@ class Figure(NamedTuple):
 
 def pose(random: Random) -> Figure:
     """A figure in a random pose that a person could hold."""
-    from_behind = random.random() < 0.12
+    from_behind = random.random() < 0.1
     side = -1.0 if from_behind else 1.0  # on which side of the image its left is
     lean = random.normal(0, 0.08)
     points = np.zeros((WHOLEBODY.size, 2))

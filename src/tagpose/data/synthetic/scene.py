@@ -10,6 +10,8 @@ from tagpose.data.synthetic.painting import FINE, Canvas, Place, dress, paint
 from tagpose.skeleton import WHOLEBODY
 
 _PEOPLE: Final = (0.04, 0.46, 0.34, 0.1, 0.06)  # chances of none, one, two, three, four people
+# width, height in units of `side`, for one person or none, for two, for more
+_SHAPES: Final = (((1.0, 1.0), (1.25, 1.0), (1.0, 1.25)), ((1.25, 1.0), (1.5, 1.0)), ((1.5, 1.0),))
 _SMALLEST_PART: Final = 8.0  # image pixels; smaller faces and hands are not labelled
 _SEEN_SHARE: Final = 0.6  # of a face's or a hand's points that must be seen for labels
 _UNLABELLED_PART, _UNLABELLED_PERSON, _CROWD, _OBJECT = 0.07, 0.04, 0.05, 0.25  # chances
@@ -30,11 +32,13 @@ class Scene(NamedTuple):
     crowd: np.ndarray | None  # [H, W] bool
 
 
-def paint_scene(random: Random, width: int, height: int, max_people: int) -> Scene:
-    """A random scene of so many image pixels."""
-    image = _background(random, width * FINE, height * FINE)
+def paint_scene(random: Random, side: int, max_people: int) -> Scene:
+    """A random scene whose shorter side has so many image pixels."""
     chances = np.array(_PEOPLE[: max_people + 1])
     count = int(random.choice(len(chances), p=chances / chances.sum()))
+    shapes = _SHAPES[min(max(count, 1), len(_SHAPES)) - 1]
+    width, height = (round(side * length) for length in shapes[random.integers(len(shapes))])
+    image = _background(random, width * FINE, height * FINE)
     crowd = _paint_crowd(image, random) if count < 3 and random.random() < _CROWD else None
     figures = [pose(random) for _ in range(count)]
     places = _places(figures, random, width * FINE, height * FINE)

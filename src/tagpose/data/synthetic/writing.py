@@ -19,7 +19,6 @@ from tagpose.skeleton import BODY, WHOLEBODY, Skeleton
 
 DESCRIPTION: Final = "synthetic data"  # stands wherever its scores are shown
 _SPLITS: Final = ("train", "val")
-_SHAPES: Final = ((1.0, 1.0), (1.25, 1.0), (1.0, 1.25))  # width, height in units of `side`
 
 Row = dict[str, Any]
 
@@ -126,9 +125,8 @@ _CATEGORY: Final = {
 def _write_scene(plan: Plan, split: str, number: int) -> tuple[Row, list[Row]]:
     """Draw one image; its row, and the rows of its people without ids."""
     random = np.random.default_rng([plan.seed, _SPLITS.index(split), number])
-    wide, high = _SHAPES[random.integers(len(_SHAPES))]
-    width, height = round(plan.side * wide), round(plan.side * high)
-    scene = paint_scene(random, width, height, plan.max_people)
+    scene = paint_scene(random, plan.side, plan.max_people)
+    height, width = scene.image.shape[:2]
     image_id = 1000 * (1 + _SPLITS.index(split)) * 100 + 7 * number  # not one after the other
     name = f"{image_id:012d}.jpg"
     Image.fromarray(scene.image).save(plan.root / f"{split}2017" / name, quality=92)

@@ -1,0 +1,30 @@
+"""Two processes see what one sees."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def validate(people, devices, output):
+    """Validate on so many processes; what was logged."""
+    program = HERE / "programs" / "validate.py"
+    subprocess.run(
+        [sys.executable, str(program), str(people), str(devices), str(output)],
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        timeout=300,
+    )
+    return json.loads(output.read_text())
+
+
+def test_scores_and_losses_of_validation_are_the_same_on_two_processes(people, tmp_path):
+    one, two = (validate(people, devices, tmp_path / f"{devices}.json") for devices in (1, 2))
+    assert one["images"] == two["images"] > 2
+    assert one == pytest.approx(two, rel=1e-5, abs=1e-6)

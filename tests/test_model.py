@@ -1,0 +1,145 @@
+"""The network holds what it uses; weights arrive, or it says that they did not."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tagpose.model.backbone import hrnet
+from tagpose.model.network import PoseNetwork
+from tagpose.model.weights import FACTS, facts, load_network, start_from
+from tagpose.skeleton import BODY, WHOLEBODY
+
+SMALL = "hrnet_w18_small"
+
+
+@pytest.fixture(scope="module")
+def body():
+    torch.manual_seed(0)
+    return PoseNetwork(SMALL, "body").eval()
+
+
+@pytest.fixture
+def checkpoint(body, tmp_path):
+    state = {f"network.{key}": value for key, value in body.state_dict().items()}
+    torch.save({"state_dict": state, FACTS: facts(body)}, tmp_path / "body.ckpt")
+    return tmp_path / "body.ckpt"
+
+
+def test_every_parameter_receives_a_gradient():
+    network = PoseNetwork(SMALL, "body")
+    fields = network(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8))
+    (fields.heatmaps.sum() + fields.tags.sum()).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_maps_are_a_quarter_of_the_input_for_every_keypoint(body):
+    fields = body(torch.zeros(2, 3, 64, 128, dtype=torch.uint8))
+    assert fields.heatmaps.shape == (2, BODY.size, 16, 32)
+    assert fields.tags.shape == (2, 1, BODY.size, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("hrnet_w18_small", 1.285), ("hrnet_w32", 28.536)]
+)
+def test_the_backbone_is_of_the_published_size(name, parameters):
+    backbone, _ = hrnet(name)
+    assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(
+        parameters, abs=1e-3
+    )
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"'hrnet_w33' is no HRNet of timm; there are .*hrnet_w32"):
+        hrnet("hrnet_w33")
+    with pytest.raises(ValueError, match="'hand' is unknown; there are body, wholebody"):
+        PoseNetwork(SMALL, "hand")
+
+
+def test_a_checkpoint_comes_back_as_the_same_network(body, checkpoint):
+    image = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
+    for a, b in zip(load_network(checkpoint)(image), body(image), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_stage_two_predicts_the_shared_keypoints_as_stage_one_did(body, checkpoint):
+    network = PoseNetwork(SMALL, "wholebody").eval()
+    carried = start_from(network, checkpoint)
+    assert carried.keypoints == BODY.keypoints
+    assert len(carried.fresh) == WHOLEBODY.size - BODY.size
+    image = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
+    before, after = body(image), network(image)
+    torch.testing.assert_close(after.heatmaps[:, : BODY.size], before.heatmaps)
+    torch.testing.assert_close(after.tags[:, :, : BODY.size], before.tags)
+
+
+def test_another_architecture_is_refused(checkpoint):
+    with pytest.raises(ValueError, match=r"is of hrnet_w18_small, the model is hrnet_w18_small_v2"):
+        start_from(PoseNetwork("hrnet_w18_small_v2", "body"), checkpoint)
+
+
+def test_a_missing_tensor_is_an_error(checkpoint):
+    content = torch.load(checkpoint)
+    content["state_dict"].pop("network.backbone.conv1.weight")
+    torch.save(content, checkpoint)
+    with pytest.raises(ValueError, match="lacks 1 tensors"):
+        start_from(PoseNetwork(SMALL, "wholebody"), checkpoint)
+    with pytest.raises(ValueError, match="lacks 1 tensors"):
+        load_network(checkpoint)
+
+
+def test_what_is_no_checkpoint_is_refused_and_its_code_is_not_run(tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "created"), "w"))
+
+    torch.save({"state_dict": {}, FACTS: Malicious()}, tmp_path / "evil.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for name, says in (("evil", "no whole checkpoint"), ("other", "no checkpoint of tagpose")):
+        with pytest.raises(ValueError, match=says):
+            load_network(tmp_path / f"{name}.ckpt")
+    assert not (tmp_path / "created").exists()
+
+
+@pytest.fixture
+def local_weights(monkeypatch):
+    """Have timm read ImageNet weights from a local file, through its own loading."""
+
+    def point_to(file):
+        def local(model, pretrained_cfg, **options):
+            import timm.models
+
+            return timm.models.load_pretrained(
+                model, pretrained_cfg | {"file": str(file)}, **options
+            )
+
+        monkeypatch.setattr("tagpose.model.backbone.load_pretrained", local)
+
+    return point_to
+
+
+def test_imagenet_weights_are_loaded_and_a_wrong_file_is_refused(tmp_path, local_weights):
+    import timm
+
+    published = timm.create_model(SMALL)
+    torch.nn.init.normal_(published.conv1.weight, std=0.5)
+    for name, buffer in published.named_buffers():
+        if "running" in name:
+            buffer += 0.5
+    for name, parameter in published.named_parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.25
+    save_file(published.state_dict(), tmp_path / "right.safetensors")
+    local_weights(tmp_path / "right.safetensors")
+    backbone, _ = hrnet(SMALL, pretrained=True)
+    assert torch.equal(backbone.conv1.weight, published.conv1.weight)
+    save_file({"other.weight": torch.zeros(3)}, tmp_path / "wrong.safetensors")
+    local_weights(tmp_path / "wrong.safetensors")
+    with pytest.raises(RuntimeError, match="belongs to another network"):
+        hrnet(SMALL, pretrained=True)
+
+
+def test_weights_that_cannot_be_fetched_are_told_with_the_way_out(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"could not be fetched.*pretrained=false"):
+        hrnet(SMALL, pretrained=True)

@@ -1,0 +1,107 @@
+"""What a sample shows is what its record says, drawn the same for the same seed."""
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from tagpose.data.annotations import read_annotations
+from tagpose.data.augmentation import TrainingView
+from tagpose.data.dataset import Draw, SameSizeBatches, ShuffledDraws, TrainingSet, WholeSet
+from tagpose.data.images import read_image
+from tagpose.geometry import apply
+from tagpose.skeleton import WHOLEBODY
+
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def annotations(people):
+    file = people / "annotations/coco_wholebody_train_v1.0.json"
+    return read_annotations(file, people / "train2017", WHOLEBODY, only_annotated=True)
+
+
+def training(annotations, *more, **view):
+    return TrainingSet(annotations, [TrainingView(SIDE, "wholebody", **view), *more], seed=3)
+
+
+def test_keypoints_go_where_the_frame_says_and_left_becomes_right_in_a_mirror(annotations):
+    for chance in (0.0, 1.0):
+        sample = training(annotations, mirror_chance=chance)[Draw(0, 0)]
+        keypoints = annotations.record(0).keypoints
+        order = list(WHOLEBODY.mirror) if chance else list(range(WHOLEBODY.size))
+        moved = apply(sample.frame.numpy(), keypoints[:, order, :2])
+        found = sample.keypoints[: len(keypoints)].numpy()
+        np.testing.assert_allclose(found[..., :2], moved, atol=1e-3)
+        np.testing.assert_array_equal(found[..., 2], keypoints[:, order, 2])
+        assert (np.linalg.det(sample.frame[:, :2].numpy()) < 0) == bool(chance)
+
+
+def test_the_picture_goes_where_the_frame_says(annotations):
+    sample = training(annotations)[Draw(0, 1)]
+    record = annotations.record(1)
+    expected = cv2.warpAffine(read_image(record.file), sample.frame.numpy(), (SIDE, SIDE))
+    np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), expected)
+
+
+def test_the_same_draw_is_the_same_sample_and_another_epoch_is_another(annotations):
+    blur = A.ColorJitter(p=1.0)
+    first, again, later = (
+        training(annotations, blur)[draw] for draw in (Draw(0, 2), Draw(0, 2), Draw(1, 2))
+    )
+    for a, b in zip(first, again, strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first.image, later.image)
+
+
+def test_workers_draw_what_one_process_draws(annotations):
+    def drawn(workers):
+        draws = ShuffledDraws(len(annotations), seed=5)
+        loader = DataLoader(training(annotations), batch_size=4, sampler=draws, num_workers=workers)
+        return torch.cat([batch.image for batch in loader])
+
+    assert torch.equal(drawn(0), drawn(2))
+
+
+def test_an_image_without_people_makes_a_sample(annotations):
+    lonely = np.flatnonzero(np.diff(annotations.offsets) == 0)
+    for index in lonely:
+        sample = training(annotations)[Draw(0, int(index))]
+        assert not sample.keypoints.any()
+
+
+def test_the_image_outside_of_the_photograph_does_not_count(annotations):
+    sample = training(annotations, zoom=(3, 3), shift=0.0, angle=0.0)[Draw(0, 0)]
+    assert not sample.mask[0].any()
+    assert sample.mask[SIDE // 8, SIDE // 8]
+
+
+def test_a_whole_image_is_shown_at_the_size_of_its_shape(annotations):
+    whole = WholeSet(annotations, 128)
+    for index in range(len(whole)):
+        width, height = whole.input_size(index)
+        sample = whole[index]
+        assert sample.image.shape == (3, height, width)
+        assert sample.mask.shape == (height // 4, width // 4)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_the_batches_and_no_image_is_seen_twice(processes):
+    sizes = [(64, 64), (128, 64), (64, 64), (64, 128), (64, 64)]
+    shares = [
+        [i for batch in SameSizeBatches(sizes.__getitem__, 5, 2, rank=r, processes=processes) for i in batch]
+        for r in range(processes)
+    ]  # fmt: skip
+    assert sorted(i for share in shares for i in share) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_every_process_takes_as_many_steps_and_together_they_see_everything(repeat):
+    shares = [list(ShuffledDraws(5, repeat=repeat, rank=r, processes=2)) for r in range(2)]
+    assert len(shares[0]) == len(shares[1])
+    assert {draw.image for share in shares for draw in share} == set(range(5))
+    if repeat > 1:  # a repeated image is another draw
+        drawn = [draw for share in shares for draw in share]
+        assert len({*drawn}) >= repeat * 5

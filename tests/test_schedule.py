@@ -1,0 +1,20 @@
+"""The learning rate rises, rests and falls when it should."""
+
+import pytest
+
+from tagpose.training.schedule import Cosine, StepDecay
+
+
+def test_the_published_schedule_falls_at_epochs_200_and_260_of_300():
+    schedule = StepDecay(warmup=500)
+    steps = 300_000
+    factors = [schedule(step, steps) for step in (0, 499, 199_999, 200_000, 260_000, 299_999)]
+    assert factors == pytest.approx([1 / 500, 1, 1, 0.1, 0.01, 0.01])
+
+
+def test_the_cosine_rises_to_one_and_ends_at_its_floor():
+    schedule = Cosine(warmup=10, floor=0.05)
+    assert schedule(0, 100) == pytest.approx(0.1)
+    assert schedule(10, 100) == pytest.approx(1)
+    assert schedule(55, 100) == pytest.approx(0.525)
+    assert schedule(100, 100) == schedule(120, 100) == pytest.approx(0.05)
