@@ -28,6 +28,22 @@ def best_people(groups: Groups, count: int | None) -> Groups:
     return Groups(groups.keypoints[best], groups.tags[best])
 
 
+def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
+    """Refuse what would be decoded to nonsense."""
+    channels, (height, width) = fields.heatmaps.shape[1], fields.tags.shape[-2:]
+    if channels != keypoints:
+        raise ValueError(
+            f"the fields have {channels} keypoints and the grouping order has {keypoints}; do"
+            " network and decoder belong to the same skeleton?"
+        )
+    if size[0] % height or size[1] % width:
+        raise ValueError(f"the size {size} is not a multiple of the tags' {(height, width)} cells")
+    if not (fields.heatmaps.isfinite().all() and fields.tags.isfinite().all()):
+        raise ValueError(
+            "the fields hold NaN or infinity; the network diverged, or half precision overflowed"
+        )
+
+
 @dataclass(frozen=True)
 class Decoder:
     """Thresholds of the decoding; calling it decodes a batch.
@@ -39,6 +55,9 @@ class Decoder:
         min_score: heatmap value that a peak must be above.
         max_tag_distance: how near a peak's tag must be to a person's.
         fill_in: whether people are given keypoints at which no peak was theirs.
+
+    Raises:
+        ValueError: if `min_score` is negative, as a score of 0 says that a keypoint is missing.
     """
 
     grouping_order: tuple[int, ...]
@@ -47,6 +66,10 @@ class Decoder:
     min_score: float = 0.1
     max_tag_distance: float = 1.0
     fill_in: bool = True
+
+    def __post_init__(self) -> None:
+        if self.min_score < 0:
+            raise ValueError(f"min_score is {self.min_score}; it must be 0 or more")
 
     def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:
         """The people of every image of a batch.
@@ -62,15 +85,11 @@ class Decoder:
             missing is a row of 0.
 
         Raises:
-            ValueError: if a field is not finite.
+            ValueError: if the fields are not finite, or do not fit the skeleton or the size.
         """
         height, width = fields.tags.shape[-2:]
         size = size or (STRIDE * height, STRIDE * width)
-        if not (fields.heatmaps.isfinite().all() and fields.tags.isfinite().all()):
-            raise ValueError(
-                "the network's fields hold NaN or infinity: it has diverged, or half precision"
-                " overflowed"
-            )
+        _check(fields, len(self.grouping_order), size)
         images = zip(fields.heatmaps.float(), fields.tags.float(), strict=True)
         return [self._decode(heatmaps, tags, size) for heatmaps, tags in images]
 

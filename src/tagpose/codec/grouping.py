@@ -21,13 +21,15 @@ class Groups(NamedTuple):
 class _Founded(NamedTuple):
     """What is known of the people so far; a keypoint's step gives the next one."""
 
+    numbers: dict[float, int]  # of people, by the first tag of the peak that founded them
     peaks: np.ndarray  # [P, K] int64: which of its keypoint's peaks a person has, -1 for none
-    tag_sums: np.ndarray  # [P, L] float32: over the peaks that it has
+    tag_sums: np.ndarray  # [P, L] float32
+    tag_counts: np.ndarray  # [P, 1] float32: tags in the sum, 1 or more
 
     @property
     def mean_tags(self) -> np.ndarray:
-        """[P, L]; everybody has at least the peak that founded them."""
-        return self.tag_sums / (self.peaks >= 0).sum(1, keepdims=True, dtype=np.float32)
+        """What the next peaks are compared with [P, L]."""
+        return self.tag_sums / self.tag_counts
 
 
 def group_peaks(
@@ -50,9 +52,7 @@ def group_peaks(
         [P, K] int64: for each person, in the order of founding, the number of its peak of each
         keypoint, -1 where it has none.
     """
-    people = _Founded(
-        np.empty((0, len(scores)), np.int64), np.empty((0, tags.shape[2]), np.float32)
-    )
+    people = _nobody(kinds=len(scores), tags=tags.shape[2])
     for keypoint in order:
         peaks = tags[keypoint][scores[keypoint] > min_score]
         owners = assign(people.mean_tags, peaks, scores[keypoint][: len(peaks)], max_tag_distance)
@@ -72,26 +72,42 @@ def assign(
         max_tag_distance: pairs that far apart are not made.
 
     Returns:
-        [N] int64; peaks without a person get the numbers P, P + 1, ... of new ones.
+        [N] int64, -1 for peaks that go to nobody.
     """
     distance = np.linalg.norm(peaks[:, None] - people[None], axis=-1)  # [N, P]
     rows, columns = linear_sum_assignment(_DISTANCE_COST * np.round(distance) - scores[:, None])
     close = distance[rows, columns] < max_tag_distance
     owners = np.full(len(peaks), -1)
     owners[rows[close]] = columns[close]
-    alone = owners < 0
-    owners[alone] = len(people) + np.arange(alone.sum())
     return owners
 
 
+def _nobody(kinds: int, tags: int) -> _Founded:
+    """No people with K keypoints of L tags."""
+    sums, counts = np.empty((0, tags), np.float32), np.empty((0, 1), np.float32)
+    return _Founded({}, np.empty((0, kinds), np.int64), sums, counts)
+
+
 def _attach(people: _Founded, keypoint: int, owners: np.ndarray, tags: np.ndarray) -> _Founded:
-    """The people with one keypoint more, and those whom its peaks found."""
-    new = max(owners.max(initial=-1) + 1 - len(people.peaks), 0)
+    """The people with one keypoint more, and those whom its peaks found.
+
+    A founder whose first tag is exactly that of an older one, as around a symmetric peak, where
+    equal neighbours are all the largest, is no new person: the older one starts anew with it.
+    That is how the established implementation does it.
+    """
+    numbers = dict(people.numbers)
+    founds = owners < 0
+    owners = owners.copy()
+    owners[founds] = [numbers.setdefault(tag, len(numbers)) for tag in tags[founds, 0].tolist()]
+    new = len(numbers) - len(people.peaks)
     peaks = np.pad(people.peaks, ((0, new), (0, 0)), constant_values=-1)
-    tag_sums = np.pad(people.tag_sums, ((0, new), (0, 0)))
-    peaks[owners, keypoint] = np.arange(len(owners))
-    tag_sums[owners] += tags
-    return _Founded(peaks, tag_sums)
+    sums, counts = (np.pad(one, ((0, new), (0, 0))) for one in (people.tag_sums, people.tag_counts))
+    for peak, owner in enumerate(owners):  # one by one, as several may have one owner
+        kept = 0 if founds[peak] else 1
+        peaks[owner, keypoint] = peak
+        sums[owner] = kept * sums[owner] + tags[peak]
+        counts[owner] = kept * counts[owner] + 1
+    return _Founded(numbers, peaks, sums, counts)
 
 
 def gather_people(

@@ -28,7 +28,7 @@ def find_peaks(heatmaps: Tensor, tags: Tensor, size: tuple[int, int], count: int
         heatmaps: [K, h, w] of one image.
         tags: [L, K, h, w] of the image.
         size: height, width of the network's input.
-        count: N, how many a keypoint may have.
+        count: N, how many a keypoint may have; fewer only where a map has fewer pixels.
     """
     found = [_best(enlarge(chunk, size), count) for chunk in torch.split(heatmaps, _CHUNK)]
     scores, places = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -39,7 +39,8 @@ def find_peaks(heatmaps: Tensor, tags: Tensor, size: tuple[int, int], count: int
 
 def _best(maps: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Values and flat places [K, N] of the largest local maxima of maps [K, H, W]."""
-    best = torch.where(window_max(maps, _REACH) == maps, maps, 0).flatten(1).topk(count)
+    peaks = torch.where(window_max(maps, _REACH) == maps, maps, 0).flatten(1)
+    best = peaks.topk(min(count, peaks.shape[1]))
     return best.values, best.indices
 
 

@@ -9,9 +9,12 @@ from tagpose.data.synthetic.figure import INDEX, Figure, Random, pose
 from tagpose.data.synthetic.painting import FINE, Canvas, Place, dress, paint
 from tagpose.skeleton import WHOLEBODY
 
-_PEOPLE: Final = (0.04, 0.46, 0.34, 0.1, 0.06)  # chances of none, one, two, three, four people
-# width, height in units of `side`, for one person or none, for two, for more
-_SHAPES: Final = (((1.0, 1.0), (1.25, 1.0), (1.0, 1.25)), ((1.25, 1.0), (1.5, 1.0)), ((1.5, 1.0),))
+_PEOPLE: Final = (0.04, 0.48, 0.34, 0.09, 0.05)  # chances of none, one, two, three, four people
+_SHAPES: Final = ((1.0, 1.0), (1.25, 1.0), (1.0, 1.25))  # width, height in units of `side`
+# Standing height in units of the picture's, for one person, two, more: there is less room.
+_SIZES: Final = ((0.75, 0.97), (0.65, 0.9), (0.55, 0.75))
+_CLOSE, _CLOSE_SIZE = 0.3, (1.0, 1.6)  # chance of somebody alone so near that the legs are cut off
+_STANDING: Final = 0.95  # height of an upright figure in its own units
 _SMALLEST_PART: Final = 8.0  # image pixels; smaller faces and hands are not labelled
 _SEEN_SHARE: Final = 0.6  # of a face's or a hand's points that must be seen for labels
 _UNLABELLED_PART, _UNLABELLED_PERSON, _CROWD, _OBJECT = 0.07, 0.04, 0.05, 0.25  # chances
@@ -36,8 +39,8 @@ def paint_scene(random: Random, side: int, max_people: int) -> Scene:
     """A random scene whose shorter side has so many image pixels."""
     chances = np.array(_PEOPLE[: max_people + 1])
     count = int(random.choice(len(chances), p=chances / chances.sum()))
-    shapes = _SHAPES[min(max(count, 1), len(_SHAPES)) - 1]
-    width, height = (round(side * length) for length in shapes[random.integers(len(shapes))])
+    shape = _SHAPES[random.integers(len(_SHAPES) if count < 2 else 2)]  # not narrow for several
+    width, height = (round(side * length) for length in shape)
     image = _background(random, width * FINE, height * FINE)
     crowd = _paint_crowd(image, random) if count < 3 and random.random() < _CROWD else None
     figures = [pose(random) for _ in range(count)]
@@ -84,13 +87,13 @@ def _places(figures: list[Figure], random: Random, width: int, height: int) -> l
     if not figures:
         return []
     slot = width / len(figures)
+    size = _SIZES[min(len(figures), len(_SIZES)) - 1]
     places = []
     for figure, number in zip(figures, random.permutation(len(figures)), strict=True):
         heights = figure.points[:, 1]
         top, bottom = heights.min() - 0.08, heights.max()
-        close = random.random() < 0.3  # so near that the legs are cut off
-        share = random.uniform(1.0, 1.6) if close else random.uniform(0.7, 0.97)
-        scale = share * height / 0.95 * (0.9 if len(figures) > 2 else 1.0)
+        close = len(figures) == 1 and random.random() < _CLOSE
+        scale = random.uniform(*(_CLOSE_SIZE if close else size)) * height / _STANDING
         x = slot * (number + 0.5) + random.normal(0, 0.12 * slot)
         above = random.uniform(0.01, 0.08) * height
         room = max(0.0, height - above - (bottom - top) * scale)

@@ -1,0 +1,177 @@
+"""Whoever is painted into the fields comes out of them, and nobody else."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from tagpose.codec.decode import Decoder
+from tagpose.codec.encode import encode
+from tagpose.codec.enlargement import enlarge, read_enlarged, window_max
+from tagpose.codec.filling import best_places
+from tagpose.codec.views import merge_mirror, merge_scales, mirror_fields
+from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.structures import STRIDE, Fields
+
+CELLS = 24
+KINDS = 3
+LEFT, RIGHT = [(5, 5), (5, 10), (5, 15)], [(17, 6), (17, 11), (17, 16)]
+decode = Decoder(grouping_order=tuple(range(KINDS)))
+detect = Decoder(grouping_order=tuple(range(KINDS)), fill_in=False)
+
+seeds = st.integers(0, 2**31)
+sides = st.integers(1, 9)
+
+
+def paint(people, tags, tilt=1e-3):
+    """Fields of one image with a Gaussian at each person's cells, and its tag all around.
+
+    The tilt tells the four pixels around a cell apart, which are equal otherwise.
+    """
+    keypoints = torch.zeros(1, len(people), KINDS, 3)
+    fields = torch.zeros(1, 1, KINDS, CELLS, CELLS)
+    for number, (cells, tag) in enumerate(zip(people, tags, strict=True)):
+        for kind, (x, y) in enumerate(cells):
+            keypoints[0, number, kind] = torch.tensor([STRIDE * x, STRIDE * y, 2])
+            fields[0, 0, kind, max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = tag
+    slope = 1 + tilt * torch.arange(CELLS)
+    heatmaps = encode(keypoints, torch.ones(1, CELLS, CELLS)).heatmaps
+    return Fields(heatmaps * slope * slope[:, None], fields)
+
+
+def noise(seed, kinds=KINDS, cells=CELLS):
+    draw = torch.Generator().manual_seed(seed)
+    heatmaps = torch.rand(1, kinds, cells, cells, generator=draw)
+    return Fields(heatmaps, torch.randn(1, 1, kinds, cells, cells, generator=draw))
+
+
+def places(people):
+    """Keypoints of all people, as a set of rounded rows."""
+    return {tuple(person.round(3).flatten()) for person in people.keypoints}
+
+
+@given(cells=st.lists(st.tuples(*2 * [st.integers(0, CELLS - 1)]), min_size=KINDS, max_size=KINDS))
+def test_what_was_encoded_is_found_where_it_was(cells):
+    found = decode(paint([cells], [0], tilt=0))[0].keypoints
+    middle = (np.array(cells) + 0.5) * STRIDE
+    assert len(found) == 1
+    assert np.abs(found[0, :, :2] - middle).max() <= STRIDE / 2
+
+
+def test_nobody_is_found_in_empty_fields():
+    people = decode(Fields(torch.zeros(2, KINDS, 8, 8), torch.zeros(2, 1, KINDS, 8, 8)))
+    assert [one.keypoints.shape for one in people] == 2 * [(0, KINDS, 3)]
+    assert [one.scores.shape for one in people] == 2 * [(0,)]
+
+
+@pytest.mark.parametrize("tags", [(0, 3), (3, 0), (-2, 2)])
+def test_two_people_whose_tags_differ_come_out_as_they_are_whatever_the_tags(tags):
+    people = decode(paint([LEFT, RIGHT], tags))[0]
+    apart = [decode(paint([cells], [0]))[0] for cells in (LEFT, RIGHT)]
+    assert len(people.scores) == 2
+    assert places(people) == places(apart[0]) | places(apart[1])
+
+
+def test_keypoints_with_one_tag_are_one_person_and_with_two_tags_two():
+    half, other = [*LEFT[:2], (CELLS, 0)], [(CELLS, 0), (CELLS, 0), RIGHT[2]]  # the rest outside
+    assert len(detect(paint([half, other], [1, 1]))[0].scores) == 1
+    assert len(detect(paint([half, other], [1, 3]))[0].scores) == 2
+
+
+def test_a_hidden_keypoint_is_filled_in_without_counting():
+    fields = paint([LEFT, RIGHT], [0, 3])
+    fields.heatmaps[0, 2] *= 0.09  # below min_score
+    filled, found = decode(fields)[0], detect(fields)[0]
+    assert (found.keypoints[:, 2] == 0).all()
+    assert (filled.keypoints[:, 2, 2] > 0).all()
+    assert (filled.scores == found.scores).all()
+    assert filled.keypoints[:, 2, 0] == pytest.approx(filled.keypoints[:, 1, 0], abs=1)
+
+
+@given(seed=seeds)
+def test_mirrored_twice_is_as_before(seed):
+    fields = noise(seed, BODY.size, 4)
+    again = mirror_fields(mirror_fields(fields, BODY.mirror), BODY.mirror)
+    assert all(torch.equal(*pair) for pair in zip(fields, again, strict=True))
+
+
+def test_a_network_that_sees_the_mirrored_image_mirrored_adds_only_its_tags_again():
+    fields = noise(0, BODY.size)
+    merged = merge_mirror(fields, mirror_fields(fields, BODY.mirror), BODY.mirror)
+    assert torch.equal(merged.heatmaps, fields.heatmaps)
+    assert torch.equal(merged.tags, fields.tags.repeat(1, 2, 1, 1, 1))
+
+
+def test_one_scale_alone_decodes_as_without_merging():
+    fields = paint([LEFT, RIGHT], [0, 3])
+    merged = merge_scales([fields], reference=0, size=(STRIDE * CELLS, STRIDE * CELLS))
+    assert np.allclose(decode(merged)[0].keypoints, decode(fields)[0].keypoints)
+
+
+def test_a_batch_decodes_as_its_images_one_by_one():
+    images = [noise(0), paint([LEFT, RIGHT], [0, 3]), noise(1)]
+    batch = Fields(*(torch.cat(parts) for parts in zip(*images, strict=True)))
+    for together, image in zip(decode(batch), images, strict=True):
+        assert (together.keypoints == decode(image)[0].keypoints).all()
+
+
+def test_people_come_by_falling_score_and_the_best_stay():
+    everybody = Decoder(tuple(range(KINDS)), max_people=None)(noise(0))[0]
+    few = Decoder(tuple(range(KINDS)), max_people=4)(noise(0))[0]
+    assert len(everybody.scores) > 4
+    assert (np.diff(everybody.scores) <= 0).all()
+    assert (few.keypoints == everybody.keypoints[:4]).all()
+
+
+def test_noise_of_an_untrained_network_is_decoded_in_seconds():
+    decoder, start = Decoder(WHOLEBODY.grouping_order), time.perf_counter()
+    people = decoder(noise(0, WHOLEBODY.size, 128))[0]
+    assert len(people.scores) == 30
+    assert time.perf_counter() - start < 20  # one at the time of writing
+
+
+@given(seed=seeds, cells=st.tuples(sides, sides), ratio=st.sampled_from([1, 2, 4, 5]))
+def test_single_places_read_as_in_the_enlarged_map(seed, cells, ratio):
+    maps = torch.rand(2, *cells, generator=torch.Generator().manual_seed(seed))
+    size = (ratio * cells[0], ratio * cells[1])
+    y, x = torch.meshgrid(*(torch.arange(side) for side in size), indexing="ij")
+    single = read_enlarged(maps, torch.ones_like(x), x, y, size)
+    assert torch.allclose(single, enlarge(maps, size)[1], atol=1e-6)
+
+
+@given(seed=seeds, shape=st.tuples(sides, sides), reach=st.integers(1, 3))
+def test_the_largest_around_is_a_max_pooling(seed, shape, reach):
+    maps = torch.rand(2, *shape, generator=torch.Generator().manual_seed(seed))
+    pooled = functional.max_pool2d(maps, 2 * reach + 1, stride=1, padding=reach)
+    assert torch.equal(window_max(maps, reach), pooled)
+
+
+@settings(deadline=None)
+@given(seed=seeds, spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]), sparse=st.booleans())
+def test_bounded_search_finds_what_a_search_of_every_pixel_finds(seed, spread, sparse):
+    draw = torch.Generator().manual_seed(seed)
+    size = (STRIDE * 9, STRIDE * 12)
+    heatmap = torch.rand(1, 9, 12, generator=draw).pow(4) * (not sparse)
+    tags = torch.randn(2, 9, 12, generator=draw) * spread
+    owners = torch.randn(5, 2, generator=draw) * spread
+    scores, everywhere = enlarge(heatmap, size)[0], torch.arange(size[0] * size[1])
+    x, y = everywhere % size[1], everywhere // size[1]
+    there = read_enlarged(tags[:, None], torch.zeros_like(x), x, y, size)
+    distance = (there.T - owners[:, None]).square().sum(-1).sqrt()
+    expected = (scores.flatten() - distance.round()).argmax(-1)
+    assert torch.equal(best_places(scores, tags, owners), expected)
+
+
+def test_what_is_not_finite_or_of_another_skeleton_is_refused():
+    fields = noise(0)
+    with pytest.raises(ValueError, match="same skeleton"):
+        Decoder(BODY.grouping_order)(fields)
+    fields.tags[0, 0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        decode(fields)
+    with pytest.raises(ValueError, match="min_score"):
+        Decoder(BODY.grouping_order, min_score=-1)
