@@ -125,7 +125,7 @@ def test_imagenet_weights_are_loaded_and_a_wrong_file_is_refused(tmp_path, local
     for name, buffer in published.named_buffers():
         if "running" in name:
             buffer += 0.5
-    for name, parameter in published.named_parameters():
+    for parameter in published.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.25
     save_file(published.state_dict(), tmp_path / "right.safetensors")

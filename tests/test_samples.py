@@ -91,10 +91,11 @@ def test_a_whole_image_is_shown_at_the_size_of_its_shape(annotations):
 def test_processes_share_the_batches_and_no_image_is_seen_twice(processes):
     sizes = [(64, 64), (128, 64), (64, 64), (64, 128), (64, 64)]
     shares = [
-        [i for batch in SameSizeBatches(sizes.__getitem__, 5, 2, rank=r, processes=processes) for i in batch]
-        for r in range(processes)
-    ]  # fmt: skip
-    assert sorted(i for share in shares for i in share) == [0, 1, 2, 3, 4]
+        SameSizeBatches(sizes.__getitem__, len(sizes), 2, rank=rank, processes=processes)
+        for rank in range(processes)
+    ]
+    seen = [index for share in shares for batch in share for index in batch]
+    assert sorted(seen) == list(range(len(sizes)))
 
 
 @pytest.mark.parametrize("repeat", [1, 3])

@@ -16,6 +16,7 @@ from tagpose.training.callbacks import PartAP
 from tagpose.training.module import PoseTraining
 from tagpose.training.schedule import Cosine
 
+
 class Seer(PoseTraining):
     """Finds people from the truth, with errors that depend on the image alone."""
 
