@@ -73,7 +73,7 @@ def test_one_seed_draws_the_same_bytes_on_one_and_on_two_processes(tmp_path):
 
 def test_no_picture_is_drawn_twice_and_no_id_is_given_twice(drawn):
     pictures = [file.read_bytes() for file in drawn.rglob("*.jpg")]
-    assert len(set(pictures)) == len(pictures) == 88
+    assert len(set(pictures)) == len(pictures) == 128
     ids = [
         image["id"]
         for split in ("train", "val")
