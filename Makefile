@@ -6,11 +6,13 @@ PYTHON ?= python3
 ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
-# every variable of the command line but make's own
-OVERRIDES = $(filter-out ARGS=% PYTHON=%,$(MAKEOVERRIDES)) $(ARGS)
+# Every variable of the command line but make's own. make escapes a space in a value by a backslash;
+# the two are kept together while the list is filtered.
+SPACE := $(subst ,, )
+OVERRIDES = $(subst <space>,\$(SPACE),$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES)))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic pretrain finetune evaluate predict sweep test test-slow check format clean
+.PHONY: help setup demo synthetic pretrain finetune evaluate predict sweep test test-slow check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
     scored = (f"checkpoint={two}/best.ckpt", "data=synthetic", data, f"side={cfg.side}")
     call("evaluate", *scored, f"hydra.run.dir={run}/evaluate", f"pictures={cfg.pictures}")
     print(f"{(time.monotonic() - start) / 60:.1f} minutes. Look at:")
-    for what in (f"{one}/curves.png", f"{two}/curves.png", f"{run}/evaluate/pictures"):
+    for what in (f"{one}/curves.png", f"{two}/curves.png", f"{run}/evaluate/people.png"):
         print(f"  {what}")
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import hydra
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -12,7 +11,7 @@ from tagpose.complaints import told_in_a_sentence
 from tagpose.data.dataset import read_record
 from tagpose.data.images import write_image
 from tagpose.drawing.people import draw_people, draw_truth
-from tagpose.drawing.sheets import side_by_side
+from tagpose.drawing.sheets import contact_sheet, side_by_side
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.rows import from_rows, to_rows, write_json
 from tagpose.evaluation.table import main_numbers, table
@@ -47,21 +46,35 @@ def evaluate(cfg: DictConfig) -> None:
     title = f"{data.description}: {len(truth.image_ids)} images"
     write_json(output / "metrics.json", {"title": title, "parts": main_numbers(scores)})
     annotations = data.opened[data.val_split]
-    for record in map(annotations.record, range(min(cfg.pictures, len(annotations)))):
-        picture = beside_truth(record, found[record.image_id], network.skeleton)
-        write_image(output / "pictures" / f"{record.file.stem}.png", picture)
+    records = [annotations.record(i) for i in range(min(cfg.pictures, len(annotations)))]
+    if records:
+        write_pictures(output, records, found, network.skeleton)
     Console().print(table(scores, title))
     print(f"results: {output}")
 
 
-def beside_truth(record: Record, people: People, skeleton: Skeleton) -> np.ndarray:
-    """A picture of a record [H, W, 3] uint8: the truth on the left, who was found on the right."""
-    image = read_record(record)
-    pictures = (
-        draw_truth(image, record.keypoints, skeleton),
-        draw_people(image, people, skeleton, min_score=0.2, min_person_score=0.3),
-    )
-    return side_by_side(pictures, ("truth", "found"))
+def write_pictures(
+    output: Path, records: list[Record], found: dict[int, People], skeleton: Skeleton
+) -> None:
+    """A picture of each record, and people.png with all: the truth, who was found beside it."""
+    drawn = []
+    for record in records:
+        image = read_record(record)
+        pair = (
+            draw_truth(image, record.keypoints, skeleton),
+            draw_people(
+                image, found[record.image_id], skeleton, min_score=0.2, min_person_score=0.3
+            ),
+        )
+        drawn.append(pair)
+        picture = side_by_side(pair, ("truth", "found"))
+        write_image(output / "pictures" / f"{record.file.stem}.png", picture)
+    across = 3
+    rows = [
+        side_by_side([p for pair in some for p in pair], ("truth", "found") * len(some))
+        for some in (drawn[i : i + across] for i in range(0, len(drawn), across))
+    ]
+    write_image(output / "people.png", contact_sheet(rows))
 
 
 if __name__ == "__main__":

@@ -22,16 +22,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def predict(cfg: DictConfig) -> None:
-    """Find and draw the people of all images; the JSON's images are numbered as it lists them."""
+    """Find and draw the people of all images; images.json says which image has which id."""
     files = list_images(Path(cfg.images))
     network = load_network(Path(cfg.checkpoint))
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
-    output, rows, images = Path(cfg.output), [], []
-    for number, file in enumerate(tqdm(files, desc="predict", unit="image"), start=1):
+    output, rows, numbers = Path(cfg.output), [], image_ids(files)
+    for file in tqdm(files, desc="predict", unit="image"):
         image = read_image(file)
         people = predictor([image])[0]
-        images.append({"id": number, "file_name": file.name})
-        rows += to_rows(number, people, network.skeleton)
+        rows += to_rows(numbers[file], people, network.skeleton)
         drawn = draw_people(
             image,
             people,
@@ -39,10 +38,21 @@ def predict(cfg: DictConfig) -> None:
             min_score=cfg.min_keypoint_score,
             min_person_score=cfg.min_person_score,
         )
-        write_image(output / f"{file.stem}.png", drawn)
+        # pictures that differ in their ending alone must not overwrite each other
+        alone = sum(other.stem == file.stem for other in files) == 1
+        write_image(output / f"{file.stem if alone else file.name}.png", drawn)
     write_json(output / "results.json", rows)
-    write_json(output / "images.json", images)
+    write_json(output / "images.json", [{"id": i, "file_name": f.name} for f, i in numbers.items()])
     print(f"pictures and results: {output}")
+
+
+def image_ids(files: list[Path]) -> dict[Path, int]:
+    """Numbers for the result file: those in COCO's file names, or counted where they are none."""
+    if all(file.stem.isdecimal() for file in files):
+        ids = {file: int(file.stem) for file in files}
+        if len(set(ids.values())) == len(files):
+            return ids
+    return {file: number for number, file in enumerate(files, start=1)}
 
 
 if __name__ == "__main__":
