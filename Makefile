@@ -45,7 +45,10 @@ evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 predict: $(READY) ## people in images=FILE_OR_FOLDER by checkpoint=FILE
 	$(RUN) scripts/predict.py $(OVERRIDES)
 
-sweep: $(READY) ## a small search on synthetic people, offline: sweep=NAME of conf/sweep
+data/synthetic: | $(READY)
+	$(RUN) scripts/synthesise.py
+
+sweep: $(READY) data/synthetic ## a small search on synthetic people, offline: sweep=NAME of conf/sweep
 	$(RUN) scripts/sweep.py $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors

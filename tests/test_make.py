@@ -1,0 +1,36 @@
+"""What stands on make's command line reaches Hydra."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def dry(*words):
+    """The last command that make would run."""
+    result = subprocess.run(
+        ["make", "--dry-run", *words], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    return result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_overrides_reach_the_script_and_the_stage_is_its_experiment(stage):
+    command = dry(stage, "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco")
+    assert "scripts/train.py" in command
+    words = {f"experiment={stage}", "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco"}
+    assert words <= set(command.split())
+
+
+def test_another_experiment_takes_the_place_of_the_stage():
+    command = dry("finetune", "experiment=overfit")
+    assert command.count("experiment=") == 1
+
+
+def test_what_make_cannot_parse_goes_through_args_once():
+    command = dry("pretrain", "ARGS=~callbacks.panel +trainer.gradient_clip_val=1")
+    assert command.endswith("~callbacks.panel +trainer.gradient_clip_val=1")
+    assert command.count("gradient_clip_val") == 1
+    assert "ARGS" not in command
