@@ -34,10 +34,10 @@ synthetic: $(READY) ## draw the synthetic data set only
 	$(RUN) scripts/synthesise.py $(OVERRIDES)
 
 pretrain: $(READY) ## stage one: 17 keypoints on COCO at data.root
-	$(RUN) scripts/train.py $(if $(experiment),,experiment=pretrain) $(OVERRIDES)
+	$(RUN) scripts/train.py $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=pretrain) $(OVERRIDES)
 
 finetune: $(READY) ## stage two: 133 keypoints on COCO-WholeBody, from init_from=CHECKPOINT
-	$(RUN) scripts/train.py $(if $(experiment),,experiment=finetune) $(OVERRIDES)
+	$(RUN) scripts/train.py $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=finetune) $(OVERRIDES)
 
 evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 	$(RUN) scripts/evaluate.py $(OVERRIDES)

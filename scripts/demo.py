@@ -1,6 +1,7 @@
 """Run the whole path on synthetic people: python scripts/demo.py [key=value of conf/demo.yaml]."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,14 +17,17 @@ _SCRIPTS = Path(__file__).parent
 def main(cfg: DictConfig) -> None:
     """Draw people, train both stages, score held-out images, show where everything is."""
     start, run = time.monotonic(), Path(cfg.run)
-    data = f"data.root={cfg.data.root}"
+    data, side = f"data.root={cfg.data.root}", f"side={cfg.side}"
     one, two = run / "demo_pretrain", run / "demo_finetune"
     if not Path(cfg.data.root).exists():
-        call("synthesise", *(f"{key}={value}" for key, value in cfg.data.items()))
-    call("train", "experiment=demo_pretrain", data, f"hydra.run.dir={one}", *cfg.both)
+        call("synthesise", f"root={cfg.data.root}")
+    shutil.rmtree(
+        run, ignore_errors=True
+    )  # an earlier demo's, so that none of it is taken for this
+    call("train", "experiment=demo_pretrain", data, side, f"hydra.run.dir={one}", *cfg.both)
     begin = f"init_from={one}/best.ckpt"
-    call("train", "experiment=demo_finetune", begin, data, f"hydra.run.dir={two}", *cfg.both)
-    scored = (f"checkpoint={two}/best.ckpt", "data=synthetic", data, f"side={cfg.side}")
+    call("train", "experiment=demo_finetune", begin, data, side, f"hydra.run.dir={two}", *cfg.both)
+    scored = (f"checkpoint={two}/best.ckpt", "data=synthetic", data, side)
     call("evaluate", *scored, f"hydra.run.dir={run}/evaluate", f"pictures={cfg.pictures}")
     print(f"{(time.monotonic() - start) / 60:.1f} minutes. Look at:")
     for what in (f"{one}/curves.png", f"{two}/curves.png", f"{run}/evaluate/people.png"):

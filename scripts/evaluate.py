@@ -35,12 +35,12 @@ def evaluate(cfg: DictConfig) -> None:
     cfg.skeleton = network.skeleton.name
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
+    truth = read_truth(data.truth_file, network.skeleton)
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
     found = find_people(predictor, data.val_dataloader())
     rows = [row for i, people in found.items() for row in to_rows(i, people, network.skeleton)]
     output = Path(cfg.output)
     write_json(output / "results.json", rows)
-    truth = read_truth(data.truth_file, network.skeleton)
     # what the file says is what is scored: rounded
     scores = part_scores(truth, from_rows(rows, network.skeleton), network.skeleton)
     title = f"{data.description}: {len(truth.image_ids)} images"

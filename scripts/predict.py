@@ -24,6 +24,8 @@ def main(cfg: DictConfig) -> None:
 def predict(cfg: DictConfig) -> None:
     """Find and draw the people of all images; images.json says which image has which id."""
     files = list_images(Path(cfg.images))
+    for file in files:  # a broken one ends this before anything is written
+        read_image(file)
     network = load_network(Path(cfg.checkpoint))
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
     output, rows, numbers = Path(cfg.output), [], image_ids(files)

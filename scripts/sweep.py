@@ -18,6 +18,7 @@ from tagpose.complaints import told_in_a_sentence
 from tagpose.training.history import read_history
 
 _ROOT = Path(__file__).parents[1]
+_CHOICES = {"value", "values"}
 
 
 def main(arguments: list[str]) -> None:
@@ -43,6 +44,11 @@ def read_search(arguments: list[str]) -> dict[str, Any]:
         known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml")))
         raise FileNotFoundError(f"{file} is missing; there are {known}")
     search: Any = OmegaConf.to_container(OmegaConf.load(file))
+    odd = [n for n, choice in search["parameters"].items() if not choice.keys() & _CHOICES]
+    if search.get("method") != "grid" or odd:
+        raise ValueError(
+            f"{file} is no grid of value and values, which is all that runs here; use `wandb sweep`"
+        )
     return search
 
 

@@ -1,8 +1,10 @@
 """Train a stage: python scripts/train.py experiment=pretrain|finetune|... [key=value ...]."""
 
+import warnings
 from pathlib import Path
 
 import hydra
+import wandb
 from hydra.utils import instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
@@ -16,32 +18,50 @@ from tagpose.training.history import draw_history
 def main(cfg: DictConfig) -> float:
     """Compose, build, fit; returns the metric that a sweep maximises."""
     with told_in_a_sentence():
-        if OmegaConf.is_missing(cfg, "init_from"):
+        if cfg.resume:
+            go_on(cfg)
+        elif OmegaConf.is_missing(cfg, "init_from"):
             raise ValueError(
                 "init_from names no checkpoint to start from: init_from=runs/pretrain/.../best.ckpt"
                 ", or start=scratch to start without one"
             )
-        return train(cfg)
+        try:
+            return train(cfg)
+        finally:
+            wandb.finish()  # the next run of a sweep, in this process, is another one
+
+
+def go_on(cfg: DictConfig) -> None:
+    """A resumed run brings all its weights; a checkpoint that is not there is no fresh start."""
+    if not Path(cfg.resume).is_file():
+        raise FileNotFoundError(f"resume={cfg.resume} is missing; name the last.ckpt of a run")
+    cfg.init_from, cfg.model.network.pretrained = None, False
 
 
 def train(cfg: DictConfig) -> float:
-    """Train what the configuration describes; the best value of its monitor."""
+    """Train what the configuration describes; the best value of its monitor, NaN without any."""
     seed_everything(cfg.seed, workers=True)
-    data = instantiate(cfg.data, _convert_="object")
+    with warnings.catch_warnings():
+        # a misspelt argument of a transform is only a warning to albumentations
+        warnings.filterwarnings("error", message=".*not valid for transform")
+        data = instantiate(cfg.data, _convert_="object")
     data.setup("fit")
     model = instantiate(cfg.model, _convert_="object")
     if cfg.init_from:
         print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
-    callbacks = list(instantiate(cfg.callbacks, _convert_="object").values())
+    callbacks = instantiate(cfg.callbacks, _convert_="object")
     loggers = list(instantiate(cfg.logger, _convert_="object").values())
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="object")
+    trainer = instantiate(
+        cfg.trainer, callbacks=list(callbacks.values()), logger=loggers, _convert_="object"
+    )
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
     trainer.fit(model, data, ckpt_path=cfg.resume)
     if trainer.is_global_zero:
         draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
-        print(f"checkpoints and curves: {cfg.paths.run}")
-    return float(trainer.callback_metrics.get(cfg.monitor, float("nan")))
+        print(f"run: {cfg.paths.run}")
+    best = callbacks["best"].best_model_score
+    return float("nan") if best is None else float(best)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,11 @@ def test_tags_of_one_person_are_pulled_and_of_two_pushed(push_form):
     assert tag_losses(tags, goal, push_form=push_form)[0].item() > 0
 
 
+def test_an_unknown_form_of_the_push_is_refused():
+    with pytest.raises(ValueError, match="'hinges' is neither exp nor hinge"):
+        Criterion(push_form="hinges")
+
+
 def test_only_the_hinge_pushes_tags_that_are_nearly_equal():
     goal = targets(people((5, 5), (15, 15)))
     gradients = {}

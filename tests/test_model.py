@@ -141,5 +141,7 @@ def test_imagenet_weights_are_loaded_and_a_wrong_file_is_refused(tmp_path, local
 def test_weights_that_cannot_be_fetched_are_told_with_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(RuntimeError, match=r"could not be fetched.*pretrained=false"):
+    with pytest.raises(
+        RuntimeError, match=r"could not be fetched.* model.network.pretrained=false"
+    ):
         hrnet(SMALL, pretrained=True)

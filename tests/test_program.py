@@ -128,9 +128,10 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     assert result.returncode != 0
     assert says in result.stderr
     assert "Traceback" not in result.stderr
-    assert not list(tmp_path.rglob("*.ckpt")) or [f.name for f in tmp_path.rglob("*.ckpt")] == [
-        "text.ckpt"
-    ]
+    # what the configuration itself refuses is told by Hydra, in words of its own
+    assert (result.stderr.count("error: ") == 1) != ("Could not override" in result.stderr)
+    written = {f.name for f in tmp_path.rglob("*.*") if f.is_file() and "broken" not in f.parts}
+    assert written <= {"text.ckpt", "config.yaml", "hydra.yaml", "overrides.yaml", "hparams.yaml"}
 
 
 def test_a_truncated_picture_ends_training_with_its_name(people, tmp_path):
@@ -168,3 +169,46 @@ def test_a_picture_of_any_kind_can_be_predicted(stages, tmp_path):
     arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}", "side=64", "output=kinds")
     succeeded(run("predict", *arguments, cwd=stages))
     assert len(list((stages / "kinds").glob("*.png"))) == 4
+
+
+def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people):
+    result = run(
+        "train", "experiment=demo_finetune", f"data.root={people}", "resume=two/last.ckpt",
+        *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2",
+        "hydra.run.dir=resumed", cwd=stages,
+    )  # fmt: skip
+    succeeded(result)
+    epochs = {row.split(",")[0] for row in (stages / "resumed/metrics.csv").read_text().split()}
+    assert "1" in epochs
+    assert "0" not in epochs
+
+
+def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_path):
+    result = run(
+        "train", "experiment=demo_pretrain", f"data.root={people}", "resume=last", *SMALL,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "resume=last is missing" in result.stderr
+
+
+def test_two_processes_train_a_stage(people, tmp_path):
+    result = run(
+        "train", "experiment=demo_pretrain", f"data.root={people}", "trainer=ddp", *SMALL,
+        "trainer.devices=2", "hydra.run.dir=run", cwd=tmp_path,
+    )  # fmt: skip
+    succeeded(result)
+    assert (tmp_path / "run/best.ckpt").exists()
+    logged = (tmp_path / "run/metrics.csv").read_text()
+    assert "val/ap/body" in logged
+    assert {f.name for f in tmp_path.iterdir()} == {"run"}  # nothing beside the run's folder
+
+
+def test_a_transform_that_is_misspelt_is_refused(people, tmp_path):
+    result = run(
+        "train", "experiment=demo_pretrain", f"data.root={people}", *SMALL,
+        "+data.transforms.colour.brightnes=1", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "brightnes" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -106,3 +106,10 @@ def test_every_process_takes_as_many_steps_and_together_they_see_everything(repe
     if repeat > 1:  # a repeated image is another draw
         drawn = [draw for share in shares for draw in share]
         assert len({*drawn}) >= repeat * 5
+
+
+def test_a_process_is_never_left_without_images_and_too_many_processes_are_refused():
+    shares = [SameSizeBatches(lambda _: (64, 64), 2, 8, rank=r, processes=2) for r in range(2)]
+    assert [len(share) for share in shares] == [1, 1]
+    with pytest.raises(ValueError, match="1 images cannot be shared by 2 processes"):
+        SameSizeBatches(lambda _: (64, 64), 1, 8, processes=2)

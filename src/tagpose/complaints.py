@@ -5,9 +5,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.errors import HydraException, InstantiationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-_TOLD = (OSError, ValueError, TypeError, RuntimeError, LookupError, OmegaConfBaseException)
+_TOLD = (
+    OSError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    UserWarning,
+    HydraException,
+    MisconfigurationException,
+    OmegaConfBaseException,
+)
 
 
 @contextmanager
@@ -30,9 +42,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given, as {error.full_key}=VALUE"
     # hydra wraps what a constructor raises
-    cause = error.__cause__
-    if type(error).__name__ == "InstantiationException" and cause is not None:
-        return sentence(cause)
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return sentence(error.__cause__)
     # a worker's error arrives with its traceback as text; the sentence is its last line
     text = str(error).strip()
     if "Original Traceback" in text:

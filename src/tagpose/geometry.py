@@ -70,17 +70,16 @@ def apply(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ frame[:, :2].T + frame[:, 2]
 
 
-def input_size(width: int, height: int, side: int, multiple: int = MULTIPLE) -> tuple[int, int]:
+def input_size(width: int, height: int, side: int) -> tuple[int, int]:
     """Width, height in input pixels at test time: short side `side`, both multiples of 64.
 
     Args:
         width: of the image in image pixels.
         height: of the image in image pixels.
-        side: of the input's shorter side; rounded up to the multiple.
-        multiple: of the sides.
+        side: of the input's shorter side; rounded up to a multiple.
     """
-    short = math.ceil(side / multiple) * multiple
-    long = math.ceil(short * max(width, height) / min(width, height) / multiple) * multiple
+    short = math.ceil(side / MULTIPLE) * MULTIPLE
+    long = math.ceil(short * max(width, height) / min(width, height) / MULTIPLE) * MULTIPLE
     return (short, long) if width < height else (long, short)
 
 

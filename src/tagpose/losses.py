@@ -37,6 +37,10 @@ class Criterion:
     emphasis: float = 0.0
     push_form: str = "exp"
 
+    def __post_init__(self) -> None:
+        if self.push_form not in ("exp", "hinge"):
+            raise ValueError(f"push_form {self.push_form!r} is neither exp nor hinge")
+
     def __call__(self, fields: Fields, targets: Targets) -> Losses:
         """The terms of a batch, one value per image each."""
         pull, push = tag_losses(fields.tags[:, 0], targets, push_form=self.push_form)

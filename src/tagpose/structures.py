@@ -40,7 +40,6 @@ class Sample(NamedTuple):
     mask: Tensor  # [h, w] uint8: 1 where the heatmap loss counts
     frame: Tensor  # [2, 3] float64: image pixels -> input pixels
     image_id: Tensor  # [] int64
-    size: Tensor  # [2] int64: width, height in image pixels
 
 
 class Targets(NamedTuple):

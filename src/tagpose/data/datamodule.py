@@ -138,5 +138,6 @@ def _check_there(root: Path, splits: Sequence[Split]) -> None:
         raise FileNotFoundError(
             f"the data set lacks {', '.join(missing)}; fetch COCO 2017 from cocodataset.org and "
             "COCO-WholeBody's annotations from github.com/jin-s13/COCO-WholeBody into one folder "
-            "and name it by data.root=FOLDER; `make demo` needs none of it (`make synthetic` draws its own)"
+            "and name it by data.root=FOLDER; `make demo` needs none of it, and `make synthetic` "
+            "draws what data=synthetic is"
         )

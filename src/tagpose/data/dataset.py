@@ -1,6 +1,6 @@
 """This file turns numbers of images into samples: the same draw for the same seed, epoch, image."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import albumentations as A
@@ -152,6 +152,9 @@ class SameSizeBatches(Sampler[list[int]]):
         batch_size: at most.
         rank: of this process.
         processes: that share the images.
+
+    Raises:
+        ValueError: there are fewer images than processes.
     """
 
     def __init__(
@@ -163,14 +166,16 @@ class SameSizeBatches(Sampler[list[int]]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
+        if images < processes:
+            raise ValueError(
+                f"{images} images cannot be shared by {processes} processes; take fewer"
+            )
         alike: dict[tuple[int, int], list[int]] = {}
         for index in range(images):
             alike.setdefault(size_of(index), []).append(index)
-        batches = [
-            group[start : start + batch_size]
-            for group in alike.values()
-            for start in range(0, len(group), batch_size)
-        ]
+        batches = _batches(alike.values(), batch_size)
+        if len(batches) < processes:  # every process must see something, or the others wait for it
+            batches = _batches(alike.values(), 1)
         self.batches = batches[rank::processes]
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -178,6 +183,15 @@ class SameSizeBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         return len(self.batches)
+
+
+def _batches(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
+    """Groups cut into batches."""
+    return [
+        group[start : start + batch_size]
+        for group in groups
+        for start in range(0, len(group), batch_size)
+    ]
 
 
 def read_record(record: Record) -> np.ndarray:
@@ -213,7 +227,6 @@ def make_sample(record: Record, view: View, rows: int) -> Sample:
         mask=torch.from_numpy(view.mask),
         frame=torch.from_numpy(view.frame),
         image_id=torch.tensor(record.image_id),
-        size=torch.tensor([record.width, record.height]),
     )
 
 

@@ -8,8 +8,7 @@ from tagpose.structures import People
 class Predictions:
     """People by image id, in image pixels.
 
-    A distributed sampler repeats images to give every process equally many; because the image id
-    is the key, a repeated image counts once.
+    The image id is the key, so that an image that a sampler repeats counts once.
     """
 
     def __init__(self) -> None:

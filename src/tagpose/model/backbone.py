@@ -53,7 +53,7 @@ def _load_imagenet(network: Any, name: str) -> None:
         raise RuntimeError(
             f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect"
             " to the network once, point HF_HOME to a cache that has them, or start without them"
-            " by model.network.backbone.pretrained=false"
+            " by model.network.pretrained=false"
         ) from error
     same = [key for key, value in network.state_dict().items() if _untouched(key, value, before)]
     if same:

@@ -13,6 +13,8 @@ from tagpose.structures import Fields
 MEAN: Final = (123.675, 116.28, 103.53)
 STD: Final = (58.395, 57.12, 57.375)
 
+_HEAD_STD: Final = 0.001  # of the initial weights, as published
+
 
 def normalise(image: Tensor) -> Tensor:
     """Image [B, 3, H, W] uint8 RGB as the backbone expects it, float32."""
@@ -27,7 +29,6 @@ class PoseNetwork(nn.Module):
         architecture: an HRNet of timm, such as "hrnet_w32".
         skeleton: name of the skeleton whose keypoints it predicts.
         pretrained: whether the backbone starts from ImageNet weights.
-        heatmap_std: of the initial weights of the heatmaps' rows.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
     """
@@ -38,8 +39,7 @@ class PoseNetwork(nn.Module):
         skeleton: str,
         *,
         pretrained: bool = False,
-        heatmap_std: float = 0.001,
-        tag_std: float = 0.001,
+        tag_std: float = _HEAD_STD,
     ) -> None:
         super().__init__()
         if skeleton not in SKELETONS:
@@ -48,7 +48,7 @@ class PoseNetwork(nn.Module):
         self.backbone, channels = hrnet(architecture, pretrained=pretrained)
         self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
         heatmaps, tags = self.head.weight.data.chunk(2)
-        nn.init.normal_(heatmaps, std=heatmap_std)
+        nn.init.normal_(heatmaps, std=_HEAD_STD)
         nn.init.normal_(tags, std=tag_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
 

@@ -76,6 +76,8 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
             f"take model={known.architecture} or another checkpoint"
         )
     source, target = SKELETONS[known.skeleton], network.skeleton
+    if not state.keys() >= set(_HEAD):
+        raise ValueError(f"{file} lacks {' and '.join(_HEAD)}; is it whole?")
     for name in _HEAD:
         rows = dict(network.named_parameters())[name].detach().clone()
         to, come_from = _shared_rows(source, target)
@@ -115,7 +117,11 @@ def _read(file: Path) -> tuple[Facts, dict[str, Tensor]]:
         raise ValueError(f"{file} is no whole checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or FACTS not in content or "state_dict" not in content:
         raise ValueError(f"{file} is no checkpoint of tagpose; it does not say which network it is")
-    state = content["state_dict"]
-    return Facts(**content[FACTS]), {
+    known, state = Facts(**content[FACTS]), content["state_dict"]
+    if known.skeleton not in SKELETONS:
+        raise ValueError(
+            f"{file} is of the skeleton {known.skeleton!r}; there are {', '.join(SKELETONS)}"
+        )
+    return known, {
         key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
     }

@@ -37,7 +37,18 @@ class PartAP(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.found.reset()
-        if trainer.world_size > 1:  # processes count batch statistics apart, one set is saved
+
+    def on_validation_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Sample,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if trainer.world_size > 1 and batch_idx == 0:
+            # Processes count batch statistics apart, one set is saved and shall be scored. Not
+            # earlier, because an average of weights takes their place when the epoch starts.
             for buffer in pl_module.buffers():
                 distributed.broadcast(buffer, src=0)
 
@@ -73,8 +84,11 @@ class ImagesPerSecond(Callback):
     def __init__(self, every: int = 50) -> None:
         self.every, self.images, self.since = every, 0, 0.0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.images, self.since = 0, perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_start(trainer, pl_module)
 
     def on_train_batch_end(
         self,
@@ -85,6 +99,6 @@ class ImagesPerSecond(Callback):
         batch_idx: int,
     ) -> None:
         self.images += len(batch.image) * trainer.world_size
-        if (batch_idx + 1) % self.every == 0:
+        if trainer.global_step % self.every == 0:
             pl_module.log("train/images_per_second", self.images / (perf_counter() - self.since))
-            self.on_train_epoch_start(trainer, pl_module)
+            self.on_train_start(trainer, pl_module)

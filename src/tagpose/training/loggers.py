@@ -23,7 +23,9 @@ def wandb_logger(
     """
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
-    if online:
+    if online and wandb.api.api_key is None:  # asked first, because wandb would prompt
+        warnings.warn("wandb is kept offline: no API key; `wandb login` stores one", stacklevel=2)
+    elif online:
         try:
             logger = WandbLogger(save_dir=save_dir, project=project, settings=settings, **options)
             logger.experiment  # noqa: B018 -- connects

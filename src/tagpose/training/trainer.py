@@ -15,8 +15,9 @@ def make_trainer(*, precision: str = "auto", **options: Any) -> Trainer:
     """
     if precision == "auto":
         on_gpu = options.get("accelerator", "auto") in ("auto", "gpu", "cuda")
-        has = on_gpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        options["precision"] = "bf16-mixed" if has else "32-true"
+        on_gpu = on_gpu and torch.cuda.is_available()
+        bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        options["precision"] = "bf16-mixed" if bf16 else "32-true"
     else:
         options["precision"] = precision
     # the data module shares the images among processes itself, without repeating any

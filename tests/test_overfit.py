@@ -1,0 +1,27 @@
+"""Real photographs: the whole path learns a handful by heart."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from test_program import run, succeeded
+
+HERE = Path(__file__).parent
+SAMPLE = Path(os.environ.get("TAGPOSE_COCO_SAMPLE", HERE.parents[1] / "shared" / "coco_sample"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_four_photographs_are_learned_by_heart(tmp_path):
+    if not SAMPLE.is_dir():
+        pytest.skip(f"{SAMPLE} is absent (TAGPOSE_COCO_SAMPLE names another folder)")
+    arguments = ("experiment=overfit", f"data.root={SAMPLE}", "logger=csv", "hydra.run.dir=run")
+    succeeded(run("train", *arguments, cwd=tmp_path, OMP_NUM_THREADS="2"))
+    rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+    scored = [row for row in rows if row["val/ap/wholebody"]]
+    best = max(scored, key=lambda row: float(row["val/ap/wholebody"]))
+    # what the established implementation reached on them, without mirror test
+    assert float(best["val/ap/wholebody"]) >= 0.36
+    assert float(best["val/ap/body"]) >= 0.36
