@@ -13,10 +13,19 @@ from tagpose.complaints import told_in_a_sentence
 from tagpose.model.weights import start_from
 from tagpose.training.history import draw_history
 
+_HARMLESS = (
+    "Experiment logs directory .* exists",  # Hydra made the run's folder
+    "Checkpoint directory .* exists",
+    ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
+    "The '.*dataloader' does not have many workers",
+)
+
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(cfg: DictConfig) -> float:
     """Compose, build, fit; returns the metric that a sweep maximises."""
+    for message in _HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
     with told_in_a_sentence():
         if cfg.resume:
             go_on(cfg)

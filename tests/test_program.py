@@ -25,7 +25,7 @@ SMALL = (
 def run(script, *arguments, cwd, **environment):
     """Run a script; its exit code, what it printed, and what it complained of."""
     command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
-    plain = {"WANDB_MODE": "offline", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    plain = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         command, cwd=cwd, env=os.environ | plain | environment, text=True, capture_output=True,
         check=False,
@@ -42,7 +42,8 @@ def stages(people, tmp_path_factory):
     """A folder in which both stages were trained for an epoch."""
     folder = tmp_path_factory.mktemp("stages")
     data = f"data.root={people}"
-    one = run("train", "experiment=demo_pretrain", data, "hydra.run.dir=one", *SMALL, cwd=folder)
+    logged = [word for word in SMALL if not word.startswith("logger")]  # wandb, offline
+    one = run("train", "experiment=demo_pretrain", data, "hydra.run.dir=one", *logged, cwd=folder)
     succeeded(one)
     two = run(
         "train", "experiment=demo_finetune", data, "hydra.run.dir=two", "init_from=one/best.ckpt",
@@ -57,6 +58,12 @@ def test_stage_two_carries_stage_one_and_both_leave_checkpoints_curves_and_panel
         for name in ("best.ckpt", "last.ckpt", "metrics.csv", "curves.png", ".hydra/config.yaml"):
             assert (stages / stage / name).exists()
         assert list((stages / stage / "panel").glob("*.jpg"))
+
+
+def test_wandb_keeps_the_run_offline_with_its_panel(stages):
+    (kept,) = (stages / "one/wandb").glob("offline-run-*")
+    assert list(kept.glob("*.wandb"))
+    assert list(kept.glob("files/media/images/val/panel*.png"))
 
 
 def test_a_checkpoint_is_read_without_running_code(stages):
