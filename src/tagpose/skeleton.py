@@ -52,37 +52,56 @@ def _consecutive(sizes: Mapping[str, int]) -> dict[str, slice]:
     return parts
 
 
+# The points of a face (iBUG 300-W, 68), from the person's right to left: which belong to what.
+FACE_LINES: Final = MappingProxyType(
+    _consecutive(
+        {
+            "jaw": 17,
+            "right_brow": 5,
+            "left_brow": 5,
+            "bridge": 4,
+            "nostrils": 5,
+            "right_eye": 6,
+            "left_eye": 6,
+            "outer_lip": 12,
+            "inner_lip": 8,
+        }
+    )
+)
+
 _SIDES = ("left", "right")
 _PAIRED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _BODY = ("nose", *(f"{side}_{at}" for at in _PAIRED for side in _SIDES))
 _FOOT = tuple(f"{side}_{at}" for side in _SIDES for at in ("big_toe", "small_toe", "heel"))
-_FACE = tuple(f"face-{i}" for i in range(68))
+_FACE = tuple(f"face-{i}" for i in range(FACE_LINES["inner_lip"].stop))
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 _HAND = ("hand_root", *(f"{finger}{joint}" for finger in _FINGERS for joint in range(1, 5)))
 _HANDS = tuple(f"{side}_{at}" for side in _SIDES for at in _HAND)
 
-# The 68 points of the face (iBUG 300-W) from the person's right to left, as lines over their
-# places: jaw, brows, bridge and base of the nose, eyes, outer and inner lip. A line and its image
-# in the mirror are each other's reverse.
-_FACE_MIRRORED_LINES = (
-    (range(17), range(17)),
-    (range(17, 22), range(22, 27)),
-    (range(31, 36), range(31, 36)),
-    (range(36, 40), range(42, 46)),
-    (range(40, 42), range(46, 48)),
-    (range(48, 55), range(48, 55)),
-    (range(55, 60), range(55, 60)),
-    (range(60, 65), range(60, 65)),
-    (range(65, 68), range(65, 68)),
+# A line of the face, the one that stands in its place in a mirror, and its strokes: as many points
+# each, and a stroke's image runs backwards. The bridge of the nose stays.
+_FACE_STROKES = (
+    ("jaw", "jaw", (17,)),
+    ("right_brow", "left_brow", (5,)),
+    ("nostrils", "nostrils", (5,)),
+    ("right_eye", "left_eye", (4, 2)),
+    ("outer_lip", "outer_lip", (7, 5)),
+    ("inner_lip", "inner_lip", (5, 3)),
 )
 
 
 def _face_mirror() -> dict[str, str]:
     """The face keypoint that stands in the mirror where each one stood."""
     pairs = {name: name for name in _FACE}
-    for line, other in _FACE_MIRRORED_LINES:
-        for i, j in zip(line, reversed(other), strict=True):
-            pairs[_FACE[i]], pairs[_FACE[j]] = _FACE[j], _FACE[i]
+    for line, other, strokes in _FACE_STROKES:
+        start = 0
+        for length in strokes:
+            stroke, image = (
+                _FACE[FACE_LINES[name]][start : start + length] for name in (line, other)
+            )
+            for one, across in zip(stroke, reversed(image), strict=True):
+                pairs[one], pairs[across] = across, one
+            start += length
     return pairs
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.skeleton import Skeleton
+from tagpose.skeleton import FACE_LINES, Skeleton
 
 Colour = tuple[int, int, int]  # RGB, 0 to 255
 
@@ -60,24 +60,15 @@ _HEAD: Final = ("nose", "eye", "ear")  # how names end
 _TORSO: Final = ("shoulder", "hip")
 
 
-class _FaceLine(NamedTuple):
-    """Points of the face (iBUG 300-W, 68) that one line joins."""
-
-    places: tuple[int, ...]  # in the part "face"; a closed line ends where it began
-    colour: Colour
-
-
-_FACE_LINES: Final = (
-    _FaceLine((*range(17),), _MIDDLE_FACE),  # jaw
-    _FaceLine((*range(17, 22),), _RIGHT_FACE),  # brows: the person's right one comes first
-    _FaceLine((*range(22, 27),), _LEFT_FACE),
-    _FaceLine((*range(27, 31),), _MIDDLE_FACE),  # nose: bridge, base
-    _FaceLine((*range(31, 36),), _MIDDLE_FACE),
-    _FaceLine((*range(36, 42), 36), _RIGHT_FACE),  # eyes
-    _FaceLine((*range(42, 48), 42), _LEFT_FACE),
-    _FaceLine((*range(48, 60), 48), _LIPS),  # lips: outer, inner
-    _FaceLine((*range(60, 68), 60), _LIPS),
-)
+_FACE_COLOURS: Final = {
+    "right_brow": _RIGHT_FACE,
+    "left_brow": _LEFT_FACE,
+    "right_eye": _RIGHT_FACE,
+    "left_eye": _LEFT_FACE,
+    "outer_lip": _LIPS,
+    "inner_lip": _LIPS,
+}
+_CLOSED: Final = ("right_eye", "left_eye", "outer_lip", "inner_lip")  # end where they began
 
 
 class Look(NamedTuple):
@@ -117,7 +108,8 @@ def _keypoint_colour(skeleton: Skeleton, part: str, k: int) -> Colour:
     at, left = skeleton.parts[part], skeleton.keypoints[k].startswith("left")
     place = k - at.start
     if part == "face":
-        return next(line.colour for line in _FACE_LINES if place in line.places)
+        line = next(n for n, at in FACE_LINES.items() if at.start <= place < at.stop)
+        return _FACE_COLOURS.get(line, _MIDDLE_FACE)
     if part == "foot":
         return _LEFT_FOOT if left else _RIGHT_FOOT
     if part == "body" and skeleton.keypoints[k] == "nose":
@@ -139,9 +131,10 @@ def _face_lines(skeleton: Skeleton) -> list[tuple[tuple[int, int], Colour]]:
     """The lines of the face as pairs of keypoints, none where the skeleton has no face."""
     if "face" not in skeleton.parts:
         return []
-    start = skeleton.parts["face"].start
-    return [
-        ((start + a, start + b), line.colour)
-        for line in _FACE_LINES
-        for a, b in pairwise(line.places)
-    ]
+    lines = []
+    for name, at in FACE_LINES.items():
+        places = [skeleton.parts["face"].start + place for place in range(at.start, at.stop)]
+        closing = places[:1] if name in _CLOSED else []
+        colour = _FACE_COLOURS.get(name, _MIDDLE_FACE)
+        lines += [(ends, colour) for ends in pairwise(places + closing)]
+    return lines

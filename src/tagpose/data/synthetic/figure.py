@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.skeleton import WHOLEBODY
+from tagpose.skeleton import FACE_LINES, WHOLEBODY
 
 Random = np.random.Generator
 
@@ -158,6 +158,7 @@ def _pose_head(
     placed = placed @ np.array([[cos, sin], [-sin, cos]]) + head
     face, (left_ear, right_ear) = placed[:-2], placed[-2:]
     points[WHOLEBODY.parts["face"]] = face
-    points[INDEX["nose"]] = face[30]
-    points[INDEX["right_eye"]], points[INDEX["left_eye"]] = face[36:42].mean(0), face[42:48].mean(0)
+    points[INDEX["nose"]] = face[FACE_LINES["bridge"]][-1]
+    for eye in ("right_eye", "left_eye"):
+        points[INDEX[eye]] = face[FACE_LINES[eye]].mean(0)
     points[INDEX["left_ear"]], points[INDEX["right_ear"]] = left_ear, right_ear

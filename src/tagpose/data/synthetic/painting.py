@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 
 from tagpose.data.synthetic.figure import HEAD, INDEX, Figure, Random
-from tagpose.skeleton import WHOLEBODY
+from tagpose.skeleton import FACE_LINES, WHOLEBODY
 
 Colour = tuple[int, int, int]
 
 FINE: Final = 2  # painted this much larger, then shrunk: smooth edges
 _SKINS: Final = ((245, 205, 175), (225, 175, 140), (190, 130, 95), (140, 90, 60), (95, 60, 42))
 _HAIRS: Final = ((30, 25, 20), (90, 55, 25), (200, 170, 90), (120, 120, 125))
+_LINE: Final = 0.006  # width of a face's lines, in units of the figure
 _SHIFT: Final = 4  # bits of sub-pixel precision in OpenCV's drawing
 
 
@@ -186,22 +187,22 @@ def _paint_head(
 
 def _paint_face(canvas: Canvas, face: np.ndarray, up: np.ndarray, clothes: Clothes) -> None:
     """A face along its 68 points."""
-    jaw, brows, nose = face[:17], (face[17:22], face[22:27]), face[27:36]
+    lines = {name: face[at] for name, at in FACE_LINES.items()}
+    jaw = lines["jaw"]
     forehead = np.stack([jaw[-1] + 0.55 * up, jaw[0] + 0.55 * up])
     canvas.polygon(np.concatenate([jaw, forehead]), clothes.skin)
-    line = 0.006
-    canvas.line(jaw, _darker(clothes.skin, 0.7), line)
-    for brow in brows:
-        canvas.line(brow, _darker(clothes.hair, 0.6), 0.011)
-    canvas.line(nose[:4], _darker(clothes.skin, 0.65), line)
-    canvas.line(nose[4:], _darker(clothes.skin, 0.5), line)
-    for eye in (face[36:42], face[42:48]):
+    canvas.line(jaw, _darker(clothes.skin, 0.7), _LINE)
+    for brow in ("right_brow", "left_brow"):
+        canvas.line(lines[brow], _darker(clothes.hair, 0.6), 2 * _LINE)
+    canvas.line(lines["bridge"], _darker(clothes.skin, 0.65), _LINE)
+    canvas.line(lines["nostrils"], _darker(clothes.skin, 0.5), _LINE)
+    for eye in (lines["right_eye"], lines["left_eye"]):
         canvas.polygon(eye, (250, 250, 250))
-        iris = 0.3 * float(np.hypot(*(eye[3] - eye[0])))
+        iris = 0.3 * float(np.hypot(*np.ptp(eye, axis=0)))
         canvas.ellipse(eye.mean(0), (iris, iris), 0.0, (35, 30, 60))
-        canvas.line(np.concatenate([eye, eye[:1]]), (30, 20, 20), 0.004)
-    canvas.polygon(face[48:60], (185, 45, 60))
-    canvas.polygon(face[60:68], (245, 235, 230))
+        canvas.line(np.concatenate([eye, eye[:1]]), (30, 20, 20), 0.7 * _LINE)
+    canvas.polygon(lines["outer_lip"], (185, 45, 60))
+    canvas.polygon(lines["inner_lip"], (245, 235, 230))
 
 
 def _paint_arm(canvas: Canvas, points: np.ndarray, side: str, clothes: Clothes) -> None:
