@@ -19,7 +19,7 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name another one by PYTHON=..."; exit 1; }
 	@echo "setting up .venv: a few minutes and 6 GB, once"
 	$(PYTHON) -m venv .venv

@@ -10,7 +10,7 @@ from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.complaints import told_in_a_sentence
-from tagpose.model.weights import start_from
+from tagpose.model.weights import check_same, start_from
 from tagpose.training.history import draw_history
 
 _HARMLESS = (
@@ -27,8 +27,8 @@ def main(cfg: DictConfig) -> float:
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
     with told_in_a_sentence():
-        if cfg.resume:
-            go_on(cfg)
+        if cfg.resume:  # brings all its weights
+            cfg.init_from, cfg.model.network.pretrained = None, False
         elif OmegaConf.is_missing(cfg, "init_from"):
             raise ValueError(
                 "init_from names no checkpoint to start from: init_from=runs/pretrain/.../best.ckpt"
@@ -38,13 +38,6 @@ def main(cfg: DictConfig) -> float:
             return train(cfg)
         finally:
             wandb.finish()  # the next run of a sweep, in this process, is another one
-
-
-def go_on(cfg: DictConfig) -> None:
-    """A resumed run brings all its weights; a checkpoint that is not there is no fresh start."""
-    if not Path(cfg.resume).is_file():
-        raise FileNotFoundError(f"resume={cfg.resume} is missing; name the last.ckpt of a run")
-    cfg.init_from, cfg.model.network.pretrained = None, False
 
 
 def train(cfg: DictConfig) -> float:
@@ -58,6 +51,8 @@ def train(cfg: DictConfig) -> float:
     model = instantiate(cfg.model, _convert_="object")
     if cfg.init_from:
         print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
+    if cfg.resume:
+        check_same(model.network, Path(cfg.resume))
     callbacks = instantiate(cfg.callbacks, _convert_="object")
     loggers = list(instantiate(cfg.logger, _convert_="object").values())
     trainer = instantiate(

@@ -196,7 +196,7 @@ def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_
         cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode != 0
-    assert "resume=last is missing" in result.stderr
+    assert "checkpoint last is missing" in result.stderr
 
 
 def test_two_processes_train_a_stage(people, tmp_path):
@@ -219,3 +219,25 @@ def test_a_transform_that_is_misspelt_is_refused(people, tmp_path):
     assert result.returncode != 0
     assert "brightnes" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_checkpoint_of_another_skeleton_is_not_resumed(stages, people):
+    result = run(
+        "train", "experiment=demo_finetune", f"data.root={people}", "resume=one/last.ckpt", *SMALL,
+        cwd=stages,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "with the skeleton body, the model is hrnet_w18_small with wholebody" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_average_of_the_weights_is_what_is_kept(people, tmp_path):
+    result = run(
+        "train", "experiment=demo_pretrain", f"data.root={people}", "callbacks=ema", *SMALL,
+        "hydra.run.dir=run", cwd=tmp_path,
+    )  # fmt: skip
+    succeeded(result)
+    content = torch.load(tmp_path / "run/best.ckpt", weights_only=True)
+    raw, kept = content["current_model_state"], content["state_dict"]
+    key = "network.head.weight"
+    assert not torch.equal(raw[key], kept[key])

@@ -175,7 +175,7 @@ def _skeleton(
         mirror=tuple(index[faces.get(keypoint, _swap(keypoint))] for keypoint in keypoints),
         sigmas=sigmas,
         bones=tuple((index[a], index[b]) for a, b in bones),
-        parts=MappingProxyType(parts),
+        parts=parts,  # a plain dict, because skeletons are copied with their networks
         grouping_order=order,
     )
 

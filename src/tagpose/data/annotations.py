@@ -70,21 +70,9 @@ def read_annotations(
         ValueError: the content is not what the format says; the sentence names file and row.
     """
     content = _parse(file)
-    people: dict[int, list[np.ndarray]] = defaultdict(list)
-    ignored: dict[int, tuple[Row, ...]] = defaultdict(tuple)
     images = {_integer(image, "id", file): image for image in content["images"]}
     sizes = {image_id: _size(image, file) for image_id, image in images.items()}
-    for row in content["annotations"]:
-        image_id = _integer(row, "image_id", file)
-        if image_id not in images:
-            raise ValueError(
-                f"{file}: annotation {row.get('id')} is of an unknown image {image_id}"
-            )
-        keypoints = _keypoints(row, skeleton, file)
-        if row.get("iscrowd", 0) or not (keypoints[:, 2] > 0).any():
-            ignored[image_id] += (_mask(row, sizes[image_id], file),)
-        else:
-            people[image_id].append(keypoints)
+    people, ignored = _divide(content["annotations"], sizes, skeleton, file)
     kept = [i for i in images if i in people or i in ignored or not only_annotated]
     names = [_file_name(images[i], file) for i in kept]
     if not kept:
@@ -98,8 +86,26 @@ def read_annotations(
         sizes=np.array([sizes[i] for i in kept]),
         keypoints=_stack((one for i in kept for one in people.get(i, ())), skeleton),
         offsets=np.cumsum([0, *(len(people.get(i, ())) for i in kept)]),
-        ignored=dict(ignored),
+        ignored=ignored,
     )
+
+
+def _divide(
+    rows: list[Row], sizes: Mapping[int, tuple[int, int]], skeleton: Skeleton, file: Path
+) -> tuple[dict[int, list[np.ndarray]], dict[int, tuple[Row, ...]]]:
+    """Those who count, keypoints [K, 3] each, and the masks of all others, by image id."""
+    people: dict[int, list[np.ndarray]] = defaultdict(list)
+    ignored: dict[int, tuple[Row, ...]] = defaultdict(tuple)
+    for row in rows:
+        image_id = _integer(row, "image_id", file)
+        if image_id not in sizes:
+            raise ValueError(f"{file}: annotation {row.get('id')} is of no image, {image_id}")
+        keypoints = _keypoints(row, skeleton, file)
+        if row.get("iscrowd", 0) or not (keypoints[:, 2] > 0).any():
+            ignored[image_id] += (_mask(row, sizes[image_id], file),)
+        else:
+            people[image_id].append(keypoints)
+    return dict(people), dict(ignored)
 
 
 def _parse(file: Path) -> Row:

@@ -59,6 +59,23 @@ def load_network(file: Path) -> PoseNetwork:
     return network.eval()
 
 
+def check_same(network: PoseNetwork, file: Path) -> None:
+    """See that a checkpoint to resume is of this very network.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, or of another architecture or skeleton.
+    """
+    known, _ = _read(file)
+    here = Facts(**facts(network))
+    if known != here:
+        raise ValueError(
+            f"{file} is of {known.architecture} with the skeleton {known.skeleton}, the model is "
+            f"{here.architecture} with {here.skeleton}; resume goes on with the same, init_from "
+            "starts another stage from it"
+        )
+
+
 def start_from(network: PoseNetwork, file: Path) -> Carried:
     """Start a network from another's weights, which may be of another skeleton.
 
