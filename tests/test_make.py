@@ -1,5 +1,6 @@
 """What stands on make's command line reaches Hydra."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,9 +11,12 @@ ROOT = Path(__file__).parents[1]
 
 def dry(*words):
     """The last command that make would run."""
+    # `make test` hands its own flags and variables to the makes below it
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     result = subprocess.run(
-        ["make", "--dry-run", *words], cwd=ROOT, text=True, capture_output=True, check=True
-    )
+        ["make", "--dry-run", *words], cwd=ROOT, env=plain, text=True, capture_output=True,
+        check=True,
+    )  # fmt: skip
     return result.stdout.splitlines()[-1]
 
 

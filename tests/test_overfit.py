@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from test_program import run, succeeded
+from running import run, succeeded
 
 HERE = Path(__file__).parent
 SAMPLE = Path(os.environ.get("TAGPOSE_COCO_SAMPLE", HERE.parents[1] / "shared" / "coco_sample"))

@@ -1,16 +1,13 @@
 """The programs, run as a user runs them: both stages, scores, pictures, and what goes wrong."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
+from running import run, succeeded
+
 SMALL = (
     "data.batch_size=4",
     "data.workers=0",
@@ -20,21 +17,6 @@ SMALL = (
     "trainer.check_val_every_n_epoch=1",
     "trainer.accelerator=cpu",
 )
-
-
-def run(script, *arguments, cwd, **environment):
-    """Run a script; its exit code, what it printed, and what it complained of."""
-    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
-    plain = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, cwd=cwd, env=os.environ | plain | environment, text=True, capture_output=True,
-        check=False,
-    )  # fmt: skip
-
-
-def succeeded(result):
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result
 
 
 @pytest.fixture(scope="module")
