@@ -13,7 +13,7 @@ from tagpose.data.images import write_image
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
 from tagpose.evaluation.part_ap import part_scores
-from tagpose.evaluation.rows import from_rows, to_rows, write_json
+from tagpose.evaluation.rows import from_rows, to_rows, write_json, write_rows
 from tagpose.evaluation.table import main_numbers, table
 from tagpose.evaluation.truth import read_truth
 from tagpose.inference import find_people
@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig) -> None:
     found = find_people(predictor, data.val_dataloader())
     rows = [row for i, people in found.items() for row in to_rows(i, people, network.skeleton)]
     output = Path(cfg.output)
-    write_json(output / "results.json", rows)
+    write_rows(output / "results.json", rows)
     # what the file says is what is scored: rounded
     scores = part_scores(truth, from_rows(rows, network.skeleton), network.skeleton)
     title = f"{data.description}: {len(truth.image_ids)} images"

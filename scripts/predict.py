@@ -10,7 +10,7 @@ from tqdm import tqdm
 from tagpose.complaints import told_in_a_sentence
 from tagpose.data.images import list_images, read_image, write_image
 from tagpose.drawing.people import draw_people
-from tagpose.evaluation.rows import to_rows, write_json
+from tagpose.evaluation.rows import to_rows, write_json, write_rows
 from tagpose.model.weights import load_network
 
 
@@ -43,7 +43,7 @@ def predict(cfg: DictConfig) -> None:
         # pictures that differ in their ending alone must not overwrite each other
         alone = sum(other.stem == file.stem for other in files) == 1
         write_image(output / f"{file.stem if alone else file.name}.png", drawn)
-    write_json(output / "results.json", rows)
+    write_rows(output / "results.json", rows)
     write_json(output / "images.json", [{"id": i, "file_name": f.name} for f, i in numbers.items()])
     print(f"pictures and results: {output}")
 

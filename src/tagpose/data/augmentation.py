@@ -23,15 +23,18 @@ class View(NamedTuple):
     frame: np.ndarray  # [2, 3] image pixels -> input pixels
 
 
-def warp(image: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture seen through a frame; outside of it is 0.
+def warp(
+    image: np.ndarray, frame: np.ndarray, size: tuple[int, int], outside: int = 0
+) -> np.ndarray:
+    """A picture seen through a frame.
 
     Args:
         image: [H, W] or [H, W, C] in image pixels.
         frame: [2, 3] image pixels -> pixels of the result.
         size: width, height of the result.
+        outside: value of what the picture does not reach.
     """
-    return cv2.warpAffine(image, frame, size, flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(image, frame, size, flags=cv2.INTER_LINEAR, borderValue=outside)
 
 
 def show_whole(
@@ -69,10 +72,7 @@ def _warp_mask(mask: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np
     """
     cells = scale_frame(frame, 1 / STRIDE)
     shown = (size[0] // STRIDE, size[1] // STRIDE)
-    soft = cv2.warpAffine(
-        mask * np.uint8(255), cells, shown, flags=cv2.INTER_LINEAR, borderValue=255
-    )
-    return (soft > 127).astype(np.uint8)
+    return (warp(mask * np.uint8(255), cells, shown, outside=255) > 127).astype(np.uint8)
 
 
 class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not typed
