@@ -6,13 +6,14 @@ PYTHON ?= python3
 ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
-# Every variable of the command line but make's own. make escapes a space in a value by a backslash;
+# Every variable of the command line but make's own (CHECKPOINT=FILE is checkpoint=FILE, as it is
+# written of files that come from elsewhere). make escapes a space in a value by a backslash;
 # the two are kept together while the list is filtered.
 SPACE := $(subst ,, )
-OVERRIDES = $(subst <space>,\$(SPACE),$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES)))) $(ARGS)
+OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic pretrain finetune evaluate predict sweep test test-slow check format lock clean
+.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score predict import publish sweep test test-slow check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,12 @@ demo: $(READY) ## both stages on synthetic people, a table and pictures: 15 minu
 synthetic: $(READY) ## draw the synthetic data set only
 	$(RUN) scripts/synthesise.py $(OVERRIDES)
 
+coco: $(READY) ## fetch what is missing of COCO 2017 into root=FOLDER: 21 GB, 42 on the way
+	$(RUN) scripts/coco.py $(OVERRIDES)
+
+inspect: $(READY) ## counts, faults and a sheet of samples of data=NAME; fails where there are faults
+	$(RUN) scripts/inspect_data.py $(OVERRIDES)
+
 pretrain: $(READY) ## stage one: 17 keypoints on COCO at data.root
 	$(RUN) scripts/train.py $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=pretrain) $(OVERRIDES)
 
@@ -42,8 +49,17 @@ finetune: $(READY) ## stage two: 133 keypoints on COCO-WholeBody, from init_from
 evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 	$(RUN) scripts/evaluate.py $(OVERRIDES)
 
+score: $(READY) ## table of results=FILE, whoever wrote it, judged by truth=FILE
+	$(RUN) scripts/score.py $(OVERRIDES)
+
 predict: $(READY) ## people in images=FILE_OR_FOLDER by checkpoint=FILE
 	$(RUN) scripts/predict.py $(OVERRIDES)
+
+import: $(READY) ## a published CHECKPOINT=FILE as one of this project
+	$(RUN) scripts/import_published.py $(OVERRIDES)
+
+publish: $(READY) ## the weights of CHECKPOINT=FILE in the published layout, for other programs
+	$(RUN) scripts/publish.py $(OVERRIDES)
 
 data/synthetic: | $(READY)
 	$(RUN) scripts/synthesise.py

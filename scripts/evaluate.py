@@ -1,20 +1,25 @@
 """Score a checkpoint: python scripts/evaluate.py checkpoint=FILE [data=... key=value ...]."""
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from tagpose.complaints import told_in_a_sentence
 from tagpose.data.dataset import read_record
+from tagpose.data.download import fetch
 from tagpose.data.images import write_image
+from tagpose.data.views import ViewSet, view_loader
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
-from tagpose.evaluation.part_ap import part_scores
+from tagpose.evaluation.part_ap import Scores, part_scores
+from tagpose.evaluation.provenance import fingerprint, versions
+from tagpose.evaluation.published import Published, differences, published_row
 from tagpose.evaluation.rows import from_rows, to_rows, write_json, write_rows
-from tagpose.evaluation.table import main_numbers, table
+from tagpose.evaluation.table import comparison, numbers, table
 from tagpose.evaluation.truth import read_truth
 from tagpose.inference import find_people
 from tagpose.model.weights import load_network
@@ -26,31 +31,78 @@ from tagpose.structures import People, Record
 def main(cfg: DictConfig) -> None:
     """Print the table; write the people found and the numbers."""
     with told_in_a_sentence():
-        evaluate(cfg)
+        if cfg.published:
+            reproduce(cfg)
+        else:
+            evaluate(cfg)
 
 
-def evaluate(cfg: DictConfig) -> None:
+def reproduce(cfg: DictConfig) -> None:
+    """Score a published checkpoint, and end with an error where a number is another one."""
+    if cfg.get("model") is None:
+        raise ValueError("whose published results are meant? name it by model=hrnet_w32 or _w48")
+    row = published_row(cfg.model.network.architecture, cfg.skeleton, tuple(cfg.predictor.scales))
+    instantiate(cfg.data, _convert_="object").setup("validate")  # before a long download
+    cfg.checkpoint = cfg.checkpoint or str(fetched(row, Path(cfg.paths.data) / "published"))
+    compared = differences(row, evaluate(cfg))
+    Console().print(comparison(compared, f"{row.architecture}, published at {row.url}"))
+    write_json(Path(cfg.output) / "published.json", [one._asdict() for one in compared])
+    off = [f"{one.part} {one.number}" for one in compared if one.off]
+    if off:
+        raise ValueError(f"{', '.join(off)} differ from what was published for {row.architecture}")
+
+
+def fetched(row: Published, folder: Path) -> Path:
+    """The published checkpoint, downloaded where it is not there yet."""
+    file = folder / row.url.rpartition("/")[2]
+    fetch(row.url, file, checksum=f"sha256:{row.checksum}")
+    return file
+
+
+def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     """Score what the configuration describes."""
     network = load_network(Path(cfg.checkpoint))
+    check_meant(cfg, network.facts)
     cfg.skeleton = network.skeleton.name
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
     truth = read_truth(data.truth_file, network.skeleton)
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
-    found = find_people(predictor, data.val_dataloader())
+    annotations = data.opened[data.val_split]
+    views = ViewSet(annotations, predictor.side, predictor.scales)
+    found = find_people(predictor, view_loader(views, data.val_batch_size, data.workers))
     rows = [row for i, people in found.items() for row in to_rows(i, people, network.skeleton)]
     output = Path(cfg.output)
     write_rows(output / "results.json", rows)
     # what the file says is what is scored: rounded
     scores = part_scores(truth, from_rows(rows, network.skeleton), network.skeleton)
     title = f"{data.description}: {len(truth.image_ids)} images"
-    write_json(output / "metrics.json", {"title": title, "parts": main_numbers(scores)})
-    annotations = data.opened[data.val_split]
+    write_json(output / "metrics.json", report(cfg, title, scores, data.truth_file))
     records = [annotations.record(i) for i in range(min(cfg.pictures, len(annotations)))]
     if records:
         write_pictures(output, records, found, network.skeleton)
     Console().print(table(scores, title))
     print(f"results: {output}")
+    return scores
+
+
+def check_meant(cfg: DictConfig, facts: tuple[str, str]) -> None:
+    """See that a checkpoint is of the network that was named, where one was."""
+    meant = cfg.get("model") and (cfg.model.network.architecture, cfg.skeleton or facts[1])
+    if meant and meant != tuple(facts):
+        raise ValueError(f"{cfg.checkpoint} is of {', '.join(facts)}, not of {', '.join(meant)}")
+
+
+def report(cfg: DictConfig, title: str, scores: dict[str, Scores], truth: Path) -> dict[str, Any]:
+    """The scores, and everything that they depend on."""
+    return {
+        "title": title,
+        "parts": numbers(scores),
+        "checkpoint": fingerprint(Path(cfg.checkpoint)),
+        "annotations": fingerprint(truth),
+        "test": OmegaConf.to_container(cfg.predictor, resolve=True),
+        "versions": versions(),
+    }
 
 
 def write_pictures(

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tagpose.evaluation.claims import NONE, read_claims
 from tagpose.evaluation.part_ap import Scores, part_scores, row_scores
 from tagpose.evaluation.predictions import Predictions
 from tagpose.evaluation.rows import from_rows, read_rows, to_rows, write_rows
-from tagpose.evaluation.table import main_numbers, table
+from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import Truth, read_truth, select
 from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import People
@@ -120,8 +121,8 @@ def official_scores(official, truth, rows):
 def test_perfect_prediction_scores_one_everywhere_and_a_lost_hand_only_there(truth):
     found = everybody(truth)
     areas = {n: truth.areas[truth.image == i] for i, n in enumerate(truth.image_ids.tolist())}
-    for numbers in part_scores(truth, found, WHOLEBODY, areas).values():
-        assert list(numbers) == pytest.approx([1] * 10)
+    for scores in part_scores(truth, found, WHOLEBODY, NONE._replace(areas=areas)).values():
+        assert list(scores) == pytest.approx([1] * 10)
     for people in found.values():
         people.keypoints[:, WHOLEBODY.parts["lefthand"], :2] += 500
     scores = part_scores(truth, found, WHOLEBODY)
@@ -197,19 +198,31 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     ("change", "message"),
     [
         ({"face_kpts": [1.0]}, "keypoints"),
-        ({"foot_score": 0.125}, "foot_score is not the score"),
         ({"keypoints": ["a"] * 51}, "not a number"),
         ({"score": None}, "not finite"),
     ],
 )
 def test_a_bad_row_is_refused_in_a_sentence(truth, change, message):
     rows = to_rows(3, everybody(truth)[truth.image_ids[truth.image[0]].item()], WHOLEBODY)
-    if "score" in change:
-        rows[0] = {n: v for n, v in rows[0].items() if not n.endswith("_score")}
     with pytest.raises(ValueError, match=message):
         from_rows([rows[0] | change], WHOLEBODY)
     with pytest.raises(ValueError, match="row 0 has no 'score'"):
         from_rows([{"image_id": 1}], WHOLEBODY)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"foot_score": "high"}, "row 0: the scores of parts"),
+        ({"face_score": float("nan")}, "row 0: the scores of parts"),
+        ({"bbox": [1, 2, 3]}, "row 0: the bbox"),
+        ({"bbox": 5}, "row 0: the bbox"),
+    ],
+)
+def test_a_bad_claim_is_refused_in_a_sentence(truth, claim, message):
+    rows = to_rows(3, everybody(truth)[truth.image_ids[truth.image[0]].item()], WHOLEBODY)
+    with pytest.raises(ValueError, match=message):
+        read_claims([rows[0] | claim], WHOLEBODY)
 
 
 def test_the_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_selected(tmp_path, truth):
@@ -291,18 +304,22 @@ def test_the_table_shows_every_part_and_no_number_where_nobody_is():
     with console.capture() as capture:
         console.print(table(scores, "stage two"))
     assert all(text in capture.get() for text in ("stage two", "0.500", "left hand", "-"))
-    assert main_numbers(scores)["body"] == {"ap": 0.5, "ap50": 0.5, "ap75": 0.5, "ar": 0.5}
+    assert numbers(scores)["lefthand"] == dict.fromkeys(Scores._fields, -1.0)
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("boxes", [False, True], ids=["extents", "boxes"])
-def test_random_results_score_as_officially(official, seed, boxes):
+@pytest.mark.parametrize("claims", ["nothing", "boxes", "part scores", "both"])
+def test_random_results_score_as_officially(official, seed, claims):
     rng = np.random.default_rng(seed)
     truth = annotated(rng)
     found = guesses(truth, rng)
     rows = [row for n, people in found.items() for row in to_rows(n, people, WHOLEBODY)]
-    if boxes:
-        rows = [row | {"bbox": rng.uniform(20, 150, 4).tolist()} for row in rows]
+    for row in rows:
+        if claims in ("boxes", "both"):
+            row["bbox"] = rng.uniform(20, 150, 4).tolist()
+        if claims in ("part scores", "both"):
+            of = {part: rng.integers(1, 9) / 9 for part in WHOLEBODY.parts if part != "body"}
+            row |= {f"{part}_score": score for part, score in of.items()}
     ours = row_scores(truth, rows, WHOLEBODY)
     for part, expected in official_scores(official, truth, rows).items():
         assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part

@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from tagpose.model.backbone import hrnet
+from tagpose.model.files import FACTS, write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.model.weights import FACTS, facts, load_network, start_from
+from tagpose.model.weights import load_network, start_from
 from tagpose.skeleton import BODY, WHOLEBODY
 
 SMALL = "hrnet_w18_small"
@@ -20,8 +21,7 @@ def body():
 
 @pytest.fixture
 def checkpoint(body, tmp_path):
-    state = {f"network.{key}": value for key, value in body.state_dict().items()}
-    torch.save({"state_dict": state, FACTS: facts(body)}, tmp_path / "body.ckpt")
+    write_checkpoint(tmp_path / "body.ckpt", body)
     return tmp_path / "body.ckpt"
 
 

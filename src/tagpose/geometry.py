@@ -5,6 +5,7 @@ that an image, its keypoints and its masks cannot disagree.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -81,6 +82,19 @@ def input_size(width: int, height: int, side: int) -> tuple[int, int]:
     short = math.ceil(side / MULTIPLE) * MULTIPLE
     long = math.ceil(short * max(width, height) / min(width, height) / MULTIPLE) * MULTIPLE
     return (short, long) if width < height else (long, short)
+
+
+def input_sizes(
+    width: int, height: int, side: int, scales: Sequence[float]
+) -> list[tuple[int, int]]:
+    """Width, height in input pixels at several scales of a test, in the order of the scales.
+
+    All follow from the smallest, so that they are multiples of each other; at a single scale of 1
+    this is `input_size`.
+    """
+    smallest = min(scales)
+    at_least = input_size(width, height, round(smallest * side))
+    return [(int(at_least[0] * s / smallest), int(at_least[1] * s / smallest)) for s in scales]
 
 
 def whole_frame(width: int, height: int, size: tuple[int, int]) -> np.ndarray:

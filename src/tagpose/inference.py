@@ -1,28 +1,20 @@
 """This file finds the people of images: network, mirror test, decoding, back to image pixels."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from tagpose.codec.decode import Decoder
-from tagpose.codec.views import merge_mirror
-from tagpose.data.augmentation import warp
+from tagpose.codec.views import merge_mirror, merge_scales
+from tagpose.data.views import Views, show
 from tagpose.evaluation.predictions import Predictions
-from tagpose.geometry import input_size, invert, move_people, whole_frame
+from tagpose.geometry import invert, move_people
 from tagpose.model.network import PoseNetwork
-from tagpose.structures import Fields, People, Sample
-
-
-class Shown(NamedTuple):
-    """An image as the network sees it."""
-
-    image: np.ndarray  # [H, W, 3] uint8
-    frame: np.ndarray  # [2, 3] image pixels -> input pixels
+from tagpose.structures import Fields, People
 
 
 def people_in_images(fields: Fields, frames: Tensor, decoder: Decoder) -> list[People]:
@@ -43,10 +35,16 @@ class Predictor:
 
     Args:
         network: of any skeleton.
-        side: of the input's shorter side in input pixels.
+        side: of the input's shorter side at scale 1, in input pixels.
+        scales: at which an image is looked at, multiples of the smallest; their heatmaps are
+            averaged, the tags of scale 1 count.
         mirror: whether the mirrored image is looked at too, and both merged.
-        decoder: with its thresholds; by default those of the published results.
+        decoder: makes one from the skeleton's grouping order; by default with the thresholds of
+            the published results.
         device: to run on; by default an accelerator where there is one.
+
+    Raises:
+        ValueError: 1 is not among the scales, or they are no multiples of the smallest.
     """
 
     def __init__(
@@ -54,71 +52,66 @@ class Predictor:
         network: PoseNetwork,
         *,
         side: int = 512,
+        scales: Sequence[float] = (1.0,),
         mirror: bool = True,
-        decoder: Decoder | None = None,
+        decoder: Callable[[tuple[int, ...]], Decoder] = Decoder,
         device: str | None = None,
     ) -> None:
+        if 1 not in scales or any(scale <= 0 or scale % min(scales) for scale in scales):
+            raise ValueError(
+                f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
+                "smallest, such as [2, 1, 0.5]"
+            )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
-        self.side, self.mirror = side, mirror
-        self.decoder = decoder or Decoder(network.skeleton.grouping_order)
+        self.side, self.scales, self.mirror = side, tuple(scales), mirror
+        self.decoder = decoder(network.skeleton.grouping_order)
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[People]:
         """The people of each image [H, W, 3] uint8 RGB, keypoints in its pixels.
 
         Images whose inputs have the same size share a pass of the network.
         """
+        alike: dict[tuple[int, ...], list[Views]] = {}
+        for number, image in enumerate(images):
+            views = show(image, self.side, self.scales, number)
+            alike.setdefault(tuple(views.images[0].shape), []).append(views)
         found: dict[int, People] = {}
-        for numbers, shown in _same_sizes(self._show(image) for image in images):
-            batch = torch.from_numpy(np.stack([one.image for one in shown]))
-            frames = torch.from_numpy(np.stack([one.frame for one in shown]))
-            found |= zip(numbers, self.people(batch.permute(0, 3, 1, 2), frames), strict=True)
+        for group in alike.values():
+            people = self.people(default_collate(group))
+            found |= zip([int(views.image_id) for views in group], people, strict=True)
         return [found[number] for number in range(len(found))]
 
-    def people(self, images: Tensor, frames: Tensor) -> list[People]:
-        """The people of a batch that is shown as the network sees it.
-
-        Args:
-            images: [B, 3, H, W] uint8 RGB.
-            frames: [B, 2, 3] image pixels -> input pixels.
-
-        Returns:
-            [B] people in image pixels.
-        """
-        return people_in_images(self.fields(images), frames, self.decoder)
+    def people(self, batch: Views) -> list[People]:
+        """The people [B] of a batch, keypoints in image pixels."""
+        return people_in_images(self.fields(batch.images), batch.frame, self.decoder)
 
     @torch.inference_mode()
-    def fields(self, images: Tensor) -> Fields:
-        """The fields of images [B, 3, H, W] uint8, merged with those of their mirror images."""
-        images = images.to(self.device)
+    def fields(self, images: Sequence[Tensor]) -> Fields:
+        """The fields of images, all views of them merged.
+
+        Args:
+            images: one per scale [B, 3, H, W] uint8 RGB.
+        """
+        views = [self._look(one.to(self.device)) for one in images]
+        if len(views) == 1:
+            return views[0]
+        at_one = self.scales.index(1)
+        height, width = images[at_one].shape[-2:]
+        return merge_scales(views, at_one, (height, width))
+
+    def _look(self, images: Tensor) -> Fields:
+        """The fields of images [B, 3, H, W], merged with those of their mirror images."""
         fields = self.network(images)
         if not self.mirror:
             return fields
         return merge_mirror(fields, self.network(images.flip(-1)), self.network.skeleton.mirror)
 
-    def _show(self, image: np.ndarray) -> Shown:
-        """The whole of an image [H, W, 3]."""
-        height, width = image.shape[:2]
-        size = input_size(width, height, self.side)
-        frame = whole_frame(width, height, size)
-        return Shown(warp(image, frame, size), frame)
 
-
-def _same_sizes(shown: Iterable[Shown]) -> Iterator[tuple[list[int], list[Shown]]]:
-    """Batches of inputs of one size, each with the numbers of its images."""
-    alike: dict[tuple[int, ...], list[tuple[int, Shown]]] = {}
-    for number, one in enumerate(shown):
-        alike.setdefault(one.image.shape, []).append((number, one))
-    for group in alike.values():
-        numbers, views = zip(*group, strict=True)
-        yield list(numbers), list(views)
-
-
-def find_people(predictor: Predictor, loader: DataLoader[Sample]) -> dict[int, People]:
+def find_people(predictor: Predictor, loader: Iterable[Views]) -> dict[int, People]:
     """The people of all images of a loader by image id, in image pixels."""
     found = Predictions()
     for batch in tqdm(loader, desc="find people", unit="batch"):
-        people = predictor.people(batch.image, batch.frame)
-        for image_id, one in zip(batch.image_id.tolist(), people, strict=True):
+        for image_id, one in zip(batch.image_id.tolist(), predictor.people(batch), strict=True):
             found.update(image_id, one)
     return found.compute()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tagpose.geometry import input_size, scale_frame, view_frame, whole_frame
+from tagpose.geometry import input_sizes, scale_frame, view_frame, whole_frame
 from tagpose.structures import STRIDE
 
 
@@ -17,9 +17,8 @@ def figures(figure):
 def test_the_whole_image_is_shown_as_in_the_reference_at_every_scale(figures):
     for case in figures["test_time_resize"]:
         width, height = case["image_wh"]
-        # the sizes of several scales follow from the smallest one
-        smallest = input_size(width, height, round(case["min_scale"] * case["input_size"]))
-        size = tuple(int(side * case["scale"] / case["min_scale"]) for side in smallest)
+        scales = (case["scale"], case["min_scale"])
+        size, _ = input_sizes(width, height, case["input_size"], scales)
         assert list(size) == case["resized_wh"]
         np.testing.assert_allclose(
             whole_frame(width, height, size), case["image_to_input"], atol=1e-3

@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 # Cost of a whole unit of tag distance; scores stay below it, so that they only decide between
 # pairs whose rounded distances are equal.
 _DISTANCE_COST: Final = 100
+_LEFT_OVER_COST: Final = 1e10  # of a peak for which there is no person
 
 
 class Groups(NamedTuple):
@@ -74,8 +75,15 @@ def assign(
     Returns:
         [N] int64, -1 for peaks that go to nobody.
     """
-    distance = np.linalg.norm(peaks[:, None] - people[None], axis=-1)  # [N, P]
-    rows, columns = linear_sum_assignment(_DISTANCE_COST * np.round(distance) - scores[:, None])
+    # Equal optima abound, and the matrix decides which of them the solver meets first. So it is the
+    # very one of the established implementation: float64, and a column for each peak left over.
+    distance = np.linalg.norm(peaks[:, None].astype(np.float64) - people[None], axis=-1)  # [N, P]
+    cost = _DISTANCE_COST * np.round(distance) - scores[:, None].astype(np.float64)
+    left_over = max(len(peaks) - len(people), 0)
+    cost = np.pad(cost, ((0, 0), (0, left_over)), constant_values=_LEFT_OVER_COST)
+    rows, columns = linear_sum_assignment(cost)
+    there = columns < len(people)
+    rows, columns = rows[there], columns[there]
     close = distance[rows, columns] < max_tag_distance
     owners = np.full(len(peaks), -1)
     owners[rows[close]] = columns[close]

@@ -136,8 +136,8 @@ def _check_there(root: Path, splits: Sequence[Split]) -> None:
     missing = [str(part) for part in parts if not part.exists()]
     if missing:
         raise FileNotFoundError(
-            f"the data set lacks {', '.join(missing)}; fetch COCO 2017 from cocodataset.org and "
-            "COCO-WholeBody's annotations from github.com/jin-s13/COCO-WholeBody into one folder "
-            "and name it by data.root=FOLDER; `make demo` needs none of it, and `make synthetic` "
-            "draws what data=synthetic is"
+            f"the data set lacks {', '.join(missing)}; `make coco root=FOLDER` fetches COCO 2017 "
+            "and says how to have COCO-WholeBody's annotations, from "
+            "github.com/jin-s13/COCO-WholeBody, in the same folder, which data.root=FOLDER names; "
+            "`make demo` needs none of it, and `make synthetic` draws what data=synthetic is"
         )

@@ -1,10 +1,11 @@
-"""This file lays the people found in all images into columns, in the order of the evaluation."""
+"""This file lays the people found in all images into columns, with their ranks in each part."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from tagpose.evaluation.claims import Claims
 from tagpose.evaluation.refusal import check_people
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
@@ -14,20 +15,17 @@ MAX_DETECTIONS: Final = 20  # an image, the best by score (COCO keypoint evaluat
 
 
 class Detections(NamedTuple):
-    """D people found, image by image, the best of an image first."""
+    """D people found, image by image."""
 
     image: np.ndarray  # [D] int64 places in the truth's image_ids
     points: np.ndarray  # [2, D, K] float64 x, y in image pixels
-    scores: np.ndarray  # [D] float64
+    scores: np.ndarray  # [Q, D] float64, what each part ranks them by
     areas: np.ndarray  # [D] float64, the same for every part, square image pixels
     ranks: np.ndarray  # [Q, D] int64 place in its image among those that count in part q, or -1
 
 
 def lay_out(
-    found: Mapping[int, People],
-    areas: Mapping[int, np.ndarray],
-    truth: Truth,
-    skeleton: Skeleton,
+    found: Mapping[int, People], claims: Claims, truth: Truth, skeleton: Skeleton
 ) -> Detections:
     """Columns of the people that count in at least one part.
 
@@ -38,19 +36,14 @@ def lay_out(
         ValueError: the truth has no such image, or people are malformed or not finite.
     """
     ids = _known(found, truth, skeleton)
-    counts = [len(found[n].scores) for n in ids]
-    image = np.repeat(np.searchsorted(truth.image_ids, ids), counts)
-    scores = _join([found[n].scores for n in ids], ())
+    image = np.repeat(np.searchsorted(truth.image_ids, ids), [len(found[n].scores) for n in ids])
+    scores = _join([_part_scores(n, found, claims, skeleton) for n in ids], (len(skeleton.parts),))
     keypoints = _join([found[n].keypoints for n in ids], (skeleton.size, 3))
-    body = skeleton.parts["body"]
-    extents = [areas[n] if n in areas else _extents(found[n].keypoints[:, body]) for n in ids]
-    order = np.lexsort((-scores, image))  # stable: equal scores stay as they came
-    ranks = _ranks(image, keypoints[order, :, 2] > 0, skeleton)
+    areas = _join([_areas(n, found, claims, skeleton) for n in ids], ())
+    ranks = _ranks(image, scores.T, keypoints[..., 2] > 0, skeleton)
     keep = (ranks >= 0).any(0)
-    order = order[keep]
-    points = np.stack([keypoints[order, :, 0], keypoints[order, :, 1]])
-    sizes = _join(extents, ())[order]
-    return Detections(image[order], points, scores[order], sizes, ranks[:, keep])
+    points = np.moveaxis(keypoints[keep, :, :2], 2, 0)
+    return Detections(image[keep], points, scores[keep].T, areas[keep], ranks[:, keep])
 
 
 def _known(found: Mapping[int, People], truth: Truth, skeleton: Skeleton) -> list[int]:
@@ -71,21 +64,41 @@ def _join(arrays: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([np.empty((0, *shape)), *arrays])
 
 
-def _extents(keypoints: np.ndarray) -> np.ndarray:
-    """Areas [P] of the smallest boxes around keypoints [P, K, 3], whatever their scores."""
-    return np.ptp(keypoints[..., :2].astype(np.float64), axis=1).prod(1)
+def _part_scores(
+    image_id: int, found: Mapping[int, People], claims: Claims, skeleton: Skeleton
+) -> np.ndarray:
+    """What each part ranks the people of an image by, [P, Q]: as claimed, or their one score."""
+    if image_id in claims.scores:
+        return claims.scores[image_id]
+    return np.repeat(found[image_id].scores[:, None], len(skeleton.parts), 1)
 
 
-def _ranks(image: np.ndarray, present: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+def _areas(
+    image_id: int, found: Mapping[int, People], claims: Claims, skeleton: Skeleton
+) -> np.ndarray:
+    """Areas [P] of the people of an image: of what is claimed, or the body keypoints' extent."""
+    if image_id in claims.areas:
+        return claims.areas[image_id]
+    # of all of them, whatever their scores, as in the official evaluation
+    body = found[image_id].keypoints[:, skeleton.parts["body"], :2].astype(np.float64)
+    return np.ptp(body, axis=1).prod(1)
+
+
+def _ranks(
+    image: np.ndarray, scores: np.ndarray, present: np.ndarray, skeleton: Skeleton
+) -> np.ndarray:
     """Place [Q, D] of each detection in its image, per part; -1 where it does not count.
 
     Args:
         image: [D], never falling.
+        scores: [Q, D]; of equal ones the earlier is better.
         present: [D, K] bool, whether the keypoint has a score above 0.
         skeleton: whose Q parts are meant.
     """
-    counts = np.stack([present[:, at].any(1) for at in skeleton.parts.values()])  # [Q, D]
-    before: np.ndarray = np.cumsum(counts, 1) - counts
-    first = np.searchsorted(image, image)  # [D] where the detection's image begins
-    ranks: np.ndarray = before - before[:, first]
-    return np.where(counts & (ranks < MAX_DETECTIONS), ranks, -1)
+    ranks = np.full(scores.shape, -1)
+    for rank, score, at in zip(ranks, scores, skeleton.parts.values(), strict=True):
+        counting = np.flatnonzero(present[:, at].any(1))
+        order = counting[np.lexsort((-score[counting], image[counting]))]
+        place = np.arange(len(order)) - np.searchsorted(image[order], image[order])
+        rank[order] = np.where(place < MAX_DETECTIONS, place, -1)
+    return ranks

@@ -4,12 +4,11 @@ It equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`).
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.boxes import box_areas
+from tagpose.evaluation.claims import NONE, Claims, read_claims
 from tagpose.evaluation.detections import Detections, lay_out
 from tagpose.evaluation.matching import THRESHOLDS, match
 from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
@@ -42,17 +41,17 @@ class Scores(NamedTuple):
 def row_scores(truth: Truth, rows: list[Row], skeleton: Skeleton) -> dict[str, Scores]:
     """Scores of a result file, as the official evaluation has them.
 
-    This is `part_scores` of the people in the rows, but for one thing: rows that have a `bbox` say
-    with it how large a detection is, which decides what counts as medium and large.
+    This is `part_scores` of the people in the rows, and of what the rows claim beside: how large a
+    person is (which decides what counts as medium and large), and how sure each part of it is.
     """
-    return part_scores(truth, from_rows(rows, skeleton), skeleton, box_areas(rows))
+    return part_scores(truth, from_rows(rows, skeleton), skeleton, read_claims(rows, skeleton))
 
 
 def part_scores(
     truth: Truth,
     found: Mapping[int, People],
     skeleton: Skeleton,
-    areas: Mapping[int, np.ndarray] = MappingProxyType({}),
+    claims: Claims = NONE,
 ) -> dict[str, Scores]:
     """Average precision and recall of each part.
 
@@ -60,7 +59,8 @@ def part_scores(
         truth: of all images that count.
         found: people by image id, keypoints in image pixels; an absent image has none.
         skeleton: of both.
-        areas: [P] of them in square image pixels; where absent, of their body keypoints' extent.
+        claims: of a result file; without any, a person is as large as its body keypoints' extent,
+            and every part is ranked by the person's score.
 
     Returns:
         Scores by part; those of "hand" are the mean of both, or of the one that the truth has.
@@ -68,11 +68,11 @@ def part_scores(
     Raises:
         ValueError: `found` has an image unknown to the truth, or a number that is not finite.
     """
-    detections = lay_out(found, areas, truth, skeleton)
+    detections = lay_out(found, claims, truth, skeleton)
     pairs = pair_up(detections.image, truth.image)
     oks = similarities(detections.points, truth, pairs, skeleton)
     ignored = truth.crowd[:, None] | ~labelled_parts(truth, skeleton)
-    columns = zip(detections.ranks, oks.T, ignored.T, strict=True)
+    columns = zip(detections.scores, detections.ranks, oks.T, ignored.T, strict=True)
     each = [_scores(truth, detections, pairs, *column) for column in columns]
     scores = dict(zip(skeleton.parts, each, strict=True))
     if {"lefthand", "righthand"} <= scores.keys():
@@ -84,12 +84,14 @@ def _scores(
     truth: Truth,
     detections: Detections,
     pairs: Pairs,
+    scores: np.ndarray,
     ranks: np.ndarray,
     oks: np.ndarray,
     ignored: np.ndarray,
 ) -> Scores:
-    """Scores of one part: ranks [D], oks [M], ignored [T]."""
-    order = np.argsort(-detections.scores, kind="stable")
+    """Scores of one part: scores [D], ranks [D], oks [M], ignored [T]."""
+    # equal ones stay image by image, the best of an image first, as the official ones come
+    order = np.lexsort((ranks, detections.image, -scores))
     order = order[ranks[order] >= 0]
     curves = []
     for area in _AREAS:

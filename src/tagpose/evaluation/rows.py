@@ -55,12 +55,11 @@ def from_rows(rows: Iterable[Row], skeleton: Skeleton) -> dict[int, People]:
     Numbers are float64, so that a file is scored as it stands.
 
     Args:
-        rows: as `to_rows` makes them; part scores may be absent, other keys are not looked at.
+        rows: as `to_rows` makes them; other keys are not looked at (`claims` reads them).
         skeleton: whose limbs are read.
 
     Raises:
-        ValueError: a row lacks a field, has too few numbers or one that is not finite, or has a
-            part score that is not the person's score.
+        ValueError: a row lacks a field, has too few numbers or one that is not finite.
     """
     points, scores = defaultdict(list), defaultdict(list)
     for place, row in enumerate(rows):
@@ -141,10 +140,4 @@ def _fields(row: Row, place: int, skeleton: Skeleton) -> list[str]:
         raise ValueError(f"row {place} has no {absent[0]!r}; skeleton {skeleton.name!r} wants it")
     if not isinstance(row["image_id"], int):
         raise ValueError(f"row {place}: image_id is {row['image_id']!r}, not a whole number")
-    unequal = [p for p in skeleton.parts if row.get(f"{p}_score", row["score"]) != row["score"]]
-    if unequal:
-        raise ValueError(
-            f"image {row['image_id']}, row {place}: {unequal[0]}_score is not the score; people "
-            "have one score here, so evaluate this file with xtcocotools"
-        )
     return fields

@@ -1,11 +1,12 @@
 """This file shows scores to people and to programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.table import Table
 
 from tagpose.evaluation.part_ap import Scores
+from tagpose.evaluation.published import Difference
 
 # in the order of the papers' tables
 _TITLES: Final = {
@@ -27,11 +28,22 @@ def table(scores: Mapping[str, Scores], title: str) -> Table:
         result.add_column(column, justify="right")
     for part, name in _TITLES.items():
         if part in scores:
-            shown = main_numbers(scores)[part].values()
+            shown = [getattr(scores[part], number) for number in _COLUMNS]
             result.add_row(name, *("-" if value < 0 else f"{value:.3f}" for value in shown))
     return result
 
 
-def main_numbers(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
-    """The numbers of the table, part -> number, for JSON."""
-    return {part: {n: float(getattr(s, n)) for n in _COLUMNS} for part, s in scores.items()}
+def comparison(differences: Sequence[Difference], title: str) -> Table:
+    """One row per part: what was published, what is ours, and how far apart the two are."""
+    result = Table("part", "", title=title)
+    for column in ("published", "ours", "difference"):
+        result.add_column(column, justify="right")
+    for part, number, published, ours in differences:
+        shown = (f"{published:.3f}", f"{ours:.3f}", f"{ours - published:+.3f}")
+        result.add_row(_TITLES[part], number.upper(), *shown)
+    return result
+
+
+def numbers(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    """All numbers by part, for JSON."""
+    return {part: some._asdict() for part, some in scores.items()}

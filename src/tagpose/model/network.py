@@ -1,6 +1,6 @@
 """This file holds the network: an HRNet backbone and the head of Associative Embedding."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,13 @@ def normalise(image: Tensor) -> Tensor:
     """Image [B, 3, H, W] uint8 RGB as the backbone expects it, float32."""
     shift, scale = (image.new_tensor(v, dtype=torch.float32) for v in (MEAN, STD))
     return (image.float() - shift[:, None, None]) / scale[:, None, None]
+
+
+class Facts(NamedTuple):
+    """What must be known to make a network again before its weights can be loaded."""
+
+    architecture: str
+    skeleton: str
 
 
 class PoseNetwork(nn.Module):
@@ -51,6 +58,11 @@ class PoseNetwork(nn.Module):
         nn.init.normal_(heatmaps, std=_HEAD_STD)
         nn.init.normal_(tags, std=tag_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
+
+    @property
+    def facts(self) -> Facts:
+        """What a file of its weights says of it."""
+        return Facts(self.architecture, self.skeleton.name)
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""

@@ -1,25 +1,13 @@
-"""This file carries weights: out of checkpoints into networks, from stage one into stage two."""
+"""This file carries weights: out of files into networks, from stage one into stage two."""
 
-import pickle
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import torch
-from torch import Tensor
-
+from tagpose.model.files import read_weights
 from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import SKELETONS, Skeleton
 
-FACTS: Final = "network"  # where a checkpoint says what network it is of
-_PREFIX: Final = "network."  # the network's name in the LightningModule
 _HEAD: Final = ("head.weight", "head.bias")
-
-
-class Facts(NamedTuple):
-    """What must be known to make a network again before its weights can be loaded."""
-
-    architecture: str
-    skeleton: str
 
 
 class Carried(NamedTuple):
@@ -36,19 +24,14 @@ class Carried(NamedTuple):
         )
 
 
-def facts(network: PoseNetwork) -> dict[str, str]:
-    """What a checkpoint keeps beside the weights: plain strings, which any version can read."""
-    return Facts(network.architecture, network.skeleton.name)._asdict()
-
-
 def load_network(file: Path) -> PoseNetwork:
-    """The network of a checkpoint of this project, for inference.
+    """The network of a checkpoint, for inference: one of this project, or a published one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no checkpoint of this project, or does not fit what it says it is.
+        ValueError: the file is no checkpoint, or does not fit what it says it is.
     """
-    known, state = _read(file)
+    known, state, _ = read_weights(file)
     network = PoseNetwork(known.architecture, known.skeleton)
     missing, unexpected = network.load_state_dict(state, strict=False)
     if missing or unexpected:
@@ -66,13 +49,18 @@ def check_same(network: PoseNetwork, file: Path) -> None:
         FileNotFoundError: there is no such file.
         ValueError: it is no checkpoint, or of another architecture or skeleton.
     """
-    known, _ = _read(file)
-    here = Facts(**facts(network))
+    known, _, resumable = read_weights(file)
+    here = network.facts
     if known != here:
         raise ValueError(
             f"{file} is of {known.architecture} with the skeleton {known.skeleton}, the model is "
             f"{here.architecture} with {here.skeleton}; resume goes on with the same, init_from "
             "starts another stage from it"
+        )
+    if not resumable:
+        raise ValueError(
+            f"{file} holds weights and no state of a run, so nothing can be resumed; init_from "
+            "starts from its weights"
         )
 
 
@@ -86,7 +74,7 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
         FileNotFoundError: there is no such file.
         ValueError: it is no checkpoint, or of another architecture, or anything else is missing.
     """
-    known, state = _read(file)
+    known, state, _ = read_weights(file)
     if known.architecture != network.architecture:
         raise ValueError(
             f"{file} is of {known.architecture}, the model is {network.architecture}; "
@@ -122,23 +110,3 @@ def _shared_rows(source: Skeleton, target: Skeleton) -> tuple[list[int], list[in
         to + [target.size + row for row in to],
         come_from + [source.size + row for row in come_from],
     )
-
-
-def _read(file: Path) -> tuple[Facts, dict[str, Tensor]]:
-    """What a checkpoint says of its network, and the network's tensors."""
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"checkpoint {file} is missing; runs/ holds those made here")
-    try:
-        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{file} is no whole checkpoint: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict) or FACTS not in content or "state_dict" not in content:
-        raise ValueError(f"{file} is no checkpoint of tagpose; it does not say which network it is")
-    known, state = Facts(**content[FACTS]), content["state_dict"]
-    if known.skeleton not in SKELETONS:
-        raise ValueError(
-            f"{file} is of the skeleton {known.skeleton!r}; there are {', '.join(SKELETONS)}"
-        )
-    return known, {
-        key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
-    }

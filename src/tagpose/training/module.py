@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.encode import encode
 from tagpose.losses import Criterion
+from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
-from tagpose.model.weights import FACTS, facts
 from tagpose.structures import Fields, Sample
 from tagpose.training.schedule import Schedule
 
@@ -62,7 +62,7 @@ class PoseTraining(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[FACTS] = facts(self.network)
+        checkpoint[FACTS] = self.network.facts._asdict()
 
     def _loss(self, batch: Sample, fields: Fields, stage: str) -> Tensor:
         """The total of a batch, a scalar; logs it and its terms."""

@@ -1,0 +1,59 @@
+"""Fetch what is missing of COCO 2017: python scripts/coco.py [root=FOLDER parts=[val,...]]."""
+
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from tagpose.complaints import told_in_a_sentence
+from tagpose.data.archives import Archive, alone, bytes_needed, missing, obtain
+from tagpose.data.download import check_disk
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="coco")
+def main(cfg: DictConfig) -> None:
+    """Have the parts on the disk; say what has to be fetched by hand."""
+    with told_in_a_sentence():
+        try:
+            complete(Path(cfg.root), chosen(cfg), keep=cfg.keep_archives)
+        except KeyboardInterrupt:
+            print("stopped: run this again to go on", file=sys.stderr)
+            raise SystemExit(130) from None  # as a shell has it for what Ctrl-C ends
+        print(f"COCO 2017: {', '.join(cfg.parts)} in {cfg.root}")
+        print(by_hand(Path(cfg.root), cfg.by_hand))
+
+
+def chosen(cfg: DictConfig) -> list[Archive]:
+    """The archives of the parts."""
+    unknown = [part for part in cfg.parts if part not in cfg.archives]
+    if unknown:
+        raise ValueError(f"parts has {unknown[0]}, which is none of {', '.join(cfg.archives)}")
+    return [instantiate(cfg.archives[part], _convert_="object") for part in cfg.parts]
+
+
+def complete(root: Path, archives: list[Archive], *, keep: bool) -> None:
+    """Fetch and unpack what is missing, if there is room for all of it."""
+    with alone(root):
+        wanted = [archive for archive in archives if missing(root, archive)]
+        check_disk(root, sum(bytes_needed(root, archive) for archive in wanted))
+        for archive in wanted:
+            print(f"fetching {archive.url}, {archive.size / 1e9:.1f} GB", flush=True)
+            obtain(root, archive, keep=keep)
+
+
+def by_hand(root: Path, files: list[str]) -> str:
+    """Whether the whole-body annotations are there, and if not, what to do."""
+    lacking = [root / file for file in files if not (root / file).is_file()]
+    if not lacking:
+        return f"COCO-WholeBody: annotations in {root}"
+    return (
+        "COCO-WholeBody: fetch by hand, as its host asks, from "
+        "https://github.com/jin-s13/COCO-WholeBody#download (for research and non-commercial use "
+        f"only), and save as {' and '.join(map(str, lacking))}; stage two needs it, stage one not"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""This file shows to people what a data set has."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from tagpose.data.inspection.coverage import Coverage, PartCoverage
+
+
+def overview(coverage: Coverage, title: str) -> Table:
+    """One row per number of the whole data set."""
+    table = Table("", title=Text(title, "table.title"))  # brackets in it are no markup
+    table.add_column("number", justify="right")
+    for name, value in (
+        ("images", coverage.images),
+        ("images without people", coverage.empty),
+        ("people", coverage.people),
+        ("people without any labelled keypoint", coverage.without_keypoints),
+        ("people below 32 x 32 pixels: small", coverage.small),
+        ("people below 96 x 96 pixels: medium", coverage.medium),
+        ("people above: large", coverage.large),
+        ("crowds", coverage.crowds),
+        ("image width in pixels", _span(coverage.widths)),
+        ("image height in pixels", _span(coverage.heights)),
+    ):
+        table.add_row(name, str(value))
+    return table
+
+
+def _span(bounds: tuple[int, int]) -> str:
+    """Two bounds, or one number where they are the same."""
+    low, high = bounds
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def by_part(parts: Mapping[str, PartCoverage]) -> Table:
+    """One row per part: how many people have a label there, and how many labels there are."""
+    table = Table("part", title="people with and without a label of a part")
+    for column in ("with", "without", "labelled keypoints"):
+        table.add_column(column, justify="right")
+    for part, (labelled, unlabelled, keypoints, _) in parts.items():
+        table.add_row(part, str(labelled), str(unlabelled), str(keypoints))
+    return table
+
+
+def by_visibility(parts: Mapping[str, PartCoverage]) -> Table:
+    """One row per part: its keypoints by their v, which is labelled above 0."""
+    table = Table("part", title="keypoints by their v")
+    for column in ("0", "0 to 1", "1", "1 to 2", "2", "other"):
+        table.add_column(column, justify="right")
+    for part, coverage in parts.items():
+        table.add_row(part, *map(str, coverage.values))
+    return table

@@ -1,0 +1,99 @@
+"""This file has the published results that are to be reproduced, and holds scores against them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from tagpose.evaluation.part_ap import Scores
+
+# A number is printed with three digits; what another build of the libraries changes is smaller.
+TOLERANCE: Final = 0.002
+
+_HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
+
+
+class Published(NamedTuple):
+    """One row of a published table: 512 input pixels, mirror test."""
+
+    architecture: str
+    skeleton: str
+    scales: tuple[float, ...]  # of the test
+    url: str  # of the checkpoint; its name holds the first digits of its SHA-256
+    numbers: Mapping[str, tuple[float, float]]  # AP, AR by part
+
+    @property
+    def checksum(self) -> str:
+        """The first digits of the checkpoint's SHA-256."""
+        return self.url.rpartition("-")[2].partition("_")[0]
+
+
+def _whole(*numbers: float) -> Mapping[str, tuple[float, float]]:
+    """AP, AR of each part, in the order of the papers' tables."""
+    parts = ("body", "foot", "face", "hand", "wholebody")
+    return MappingProxyType(
+        dict(zip(parts, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+    )
+
+
+def _body(ap: float, ar: float) -> Mapping[str, tuple[float, float]]:
+    """AP, AR of stage one."""
+    return MappingProxyType({"body": (ap, ar)})
+
+
+# OpenMMLab, MMPose 0.x, model zoo: associative embedding, COCO val2017 and COCO-WholeBody v1.0 val.
+_W32_BODY: Final = f"{_HOST}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth"
+_W48_BODY: Final = f"{_HOST}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth"
+_W32_WHOLE: Final = f"{_HOST}/hrnet_w32_coco_wholebody_512x512_plus-f1f1185c_20210517.pth"
+_W48_WHOLE: Final = f"{_HOST}/hrnet_w48_coco_wholebody_512x512_plus-4de8a695_20210517.pth"
+_W32_NUMBERS: Final = _whole(0.551, 0.650, 0.271, 0.451, 0.564, 0.618, 0.159, 0.238, 0.342, 0.453)
+_W48_NUMBERS: Final = _whole(0.592, 0.686, 0.443, 0.595, 0.619, 0.674, 0.347, 0.438, 0.422, 0.532)
+
+_ROWS: Final = (
+    Published("hrnet_w32", "wholebody", (1,), _W32_WHOLE, _W32_NUMBERS),
+    Published("hrnet_w48", "wholebody", (1,), _W48_WHOLE, _W48_NUMBERS),
+    Published("hrnet_w32", "body", (1,), _W32_BODY, _body(0.654, 0.710)),
+    Published("hrnet_w48", "body", (1,), _W48_BODY, _body(0.665, 0.716)),
+    Published("hrnet_w32", "body", (2, 1, 0.5), _W32_BODY, _body(0.698, 0.748)),
+    Published("hrnet_w48", "body", (2, 1, 0.5), _W48_BODY, _body(0.712, 0.757)),
+)
+
+
+class Difference(NamedTuple):
+    """A number that was published, and ours."""
+
+    part: str
+    number: str  # "ap" or "ar"
+    published: float
+    ours: float
+
+    @property
+    def off(self) -> bool:
+        """Whether ours is another number, not only another rounding."""
+        return abs(self.ours - self.published) > TOLERANCE
+
+
+def published_row(architecture: str, skeleton: str, scales: tuple[float, ...]) -> Published:
+    """The published results of a network and a test.
+
+    Raises:
+        ValueError: none were published.
+    """
+    for row in _ROWS:
+        if (row.architecture, row.skeleton) == (architecture, skeleton) and set(row.scales) == set(
+            scales
+        ):
+            return row
+    known = "; ".join(f"{r.architecture}, {r.skeleton}, scales {list(r.scales)}" for r in _ROWS)
+    raise ValueError(
+        f"no results were published of {architecture}, {skeleton}, scales {list(scales)}, but of "
+        f"{known}"
+    )
+
+
+def differences(row: Published, scores: Mapping[str, Scores]) -> list[Difference]:
+    """Each published number beside ours."""
+    return [
+        Difference(part, name, published, getattr(scores[part], name))
+        for part, numbers in row.numbers.items()
+        for name, published in zip(("ap", "ar"), numbers, strict=True)
+    ]

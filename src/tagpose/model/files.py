@@ -1,0 +1,133 @@
+"""This file reads and writes files of weights: this project's checkpoints and the published layout.
+
+Nothing that is read can run code: pickles are opened with `weights_only`, safetensors hold none.
+"""
+
+import codecs
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tagpose.model.network import Facts, PoseNetwork
+from tagpose.model.published import from_published, is_published, to_published
+from tagpose.skeleton import SKELETONS
+
+FACTS: Final = "network"  # where a checkpoint says what network it is of
+_PREFIX: Final = "network."  # the network's name in the LightningModule
+_scalar = np.float64().__reduce__()[0]
+# What a number of numpy is pickled with: published checkpoints may keep their best AP as one. numpy
+# 1 wrote another name of the function.
+_NUMBERS: Final[list[Any]] = [
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+    codecs.encode,
+]
+
+
+class Weights(NamedTuple):
+    """What a file holds of a network."""
+
+    facts: Facts
+    state: dict[str, Tensor]  # named as `PoseNetwork` names them
+    resumable: bool  # whether it also has what a run needs to go on
+
+
+def read_weights(file: Path) -> Weights:
+    """The network's tensors in a checkpoint of this project, or in the published layout.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is neither, or not whole, or its network is unknown here.
+    """
+    content = _open(Path(file))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
+    if FACTS in content:
+        return _own(file, Facts(**content[FACTS]), state, resumable="optimizer_states" in content)
+    if not is_published(state):
+        raise ValueError(
+            f"{file} is no checkpoint of tagpose, which would say which network it is, and has not"
+            " the published layout, whose tensors are named backbone. and keypoint_head."
+        )
+    try:
+        return Weights(*from_published(state), resumable=False)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def write_checkpoint(file: Path, network: PoseNetwork) -> None:
+    """Write weights as a checkpoint of this project, whole or not at all."""
+    state = {_PREFIX + key: value for key, value in network.state_dict().items()}
+    content = {"state_dict": state, FACTS: network.facts._asdict()}
+    _write(file, lambda partial: torch.save(content, partial))
+
+
+def write_published(file: Path, network: PoseNetwork) -> None:
+    """Write weights in the published layout, whole or not at all.
+
+    Args:
+        file: its ending says in what: .safetensors, or a pickle that other programs load.
+        network: of any skeleton.
+    """
+    state = to_published(network.state_dict())
+    if file.suffix == ".safetensors":
+        _write(file, lambda partial: save_file(state, partial, metadata=network.facts._asdict()))
+    else:
+        content = {"meta": {"CLASSES": ("person",), **network.facts._asdict()}, "state_dict": state}
+        _write(file, lambda partial: torch.save(content, partial))
+
+
+def _open(file: Path) -> Any:
+    """What a file of tensors holds."""
+    if not file.is_file():
+        raise FileNotFoundError(f"checkpoint {file} is missing; runs/ holds those made here")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        with torch.serialization.safe_globals(_NUMBERS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file} is no whole checkpoint, or its pickle holds more than tensors and numbers, "
+            "which is not loaded; ask whoever made it for safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError, SafetensorError) as error:
+        raise ValueError(f"{file} is no whole checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def _own(file: Path, known: Facts, state: dict[str, Tensor], *, resumable: bool) -> Weights:
+    """The tensors of a checkpoint of this project that are the network's."""
+    if known.skeleton not in SKELETONS:
+        raise ValueError(
+            f"{file} is of the skeleton {known.skeleton!r}; there are {', '.join(SKELETONS)}"
+        )
+    own = {
+        key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
+    }
+    return Weights(known, own, resumable)
+
+
+def _write(file: Path, write: Callable[[Path], object]) -> None:
+    """Let a file be written beside its place, then put it there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
+    try:
+        write(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,51 @@
+"""The network's outputs equal those of the established implementation, weights made by a rule."""
+
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from tagpose.model.network import PoseNetwork
+from tagpose.model.published import from_published
+
+
+def _weight(key, shape):
+    """A tensor that its name decides, as the figures' README says."""
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros((), dtype=torch.int64)
+    seed = np.random.RandomState(zlib.crc32(key.encode()))
+    x = np.asarray(seed.standard_normal(shape), np.float32)
+    if key.endswith("running_mean"):
+        x = 0.1 * x
+    elif key.endswith("running_var"):
+        x = 1 + 0.1 * np.abs(x)
+    elif x.ndim == 4:
+        x = x * np.float32(np.sqrt(1 / np.prod(shape[1:])))
+    elif key.endswith("weight"):
+        x = np.float32(0.7) + np.float32(0.1) * x
+    else:
+        x = 0.1 * x
+    return torch.from_numpy(np.asarray(x, np.float32))
+
+
+@pytest.mark.parametrize("name", ["hrnet_w32_body", "hrnet_w32_wholebody"])
+def test_published_tensors_give_the_published_networks_output(figure, name):
+    with np.load(figure(f"network/{name}.npz")) as file:
+        figures = dict(file)
+    layout = [key.partition(" ") for key in figures["keys"].tolist()]
+    state = {
+        key: _weight(key, tuple(int(side) for side in shape.split("x") if side))
+        for key, _, shape in layout
+    }
+    facts, state = from_published(state)
+    assert f"{facts.architecture}_{facts.skeleton}" == name
+    network = PoseNetwork(*facts).eval()
+    network.load_state_dict(state)
+    inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
+    with torch.inference_mode():
+        fields = network.fields(torch.from_numpy(inputs).float())
+    output = torch.cat([fields.heatmaps, fields.tags[:, 0]], dim=1)
+    assert list(output.shape) == figures["shape_0"].tolist()
+    found, expected = output.flatten().numpy()[figures["index_0"]], figures["value_0"]
+    assert np.abs(found - expected).max() < 1e-3 * np.std(expected)

@@ -1,0 +1,173 @@
+"""The published layout: what is imported is what was published, and what does not fit is listed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from running import run, succeeded
+from tagpose.evaluation.part_ap import Scores
+from tagpose.evaluation.published import differences, published_row
+from tagpose.model.files import read_weights, write_checkpoint, write_published
+from tagpose.model.network import PoseNetwork
+from tagpose.model.weights import check_same, load_network, start_from
+
+SMALL = "hrnet_w18_small"
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return PoseNetwork(SMALL, "wholebody").eval()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+@pytest.mark.parametrize("skeleton", ["body", "wholebody"])
+def test_what_was_published_is_imported_as_the_same_tensors(tmp_path, ending, skeleton):
+    network = PoseNetwork(SMALL, skeleton)
+    write_published(tmp_path / f"weights.{ending}", network)
+    back = load_network(tmp_path / f"weights.{ending}")
+    assert back.facts == network.facts
+    assert same(back.state_dict(), network.state_dict())
+    assert [file.name for file in tmp_path.iterdir()] == [f"weights.{ending}"]
+
+
+@pytest.mark.parametrize("architecture", [SMALL, "hrnet_w18_small_v2", "hrnet_w32", "hrnet_w48"])
+def test_the_architecture_is_told_from_the_shapes(tmp_path, architecture):
+    write_published(tmp_path / "weights.pth", PoseNetwork(architecture, "body"))
+    assert read_weights(tmp_path / "weights.pth").facts == (architecture, "body")
+
+
+def edited(file, network, change):
+    """A published file with changed tensors."""
+    write_published(file, network)
+    content = torch.load(file)
+    change(content["state_dict"])
+    torch.save(content, file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.pop("backbone.conv2.weight"), "backbone.conv2.weight is missing"),
+        (lambda s: s.update({"backbone.odd": torch.ones(1)}), "backbone.odd is too much"),
+        (
+            lambda s: s.update({"backbone.conv1.weight": torch.ones(64, 1, 3, 3)}),
+            r"backbone.conv1.weight is \[64, 1, 3, 3\] instead of \[64, 3, 3, 3\]",
+        ),
+        (
+            lambda s: s.update({"keypoint_head.final_layer.weight": torch.ones(42, 16, 1, 1)}),
+            r"42 rows .* known are 34 \(body\), 266 \(wholebody\)",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_listed(tmp_path, network, change, says):
+    file = edited(tmp_path / "weights.pth", network, change)
+    with pytest.raises(ValueError, match=f"weights.pth: .*{says}"):
+        load_network(file)
+
+
+def test_another_method_is_refused_with_what_it_has_for_a_head(tmp_path):
+    state = {
+        "backbone.conv1.weight": torch.ones(1),
+        "keypoint_head.final_layers.0.bias": torch.ones(1),
+    }
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "higher.pth")
+    with pytest.raises(ValueError, match=r"final_layers\.0\.bias.* HigherHRNet"):
+        load_network(tmp_path / "higher.pth")
+
+
+def test_a_best_score_kept_as_a_number_of_numpy_is_no_hindrance(tmp_path, network):
+    write_published(tmp_path / "weights.pth", network)
+    content = torch.load(tmp_path / "weights.pth")
+    content["meta"]["hook_msgs"] = {"best_score": np.float64(0.342), "best_epoch": np.int64(3)}
+    torch.save(content, tmp_path / "weights.pth")
+    assert same(load_network(tmp_path / "weights.pth").state_dict(), network.state_dict())
+
+
+def test_a_stage_starts_from_a_published_checkpoint_but_nothing_is_resumed_from_it(
+    tmp_path, network
+):
+    body = PoseNetwork(SMALL, "body")
+    write_published(tmp_path / "body.pth", body)
+    other = PoseNetwork(SMALL, "wholebody")
+    assert len(start_from(other, tmp_path / "body.pth").keypoints) == 17
+    assert torch.equal(other.backbone.conv1.weight, body.backbone.conv1.weight)
+    write_published(tmp_path / "whole.pth", network)
+    with pytest.raises(ValueError, match="nothing can be resumed; init_from"):
+        check_same(network, tmp_path / "whole.pth")
+
+
+def test_import_and_publish_lead_there_and_back(tmp_path, network):
+    write_published(tmp_path / "theirs.pth", network)
+    result = run("import_published", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
+    said = succeeded(result).stdout
+    assert f"{SMALL}, skeleton wholebody (133 keypoints), 1,289,194 parameters" in said
+    again = run("import_published", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
+    assert "theirs.ckpt is there already" in again.stderr
+    succeeded(run("publish", "checkpoint=ours/theirs.ckpt", "output=out", cwd=tmp_path))
+    theirs = torch.load(tmp_path / "theirs.pth")["state_dict"]
+    for ending in ("pth", "safetensors"):
+        back = read_weights(tmp_path / f"out/{SMALL}_wholebody.{ending}")
+        assert same(back.state, network.state_dict())
+    assert same(torch.load(tmp_path / f"out/{SMALL}_wholebody.pth")["state_dict"], theirs)
+
+
+def test_a_number_is_off_when_it_differs_by_more_than_rounding_and_libraries_explain():
+    row = published_row("hrnet_w32", "body", (2, 1, 0.5))
+    for ours, off in ((0.698, False), (0.6995, False), (0.7005, True), (0.0, True)):
+        found = differences(row, {"body": Scores(*[ours] * 5, *[0.748] * 5)})
+        assert [one.off for one in found] == [off, False]
+    with pytest.raises(ValueError, match=r"no results .* scales \[3\], but of hrnet_w32"):
+        published_row("hrnet_w32", "body", (3,))
+
+
+def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(people, tmp_path):
+    write_checkpoint(tmp_path / "w32.ckpt", PoseNetwork("hrnet_w32", "wholebody"))
+    arguments = ("experiment=published", "model=hrnet_w32", f"data.root={people}", "side=64")
+    small = ("data.workers=0", "predictor.decoder.fill_in=false", "output=out")
+    result = run("evaluate", *arguments, *small, "checkpoint=w32.ckpt", cwd=tmp_path)
+    assert result.returncode == 1
+    assert (
+        "wholebody ap, wholebody ar differ from what was published for hrnet_w32" in result.stderr
+    )
+    shown = json.loads((tmp_path / "out/published.json").read_text())
+    assert {"part": "face", "number": "ar", "published": 0.618, "ours": 0.0} in shown
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert len(metrics["parts"]["wholebody"]) == 10
+    assert metrics["checkpoint"]["sha256"]
+    assert {"torch", "timm", "numpy", "pillow", "jpeg"} <= metrics["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("experiment=published",), "name it by model=hrnet_w32"),
+        (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
+        (("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"),
+        (("experiment=publishd", "model=hrnet_w32"), "publishd"),
+        (("model=hrnet_w32", "checkpoint=w18.ckpt"), "is of hrnet_w18_small, wholebody, not of"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_one_sentence(tmp_path, network, arguments, says):
+    write_checkpoint(tmp_path / "w18.ckpt", network)
+    result = run("evaluate", *arguments, "hydra.run.dir=run", cwd=tmp_path)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_result_file_of_anybody_is_scored(people, tmp_path):
+    truth = people / "annotations/coco_wholebody_val_v1.0.json"
+    annotations = json.loads(truth.read_text())["annotations"]
+    (tmp_path / "found.json").write_text(
+        json.dumps([row | {"score": 1.0, "foot_score": 0.5} for row in annotations])
+    )
+    result = run("score", "results=found.json", f"truth={truth}", cwd=tmp_path)
+    assert "1.000" in succeeded(result).stdout
