@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tagpose.data.synthetic import write_synthetic
 
 ROOT = Path(__file__).parents[1]
+
+# a law holds on a busy machine too
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,7 @@ def test_a_visibility_below_one_is_labelled(write):
         ([_row(iscrowd=1, segmentation={"size": [8, 10], "counts": [3]})], "covers 3 pixels"),
         ([_row(iscrowd=1, segmentation={"size": [9, 9], "counts": [81]})], "its size is"),
         ([_row(iscrowd=1, segmentation=[[1, 2]])], "cannot be read"),
+        ([_row(iscrowd=1, segmentation=[[1e9, 2, 3, 4, 5, 6]])], "leaves the image by far"),
     ],
 )
 def test_a_broken_annotation_is_named_with_its_file(write, rows, says):

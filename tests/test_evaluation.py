@@ -170,7 +170,7 @@ def test_people_in_an_image_that_the_truth_does_not_have_are_an_error(truth):
 
 
 @pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY], ids=lambda skeleton: skeleton.name)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), count=st.integers(0, 4))
 def test_what_rows_say_comes_back_as_people(skeleton, seed, count, tmp_path_factory):
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ class Predictor:
         decoder: Callable[[tuple[int, ...]], Decoder] = Decoder,
         device: str | None = None,
     ) -> None:
-        if 1 not in scales or any(scale <= 0 or scale % min(scales) for scale in scales):
+        if 1 not in scales or min(scales) <= 0 or any(s % min(scales) for s in scales):
             raise ValueError(
                 f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
                 "smallest, such as [2, 1, 0.5]"

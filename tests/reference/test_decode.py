@@ -166,3 +166,16 @@ def test_a_crowd_is_found_in_full_unless_bounded(case):
     sure = figures["refine/people"][figures["scores"] > 0.2]
     assert stood_in(sure[..., :3], decode(figures, max_people=None).keypoints) >= 0.98
     assert len(decode(figures).scores) == 30
+
+
+@pytest.mark.parametrize("name", ["multiscale", "wholebody_2"])
+def test_an_image_in_a_batch_is_decoded_as_alone(case, name):
+    figures = case(name)
+    fields = fields_of(figures)
+    batch = Fields(*(torch.cat([part, part.flip(-1), part]) for part in fields))
+    people = Decoder(skeleton_of(figures).grouping_order)(batch, size_of(figures))
+    order = np.argsort(-figures["scores"], kind="stable")
+    for one in (people[0], people[2]):
+        assert to_image(one.keypoints, figures) == pytest.approx(
+            figures["image_keypoints"][order], abs=0.01
+        )

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pycocotools import mask as rle
@@ -14,6 +14,10 @@ from tagpose.skeleton import Skeleton
 from tagpose.structures import Record
 
 Row = dict[str, Any]  # one object of the JSON file
+
+# How far a polygon may leave its image, in sides of it: pycocotools walks along every polygon, and
+# crashes where the way is too long.
+REACH: Final = 4
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def read_annotations(
         raise ValueError(f"{file}: has no image with annotations; is this the right file?")
     _check_present(folder, names, file)
     return Annotations(
-        description=str(content.get("info", {}).get("description") or file.name),
+        description=_description(content.get("info")) or file.name,
         folder=folder,
         image_ids=np.array(kept),
         files=np.array(names),
@@ -154,6 +158,11 @@ def _file_name(image: Row, file: Path) -> str:
     return name
 
 
+def _description(info: object) -> str:
+    """What a file says it is, "" where it says nothing."""
+    return str(info.get("description") or "") if isinstance(info, dict) else ""
+
+
 def _keypoints(row: Row, skeleton: Skeleton, file: Path) -> np.ndarray:
     """Keypoints [K, 3] of one annotation: x, y in image pixels, v."""
     keypoints = np.zeros((skeleton.size, 3), np.float32)
@@ -191,8 +200,7 @@ def _mask(row: Row, size: tuple[int, int], file: Path) -> Row:
             x, y, w, h = row["bbox"]
             segmentation = [[x, y, x + w, y, x + w, y + h, x, y + h]]
         if isinstance(segmentation, list):
-            if not all(len(p) >= 6 and len(p) % 2 == 0 for p in segmentation):
-                raise ValueError("a polygon needs three points, x and y each")
+            _check_polygons(segmentation, REACH * max(size))
             return rle.merge(rle.frPyObjects(segmentation, height, width))
         counts = segmentation["counts"]
         if segmentation["size"] != [height, width]:
@@ -206,6 +214,14 @@ def _mask(row: Row, size: tuple[int, int], file: Path) -> Row:
         raise ValueError(
             f"{file}: annotation {row.get('id')} has a segmentation that cannot be read: {error}"
         ) from error
+
+
+def _check_polygons(polygons: list[list[float]], reach: float) -> None:
+    """See that polygons can be drawn."""
+    if not all(len(p) >= 6 and len(p) % 2 == 0 for p in polygons):
+        raise ValueError("a polygon needs three points, x and y each")
+    if not all(abs(value) <= reach for p in polygons for value in p):
+        raise ValueError("a polygon leaves the image by far")
 
 
 def _check_present(folder: Path, names: Iterable[str], file: Path) -> None:

@@ -58,6 +58,7 @@ class PoseNetwork(nn.Module):
         nn.init.normal_(heatmaps, std=_HEAD_STD)
         nn.init.normal_(tags, std=tag_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
+        self.to(memory_format=torch.channels_last)  # faster on GPUs and on CPUs, twice with bf16
 
     @property
     def facts(self) -> Facts:
@@ -69,6 +70,9 @@ class PoseNetwork(nn.Module):
         return self.fields(normalise(image))
 
     def fields(self, inputs: Tensor) -> Fields:
-        """Fields of normalised images [B, 3, H, W]."""
-        heatmaps, tags = self.head(self.backbone(inputs)[0]).chunk(2, dim=1)
+        """Fields of normalised images [B, 3, H, W], float32."""
+        features = self.backbone(inputs)[0].float()
+        # bf16 has too few digits for fields: neighbouring cells of a peak would be equal
+        with torch.autocast(features.device.type, enabled=False):
+            heatmaps, tags = self.head(features).contiguous().chunk(2, dim=1)
         return Fields(heatmaps, tags[:, None])

@@ -26,7 +26,7 @@ def is_published(state: Mapping[str, Tensor]) -> bool:
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a network under their published names."""
-    return _renamed(state, _WORDS)
+    return {key: value.contiguous() for key, value in _renamed(state, _WORDS).items()}
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[Facts, dict[str, Tensor]]:

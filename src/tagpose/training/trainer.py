@@ -7,18 +7,24 @@ from lightning import Trainer
 
 
 def make_trainer(*, precision: str = "auto", **options: Any) -> Trainer:
-    """A Trainer whose precision is "auto": bf16 on a GPU that has it, float32 elsewhere.
+    """A Trainer whose precision is "auto": bf16 on hardware that has it, float32 elsewhere.
 
     Args:
         precision: "auto", or one of Lightning's.
         options: of Lightning's Trainer; one that it does not know is an error.
     """
     if precision == "auto":
-        on_gpu = options.get("accelerator", "auto") in ("auto", "gpu", "cuda")
-        on_gpu = on_gpu and torch.cuda.is_available()
-        bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-        options["precision"] = "bf16-mixed" if bf16 else "32-true"
+        options["precision"] = "bf16-mixed" if has_bf16(options.get("accelerator")) else "32-true"
     else:
         options["precision"] = precision
     # the data module shares the images among processes itself, without repeating any
     return Trainer(use_distributed_sampler=False, **options)
+
+
+def has_bf16(accelerator: str | None) -> bool:
+    """Whether what a Trainer runs on multiplies bf16 faster than float32."""
+    if accelerator in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # emulation is slower than float32, so only matrix units count; older torch cannot tell
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return accelerator in (None, "auto", "cpu") and bool(capabilities.get("amx_bf16"))

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from tagpose.data.annotations import REACH
 from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated, Row
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 from tagpose.skeleton import Skeleton
 
 _SLACK: Final = 1.0  # image pixels; a box or keypoint this far outside was rounded
-# In sides of the image; pycocotools walks along every polygon, and crashes where the way is long.
-_REACH: Final = 4
 
 
 def people_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
@@ -161,7 +160,7 @@ def _unreadable_polygons(polygons: Sequence[object], side: int) -> str:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             return f"a polygon is {brief(polygon)}, not three points or more, x and y each"
-        if not all(_finite(value, _REACH * side) for value in polygon):
+        if not all(_finite(value, REACH * side) for value in polygon):
             return f"a polygon is {brief(polygon)}, which leaves the image or is no numbers"
     return ""
 

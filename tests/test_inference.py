@@ -1,0 +1,86 @@
+"""From images to people: in batches, at several scales, mirrored, every image on its own terms."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from tagpose.codec.views import mirror_fields
+from tagpose.data.annotations import read_annotations
+from tagpose.data.views import ViewSet, show, view_loader
+from tagpose.inference import Predictor, find_people
+from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import BODY
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network whose fields are those of somebody: any one will do for laws."""
+    torch.manual_seed(3)
+    network = PoseNetwork("hrnet_w18_small", "body", tag_std=0.5).eval()
+    torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.05)
+    return network
+
+
+def images(*shapes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
+
+
+def fields_of(predictor, *images):
+    views = [show(image, predictor.side, predictor.scales) for image in images]
+    return predictor.fields(default_collate(views).images)
+
+
+@pytest.mark.parametrize("scales", [(1,), (2, 1, 0.5), (1, 0.5)])
+def test_a_batch_has_the_fields_of_its_images_one_by_one(network, scales):
+    predictor = Predictor(network, side=SIDE * 2, scales=scales, device="cpu")
+    some = images(*3 * [(90, 130)])
+    together = fields_of(predictor, *some)
+    for number, image in enumerate(some):
+        for all_of_them, alone in zip(together, fields_of(predictor, image), strict=True):
+            torch.testing.assert_close(all_of_them[number], alone[0], atol=1e-4, rtol=1e-4)
+
+
+def test_the_fields_of_a_mirrored_image_are_the_mirrored_fields(network):
+    predictor = Predictor(network, side=SIDE, device="cpu")
+    (image,) = images((SIDE, 2 * SIDE))
+    fields, mirrored = (fields_of(predictor, one) for one in (image, image[:, ::-1]))
+    back = mirror_fields(mirrored, BODY.mirror)
+    torch.testing.assert_close(back.heatmaps, fields.heatmaps)
+    torch.testing.assert_close(back.tags.flip(1), fields.tags)  # who looked first says nothing
+
+
+def test_people_are_in_the_order_of_the_images_whatever_their_sizes(network):
+    predictor = Predictor(network, side=SIDE, device="cpu")
+    some = images((60, 90), (90, 60), (61, 91), (64, 64))
+    for people, image in zip(predictor(some), some, strict=True):
+        alone = predictor([image])[0]
+        assert len(people.scores) == len(alone.scores)
+        assert people.scores == pytest.approx(alone.scores, abs=1e-4)
+
+
+def test_an_image_and_its_double_have_the_same_people_twice_as_large(network):
+    predictor = Predictor(network, side=SIDE, device="cpu")
+    (image,) = images((SIDE, SIDE))
+    large = predictor([image.repeat(2, 0).repeat(2, 1)])[0]
+    # the frame maps whole pixels on whole pixels, so the double is halved by taking every second
+    small = predictor([image])[0]
+    assert large.keypoints[..., :2] == pytest.approx(2 * small.keypoints[..., :2], abs=1e-2)
+
+
+def test_every_image_of_a_data_set_is_looked_at_once_at_every_scale(network, people):
+    root = people / "annotations/person_keypoints_val2017.json"
+    annotations = read_annotations(root, people / "val2017", BODY, only_annotated=False)
+    predictor = Predictor(network, side=SIDE * 2, scales=(2, 1, 0.5), device="cpu")
+    views = ViewSet(annotations, predictor.side, predictor.scales)
+    found = find_people(predictor, view_loader(views, batch_size=4, workers=0))
+    assert sorted(found) == sorted(annotations.record(i).image_id for i in range(len(annotations)))
+
+
+@pytest.mark.parametrize("scales", [(2, 0.5), (1, 0.75), (1, -1), (1, 0)])
+def test_scales_that_do_not_fit_together_are_refused(network, scales):
+    with pytest.raises(ValueError, match=r"1 must be among them, and all be multiples"):
+        Predictor(network, scales=scales, device="cpu")
