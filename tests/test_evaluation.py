@@ -132,6 +132,19 @@ def test_perfect_prediction_scores_one_everywhere_and_a_lost_hand_only_there(tru
     assert all(scores[n].ap == pytest.approx(1) for n in ("body", "foot", "face", "righthand"))
 
 
+@settings(max_examples=10)
+@given(seed=st.integers(0, 1000))
+def test_the_order_of_rows_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    truth = annotated(rng)
+    found = guesses(truth, rng)
+    rows = [row for n, people in found.items() for row in to_rows(n, people, WHOLEBODY)]
+    for row in rows:  # of equal scores the first one counts
+        row |= {key: rng.random() for key in row if key.endswith("score")}
+    shuffled = [rows[n] for n in rng.permutation(len(rows))]
+    assert row_scores(truth, shuffled, WHOLEBODY) == row_scores(truth, rows, WHOLEBODY)
+
+
 def test_an_empty_result_scores_zero_and_an_empty_truth_minus_one(truth):
     nobody = People(np.zeros((0, K, 3)), np.zeros(0))
     for found in ({}, dict.fromkeys(truth.image_ids.tolist(), nobody)):

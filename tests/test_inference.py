@@ -41,7 +41,7 @@ def test_a_batch_has_the_fields_of_its_images_one_by_one(network, scales):
     together = fields_of(predictor, *some)
     for number, image in enumerate(some):
         for all_of_them, alone in zip(together, fields_of(predictor, image), strict=True):
-            torch.testing.assert_close(all_of_them[number], alone[0], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(all_of_them[number], alone[0], atol=1e-3, rtol=1e-3)
 
 
 def test_the_fields_of_a_mirrored_image_are_the_mirrored_fields(network):

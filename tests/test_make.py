@@ -38,3 +38,16 @@ def test_what_make_cannot_parse_goes_through_args_once():
     assert command.endswith("~callbacks.panel +trainer.gradient_clip_val=1")
     assert command.count("gradient_clip_val") == 1
     assert "ARGS" not in command
+
+
+@pytest.mark.parametrize("target", ["import", "publish"])
+def test_a_checkpoint_may_be_named_in_capitals(target):
+    assert dry(target, "CHECKPOINT=a.pth").split()[2:] == ["checkpoint=a.pth"]
+
+
+@pytest.mark.parametrize("target", ["coco", "inspect", "score", "evaluate"])
+def test_every_target_hands_on_what_is_overridden(target):
+    assert dry(target, "some.key=[1,2]", "root=/data").split()[2:] == [
+        "root=/data",
+        "some.key=[1,2]",
+    ]

@@ -72,6 +72,17 @@ def test_stage_two_predicts_the_shared_keypoints_as_stage_one_did(body, checkpoi
     torch.testing.assert_close(after.tags[:, :, : BODY.size], before.tags)
 
 
+def test_fields_keep_their_digits_where_the_backbone_computes_in_bf16(body):
+    image = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
+    exact = body(image)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fields = body(image)
+    for mine, whole in zip(fields, exact, strict=True):
+        assert mine.dtype == torch.float32
+        assert not torch.equal(mine, mine.bfloat16().float())
+        assert (mine - whole).abs().max() < 0.1 * whole.std()
+
+
 def test_another_architecture_is_refused(checkpoint):
     with pytest.raises(ValueError, match=r"is of hrnet_w18_small, the model is hrnet_w18_small_v2"):
         start_from(PoseNetwork("hrnet_w18_small_v2", "body"), checkpoint)
