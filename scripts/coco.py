@@ -27,6 +27,8 @@ def main(cfg: DictConfig) -> None:
 
 def chosen(cfg: DictConfig) -> list[Archive]:
     """The archives of the parts."""
+    if isinstance(cfg.parts, str):
+        raise ValueError(f"parts={cfg.parts} is no list; write parts=[{cfg.parts}]")
     unknown = [part for part in cfg.parts if part not in cfg.archives]
     if unknown:
         raise ValueError(f"parts has {unknown[0]}, which is none of {', '.join(cfg.archives)}")

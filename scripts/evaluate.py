@@ -9,19 +9,20 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from tagpose.complaints import told_in_a_sentence
+from tagpose.data.archives import alone
 from tagpose.data.dataset import read_record
 from tagpose.data.download import fetch
 from tagpose.data.images import write_image
-from tagpose.data.views import ViewSet, view_loader
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
 from tagpose.evaluation.part_ap import Scores, part_scores
 from tagpose.evaluation.provenance import fingerprint, versions
-from tagpose.evaluation.published import Published, differences, published_row
+from tagpose.evaluation.published import SIDE, Published, differences, published_row
 from tagpose.evaluation.rows import from_rows, to_rows, write_json, write_rows
 from tagpose.evaluation.table import comparison, numbers, table
 from tagpose.evaluation.truth import read_truth
 from tagpose.inference import find_people
+from tagpose.model.network import Facts
 from tagpose.model.weights import load_network
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People, Record
@@ -41,6 +42,8 @@ def reproduce(cfg: DictConfig) -> None:
     """Score a published checkpoint, and end with an error where a number is another one."""
     if cfg.get("model") is None:
         raise ValueError("whose published results are meant? name it by model=hrnet_w32 or _w48")
+    if (cfg.predictor.side, cfg.predictor.mirror) != (SIDE, True):
+        raise ValueError(f"the published test has side={SIDE} predictor.mirror=true; leave them so")
     row = published_row(cfg.model.network.architecture, cfg.skeleton, tuple(cfg.predictor.scales))
     instantiate(cfg.data, _convert_="object").setup("validate")  # before a long download
     cfg.checkpoint = cfg.checkpoint or str(fetched(row, Path(cfg.paths.data) / "published"))
@@ -49,35 +52,39 @@ def reproduce(cfg: DictConfig) -> None:
     write_json(Path(cfg.output) / "published.json", [one._asdict() for one in compared])
     off = [f"{one.part} {one.number}" for one in compared if one.off]
     if off:
-        raise ValueError(f"{', '.join(off)} differ from what was published for {row.architecture}")
+        raise ValueError(
+            f"{', '.join(off)} differ from what was published for {row.architecture}; compare the "
+            f"versions and files in {cfg.output}/metrics.json with those of a run that agrees"
+        )
 
 
 def fetched(row: Published, folder: Path) -> Path:
     """The published checkpoint, downloaded where it is not there yet."""
     file = folder / row.url.rpartition("/")[2]
-    fetch(row.url, file, checksum=f"sha256:{row.checksum}")
+    with alone(folder):
+        fetch(row.url, file, checksum=f"sha256:{row.checksum}")
     return file
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     """Score what the configuration describes."""
-    network = load_network(Path(cfg.checkpoint))
+    made_with, network = versions(), load_network(Path(cfg.checkpoint))
     check_meant(cfg, network.facts)
     cfg.skeleton = network.skeleton.name
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
     truth = read_truth(data.truth_file, network.skeleton)
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
-    annotations = data.opened[data.val_split]
-    views = ViewSet(annotations, predictor.side, predictor.scales)
-    found = find_people(predictor, view_loader(views, data.val_batch_size, data.workers))
+    loader = data.view_loader(predictor.side, predictor.scales)
+    found = find_people(predictor, loader)
     rows = [row for i, people in found.items() for row in to_rows(i, people, network.skeleton)]
     output = Path(cfg.output)
     write_rows(output / "results.json", rows)
     # what the file says is what is scored: rounded
     scores = part_scores(truth, from_rows(rows, network.skeleton), network.skeleton)
     title = f"{data.description}: {len(truth.image_ids)} images"
-    write_json(output / "metrics.json", report(cfg, title, scores, data.truth_file))
+    write_json(output / "metrics.json", report(cfg, title, scores, data.truth_file, made_with))
+    annotations = data.opened[data.val_split]
     records = [annotations.record(i) for i in range(min(cfg.pictures, len(annotations)))]
     if records:
         write_pictures(output, records, found, network.skeleton)
@@ -86,22 +93,29 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     return scores
 
 
-def check_meant(cfg: DictConfig, facts: tuple[str, str]) -> None:
+def check_meant(cfg: DictConfig, facts: Facts) -> None:
     """See that a checkpoint is of the network that was named, where one was."""
-    meant = cfg.get("model") and (cfg.model.network.architecture, cfg.skeleton or facts[1])
-    if meant and meant != tuple(facts):
-        raise ValueError(f"{cfg.checkpoint} is of {', '.join(facts)}, not of {', '.join(meant)}")
+    if cfg.get("model") is None:
+        return
+    meant = Facts(cfg.model.network.architecture, cfg.skeleton or facts.skeleton)
+    if meant != facts:
+        raise ValueError(
+            f"{cfg.checkpoint} is of {', '.join(facts)}, not of {', '.join(meant)}; name its own "
+            "by model=, or leave that out"
+        )
 
 
-def report(cfg: DictConfig, title: str, scores: dict[str, Scores], truth: Path) -> dict[str, Any]:
-    """The scores, and everything that they depend on."""
+def report(
+    cfg: DictConfig, title: str, scores: dict[str, Scores], truth: Path, made_with: dict[str, str]
+) -> dict[str, Any]:
+    """The scores, and what they come from."""
     return {
         "title": title,
         "parts": numbers(scores),
         "checkpoint": fingerprint(Path(cfg.checkpoint)),
         "annotations": fingerprint(truth),
         "test": OmegaConf.to_container(cfg.predictor, resolve=True),
-        "versions": versions(),
+        "versions": made_with,
     }
 
 

@@ -18,6 +18,8 @@ def main(cfg: DictConfig) -> None:
         name = cfg.as_name or f"{network.architecture}_{network.skeleton.name}"
         for ending in ("pth", "safetensors"):
             file = Path(cfg.output) / f"{name}.{ending}"
+            if file.exists():
+                raise FileExistsError(f"{file} is there already; name another output=")
             write_published(file, network)
             print(f"published layout: {file}")
 

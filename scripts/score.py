@@ -18,6 +18,8 @@ from tagpose.skeleton import SKELETONS
 def main(cfg: DictConfig) -> None:
     """Print the table of a file in the official format, whoever wrote it."""
     with told_in_a_sentence():
+        if cfg.skeleton not in SKELETONS:
+            raise ValueError(f"skeleton={cfg.skeleton} is none of {', '.join(SKELETONS)}")
         skeleton, file = SKELETONS[cfg.skeleton], Path(cfg.results)
         scores = row_scores(read_truth(Path(cfg.truth), skeleton), read_rows(file), skeleton)
         Console().print(table(scores, str(file)))

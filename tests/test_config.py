@@ -1,5 +1,6 @@
 """Every experiment composes and can be built; what is misspelt is refused."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,16 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tagpose.codec.decode import Decoder
+from tagpose.inference import Predictor
 from tagpose.training.module import PoseTraining
+from tagpose.training.trainer import has_bf16
 
 CONF = Path(__file__).parents[1] / "conf"
-EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+TESTS = ("published", "published_body")  # experiments of the evaluation
+EXPERIMENTS = sorted(
+    file.stem for file in (CONF / "experiment").glob("*.yaml") if file.stem not in TESTS
+)
 FIRST_STAGES = ("pretrain", "demo_pretrain", "overfit")
 
 
@@ -92,3 +99,28 @@ def test_the_published_recipe_is_the_default(composed):
     assert (model.criterion.pull, model.criterion.push, model.criterion.emphasis) == (1e-3, 1e-3, 0)
     transforms = cfg.data.transforms
     assert transforms.colour.p == transforms.blur.p == 0
+
+
+@pytest.mark.parametrize("experiment", TESTS)
+def test_an_experiment_of_the_evaluation_trains_nothing(composed, experiment):
+    with pytest.raises(HydraException, match="predictor"):
+        composed(f"experiment={experiment}")
+
+
+def test_the_predictor_of_the_configuration_is_the_published_one(composed):
+    cfg = composed("checkpoint=x", root="evaluate")
+    predictor = instantiate(cfg.predictor, _convert_="object")
+    order = (0, 1)
+    assert predictor.keywords["decoder"](order) == Decoder(order)
+    given = inspect.signature(Predictor).parameters
+    for name in ("mirror", "device", "side"):
+        assert predictor.keywords[name] == given[name].default
+    assert tuple(predictor.keywords["scales"]) == given["scales"].default
+
+
+def test_automatic_precision_follows_the_hardware(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for there in (True, False):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda there=there: {"amx_bf16": there})
+        assert has_bf16("cpu") is has_bf16("auto") is there
+        assert not has_bf16("gpu")

@@ -55,7 +55,10 @@ class Answer(BaseHTTPRequestHandler):
         if content is None or fault.isdecimal():
             return self.send_error(int(fault) if fault.isdecimal() else 404)
         if start and start >= len(content):
-            return self.send_error(416)
+            self.send_response(416)
+            if fault == "says length":
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+            return self.end_headers()
         if fault == "wrong bytes":
             content = bytes(len(content))
         if fault == "longer":
@@ -227,6 +230,15 @@ def test_a_part_that_cannot_become_the_file_is_removed_and_told(shop, file, part
     assert names(file.parent) == set()
 
 
+def test_a_part_with_all_its_bytes_is_only_verified_where_no_size_is_known(shop, file):
+    file.parent.mkdir()
+    part_of(file).write_bytes(CONTENT)
+    shop.faults = ["says length"]
+    get(shop, file, size=None)
+    assert file.read_bytes() == CONTENT
+    assert shop.sent == 0
+
+
 def test_another_range_than_was_asked_for_is_not_put_behind_the_part(shop, file):
     file.parent.mkdir()
     part_of(file).write_bytes(CONTENT[:PIECE])
@@ -324,8 +336,10 @@ def test_what_is_there_is_not_missing_and_half_a_folder_is_told(tmp_path):
     assert missing(tmp_path, archive) == archive.holds
     (tmp_path / "img").mkdir()
     assert missing(tmp_path, archive) == archive.holds
-    (tmp_path / "img/1").touch()
     (tmp_path / "img/.hidden").touch()
+    with pytest.raises(ValueError, match="img has hidden files only"):
+        missing(tmp_path, archive)
+    (tmp_path / "img/1").touch()
     with pytest.raises(ValueError, match="img has 1 files, not 2; move it away"):
         missing(tmp_path, archive)
     (tmp_path / "img/2").touch()

@@ -115,7 +115,7 @@ def test_the_image_is_not_written_to(skeleton):
     assert all(picture.shape == image.shape and picture.dtype == np.uint8 for picture in drawn)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     height=st.integers(1, 60),
     width=st.integers(1, 60),

@@ -6,8 +6,8 @@ import torch
 from torch.utils.data import default_collate
 
 from tagpose.codec.views import mirror_fields
-from tagpose.data.annotations import read_annotations
-from tagpose.data.views import ViewSet, show, view_loader
+from tagpose.data.datamodule import PoseData
+from tagpose.data.views import show
 from tagpose.inference import Predictor, find_people
 from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import BODY
@@ -72,12 +72,20 @@ def test_an_image_and_its_double_have_the_same_people_twice_as_large(network):
 
 
 def test_every_image_of_a_data_set_is_looked_at_once_at_every_scale(network, people):
-    root = people / "annotations/person_keypoints_val2017.json"
-    annotations = read_annotations(root, people / "val2017", BODY, only_annotated=False)
+    split = ("annotations/person_keypoints_val2017.json", "val2017")
+    data = PoseData(people, "body", split, split, SIDE, 4, 4, workers=0, transforms={})
+    data.setup("validate")
+    annotations = data.opened[data.val_split]
     predictor = Predictor(network, side=SIDE * 2, scales=(2, 1, 0.5), device="cpu")
-    views = ViewSet(annotations, predictor.side, predictor.scales)
-    found = find_people(predictor, view_loader(views, batch_size=4, workers=0))
+    loader = data.view_loader(predictor.side, predictor.scales)
+    found = find_people(predictor, loader)
     assert sorted(found) == sorted(annotations.record(i).image_id for i in range(len(annotations)))
+
+
+def test_multiples_are_not_lost_to_rounding(network):
+    predictor = Predictor(network, side=320, scales=(1, 0.2), device="cpu")
+    (image,) = images((320, 320))
+    assert [one.shape[-1] for one in show(image, 320, predictor.scales).images] == [320, 64]
 
 
 @pytest.mark.parametrize("scales", [(2, 0.5), (1, 0.75), (1, -1), (1, 0)])

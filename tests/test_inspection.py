@@ -221,7 +221,7 @@ def spliced(row):
     return values | changes.map(lambda changed: row | changed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     annotations=st.lists(spliced(person(5)), max_size=3),
     images=st.lists(spliced(image(2)), max_size=2),

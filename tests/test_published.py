@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from running import run, succeeded
+from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.part_ap import Scores
 from tagpose.evaluation.published import differences, published_row
 from tagpose.model.files import read_weights, write_checkpoint, write_published
@@ -119,6 +120,21 @@ def test_import_and_publish_lead_there_and_back(tmp_path, network):
     assert same(torch.load(tmp_path / f"out/{SMALL}_wholebody.pth")["state_dict"], theirs)
 
 
+def test_what_is_published_twice_has_the_same_bytes(tmp_path, network):
+    for name in ("one", "two"):
+        write_published(tmp_path / name / "weights.pth", network)
+    one, two = ((tmp_path / name / "weights.pth").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_every_published_checkpoint_is_named_by_its_checksum():
+    for architecture in ("hrnet_w32", "hrnet_w48"):
+        for skeleton in ("body", "wholebody"):
+            checksum = published_row(architecture, skeleton, (1,)).checksum
+            assert len(checksum) == 8
+            assert int(checksum, 16)
+
+
 def test_a_number_is_off_when_it_differs_by_more_than_rounding_and_libraries_explain():
     row = published_row("hrnet_w32", "body", (2, 1, 0.5))
     for ours, off in ((0.698, False), (0.6995, False), (0.7005, True), (0.0, True)):
@@ -128,17 +144,19 @@ def test_a_number_is_off_when_it_differs_by_more_than_rounding_and_libraries_exp
         published_row("hrnet_w32", "body", (3,))
 
 
-def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(people, tmp_path):
-    write_checkpoint(tmp_path / "w32.ckpt", PoseNetwork("hrnet_w32", "wholebody"))
-    arguments = ("experiment=published", "model=hrnet_w32", f"data.root={people}", "side=64")
-    small = ("data.workers=0", "predictor.decoder.fill_in=false", "output=out")
-    result = run("evaluate", *arguments, *small, "checkpoint=w32.ckpt", cwd=tmp_path)
+def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_path):
+    write_synthetic(tmp_path / "data", train=1, val=1, side=192, max_people=1, processes=1)
+    blind = PoseNetwork("hrnet_w32", "wholebody")
+    torch.nn.init.zeros_(blind.head.weight)  # noise would be thousands of people
+    write_checkpoint(tmp_path / "w32.ckpt", blind)
+    arguments = ("experiment=published", "model=hrnet_w32", "data.root=data", "data.workers=0")
+    result = run("evaluate", *arguments, "output=out", "checkpoint=w32.ckpt", cwd=tmp_path)
     assert result.returncode == 1
     assert (
         "wholebody ap, wholebody ar differ from what was published for hrnet_w32" in result.stderr
     )
     shown = json.loads((tmp_path / "out/published.json").read_text())
-    assert {"part": "face", "number": "ar", "published": 0.618, "ours": 0.0} in shown
+    assert {"part": "body", "number": "ar", "published": 0.65, "ours": 0.0} in shown
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert len(metrics["parts"]["wholebody"]) == 10
     assert metrics["checkpoint"]["sha256"]
@@ -149,6 +167,10 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(peopl
     ("arguments", "says"),
     [
         (("experiment=published",), "name it by model=hrnet_w32"),
+        (
+            ("experiment=published", "model=hrnet_w32", "side=256"),
+            "the published test has side",
+        ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         (("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"),
         (("experiment=publishd", "model=hrnet_w32"), "publishd"),
@@ -166,8 +188,10 @@ def test_what_cannot_be_reproduced_is_one_sentence(tmp_path, network, arguments,
 def test_a_result_file_of_anybody_is_scored(people, tmp_path):
     truth = people / "annotations/coco_wholebody_val_v1.0.json"
     annotations = json.loads(truth.read_text())["annotations"]
-    (tmp_path / "found.json").write_text(
-        json.dumps([row | {"score": 1.0, "foot_score": 0.5} for row in annotations])
-    )
+    rows = [row | {"score": 1.0} for row in annotations]
+    (tmp_path / "found.json").write_text(json.dumps(rows))
     result = run("score", "results=found.json", f"truth={truth}", cwd=tmp_path)
-    assert "1.000" in succeeded(result).stdout
+    assert all(f"{part} " in succeeded(result).stdout for part in ("body", "left hand", "whole"))
+    assert "1.000" in result.stdout
+    result = run("score", "results=found.json", f"truth={truth}", "skeleton=bdy", cwd=tmp_path)
+    assert "skeleton=bdy is none of body, wholebody" in result.stderr

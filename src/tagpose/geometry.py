@@ -94,7 +94,15 @@ def input_sizes(
     """
     smallest = min(scales)
     at_least = input_size(width, height, round(smallest * side))
-    return [(int(at_least[0] * s / smallest), int(at_least[1] * s / smallest)) for s in scales]
+    # whole numbers at scales that are multiples; others are cut off, as in the established one
+    factors = [multiple(scale, smallest) or scale / smallest for scale in scales]
+    return [(int(at_least[0] * factor), int(at_least[1] * factor)) for factor in factors]
+
+
+def multiple(scale: float, smallest: float) -> int:
+    """How often one scale holds another; 0 where it is no whole number."""
+    whole = round(scale / smallest)
+    return whole if math.isclose(whole * smallest, scale) else 0
 
 
 def whole_frame(width: int, height: int, size: tuple[int, int]) -> np.ndarray:

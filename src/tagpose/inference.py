@@ -12,7 +12,7 @@ from tagpose.codec.decode import Decoder
 from tagpose.codec.views import merge_mirror, merge_scales
 from tagpose.data.views import Views, show
 from tagpose.evaluation.predictions import Predictions
-from tagpose.geometry import invert, move_people
+from tagpose.geometry import invert, move_people, multiple
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, People
 
@@ -57,7 +57,7 @@ class Predictor:
         decoder: Callable[[tuple[int, ...]], Decoder] = Decoder,
         device: str | None = None,
     ) -> None:
-        if 1 not in scales or min(scales) <= 0 or any(s % min(scales) for s in scales):
+        if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
             raise ValueError(
                 f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
                 "smallest, such as [2, 1, 0.5]"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from tagpose.model.layout import from_published
 from tagpose.model.network import PoseNetwork
-from tagpose.model.published import from_published
 
 
 def _weight(key, shape):

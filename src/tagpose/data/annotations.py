@@ -221,7 +221,7 @@ def _check_polygons(polygons: list[list[float]], reach: float) -> None:
     if not all(len(p) >= 6 and len(p) % 2 == 0 for p in polygons):
         raise ValueError("a polygon needs three points, x and y each")
     if not all(abs(value) <= reach for p in polygons for value in p):
-        raise ValueError("a polygon leaves the image by far")
+        raise ValueError("a polygon leaves the image by far; was it made for another size?")
 
 
 def _check_present(folder: Path, names: Iterable[str], file: Path) -> None:

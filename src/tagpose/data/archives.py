@@ -44,7 +44,10 @@ def alone(root: Path) -> Iterator[None]:
     with lock.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # one that its holder has just removed keeps nobody out
+            if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
             raise BlockingIOError(
                 f"another process is fetching into {root}; wait for it and run this again"
             ) from None
@@ -69,7 +72,11 @@ def missing(root: Path, archive: Archive) -> dict[str, int]:
                 f"{root / path} has {found[path]} files, not {files}; move it away and run this "
                 "again to fetch it whole, or leave it out by parts=[...]"
             )
-    return {path: files for path, files in archive.holds.items() if not found[path]}
+    lacking = {path: files for path, files in archive.holds.items() if not found[path]}
+    for path in lacking:
+        if (root / path).is_dir() and any((root / path).iterdir()):
+            raise ValueError(f"{root / path} has hidden files only; remove it and run this again")
+    return lacking
 
 
 def bytes_needed(root: Path, archive: Archive) -> int:

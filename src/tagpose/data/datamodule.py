@@ -17,6 +17,7 @@ from tagpose.data.dataset import (
     WholeSet,
     single_threaded,
 )
+from tagpose.data.views import Views, ViewSet
 from tagpose.skeleton import SKELETONS
 from tagpose.structures import Sample
 
@@ -115,6 +116,12 @@ class PoseData(LightningDataModule):
             whole.input_size, len(whole), self.val_batch_size, rank=rank, processes=processes
         )
         return DataLoader(whole, batch_sampler=batches, **self._workers())
+
+    def view_loader(self, side: int, scales: Sequence[float]) -> DataLoader[Views]:
+        """The images of validation as a test looks at them, at each scale; see `Views`."""
+        views = ViewSet(self.opened[self.val_split], side, scales)
+        batches = SameSizeBatches(views.size, len(views), self.val_batch_size)
+        return DataLoader(views, batch_sampler=batches, **self._workers())
 
     def _share(self) -> tuple[int, int]:
         """This process's number, and how many share the data."""

@@ -129,6 +129,8 @@ def _go_on(url: str, part: Path, size: int | None) -> None:
     if size is not None and _length(part) >= size:
         return  # whole, or too long to become so, which its verification tells
     with _ask(url, part) as answer:
+        if answer.status_code == 416:
+            return  # all of it is there: a checksum was broken off, or the name was not given yet
         promised = _promised(answer)
         if size is not None and promised not in (None, size):
             raise ValueError(
@@ -150,7 +152,8 @@ def _ask(url: str, part: Path) -> requests.Response:
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _PassingError(f"{url} cannot be reached") from error
     span = answer.headers.get("Content-Range", "none")
-    if answer.status_code == 200 or span.startswith(f"bytes {start}-"):
+    follows = span.startswith(f"bytes {start}-") or span == f"bytes */{start}"
+    if answer.status_code == 200 or follows:
         return answer
     answer.close()
     said = f"{url} answers {answer.status_code} {answer.reason}"

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from tagpose.data.annotations import Annotations
 from tagpose.data.augmentation import warp
-from tagpose.data.dataset import SameSizeBatches, read_record, single_threaded
+from tagpose.data.dataset import read_record
 from tagpose.geometry import input_sizes, whole_frame
 
 
@@ -64,14 +64,3 @@ class ViewSet(Dataset[Views]):
         """Width, height at the first scale; images that share them share all."""
         width, height = self.annotations.sizes[index].tolist()
         return input_sizes(width, height, self.side, self.scales)[0]
-
-
-def view_loader(views: ViewSet, batch_size: int, workers: int) -> DataLoader[Views]:
-    """Batches of images of one size, each image once."""
-    return DataLoader(
-        views,
-        batch_sampler=SameSizeBatches(views.size, len(views), batch_size),
-        num_workers=workers,
-        worker_init_fn=single_threaded,
-        pin_memory=torch.cuda.is_available(),
-    )

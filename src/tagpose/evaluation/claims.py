@@ -18,7 +18,7 @@ class Claims(NamedTuple):
     scores: Mapping[int, np.ndarray]  # [P, Q] a score for each part
 
 
-NONE: Final = Claims(MappingProxyType({}), MappingProxyType({}))
+NO_CLAIMS: Final = Claims(MappingProxyType({}), MappingProxyType({}))
 
 
 def read_claims(rows: Sequence[Row], skeleton: Skeleton) -> Claims:
@@ -26,7 +26,7 @@ def read_claims(rows: Sequence[Row], skeleton: Skeleton) -> Claims:
 
     Where rows have a `bbox`, the official evaluation takes a detection's area from it; images with
     a row that has none are left out. Where they have a `foot_score` and the like, it ranks the
-    detections of that part by them, and by the `score` elsewhere.
+    detections of that part by them, and by the `score` elsewhere; the body has no other than that.
 
     Raises:
         ValueError: a box is not left, top, width, height, or a number is not finite.
@@ -38,7 +38,8 @@ def read_claims(rows: Sequence[Row], skeleton: Skeleton) -> Claims:
         if row["image_id"] not in without:
             _, _, width, height = _finite(row["bbox"], 4, f"{here}: the bbox")
             areas[row["image_id"]].append(width * height)
-        said = [row.get(f"{part}_score", row["score"]) for part in skeleton.parts]
+        keys = ("score" if part == "body" else f"{part}_score" for part in skeleton.parts)
+        said = [row.get(key, row["score"]) for key in keys]
         scores[row["image_id"]].append(_finite(said, len(said), f"{here}: the scores of parts"))
     return Claims(
         {image_id: np.array(some) for image_id, some in areas.items()},

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.claims import NONE, Claims, read_claims
+from tagpose.evaluation.claims import NO_CLAIMS, Claims, read_claims
 from tagpose.evaluation.detections import Detections, lay_out
 from tagpose.evaluation.matching import THRESHOLDS, match
 from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
@@ -51,7 +51,7 @@ def part_scores(
     truth: Truth,
     found: Mapping[int, People],
     skeleton: Skeleton,
-    claims: Claims = NONE,
+    claims: Claims = NO_CLAIMS,
 ) -> dict[str, Scores]:
     """Average precision and recall of each part.
 

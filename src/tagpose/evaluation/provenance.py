@@ -1,4 +1,4 @@
-"""This file says where numbers come from: the versions and files that can change them."""
+"""This file says where numbers come from: versions and files that can change them."""
 
 import hashlib
 import platform
@@ -9,7 +9,6 @@ from typing import Final
 import torch
 from PIL import features
 
-# what reads, warps, computes, groups
 _PACKAGES: Final = (
     "tagpose", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless",
     "pycocotools",
@@ -17,12 +16,13 @@ _PACKAGES: Final = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything whose change can change a score."""
+    """Versions of what reads, warps, computes and groups, and the machine."""
     return {
         "python": platform.python_version(),
         "machine": platform.platform(),
         "jpeg": f"{features.version('jpg')} (turbo {features.version('libjpeg_turbo')})",
         "cuda": f"{torch.version.cuda}",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         **{package: version(package) for package in _PACKAGES},
     }
 

@@ -3,7 +3,6 @@
 Nothing that is read can run code: pickles are opened with `weights_only`, safetensors hold none.
 """
 
-import codecs
 import os
 import pickle
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tagpose.model.layout import from_published, is_published, to_published
 from tagpose.model.network import Facts, PoseNetwork
-from tagpose.model.published import from_published, is_published, to_published
 from tagpose.skeleton import SKELETONS
 
 FACTS: Final = "network"  # where a checkpoint says what network it is of
@@ -32,7 +31,6 @@ _NUMBERS: Final[list[Any]] = [
     np.dtypes.Float64DType,
     np.dtypes.Float32DType,
     np.dtypes.Int64DType,
-    codecs.encode,
 ]
 
 
@@ -74,7 +72,7 @@ def write_checkpoint(file: Path, network: PoseNetwork) -> None:
     """Write weights as a checkpoint of this project, whole or not at all."""
     state = {_PREFIX + key: value for key, value in network.state_dict().items()}
     content = {"state_dict": state, FACTS: network.facts._asdict()}
-    _write(file, lambda partial: torch.save(content, partial))
+    _write(file, lambda partial: _pickle(content, partial))
 
 
 def write_published(file: Path, network: PoseNetwork) -> None:
@@ -89,7 +87,7 @@ def write_published(file: Path, network: PoseNetwork) -> None:
         _write(file, lambda partial: save_file(state, partial, metadata=network.facts._asdict()))
     else:
         content = {"meta": {"CLASSES": ("person",), **network.facts._asdict()}, "state_dict": state}
-        _write(file, lambda partial: torch.save(content, partial))
+        _write(file, lambda partial: _pickle(content, partial))
 
 
 def _open(file: Path) -> Any:
@@ -120,6 +118,12 @@ def _own(file: Path, known: Facts, state: dict[str, Tensor], *, resumable: bool)
         key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
     }
     return Weights(known, own, resumable)
+
+
+def _pickle(content: dict[str, Any], file: Path) -> None:
+    """Write a pickle whose bytes depend on the content alone; torch writes down a file's name."""
+    with file.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def _write(file: Path, write: Callable[[Path], object]) -> None:

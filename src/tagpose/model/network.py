@@ -58,7 +58,8 @@ class PoseNetwork(nn.Module):
         nn.init.normal_(heatmaps, std=_HEAD_STD)
         nn.init.normal_(tags, std=tag_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
-        self.to(memory_format=torch.channels_last)  # faster on GPUs and on CPUs, twice with bf16
+        # w18_small trains 1.1 times as fast on a CPU with it, 1.4 times in bf16
+        self.to(memory_format=torch.channels_last)
 
     @property
     def facts(self) -> Facts:

@@ -47,7 +47,8 @@ def check_same(network: PoseNetwork, file: Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or of another architecture or skeleton.
+        ValueError: it is no checkpoint, or of another architecture or skeleton, or holds weights
+            alone.
     """
     known, _, resumable = read_weights(file)
     here = network.facts
