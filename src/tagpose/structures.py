@@ -19,6 +19,9 @@ import numpy as np
 from torch import Tensor
 
 STRIDE: Final = 4  # input pixels per cell: the finest branch of an HRNet
+# square image pixels: smaller people are small, larger ones large (COCO)
+MEDIUM_AREA: Final = 32.0**2
+LARGE_AREA: Final = 96.0**2
 
 
 class Record(NamedTuple):

@@ -83,7 +83,7 @@ def read_annotations(
         raise ValueError(f"{file}: has no image with annotations; is this the right file?")
     _check_present(folder, names, file)
     return Annotations(
-        description=_description(content.get("info")) or file.name,
+        description=description_of(content, file),
         folder=folder,
         image_ids=np.array(kept),
         files=np.array(names),
@@ -113,7 +113,22 @@ def _divide(
 
 
 def _parse(file: Path) -> Row:
-    """The JSON object of a file that has images and annotations."""
+    """The JSON object of a file whose images and annotations are objects."""
+    content = read_lists(file)
+    for key in ("images", "annotations"):
+        for place, row in enumerate(content[key]):
+            if not isinstance(row, dict):
+                raise ValueError(f"{file}: {key}[{place}] is no object; is the file made by hand?")
+    return content
+
+
+def read_lists(file: Path) -> Row:
+    """The JSON object of a file that has lists of images and annotations, whatever is in them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, or has no such lists.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; data.root must hold the official layout")
     try:
@@ -121,10 +136,23 @@ def _parse(file: Path) -> Row:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no whole JSON file: {error}; fetch it again") from error
     for key in ("images", "annotations"):
-        rows = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{file} has no list of {key}; is it an annotation file of COCO?")
     return content
+
+
+def description_of(content: Row, file: Path) -> str:
+    """What a file says it is, or its name where it says nothing."""
+    info = content.get("info")
+    said = info.get("description") if isinstance(info, dict) else None
+    return said if isinstance(said, str) and said else file.name
+
+
+def is_inside(name: object) -> bool:
+    """Whether a file_name is one that stays in the folder of the images."""
+    if not isinstance(name, str) or not name:
+        return False
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _integer(row: Row, key: str, file: Path) -> int:
@@ -146,21 +174,11 @@ def _size(image: Row, file: Path) -> tuple[int, int]:
 def _file_name(image: Row, file: Path) -> str:
     """Name of an image in its folder, which it must not leave."""
     name = image.get("file_name")
-    if (
-        not isinstance(name, str)
-        or not name
-        or Path(name).is_absolute()
-        or ".." in Path(name).parts
-    ):
+    if not is_inside(name):
         raise ValueError(
             f"{file}: image {image['id']} has the file_name {name!r}, not one in a folder"
         )
-    return name
-
-
-def _description(info: object) -> str:
-    """What a file says it is, "" where it says nothing."""
-    return str(info.get("description") or "") if isinstance(info, dict) else ""
+    return str(name)
 
 
 def _keypoints(row: Row, skeleton: Skeleton, file: Path) -> np.ndarray:

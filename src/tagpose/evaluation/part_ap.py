@@ -15,11 +15,11 @@ from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
 from tagpose.evaluation.rows import Row, from_rows
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
-from tagpose.structures import People
+from tagpose.structures import LARGE_AREA, MEDIUM_AREA, People
 
 _RECALLS: Final = np.linspace(0, 1, 101)  # where precision is read (COCO)
 # all, medium, large, in square image pixels (COCO; there are no small people with keypoints)
-_AREAS: Final = ((0.0, 1e5**2), (32.0**2, 96.0**2), (96.0**2, 1e5**2))
+_AREAS: Final = ((0.0, 1e5**2), (MEDIUM_AREA, LARGE_AREA), (LARGE_AREA, 1e5**2))
 _AT_75: Final = THRESHOLDS.tolist().index(0.75)
 
 

@@ -5,14 +5,12 @@ rows with a hole are looked at one by one.
 """
 
 from collections.abc import Sequence
-from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tagpose.data.annotations import Row, is_inside
 from tagpose.skeleton import Skeleton
-
-Row = dict[str, Any]  # one object of the JSON file
 
 # What a valid flag says. Files of the body have none.
 INVALID, VALID, UNSAID, UNREADABLE = range(4)
@@ -96,10 +94,7 @@ def _where(noun: str, place: int, row: Row) -> str:
 
 def _name(value: object) -> str | None:
     """A name that stays inside of the folder; None for all else."""
-    if not isinstance(value, str) or not value:
-        return None
-    path = PurePath(value)
-    return None if path.is_absolute() or ".." in path.parts else value
+    return str(value) if is_inside(value) else None
 
 
 def _numbers(values: object, size: int) -> np.ndarray:

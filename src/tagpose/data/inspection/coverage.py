@@ -1,17 +1,14 @@
 """This file counts what a data set has: people, labelled parts, sizes, values of v."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tagpose.data.inspection.columns import Annotated, Images
 from tagpose.data.inspection.people import labelled_limbs
 from tagpose.skeleton import Skeleton
-
-# COCO's own bounds of a person's area, in square image pixels.
-SMALL: Final = 32**2
-MEDIUM: Final = 96**2
+from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
 
 class Visibilities(NamedTuple):
@@ -63,9 +60,9 @@ def count(images: Images, annotated: Annotated, skeleton: Skeleton) -> Coverage:
         people=int(person.sum()),
         crowds=int(annotated.crowd.sum()),
         without_keypoints=int((person & ~labelled.any(axis=1)).sum()),
-        small=int((areas < SMALL).sum()),
-        medium=int(((areas >= SMALL) & (areas < MEDIUM)).sum()),
-        large=int((areas >= MEDIUM).sum()),
+        small=int((areas < MEDIUM_AREA).sum()),
+        medium=int(((areas >= MEDIUM_AREA) & (areas < LARGE_AREA)).sum()),
+        large=int((areas >= LARGE_AREA).sum()),
         widths=_range(widths),
         heights=_range(heights),
         parts={

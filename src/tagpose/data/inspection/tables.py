@@ -1,24 +1,27 @@
 """This file shows to people what a data set has."""
 
+import math
 from collections.abc import Mapping
 
 from rich.table import Table
 from rich.text import Text
 
 from tagpose.data.inspection.coverage import Coverage, PartCoverage
+from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
 
 def overview(coverage: Coverage, title: str) -> Table:
     """One row per number of the whole data set."""
     table = Table("", title=Text(title, "table.title"))  # brackets in it are no markup
     table.add_column("number", justify="right")
+    medium, large = (math.isqrt(int(area)) for area in (MEDIUM_AREA, LARGE_AREA))
     for name, value in (
         ("images", coverage.images),
         ("images without people", coverage.empty),
         ("people", coverage.people),
         ("people without any labelled keypoint", coverage.without_keypoints),
-        ("people below 32 x 32 pixels: small", coverage.small),
-        ("people below 96 x 96 pixels: medium", coverage.medium),
+        (f"people below {medium} x {medium} pixels: small", coverage.small),
+        (f"people below {large} x {large} pixels: medium", coverage.medium),
         ("people above: large", coverage.large),
         ("crowds", coverage.crowds),
         ("image width in pixels", _span(coverage.widths)),
