@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tagpose.data.annotations import REACH
-from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated, Row
+from tagpose.data.annotations import REACH, Row
+from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 from tagpose.skeleton import Skeleton
 

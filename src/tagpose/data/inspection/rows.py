@@ -6,7 +6,8 @@ from pathlib import PurePath
 from reprlib import repr as brief
 from typing import Final
 
-from tagpose.data.inspection.columns import Annotated, Images, Row, whole
+from tagpose.data.annotations import Row
+from tagpose.data.inspection.columns import Annotated, Images, whole
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 
 _NAMED: Final = 4  # rows at most by which something that stands there again and again is named
