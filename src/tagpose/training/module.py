@@ -64,6 +64,14 @@ class PoseTraining(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[FACTS] = self.network.facts._asdict()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # a fused optimiser walks through memory as it lies: moments must lie as the weights do
+        for optimizer in checkpoint.get("optimizer_states", ()):
+            for moments in optimizer["state"].values():
+                for name, value in moments.items():
+                    if isinstance(value, Tensor) and value.ndim == 4:
+                        moments[name] = value.contiguous(memory_format=torch.channels_last)
+
     def _loss(self, batch: Sample, fields: Fields, stage: str) -> Tensor:
         """The total of a batch, a scalar; logs it and its terms."""
         with torch.autocast(self.device.type, enabled=False):  # small differences, squared

@@ -1,0 +1,45 @@
+"""What a run goes on with is what it stopped with."""
+
+import copy
+from functools import partial
+
+import torch
+
+from tagpose.losses import Criterion
+from tagpose.model.network import PoseNetwork
+from tagpose.training.module import PoseTraining
+from tagpose.training.schedule import Cosine
+
+
+def module():
+    torch.manual_seed(0)
+    adam = partial(torch.optim.Adam, lr=1e-3, fused=True)
+    return PoseTraining(PoseNetwork("hrnet_w18_small", "body"), Criterion(), adam, Cosine())
+
+
+def step(training, optimizer):
+    image = torch.arange(2 * 3 * 64 * 64).view(2, 3, 64, 64).remainder(251).byte()
+    fields = training(image)
+    loss = (fields.heatmaps - 1).square().mean() + fields.tags.square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def test_moments_that_lay_otherwise_in_memory_go_on_as_they_were():
+    training = module()
+    optimizer = training.optimizer(training.parameters())
+    step(training, optimizer)
+    moments = copy.deepcopy(optimizer.state_dict())
+    for state in moments["state"].values():
+        state |= {name: value.contiguous() for name, value in state.items()}
+    kept = {"state_dict": copy.deepcopy(training.state_dict()), "optimizer_states": [moments]}
+    resumed = module()
+    resumed.on_load_checkpoint(kept)
+    resumed.load_state_dict(kept["state_dict"])
+    again = resumed.optimizer(resumed.parameters())
+    again.load_state_dict(kept["optimizer_states"][0])
+    step(training, optimizer)
+    step(resumed, again)
+    for mine, theirs in zip(resumed.parameters(), training.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
