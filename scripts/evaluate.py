@@ -45,7 +45,8 @@ def reproduce(cfg: DictConfig) -> None:
     if (cfg.predictor.side, cfg.predictor.mirror) != (SIDE, True):
         raise ValueError(f"the published test has side={SIDE} predictor.mirror=true; leave them so")
     row = published_row(cfg.model.network.architecture, cfg.skeleton, tuple(cfg.predictor.scales))
-    instantiate(cfg.data, _convert_="object").setup("validate")  # before a long download
+    data = instantiate(cfg.data, _convert_="object")
+    data.check_there([data.val_split])  # before a long download
     cfg.checkpoint = cfg.checkpoint or str(fetched(row, Path(cfg.paths.data) / "published"))
     compared = differences(row, evaluate(cfg))
     Console().print(comparison(compared, f"{row.architecture}, published at {row.url}"))

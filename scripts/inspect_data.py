@@ -55,9 +55,9 @@ def named_splits(data: PoseData, names: str | list[str]) -> dict[str, Split]:
     named = [names] if isinstance(names, str) else list(names)
     if not named or not set(named) <= set(splits):
         raise ValueError(f"split={names} is neither train, nor val, nor [train, val]")
-    if not all((data.root / part).exists() for name in named for part in splits[name]):
-        data.setup("fit")  # ends this with what is missing, and where it is to be had
-    return {name: splits[name] for name in named}
+    chosen = {name: splits[name] for name in named}
+    data.check_there(list(chosen.values()))
+    return chosen
 
 
 def tell(data: PoseData, split: Split, shown: int) -> Inspection:

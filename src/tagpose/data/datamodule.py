@@ -83,15 +83,36 @@ class PoseData(LightningDataModule):
         needed = {self.val_split: False}
         if stage == "fit":
             needed[self.train_split] = True
-        _check_there(self.root, list(needed))
+        self.check_there(list(needed))
         for split, only_annotated in needed.items():
             if split not in self.opened:
-                self.opened[split] = read_annotations(
-                    self.root / split.annotations,
-                    self.root / split.images,
-                    self.skeleton,
-                    only_annotated=only_annotated,
-                )
+                self.opened[split] = self.read(split, only_annotated=only_annotated)
+
+    def read(self, split: Split, *, only_annotated: bool) -> Annotations:
+        """The annotations of a split; raises what `read_annotations` does."""
+        return read_annotations(
+            self.root / split.annotations,
+            self.root / split.images,
+            self.skeleton,
+            only_annotated=only_annotated,
+        )
+
+    def check_there(self, splits: Sequence[Split]) -> None:
+        """See that splits are there, before anything slow begins.
+
+        Raises:
+            FileNotFoundError: one is not; the sentence says how to get it.
+        """
+        parts = [self.root / part for split in splits for part in split]
+        missing = [str(part) for part in parts if not part.exists()]
+        if missing:
+            raise FileNotFoundError(
+                f"the data set lacks {', '.join(missing)}; `make coco root=FOLDER` fetches COCO "
+                "2017 and says how to have COCO-WholeBody's annotations, from "
+                "github.com/jin-s13/COCO-WholeBody, in the same folder, which data.root=FOLDER "
+                "names; `make demo` needs none of it, and `make synthetic` draws what "
+                "data=synthetic is"
+            )
 
     def train_dataloader(self) -> DataLoader[Sample]:
         annotations = self.opened[self.train_split]
@@ -135,16 +156,3 @@ class PoseData(LightningDataModule):
             "worker_init_fn": single_threaded,
             "pin_memory": torch.cuda.is_available(),
         }
-
-
-def _check_there(root: Path, splits: Sequence[Split]) -> None:
-    """See that the data set is there, before anything slow begins."""
-    parts = [root / part for split in splits for part in split]
-    missing = [str(part) for part in parts if not part.exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"the data set lacks {', '.join(missing)}; `make coco root=FOLDER` fetches COCO 2017 "
-            "and says how to have COCO-WholeBody's annotations, from "
-            "github.com/jin-s13/COCO-WholeBody, in the same folder, which data.root=FOLDER names; "
-            "`make demo` needs none of it, and `make synthetic` draws what data=synthetic is"
-        )

@@ -1,11 +1,12 @@
 """This file reads and writes pictures."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
+
+from tagpose.writing import whole
 
 _ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -36,13 +37,8 @@ def read_image(file: Path) -> np.ndarray:
 
 def write_image(file: Path, image: np.ndarray) -> None:
     """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
-    try:
+    with whole(file) as partial:
         Image.fromarray(image).save(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def list_images(path: Path) -> list[Path]:

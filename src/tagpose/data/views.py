@@ -33,10 +33,11 @@ def show(image: np.ndarray, side: int, scales: Sequence[float], image_id: int = 
     """
     height, width = image.shape[:2]
     sizes = input_sizes(width, height, side, scales)
-    shown = [warp(image, whole_frame(width, height, size), size) for size in sizes]
+    frames = [whole_frame(width, height, size) for size in sizes]
+    shown = [warp(image, *at) for at in zip(frames, sizes, strict=True)]
     return Views(
         images=tuple(torch.from_numpy(one).permute(2, 0, 1) for one in shown),
-        frame=torch.from_numpy(whole_frame(width, height, sizes[list(scales).index(1)])),
+        frame=torch.from_numpy(frames[list(scales).index(1)]),
         image_id=torch.tensor(image_id),
     )
 

@@ -5,7 +5,6 @@ limbs, each a flat list of x, y, score. Coordinates are in image pixels.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from tagpose.evaluation.refusal import check_people
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
+from tagpose.writing import whole
 
 Row: TypeAlias = dict[str, Any]  # JSON: what a key holds depends on the key
 
@@ -95,14 +95,8 @@ def write_json(path: Path, content: object) -> None:
     Raises:
         ValueError: a number in it is not finite, which JSON has no word for.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # same folder: a rename is atomic
-    try:
+    with whole(Path(path)) as partial:
         partial.write_text(json.dumps(content, allow_nan=False))
-        os.replace(partial, path)  # noqa: PTH105 - the name says that it replaces
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _rounded(keypoints: np.ndarray) -> np.ndarray:

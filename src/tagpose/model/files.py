@@ -3,9 +3,7 @@
 Nothing that is read can run code: pickles are opened with `weights_only`, safetensors hold none.
 """
 
-import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from tagpose.model.layout import from_published, is_published, to_published
 from tagpose.model.network import Facts, PoseNetwork
 from tagpose.skeleton import SKELETONS
+from tagpose.writing import whole
 
 FACTS: Final = "network"  # where a checkpoint says what network it is of
 _PREFIX: Final = "network."  # the network's name in the LightningModule
@@ -50,9 +49,7 @@ def read_weights(file: Path) -> Weights:
         ValueError: the file is neither, or not whole, or its network is unknown here.
     """
     content = _open(Path(file))
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
-    state = content.get("state_dict", content)
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
     if FACTS in content:
@@ -72,7 +69,7 @@ def write_checkpoint(file: Path, network: PoseNetwork) -> None:
     """Write weights as a checkpoint of this project, whole or not at all."""
     state = {_PREFIX + key: value for key, value in network.state_dict().items()}
     content = {"state_dict": state, FACTS: network.facts._asdict()}
-    _write(file, lambda partial: _pickle(content, partial))
+    _pickle(file, content)
 
 
 def write_published(file: Path, network: PoseNetwork) -> None:
@@ -84,10 +81,11 @@ def write_published(file: Path, network: PoseNetwork) -> None:
     """
     state = to_published(network.state_dict())
     if file.suffix == ".safetensors":
-        _write(file, lambda partial: save_file(state, partial, metadata=network.facts._asdict()))
+        with whole(file) as partial:
+            save_file(state, partial, metadata=network.facts._asdict())
     else:
         content = {"meta": {"CLASSES": ("person",), **network.facts._asdict()}, "state_dict": state}
-        _write(file, lambda partial: _pickle(content, partial))
+        _pickle(file, content)
 
 
 def _open(file: Path) -> Any:
@@ -120,18 +118,8 @@ def _own(file: Path, known: Facts, state: dict[str, Tensor], *, resumable: bool)
     return Weights(known, own, resumable)
 
 
-def _pickle(content: dict[str, Any], file: Path) -> None:
-    """Write a pickle whose bytes depend on the content alone; torch writes down a file's name."""
-    with file.open("wb") as stream:
+def _pickle(file: Path, content: dict[str, Any]) -> None:
+    """Write a pickle whose bytes depend on the content alone."""
+    # into a stream, as torch would write down a file's name
+    with whole(file) as partial, partial.open("wb") as stream:
         torch.save(content, stream)
-
-
-def _write(file: Path, write: Callable[[Path], object]) -> None:
-    """Let a file be written beside its place, then put it there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
-    try:
-        write(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tagpose.data.annotations import Annotations, read_annotations
-from tagpose.data.datamodule import PoseData, Split
+from tagpose.data.annotations import Annotations
+from tagpose.data.datamodule import PoseData
 from tagpose.data.dataset import Draw, TrainingSet, WholeSet
 from tagpose.structures import Sample
 
@@ -15,7 +15,7 @@ def training_samples(data: PoseData, number: int) -> list[Sample]:
         FileNotFoundError: an image is missing.
         ValueError: the reader refuses the annotations or an image.
     """
-    annotations = _read(data, data.train_split, only_annotated=True)
+    annotations = data.read(data.train_split, only_annotated=True)
     views = TrainingSet(annotations, data.transforms, seed=data.seed)
     return [views[Draw(0, place)] for place in choose(annotations, number, data.seed)]
 
@@ -27,19 +27,9 @@ def validation_samples(data: PoseData, number: int) -> list[Sample]:
         FileNotFoundError: an image is missing.
         ValueError: the reader refuses the annotations or an image.
     """
-    annotations = _read(data, data.val_split, only_annotated=False)
+    annotations = data.read(data.val_split, only_annotated=False)
     whole = WholeSet(annotations, data.side)
     return [whole[place] for place in choose(annotations, number, data.seed)]
-
-
-def _read(data: PoseData, split: Split, *, only_annotated: bool) -> Annotations:
-    """The annotations of a split, read as strictly as for training."""
-    return read_annotations(
-        data.root / split.annotations,
-        data.root / split.images,
-        data.skeleton,
-        only_annotated=only_annotated,
-    )
 
 
 def choose(annotations: Annotations, number: int, seed: int) -> list[int]:
