@@ -7,6 +7,7 @@ import hydra
 import wandb
 from hydra.utils import instantiate
 from lightning import seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.complaints import told_in_a_sentence
@@ -26,7 +27,7 @@ def main(cfg: DictConfig) -> float:
     """Compose, build, fit; returns the metric that a sweep maximises."""
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
-    with told_in_a_sentence():
+    with told_in_a_sentence(MisconfigurationException):
         if cfg.resume:  # brings all its weights
             cfg.init_from, cfg.model.network.pretrained = None, False
         elif OmegaConf.is_missing(cfg, "init_from"):

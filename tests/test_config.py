@@ -101,6 +101,15 @@ def test_the_published_recipe_is_the_default(composed):
     assert transforms.colour.p == transforms.blur.p == 0
 
 
+def test_compilation_is_an_option_of_training_and_off(composed):
+    small = ("model.network.architecture=hrnet_w18_small", "model.network.pretrained=false")
+    for compiled in (False, True):
+        words = ("model.network.compiled=true",) if compiled else ()
+        cfg = composed("experiment=pretrain", *small, *words)
+        backbone = instantiate(cfg.model, _convert_="object").network.backbone
+        assert (backbone._compiled_call_impl is not None) is compiled
+
+
 @pytest.mark.parametrize("experiment", TESTS)
 def test_an_experiment_of_the_evaluation_trains_nothing(composed, experiment):
     with pytest.raises(HydraException, match="predictor"):
@@ -113,7 +122,7 @@ def test_the_predictor_of_the_configuration_is_the_published_one(composed):
     order = (0, 1)
     assert predictor.keywords["decoder"](order) == Decoder(order)
     given = inspect.signature(Predictor).parameters
-    for name in ("mirror", "device", "side"):
+    for name in ("mirror", "device", "side", "precision", "compiled"):
         assert predictor.keywords[name] == given[name].default
     assert tuple(predictor.keywords["scales"]) == given["scales"].default
 

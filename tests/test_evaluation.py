@@ -1,7 +1,5 @@
 """The laws of the evaluation, and its agreement with the metric's own definition."""
 
-import copy
-import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+import official
 from tagpose.evaluation.claims import NO_CLAIMS, read_claims
 from tagpose.evaluation.part_ap import Scores, part_scores, row_scores
 from tagpose.evaluation.predictions import Predictions
@@ -68,21 +67,6 @@ def guesses(truth, rng, most=30):
     return found
 
 
-def official_file(truth):
-    """The truth as an official annotation file would have it."""
-    rows = []
-    for n, image in enumerate(truth.image):
-        row = {"id": n + 1, "image_id": int(truth.image_ids[image]), "category_id": 1}
-        row |= {"iscrowd": int(truth.crowd[n]), "area": truth.areas[n].item()}
-        row["bbox"] = truth.boxes[n].tolist()
-        for field, at in WHOLEBODY.fields.items():
-            row[field] = truth.keypoints[n, at].ravel().tolist()
-        rows.append(row)
-    images = [{"id": image_id} for image_id in truth.image_ids.tolist()]
-    categories = [{"id": 1, "name": "person"}]
-    return {"images": images, "annotations": rows, "categories": categories}
-
-
 @pytest.fixture
 def truth():
     """Everybody is there, labelled and of medium or large size."""
@@ -90,32 +74,6 @@ def truth():
     drawn.keypoints[..., 2] = 2
     areas = np.resize([40.0**2, 120.0**2], len(drawn.areas))
     return drawn._replace(crowd=np.zeros_like(drawn.crowd), areas=areas)
-
-
-@pytest.fixture
-def official():
-    """The official evaluator, with the compiled module that runs under numpy 2."""
-    masks = pytest.importorskip("pycocotools._mask")
-    sys.modules.setdefault("xtcocotools._mask", masks)
-    pytest.importorskip("xtcocotools", reason="its wheels end with Python 3.11")
-    return importlib.import_module("xtcocotools.coco"), importlib.import_module(
-        "xtcocotools.cocoeval"
-    )
-
-
-def official_scores(official, truth, rows):
-    coco, cocoeval = official
-    annotations = coco.COCO()
-    annotations.dataset, annotations.anno_file = official_file(truth), [""]
-    annotations.createIndex()
-    scores = {}
-    for part, at in WHOLEBODY.parts.items():
-        results = annotations.loadRes(copy.deepcopy(rows))
-        sigmas = np.array(WHOLEBODY.sigmas[at])
-        judge = cocoeval.COCOeval(annotations, results, f"keypoints_{part}", sigmas, use_area=True)
-        judge.evaluate(), judge.accumulate(), judge.summarize()
-        scores[part] = judge.stats
-    return scores
 
 
 def test_perfect_prediction_scores_one_everywhere_and_a_lost_hand_only_there(truth):
@@ -240,7 +198,7 @@ def test_a_bad_claim_is_refused_in_a_sentence(truth, claim, message):
 
 def test_the_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_selected(tmp_path, truth):
     file = tmp_path / "truth.json"
-    file.write_text(json.dumps(official_file(truth)))
+    file.write_text(json.dumps(official.annotation_file(truth)))
     for read, written in zip(read_truth(file, WHOLEBODY), truth, strict=True):
         assert np.array_equal(read, written)
     half = select(truth, truth.image_ids[::2].tolist())
@@ -322,7 +280,7 @@ def test_the_table_shows_every_part_and_no_number_where_nobody_is():
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("claims", ["nothing", "boxes", "part scores", "both"])
-def test_random_results_score_as_officially(official, seed, claims):
+def test_random_results_score_as_officially(seed, claims):
     rng = np.random.default_rng(seed)
     truth = annotated(rng)
     found = guesses(truth, rng)
@@ -334,5 +292,5 @@ def test_random_results_score_as_officially(official, seed, claims):
             of = {part: rng.integers(1, 9) / 9 for part in WHOLEBODY.parts}
             row |= {f"{part}_score": score for part, score in of.items()}
     ours = row_scores(truth, rows, WHOLEBODY)
-    for part, expected in official_scores(official, truth, rows).items():
+    for part, expected in official.scores(*official.load(truth, rows)).items():
         assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part

@@ -1,5 +1,7 @@
 """From images to people: in batches, at several scales, mirrored, every image on its own terms."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,29 @@ def test_every_image_of_a_data_set_is_looked_at_once_at_every_scale(network, peo
     loader = data.view_loader(predictor.side, predictor.scales)
     found = find_people(predictor, loader)
     assert sorted(found) == sorted(annotations.record(i).image_id for i in range(len(annotations)))
+
+
+def test_in_bf16_the_fields_differ_by_its_rounding_and_keep_their_digits(network):
+    (image,) = images((SIDE, SIDE))
+    exact, rough = (
+        fields_of(Predictor(network, side=SIDE, device="cpu", precision=one), image)
+        for one in ("float32", "bf16")
+    )
+    for mine, whole in zip(rough, exact, strict=True):
+        assert mine.dtype == torch.float32
+        assert 0 < (mine - whole).abs().max() < 0.1 * whole.std()
+    with pytest.raises(ValueError, match="'fp16' is neither float32 nor bf16"):
+        Predictor(network, precision="fp16", device="cpu")
+
+
+@pytest.mark.slow
+def test_a_compiled_predictor_has_the_fields_of_a_plain_one(network):
+    (image,) = images((SIDE, SIDE))
+    plain = fields_of(Predictor(network, side=SIDE, device="cpu"), image)
+    again = copy.deepcopy(network)
+    compiled = fields_of(Predictor(again, side=SIDE, device="cpu", compiled=True), image)
+    for mine, other in zip(compiled, plain, strict=True):
+        assert (mine - other).abs().max() < 1e-3 * other.std()
 
 
 def test_multiples_are_not_lost_to_rounding(network):

@@ -1,5 +1,7 @@
 """The network holds what it uses; weights arrive, or it says that they did not."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -61,6 +63,22 @@ def test_a_checkpoint_comes_back_as_the_same_network(body, checkpoint):
         assert torch.equal(a, b)
 
 
+def test_weights_of_any_precision_and_layout_arrive_in_those_of_the_network(checkpoint):
+    content = torch.load(checkpoint)
+    state = content["state_dict"]
+    for key, value in state.items():
+        if value.is_floating_point():
+            state[key] = value.contiguous().half()
+    torch.save(content, checkpoint)
+    here, wanted = load_network(checkpoint), PoseNetwork(SMALL, "body")
+    assert not here.training
+    for key, other in wanted.state_dict().items():
+        ours = here.state_dict()[key]
+        assert (ours.dtype, ours.stride()) == (other.dtype, other.stride()), key
+        assert ours.device.type == "cpu"
+    assert all(parameter.requires_grad for parameter in here.parameters())
+
+
 def test_stage_two_predicts_the_shared_keypoints_as_stage_one_did(body, checkpoint):
     network = PoseNetwork(SMALL, "wholebody").eval()
     carried = start_from(network, checkpoint)
@@ -81,6 +99,32 @@ def test_fields_keep_their_digits_where_the_backbone_computes_in_bf16(body):
         assert mine.dtype == torch.float32
         assert not torch.equal(mine, mine.bfloat16().float())
         assert (mine - whole).abs().max() < 0.1 * whole.std()
+
+
+def test_weights_have_the_same_names_and_travel_where_the_backbone_is_compiled(body, checkpoint):
+    compiled = PoseNetwork(SMALL, "body", compiled=True)
+    assert list(compiled.state_dict()) == list(body.state_dict())
+    start_from(compiled, checkpoint)
+    for copied in (compiled, copy.deepcopy(compiled)):  # averages of weights are copies
+        for key, value in copied.state_dict().items():
+            assert torch.equal(value, body.state_dict()[key]), key
+
+
+@pytest.mark.slow
+def test_a_compiled_network_says_and_learns_what_a_plain_one_does():
+    plain, compiled = PoseNetwork(SMALL, "body"), PoseNetwork(SMALL, "body", compiled=True)
+    compiled.load_state_dict(plain.state_dict())
+    image = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8)
+    said = []
+    for network in (plain, compiled):
+        fields = network(image)
+        (fields.heatmaps - 1).square().mean().add((fields.tags - 1).square().mean()).backward()
+        said.append(fields)
+    for mine, other in zip(*said, strict=True):
+        assert (mine - other).abs().max() < 1e-3 * mine.std()
+    for (name, mine), other in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+        # statistics of few cells amplify rounding
+        assert (mine.grad - other.grad).norm() < 3e-2 * mine.grad.norm(), name
 
 
 def test_another_architecture_is_refused(checkpoint):

@@ -1,12 +1,15 @@
 """The programs, run as a user runs them: both stages, scores, pictures, and what goes wrong."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from PIL import Image
 
-from running import run, succeeded
+from running import ROOT, run, succeeded
+from tagpose.complaints import told_in_a_sentence
 
 SMALL = (
     "data.batch_size=4",
@@ -76,6 +79,26 @@ def test_prediction_writes_one_file_and_a_picture_for_each_image(stages, people)
     assert drawn == {file.stem for file in (people / "val2017").iterdir()}
 
 
+# a process of its own: what a program loads before it is told what to do
+LOADED = """
+import runpy
+import sys
+
+runpy.run_path(sys.argv[1])
+import tagpose.inference  # the configuration names it
+
+print(*sys.modules)
+"""
+
+
+def test_finding_people_loads_nothing_that_only_training_needs():
+    command = [sys.executable, "-c", LOADED, str(ROOT / "scripts/predict.py")]
+    loaded = subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
+    assert {"torch", "timm", "tagpose.inference"} <= set(loaded)
+    # 4 s of 10 until the first picture
+    assert not {"lightning", "albumentations", "torchmetrics", "matplotlib"} & set(loaded)
+
+
 def _broken_annotations(people, folder):
     """A data set whose annotations are cut in the middle."""
     (folder / "annotations").mkdir(parents=True)
@@ -121,6 +144,14 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     assert (result.stderr.count("error: ") == 1) != ("Could not override" in result.stderr)
     written = {f.name for f in tmp_path.rglob("*.*") if f.is_file() and "broken" not in f.parts}
     assert written <= {"text.ckpt", "config.yaml", "hydra.yaml", "overrides.yaml", "hparams.yaml"}
+
+
+def test_an_error_that_a_program_names_is_told_in_a_sentence_and_no_other(capsys):
+    with pytest.raises(SystemExit), told_in_a_sentence(ArithmeticError):
+        raise ArithmeticError("a number")
+    assert capsys.readouterr().err == "error: a number\n"
+    with pytest.raises(ArithmeticError), told_in_a_sentence():
+        raise ArithmeticError("a number")
 
 
 def test_a_truncated_picture_ends_training_with_its_name(people, tmp_path):

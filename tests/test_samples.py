@@ -5,16 +5,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pycocotools import mask as rle
 from torch.utils.data import DataLoader
 
+from running import ROOT
 from tagpose.data.annotations import read_annotations
 from tagpose.data.augmentation import TrainingView
-from tagpose.data.dataset import Draw, SameSizeBatches, ShuffledDraws, TrainingSet, WholeSet
+from tagpose.data.dataset import Draw, TrainingSet, WholeSet, counting_mask
 from tagpose.data.images import read_image
-from tagpose.geometry import apply
+from tagpose.data.sampling import SameSizeBatches, ShuffledDraws
+from tagpose.geometry import apply, scale_frame
 from tagpose.skeleton import WHOLEBODY
 
 SIDE = 128
+RECIPE = ROOT / "conf/augmentation/default.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +62,43 @@ def test_the_same_draw_is_the_same_sample_and_another_epoch_is_another(annotatio
     assert not torch.equal(first.image, later.image)
 
 
+@pytest.mark.parametrize("more", [A.NoOp(p=1), A.ColorJitter(p=0)])
+def test_a_transform_that_does_nothing_changes_nothing(annotations, more):
+    for index in range(len(annotations)):
+        alone, beside = (training(annotations, *by)[Draw(1, index)] for by in ((), (more,)))
+        for a, b in zip(alone, beside, strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b)
+
+
+def test_what_the_recipe_switches_on_changes_the_picture_and_no_draw_of_the_view(annotations):
+    recipe = {"side": SIDE, "skeleton": "wholebody", "transforms": OmegaConf.load(RECIPE)}
+    plain = training(annotations)[Draw(0, 0)]
+    seen = [plain.image]
+    for name in ("colour", "blur"):
+        cfg = OmegaConf.create(recipe)
+        cfg.transforms[name].p = 1
+        transforms = list(instantiate(cfg.transforms, _convert_="object").values())
+        sample = TrainingSet(annotations, transforms, seed=3)[Draw(0, 0)]
+        assert not any(torch.equal(sample.image, other) for other in seen)
+        for a, b in zip(plain[1:], sample[1:], strict=True):
+            assert torch.equal(a, b)
+        seen.append(sample.image)
+
+
+def test_a_transform_after_the_view_moves_picture_mask_and_keypoints(annotations):
+    for index in range(len(annotations)):
+        plain, turned = (
+            training(annotations, *by)[Draw(0, index)] for by in ((), (A.VerticalFlip(p=1),))
+        )
+        assert torch.equal(turned.image, plain.image.flip(1))
+        assert torch.equal(turned.mask, plain.mask.flip(0))
+        people = len(annotations.record(index).keypoints)
+        expected = plain.keypoints[:people].clone()
+        expected[..., 1] = SIDE - 1 - expected[..., 1]
+        torch.testing.assert_close(turned.keypoints[:people], expected)
+
+
 def test_workers_draw_what_one_process_draws(annotations):
     def drawn(workers):
         draws = ShuffledDraws(len(annotations), seed=5)
@@ -76,6 +119,32 @@ def test_outside_of_the_photograph_the_network_learns_that_nobody_is_there(annot
     sample = training(annotations, zoom=(3, 3), shift=0.0, angle=0.0)[Draw(0, 0)]
     assert not sample.image[:, 0].any()
     assert sample.mask[0].all()
+
+
+def test_the_mask_goes_where_the_frame_says_with_a_crowd_and_without(annotations):
+    everything = training(annotations, zoom=(1.5, 2.5))
+    samples = [everything[Draw(0, index)] for index in range(len(annotations))]
+    counts = [bool(sample.mask.all()) for sample in samples]
+    assert any(counts)
+    assert not all(counts)
+    for index, sample in enumerate(samples):
+        mask = counting_mask(annotations.record(index)).astype(np.float32)
+        cells = scale_frame(sample.frame.numpy(), 1 / 4)
+        shown = cv2.warpAffine(mask, cells, (SIDE // 4, SIDE // 4), borderValue=1)
+        clear = abs(shown - 0.5) > 0.01  # nearer, rounding decides
+        np.testing.assert_array_equal(sample.mask.numpy()[clear], shown[clear] > 0.5)
+
+
+def test_whatever_is_ignored_once_or_twice_does_not_count(annotations):
+    record = annotations.record(0)
+    drawn = np.zeros((2, record.height, record.width), np.uint8)
+    drawn[0, 3:30, 5:20] = drawn[1, 20:40, 10:50] = 1
+    masks = tuple(rle.encode(np.asfortranarray(one)) for one in drawn)
+    for ignored in ((), masks[:1], masks):
+        expected = ~drawn[: len(ignored)].any(0)
+        found = counting_mask(record._replace(ignored=ignored))
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_whole_image_is_shown_at_the_size_of_its_shape(annotations):

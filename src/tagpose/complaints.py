@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from hydra.errors import HydraException, InstantiationException
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-_TOLD = (
+_TOLD: Final[tuple[type[Exception], ...]] = (
     OSError,
     ValueError,
     TypeError,
@@ -17,20 +17,22 @@ _TOLD = (
     LookupError,
     UserWarning,
     HydraException,
-    MisconfigurationException,
     OmegaConfBaseException,
 )
 
 
 @contextmanager
-def told_in_a_sentence() -> Iterator[None]:
+def told_in_a_sentence(*others: type[Exception]) -> Iterator[None]:
     """End the program with one sentence instead of a traceback.
 
     TAGPOSE_TRACEBACK=1 shows the traceback, for those who mend the program.
+
+    Args:
+        others: errors of libraries that only this program loads; loading them takes seconds.
     """
     try:
         yield
-    except _TOLD as error:
+    except _TOLD + others as error:
         if os.environ.get("TAGPOSE_TRACEBACK"):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)

@@ -25,8 +25,9 @@ def people_in_images(fields: Fields, frames: Tensor, decoder: Decoder) -> list[P
         frames: [B, 2, 3] image pixels -> input pixels.
         decoder: with its thresholds.
     """
-    back = [invert(frame) for frame in frames.cpu().numpy()]
     people = decoder(fields)
+    # only now: fetching them from a GPU waits for all that it was told to do
+    back = [invert(frame) for frame in frames.cpu().numpy()]
     return [move_people(p, frame) for p, frame in zip(people, back, strict=True)]
 
 
@@ -42,9 +43,12 @@ class Predictor:
         decoder: makes one from the skeleton's grouping order; by default with the thresholds of
             the published results.
         device: to run on; by default an accelerator where there is one.
+        precision: "float32", as the published numbers are, or "bf16" for the backbone.
+        compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
 
     Raises:
-        ValueError: 1 is not among the scales, or they are no multiples of the smallest.
+        ValueError: 1 is not among the scales, or they are no multiples of the smallest; or the
+            precision is unknown.
     """
 
     def __init__(
@@ -56,14 +60,21 @@ class Predictor:
         mirror: bool = True,
         decoder: Callable[[tuple[int, ...]], Decoder] = Decoder,
         device: str | None = None,
+        precision: str = "float32",
+        compiled: bool = False,
     ) -> None:
         if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
             raise ValueError(
                 f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
                 "smallest, such as [2, 1, 0.5]"
             )
+        if precision not in ("float32", "bf16"):
+            raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network = network.to(self.device).eval()
+        if compiled:
+            self.network.compile_backbone()
+        self.precision = precision
         self.side, self.scales, self.mirror = side, tuple(scales), mirror
         self.decoder = decoder(network.skeleton.grouping_order)
 
@@ -93,7 +104,8 @@ class Predictor:
         Args:
             images: one per scale [B, 3, H, W] uint8 RGB.
         """
-        views = [self._look(one.to(self.device)) for one in images]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            views = [self._look(one.to(self.device, non_blocking=True)) for one in images]
         if len(views) == 1:
             return views[0]
         at_one = self.scales.index(1)
@@ -102,10 +114,17 @@ class Predictor:
 
     def _look(self, images: Tensor) -> Fields:
         """The fields of images [B, 3, H, W], merged with those of their mirror images."""
-        fields = self.network(images)
         if not self.mirror:
-            return fields
-        return merge_mirror(fields, self.network(images.flip(-1)), self.network.skeleton.mirror)
+            return self.network(images)
+        pair = images, images.flip(-1)
+        if images.is_cuda:  # in one pass, as few images leave a GPU idle; a CPU is slower so
+            both = self.network(torch.cat(pair))
+            seen, mirrored = (
+                Fields(*half) for half in zip(*(f.chunk(2) for f in both), strict=True)
+            )
+        else:
+            seen, mirrored = map(self.network, pair)
+        return merge_mirror(seen, mirrored, self.network.skeleton.mirror)
 
 
 def find_people(predictor: Predictor, loader: Iterable[Views]) -> dict[int, People]:

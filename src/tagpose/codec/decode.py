@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from tagpose.codec.filling import fill_in
@@ -38,7 +39,8 @@ def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
         )
     if size[0] % height or size[1] % width:
         raise ValueError(f"the size {size} is not a multiple of the tags' {(height, width)} cells")
-    if not (fields.heatmaps.isfinite().all() and fields.tags.isfinite().all()):
+    # a sum is finite only if all summands are, and is had in one reading
+    if not torch.stack([fields.heatmaps.sum(), fields.tags.sum()]).isfinite().all():
         raise ValueError(
             "the fields hold NaN or infinity; the network diverged, or half precision overflowed"
         )
@@ -71,8 +73,11 @@ class Decoder:
         if self.min_score < 0:
             raise ValueError(f"min_score is {self.min_score}; it must be 0 or more")
 
+    @torch.no_grad()
     def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:
         """The people of every image of a batch.
+
+        The batch is decoded together where its maps lie; only peaks and people leave the device.
 
         Args:
             fields: on any device; their heatmaps may have the size of the input already, as those
@@ -89,23 +94,34 @@ class Decoder:
         """
         height, width = fields.tags.shape[-2:]
         size = size or (STRIDE * height, STRIDE * width)
+        fields = Fields(fields.heatmaps.float(), fields.tags.float())
         _check(fields, len(self.grouping_order), size)
-        images = zip(fields.heatmaps.float(), fields.tags.float(), strict=True)
-        return [self._decode(heatmaps, tags, size) for heatmaps, tags in images]
+        peaks = find_peaks(fields, size, self.max_peaks, self.min_score)
+        groups = [best_people(one, self.max_people) for one in self.group(peaks)]
+        keypoints = self._place(groups, fields, size)
+        each = np.split(keypoints, np.cumsum([len(one.tags) for one in groups])[:-1])
+        scores = [person_scores(one.keypoints) for one in groups]
+        return [People(*one) for one in zip(each, scores, strict=True)]
 
-    def _decode(self, heatmaps: Tensor, tags: Tensor, size: tuple[int, int]) -> People:
-        """The people of one image, from [K, h, w] and [L, K, h, w]."""
-        groups = self.group(find_peaks(heatmaps, tags, size, self.max_peaks))
-        groups = best_people(groups, self.max_people)
-        keypoints = adjust(groups.keypoints, heatmaps, size)
-        if self.fill_in:
-            keypoints = fill_in(keypoints, person_tags(groups), heatmaps, tags, size)
-        return People(keypoints, person_scores(groups.keypoints))
-
-    def group(self, peaks: Peaks) -> Groups:
-        """The people to whom peaks belong, in the order in which they were founded."""
+    def group(self, peaks: Peaks) -> list[Groups]:
+        """The people of each image to whom peaks belong, in the order in which they were founded."""
         x, y, scores, tags = (values.cpu().numpy() for values in peaks)
-        owned = group_peaks(
-            scores, tags, self.grouping_order, self.min_score, self.max_tag_distance
+        xy = np.stack([x, y], axis=-1)
+        owned = (
+            group_peaks(*one, self.grouping_order, self.min_score, self.max_tag_distance)
+            for one in zip(scores, tags, strict=True)
         )
-        return gather_people(owned, np.stack([x, y], axis=-1), scores, tags)
+        return [gather_people(*one) for one in zip(owned, xy, scores, tags, strict=True)]
+
+    def _place(self, groups: list[Groups], fields: Fields, size: tuple[int, int]) -> np.ndarray:
+        """Keypoints [T, K, 3] of all people of a batch, image after image, in input pixels."""
+
+        def sent(arrays: list[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.concatenate(arrays)).to(fields.heatmaps.device)
+
+        image = sent([np.full(len(one.tags), number) for number, one in enumerate(groups)])
+        people = adjust(sent([one.keypoints for one in groups]), image, fields.heatmaps, size)
+        if self.fill_in:
+            owners = sent([person_tags(one) for one in groups])
+            people = fill_in(people, image, owners, fields, size)
+        return people.cpu().numpy()

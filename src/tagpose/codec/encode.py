@@ -40,16 +40,21 @@ def _draw(x: Tensor, y: Tensor, visible: Tensor, size: tuple[int, int], sigma: f
     """
     stamp, radius = _stamp(sigma, x.device)
     rows, columns = size[0] + 2 * radius, size[1] + 2 * radius
-    images, people, kinds = visible.nonzero(as_tuple=True)
-    at = (images, people, kinds)
-    corner = ((images * visible.shape[2] + kinds) * rows + y[at]) * columns + x[at]  # [n]
+    images, _, kinds = visible.shape
+    own = torch.arange(images * kinds, device=x.device).view(images, 1, kinds) * (rows * columns)
+    corner = torch.where(visible, own + y * columns + x, own)  # [B, P, K]
+    if x.is_cuda:  # counting those who are visible would make it wait for the CPU
+        values = stamp * visible.flatten()[:, None, None]
+        corner = corner.flatten()
+    else:
+        corner = corner[visible]
+        values = stamp.expand(len(corner), -1, -1)
     span = torch.arange(2 * radius + 1, device=x.device)
     around = span[:, None] * columns + span  # [s, s]
-    maps = torch.zeros(visible.shape[0] * visible.shape[2] * rows * columns, device=x.device)
     places = (corner[:, None, None] + around).flatten()
-    values = stamp.expand(len(corner), -1, -1).flatten()
-    maps.scatter_reduce_(0, places, values, "amax")
-    maps = maps.view(visible.shape[0], visible.shape[2], rows, columns)
+    maps = torch.zeros(images * kinds * rows * columns, device=x.device)
+    maps.scatter_reduce_(0, places, values.flatten(), "amax")
+    maps = maps.view(images, kinds, rows, columns)
     return maps[..., radius : rows - radius, radius : columns - radius]
 
 

@@ -44,31 +44,73 @@ def read_enlarged(
     return (1 - down) * upper + down * ((1 - across) * lower[0] + across * lower[1])
 
 
+def read_windows(
+    maps: Tensor, which: Tensor, row: Tensor, column: Tensor, first: int, pixels: int, ratio: int
+) -> Tensor:
+    """Squares of what `enlarge` would hold, without enlarging.
+
+    Equal cells give equal pixels, and a mirrored map the mirrored pixels, to the last digit, so
+    that ties are told as ties.
+
+    Args:
+        maps: [M, h, w].
+        which: [N] int64, of which map.
+        row: [N] int64, a cell; it may be outside, as if the border repeated itself.
+        column: [N] int64, likewise.
+        first: where the squares begin, in input pixels after the first pixel of that cell.
+        pixels: side of the squares in input pixels.
+        ratio: input pixels per cell.
+
+    Returns:
+        [pixels, pixels, N]; the long axis is the last, along which processors go fast.
+    """
+    at = (torch.arange(first, first + pixels) + 0.5) / ratio - 0.5
+    low = at.floor().long()
+    share = (at - low).to(maps)
+    runs = torch.unique_consecutive(low, return_counts=True)[1].tolist()  # pixels between two cells
+    cells = torch.arange(int(low[0]), int(low[-1]) + 2).to(maps.device)
+    around = read_cells(maps, which, row, column, cells)  # [n, n, N]
+    return _mixed(_mixed(around, runs, share, axis=0), runs, share, axis=1)
+
+
+def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tensor:
+    """Pixels along an axis [..., pixels, ...], of which the first run lies between two cells."""
+    shape = list(cells.shape)
+    shape[axis] = len(share)
+    mixed, start = cells.new_empty(shape), 0
+    weight = share.view(-1, *[1] * (cells.ndim - 1 - axis))
+    for cell, length in enumerate(runs):
+        torch.lerp(
+            cells.narrow(axis, cell, 1),
+            cells.narrow(axis, cell + 1, 1),
+            weight[start : start + length],
+            out=mixed.narrow(axis, start, length),
+        )
+        start += length
+    return mixed
+
+
+def read_cells(maps: Tensor, which: Tensor, row: Tensor, column: Tensor, offset: Tensor) -> Tensor:
+    """Squares of cells, outside of a map as if its border repeated itself.
+
+    Args:
+        maps: [M, h, w].
+        which: [N] int64, of which map.
+        row: [N] int64, a cell.
+        column: [N] int64.
+        offset: [n] int64, which cells, from that one on, in rows and columns alike.
+
+    Returns:
+        [n, n, N]
+    """
+    height, width = maps.shape[-2:]
+    rows = (row + offset[:, None]).clamp_(0, height - 1).mul_(width).add_(which * (height * width))
+    columns = (column + offset[:, None]).clamp_(0, width - 1)
+    return maps.reshape(-1).take(rows[:, None] + columns)
+
+
 def _between(at: Tensor, cells: int, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
     """The two cells that a pixel lies between, and how far it is from the first to the second."""
     source = ((at + 0.5) * (cells / pixels) - 0.5).clamp(min=0).to(torch.float32)
     first = source.long().clamp(max=cells - 1)
     return first, (first + 1).clamp(max=cells - 1), source - first
-
-
-def window_max(maps: Tensor, reach: int) -> Tensor:
-    """The largest value around every pixel, as max pooling with stride 1, but several times faster.
-
-    Args:
-        maps: [..., H, W].
-        reach: pixels to each side that count.
-
-    Returns:
-        [..., H, W].
-    """
-    return _line_max(_line_max(maps, -1, reach), -2, reach)
-
-
-def _line_max(maps: Tensor, axis: int, reach: int) -> Tensor:
-    """The largest value up to `reach` before and after every pixel of an axis."""
-    largest, length = maps.clone(), maps.shape[axis]
-    for step in range(1, min(reach, length - 1) + 1):
-        early, late = (largest.narrow(axis, start, length - step) for start in (0, step))
-        torch.maximum(early, maps.narrow(axis, step, length - step), out=early)
-        torch.maximum(late, maps.narrow(axis, 0, length - step), out=late)
-    return largest

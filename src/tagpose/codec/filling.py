@@ -1,132 +1,160 @@
-"""This file looks for the keypoints that a person lacks, where its tag leads."""
+"""This file looks for the keypoints that people lack, where their tags lead."""
 
 from typing import Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tagpose.codec.enlargement import enlarge, read_enlarged, window_max
+from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.codec.peaks import read_places
+from tagpose.codec.tiles import GROUP, SIDE, Bounds, Maps, bounds_of, divide, value_bounds
+from tagpose.structures import Fields
 
-_PROBES: Final = 8  # blocks looked into first; more raise the floor, fewer cost less
-_BATCH: Final = 1 << 14  # blocks looked into at once, which bounds the memory
-_ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
+# At once, which bounds the memory: as much as stays in a CPU's caches, and as keeps another device
+# busy.
+_MAPS: Final = {"cpu": 48}
+_MANY_MAPS: Final = 1024
+_TILES: Final = {"cpu": 2048}  # whose pixels are looked at
+_MANY_TILES: Final = 1 << 17
+_LARGE, _SMALL = 32, 8
 
 
-class _Blocks(NamedTuple):
-    """One keypoint's maps, and between what its values lie in the block of pixels of each cell."""
+class Seekers(NamedTuple):
+    """Who looks for which keypoint: E pairs of a person and a keypoint that it lacks."""
 
-    scores: Tensor  # [H, W] enlarged heatmap
-    tags: Tensor  # [L, h, w]
-    ceiling: Tensor  # [h * w] highest score of the block
-    lowest: Tensor  # [L, h * w] bound of the block's enlarged tags
-    highest: Tensor  # [L, h * w]
+    which: Tensor  # [E] int64, of which map: image * K + keypoint
+    owner: Tensor  # [L, E] the person's tags
+
+    def some(self, at: Tensor) -> "Seekers":
+        """Those at places [n]; some may be there several times."""
+        return Seekers(self.which[at], self.owner[:, at])
+
+
+class _Best(NamedTuple):
+    """The best pixel that was found for each of E seekers."""
+
+    value: Tensor  # [E]
+    place: Tensor  # [E] int64, y * W + x
 
 
 def fill_in(
-    people: np.ndarray,
-    person_tags: np.ndarray,
-    heatmaps: Tensor,
-    tags: Tensor,
-    size: tuple[int, int],
-) -> np.ndarray:
+    people: Tensor, image: Tensor, person_tags: Tensor, fields: Fields, size: tuple[int, int]
+) -> Tensor:
     """People whose missing keypoints are where the heatmap is high and the tag is theirs.
 
     Args:
-        people: [P, K, 3] x, y (input pixels), score; a score of 0 is a missing keypoint.
-        person_tags: [P, L] mean of the tags at the keypoints that a person has.
-        heatmaps: [K, h, w] of their image.
-        tags: [L, K, h, w] of the image.
+        people: [T, K, 3] x, y (input pixels), score; a score of 0 is a missing keypoint.
+        image: [T] int64, of the batch.
+        person_tags: [T, L] mean of the tags at the keypoints that a person has.
+        fields: of the batch.
         size: height, width of the network's input, multiples of those of the tags.
 
     Returns:
-        [P, K, 3] float32; a keypoint stays missing where the score found is not positive.
+        [T, K, 3] float32; a keypoint stays missing where the score found is not positive.
     """
-    filled = people.copy()
-    owners = torch.from_numpy(person_tags).to(tags)
-    for keypoint in np.flatnonzero((people[..., 2] == 0).any(0)):
-        lacking = np.flatnonzero(people[:, keypoint, 2] == 0)
-        scores = enlarge(heatmaps[[keypoint]], size)
-        places = best_places(scores[0], tags[:, keypoint], owners[lacking])
-        x, y = places % size[1], places // size[1]
-        xy = read_places(scores, torch.zeros_like(x), x, y, size)
-        found = torch.cat([xy, scores[0, y, x, None]], dim=-1).cpu().numpy()
-        filled[lacking, keypoint] = np.where(found[:, 2:] > 0, found, 0)
+    keypoint, person = (people[..., 2] == 0).mT.nonzero(as_tuple=True)  # map by map
+    which = image[person] * people.shape[1] + keypoint
+    tags = fields.tags.movedim(1, 0).flatten(1, 2)
+    maps = Maps(fields.heatmaps.flatten(0, 1), tags, size)
+    places = best_places(maps, Seekers(which, person_tags[person].mT))
+    x, y = places % size[1], places // size[1]
+    score = read_enlarged(maps.heatmaps, which, x, y, size)
+    found = torch.cat([read_places(maps.heatmaps, which, x, y, size), score[:, None]], dim=-1)
+    filled = people.clone()
+    filled[person, keypoint] = torch.where(score[:, None] > 0, found, 0)
     return filled
 
 
-def best_places(scores: Tensor, tags: Tensor, owners: Tensor) -> Tensor:
-    """The first arg max of score - round(|tag - owner|) over all pixels, for each owner.
+def best_places(maps: Maps, seekers: Seekers) -> Tensor:
+    """The first arg max of score - round(|tag - owner|) over all pixels, for each seeker.
 
-    The pixels of a cell lie between its neighbours' tags, which bounds their values; only blocks
-    whose bound reaches what was found in the most promising ones are looked into. The result is
-    that of a search of all pixels.
+    The pixels of a tile lie between its cells, which bounds their values; only tiles whose bound
+    reaches what was found in the most promising ones are looked into. The result is that of a
+    search of all pixels.
 
     Args:
-        scores: [H, W] enlarged heatmap of one keypoint.
-        tags: [L, h, w] of the keypoint; H and W are multiples of h and w.
-        owners: [P, L].
+        maps: of all images and keypoints.
+        seekers: E of them; those of one map side by side are served fastest.
 
     Returns:
-        [P] int64, y * W + x.
+        [E] int64, y * W + x.
     """
-    blocks = _blocks(scores, tags)
-    bounds = _bounds(blocks, owners)  # [P, h * w]
-    probes = bounds.topk(min(_PROBES, bounds.shape[1])).indices
-    who = torch.arange(len(owners), device=owners.device)
-    floor, _ = _look_into(blocks, owners, who.repeat_interleave(probes.shape[1]), probes.flatten())
-    who, which = (bounds >= floor[:, None]).nonzero(as_tuple=True)
-    return _look_into(blocks, owners, who, which)[1]
+    places = torch.empty_like(seekers.which)
+    used, which = seekers.which.unique(return_inverse=True)
+    at_once = _MAPS.get(used.device.type, _MANY_MAPS)
+    for first in range(0, len(used), at_once):
+        some = used[first : first + at_once]
+        at = ((which >= first) & (which < first + at_once)).nonzero()[:, 0]
+        places[at] = _search(maps.some(some), Seekers(which[at] - first, seekers.owner[:, at]))
+    return places
 
 
-def _blocks(scores: Tensor, tags: Tensor) -> _Blocks:
-    """The keypoint's maps with the bounds of their blocks."""
-    height, width = tags.shape[-2:]
-    rows, columns = scores.shape[0] // height, scores.shape[1] // width
-    ceiling = scores.view(height, rows, width * columns).amax(1)
-    ceiling = ceiling.view(height * width, columns).amax(1)
-    # An enlarged pixel is a mean of its cell and the cells around it; the border repeats itself.
-    highest, lowest = window_max(tags, 1).flatten(1), -window_max(-tags, 1).flatten(1)
-    slack = _ROUNDING * tags.abs().max()
-    return _Blocks(scores, tags, ceiling, lowest - slack, highest + slack)
+def _search(maps: Maps, seekers: Seekers) -> Tensor:
+    """Places [E]: first in the most promising tiles, then in all that may hold a better pixel."""
+    large, small = bounds_of(maps)
+    columns = large.ceiling.shape[-1]
+    bounds = value_bounds(large.of_maps(seekers.which), seekers.owner[..., None])  # [E, T]
+    best = _Best(bounds.new_full((len(bounds),), -torch.inf), torch.zeros_like(seekers.which))
+    for pairs in (_promising, _possible):
+        who, tile = pairs(small, bounds, columns, seekers, best)
+        best = _look_into(maps, seekers, who, tile, best)
+    return best.place
 
 
-def _bounds(blocks: _Blocks, owners: Tensor) -> Tensor:
-    """What no pixel of a block exceeds [P, h * w]: its ceiling less the least tag distance."""
-    distance = torch.zeros(len(owners), len(blocks.ceiling), device=owners.device)
-    for lowest, highest, owner in zip(blocks.lowest, blocks.highest, owners.mT, strict=True):
-        nearest = torch.minimum(torch.maximum(owner[:, None], lowest), highest)
-        distance += (nearest - owner[:, None]).square()
-    # Slightly nearer, as a distance of a half must not be rounded up here and down at the pixel.
-    return blocks.ceiling - (distance.sqrt() * (1 - _ROUNDING)).round()
+def _promising(
+    small: Bounds, large: Tensor, columns: int, seekers: Seekers, best: _Best
+) -> tuple[Tensor, Tensor]:
+    """Pairs [n] of a seeker and a small tile, those that promise most."""
+    del best
+    within = divide(large.topk(min(_LARGE, large.shape[1])).indices, columns).flatten(1)  # [E, n]
+    # where tags are not sure, what they probably are says more than what they may be
+    inside = small.some(seekers.which, within)
+    values = value_bounds(inside, seekers.owner[..., None], doubt=0.5)
+    tile = within.gather(1, values.topk(_SMALL).indices)
+    who = torch.arange(len(large), device=large.device)
+    return who.repeat_interleave(_SMALL), tile.flatten()
+
+
+def _possible(
+    small: Bounds, large: Tensor, columns: int, seekers: Seekers, best: _Best
+) -> tuple[Tensor, Tensor]:
+    """Pairs [n] of a seeker and a small tile, all that may hold as good a pixel as the best."""
+    who, tile = (large >= best.value[:, None]).nonzero(as_tuple=True)
+    (which, owner), within = seekers.some(who), divide(tile, columns)  # [n, S]
+    values = value_bounds(small.some(which, within), owner[..., None])
+    pair, inside = (values >= best.value[who, None]).nonzero(as_tuple=True)
+    return who[pair], within[pair, inside]
 
 
 def _look_into(
-    blocks: _Blocks, owners: Tensor, who: Tensor, which: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The best value [P] and its first place [P] in pairs [N] of an owner and a block."""
-    best = torch.full((len(owners),), -torch.inf, device=owners.device)
-    first = torch.zeros(len(owners), dtype=torch.int64, device=owners.device)
-    for some, those in zip(torch.split(who, _BATCH), torch.split(which, _BATCH), strict=True):
-        values, places = _values(blocks, owners[some], those)
-        peak = values.amax(1)
-        earliest = torch.where(values == peak[:, None], places, blocks.scores.numel()).amin(1)
-        before, best = best, best.scatter_reduce(0, some, peak, "amax")
-        first = torch.where(before == best, first, blocks.scores.numel())
-        first = first.scatter_reduce(
-            0, some, torch.where(peak == best[some], earliest, blocks.scores.numel()), "amin"
-        )
-    return best, first
+    maps: Maps, seekers: Seekers, who: Tensor, tile: Tensor, best: _Best
+) -> _Best:
+    """The best so far, after a look at the pixels of pairs [n] of a seeker and a small tile."""
+    nowhere = maps.size[0] * maps.size[1]
+    at_once = _TILES.get(who.device.type, _MANY_TILES)
+    for some, those in zip(who.split(at_once), tile.split(at_once), strict=True):
+        peak, place = _best_pixels(maps, seekers.some(some), those)
+        value = best.value.scatter_reduce(0, some, peak, "amax")
+        kept = torch.where(best.value == value, best.place, nowhere)
+        place = torch.where(peak == value[some], place, nowhere)
+        best = _Best(value, kept.scatter_reduce(0, some, place, "amin"))
+    return best
 
 
-def _values(blocks: _Blocks, owners: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of score - round(|tag - owner|) and flat places [N, pixels of a block]."""
-    (height, width), (cells_y, cells_x) = blocks.scores.shape, blocks.tags.shape[-2:]
-    rows, columns = height // cells_y, width // cells_x
-    pixel = torch.arange(rows * columns, device=which.device)
-    y = (which // cells_x * rows)[:, None] + pixel // columns
-    x = (which % cells_x * columns)[:, None] + pixel % columns
-    there = read_enlarged(blocks.tags[:, None], torch.zeros_like(x), x, y, (height, width))
-    distance = (there.movedim(0, -1) - owners[:, None]).square().sum(-1).sqrt()
-    return blocks.scores[y, x] - distance.round(), y * width + x
+def _best_pixels(maps: Maps, seekers: Seekers, tile: Tensor) -> tuple[Tensor, Tensor]:
+    """The best value and its first flat place in one small tile for each seeker, [n] both."""
+    (height, width), ratio, finer = maps.size, maps.ratio, maps.finer
+    which, pixels, columns = seekers.which, SIDE * ratio, -(-maps.tags.shape[-1] // (SIDE * GROUP)) * GROUP
+    row, column = tile // columns * SIDE, tile % columns * SIDE
+    finer_place = row * finer, column * finer
+    values = read_windows(maps.heatmaps, which, *finer_place, 0, pixels, maps.heat_ratio)
+    distance = torch.zeros_like(values)
+    for one, owner in zip(maps.tags, seekers.owner, strict=True):
+        apart = read_windows(one, which, row, column, 0, pixels, ratio).sub_(owner)
+        distance.addcmul_(apart, apart)
+    values = values - distance.sqrt_().round_()
+    offset = torch.arange(pixels, device=tile.device)[:, None]
+    y, x = row * ratio + offset, column * ratio + offset  # [pixels, n]
+    values.masked_fill_((y >= height)[:, None] | (x >= width), -torch.inf)
+    peak, at = values.flatten(0, 1).max(0)
+    return peak, (row * ratio + at // pixels) * width + column * ratio + at % pixels

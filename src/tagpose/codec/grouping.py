@@ -77,10 +77,10 @@ def assign(
     """
     # Equal optima abound, and the matrix decides which of them the solver meets first. So it is the
     # very one of the established implementation: float64, and a column for each peak left over.
-    distance = np.linalg.norm(peaks[:, None].astype(np.float64) - people[None], axis=-1)  # [N, P]
-    cost = _DISTANCE_COST * np.round(distance) - scores[:, None].astype(np.float64)
-    left_over = max(len(peaks) - len(people), 0)
-    cost = np.pad(cost, ((0, 0), (0, left_over)), constant_values=_LEFT_OVER_COST)
+    apart = peaks.T[:, :, None].astype(np.float64) - people.T[:, None]  # [L, N, P]
+    distance = np.sqrt(np.square(apart, out=apart).sum(0))  # [N, P]
+    cost = np.full((len(peaks), max(len(peaks), len(people))), _LEFT_OVER_COST)
+    cost[:, : len(people)] = _DISTANCE_COST * np.round(distance) - scores[:, None].astype(np.float64)
     rows, columns = linear_sum_assignment(cost)
     there = columns < len(people)
     rows, columns = rows[there], columns[there]
@@ -103,7 +103,12 @@ def _attach(people: _Founded, keypoint: int, owners: np.ndarray, tags: np.ndarra
     equal neighbours are all the largest, is no new person: the older one starts anew with it.
     That is how the established implementation does it.
     """
-    numbers = dict(people.numbers)
+    if (owners >= 0).all():  # an owner each
+        people.peaks[owners, keypoint] = np.arange(len(owners))
+        people.tag_sums[owners] += tags
+        people.tag_counts[owners] += 1
+        return people
+    numbers = people.numbers
     founds = owners < 0
     owners = owners.copy()
     owners[founds] = [numbers.setdefault(tag, len(numbers)) for tag in tags[founds, 0].tolist()]

@@ -1,47 +1,149 @@
 """This file finds the peaks of heatmaps and reads places and tags off them."""
 
+from functools import reduce
 from typing import Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tagpose.codec.enlargement import enlarge, read_enlarged, window_max
+from tagpose.codec.enlargement import read_enlarged, read_windows
+from tagpose.structures import Fields
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
-_CHUNK: Final = 4  # heatmaps enlarged at once; the time is the same, the memory is not
+_MAPS: Final = 64  # looked through at once, and
+_CELLS: Final = 1 << 14  # cells whose pixels are looked at at once: both bound the memory
+_ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
 
 
 class Peaks(NamedTuple):
-    """The best local maxima of every heatmap of one image, by falling score."""
+    """The best local maxima of every heatmap of a batch, by falling score."""
 
-    x: Tensor  # [K, N] int64, input pixels
-    y: Tensor  # [K, N] int64, input pixels
-    scores: Tensor  # [K, N] float32: heatmap values, 0 where there are fewer than N
-    tags: Tensor  # [K, N, L] float32
+    x: Tensor  # [B, K, N] int64, input pixels
+    y: Tensor  # [B, K, N] int64, input pixels
+    scores: Tensor  # [B, K, N] float32: heatmap values, 0 where there are fewer than N
+    tags: Tensor  # [B, K, N, L] float32
 
 
-def find_peaks(heatmaps: Tensor, tags: Tensor, size: tuple[int, int], count: int) -> Peaks:
+class _Found(NamedTuple):
+    """Local maxima in the order of maps, rows of cells, cells."""
+
+    which: Tensor  # [n] int64, of which map
+    x: Tensor  # [n] int64, input pixels
+    y: Tensor  # [n] int64, input pixels
+    scores: Tensor  # [n]
+
+
+def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: float) -> Peaks:
     """The best local maxima of the enlarged heatmaps, with the enlarged tags there.
 
+    Nothing is enlarged: a pixel lies between four cells, so that a cell whose neighbours rise on
+    from it has no peak among its pixels, and only the pixels of the others are looked at.
+
     Args:
-        heatmaps: [K, h, w] of one image.
-        tags: [L, K, h, w] of the image.
+        fields: of a batch.
         size: height, width of the network's input.
-        count: N, how many a keypoint may have; fewer only where a map has fewer pixels.
+        count: N, how many a keypoint may have.
+        min_score: what a peak must be above.
     """
-    found = [_best(enlarge(chunk, size), count) for chunk in torch.split(heatmaps, _CHUNK)]
-    scores, places = (torch.cat(parts) for parts in zip(*found, strict=True))
-    x, y = places % size[1], places // size[1]
-    channel = torch.arange(len(heatmaps), device=heatmaps.device)[:, None]
-    return Peaks(x, y, scores, read_enlarged(tags, channel, x, y, size).movedim(0, -1))
+    batch, kinds = fields.heatmaps.shape[:2]
+    maps = fields.heatmaps.flatten(0, 1)
+    starts = range(0, len(maps), _MAPS)
+    found = [_local_maxima(maps[at : at + _MAPS], size, min_score) for at in starts]
+    moved = [one._replace(which=one.which + at) for one, at in zip(found, starts, strict=True)]
+    x, y, scores = _best(_Found(*map(torch.cat, zip(*moved, strict=True))), len(maps), count)
+    image = torch.arange(batch, device=x.device).repeat_interleave(kinds)[:, None]
+    # the tags of all images side by side, as one image's
+    tags = fields.tags.movedim(1, 0).flatten(1, 2)  # [L, B * K, h, w]
+    channel = image * kinds + torch.arange(kinds, device=x.device).repeat(batch)[:, None]
+    there = read_enlarged(tags, channel, x, y, size).movedim(0, -1)
+    return Peaks(*(each.unflatten(0, (batch, kinds)) for each in (x, y, scores, there)))
 
 
-def _best(maps: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Values and flat places [K, N] of the largest local maxima of maps [K, H, W]."""
-    peaks = torch.where(window_max(maps, _REACH) == maps, maps, 0).flatten(1)
-    best = peaks.topk(min(count, peaks.shape[1]))
-    return best.values, best.indices
+def _local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> _Found:
+    """All local maxima of maps [M, h, w] above a score."""
+    ratio = size[0] // maps.shape[-2]
+    which, row, column = _promising(maps, min_score, 1 / (2 * ratio) if ratio % 2 == 0 else 0.0)
+    parts = [
+        _inside(maps, *cells, ratio, min_score)
+        for cells in zip(*(torch.split(c, _CELLS) for c in (which, row, column)), strict=True)
+    ]
+    return _Found(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cells among whose pixels a peak may be: of which map, row, column, [n] each.
+
+    Where a pixel is the largest around, then also that pixel of its cell which is nearest to the
+    middle, in its quadrant; and of that one, the two beside it in its row are not larger, nor are
+    those above and below. Of a bilinear surface this says how its cell and the eight around it,
+    mixed by `nearest`, compare.
+
+    Args:
+        maps: [M, h, w].
+        min_score: what a peak must be above.
+        nearest: distance from a cell's middle to the pixel nearest to it, in cells.
+    """
+    # A peak of the score s stands in a cell of at least .98 s, or more where cells are negative:
+    # from the two comparisons with the quadrant's other cells and the pixel's own value.
+    depth = maps.amin(dim=(1, 2), keepdim=True).clamp(max=0)
+    least = min_score * (1 - 0.021) + 0.021 * depth
+    which, row, column = (maps > least).nonzero(as_tuple=True)
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(-1)
+    lines = [(which * height + (row + step).clamp(0, height - 1)) * width for step in (-1, 0, 1)]
+    columns = [(column + step).clamp(0, width - 1) for step in (-1, 0, 1)]
+    around = [[flat[line + across] for across in columns] for line in lines]  # 3 x 3 of [n]
+    slack = _ROUNDING * around[1][1].abs()
+    level = _highest_in_line(around, nearest, slack)
+    turned = [list(line) for line in zip(*around, strict=True)]
+    chosen = level & _highest_in_line(turned, nearest, slack)
+    return which[chosen], row[chosen], column[chosen]
+
+
+def _highest_in_line(around: list[list[Tensor]], nearest: float, slack: Tensor) -> Tensor:
+    """Whether the middle of 3 x 3 cells [n] is highest in its line, mixed with a line beside it."""
+    before, line, after = around
+    level = torch.zeros_like(slack, dtype=torch.bool)
+    for beside in (before, after):
+        left, middle, right = (
+            torch.lerp(a, b, nearest) for a, b in zip(line, beside, strict=True)
+        )
+        level |= middle + slack >= torch.maximum(left, right)
+    return level
+
+
+def _inside(
+    maps: Tensor, which: Tensor, row: Tensor, column: Tensor, ratio: int, min_score: float
+) -> _Found:
+    """The pixels of cells that are the largest around, above a score."""
+    window = read_windows(maps, which, row, column, -_REACH, ratio + 2 * _REACH, ratio)
+    highest = window  # [ratio + 4, ratio + 4, n], then [ratio, ratio, n]
+    for axis in (0, 1):
+        shifted = (highest.narrow(axis, step, ratio) for step in range(1 + 2 * _REACH))
+        highest = reduce(torch.maximum, shifted)
+    own = window[_REACH:-_REACH, _REACH:-_REACH]
+    peaks = ((own == highest) & (own > min_score)).movedim(-1, 0)
+    cell, down, across = peaks.nonzero(as_tuple=True)
+    x, y = column[cell] * ratio + across, row[cell] * ratio + down
+    return _Found(which[cell], x, y, own[down, across, cell])
+
+
+def _best(found: _Found, maps: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns x, y and scores [M, N] of the best of each map, 0 where there are fewer."""
+    order = (found.y << 32 | found.x).sort().indices  # of equal scores the first in the picture wins
+    order = order[found.scores[order].sort(descending=True, stable=True).indices]
+    order = order[found.which[order].sort(stable=True).indices]
+    which, x, y, scores = (values[order] for values in found)
+    first = torch.searchsorted(which, torch.arange(maps, device=which.device))
+    rank = torch.arange(len(which), device=which.device) - first[which]
+    kept = rank < count
+    at = which[kept] * count + rank[kept]
+    empty = (values.new_zeros(maps * count) for values in (x, y, scores))
+    parts = zip(empty, (x, y, scores), strict=True)
+    best_x, best_y, best_scores = (
+        out.index_copy_(0, at, values[kept]).view(maps, count) for out, values in parts
+    )
+    return best_x, best_y, best_scores
 
 
 def read_places(
@@ -50,7 +152,7 @@ def read_places(
     """Places of peaks between the pixels: the middle, and a quarter toward the higher neighbour.
 
     Args:
-        heatmaps: [K, h, w] of one image.
+        heatmaps: [C, h, w].
         channel: int64, whose peaks they are; broadcasts with `x` and `y`.
         x: int64, input pixels.
         y: int64, input pixels.
@@ -72,19 +174,21 @@ def _quarter(at: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return at + 0.5 + torch.where(after > before, 0.25, -0.25)
 
 
-def adjust(people: np.ndarray, heatmaps: Tensor, size: tuple[int, int]) -> np.ndarray:
+def adjust(people: Tensor, image: Tensor, heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
     """People whose keypoints lie between the pixels.
 
     Args:
-        people: [P, K, 3] x, y (whole input pixels), score; a score of 0 is a missing keypoint.
-        heatmaps: [K, h, w] of their image.
+        people: [T, K, 3] x, y (whole input pixels), score; a score of 0 is a missing keypoint.
+        image: [T] int64, of the batch.
+        heatmaps: [B, K, h, w] of the batch.
         size: height, width of the network's input.
 
     Returns:
-        [P, K, 3] float32 x, y (input pixels), score; missing keypoints stay as they are.
+        [T, K, 3] float32 x, y (input pixels), score; missing keypoints stay as they are.
     """
-    x, y = torch.from_numpy(people[..., :2]).long().to(heatmaps.device).unbind(-1)
-    channel = torch.arange(people.shape[1], device=heatmaps.device)
-    places = read_places(heatmaps, channel, x, y, size).cpu().numpy()
+    x, y = people[..., :2].long().unbind(-1)
+    kinds = people.shape[1]
+    channel = image[:, None] * kinds + torch.arange(kinds, device=image.device)
+    places = read_places(heatmaps.flatten(0, 1), channel, x, y, size)
     found = people[..., 2:] > 0
-    return np.concatenate([np.where(found, places, people[..., :2]), people[..., 2:]], axis=-1)
+    return torch.cat([torch.where(found, places, people[..., :2]), people[..., 2:]], dim=-1)

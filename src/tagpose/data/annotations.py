@@ -1,15 +1,19 @@
 """This file reads the official annotation formats, and doubts them once, here."""
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pycocotools import mask as rle
 
+from tagpose.data.cache import remember
+from tagpose.data.columns import map_columns
+from tagpose.data.gathering import ImageRows, PersonRows
+from tagpose.data.masks import Masks
+from tagpose.data.presence import check_present
+from tagpose.data.stream import Rows, check_there, read_object
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Record
 
@@ -22,7 +26,7 @@ REACH: Final = 4
 
 @dataclass(frozen=True)
 class Annotations:
-    """A whole data set in columns: workers share the memory, nothing is copied for an image."""
+    """A whole data set in columns, mapped from a cache: processes share the memory."""
 
     description: str  # what the file says it is
     folder: Path  # of the images
@@ -31,12 +35,25 @@ class Annotations:
     sizes: np.ndarray  # [N, 2] int64: width, height in image pixels
     keypoints: np.ndarray  # [T, K, 3] float32: everybody who counts, image after image
     offsets: np.ndarray  # [N + 1] int64: image i has people offsets[i] to offsets[i + 1]
-    ignored: Mapping[int, tuple[Row, ...]]  # image id -> RLE masks
+    ignored: Masks  # image id -> RLE masks
+    cached: Path | None = None  # where the columns lie; None where they are in memory alone
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    @property
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process opens the cache itself: nothing large travels to it."""
+        if self.cached is None:
+            return dict(vars(self))
+        return {"cached": self.cached, "folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["cached"] is not None:
+            columns = map_columns(state["cached"], check=False)  # the first process has
+            state = vars(_named(columns, **state))
+        vars(self).update(state)
+
+    @cached_property
     def most_people(self) -> int:
         """The largest number of people who count in one image."""
         return int(np.diff(self.offsets).max(initial=0))
@@ -51,7 +68,7 @@ class Annotations:
             file=self.folder / str(self.files[index]),
             width=width,
             height=height,
-            keypoints=self.keypoints[first:last],
+            keypoints=self.keypoints[first:last].copy(),  # a cache cannot be written; torch warns
             ignored=self.ignored.get(image_id, ()),
         )
 
@@ -61,7 +78,8 @@ def read_annotations(
 ) -> Annotations:
     """Read an official JSON file: COCO keypoints, or COCO-WholeBody.
 
-    People who are no crowd and have a labelled keypoint count; all others become masks.
+    People who are no crowd and have a labelled keypoint count; all others become masks. What was
+    read is remembered, see `remember`; that the images are there is seen each time.
 
     Args:
         file: of the annotations.
@@ -73,53 +91,57 @@ def read_annotations(
         FileNotFoundError: the file or an image is missing.
         ValueError: the content is not what the format says; the sentence names file and row.
     """
-    content = _parse(file)
-    images = {_integer(image, "id", file): image for image in content["images"]}
-    sizes = {image_id: _size(image, file) for image_id, image in images.items()}
-    people, ignored = _divide(content["annotations"], sizes, skeleton, file)
-    kept = [i for i in images if i in people or i in ignored or not only_annotated]
-    names = [_file_name(images[i], file) for i in kept]
-    if not kept:
-        raise ValueError(f"{file}: has no image with annotations; is this the right file?")
-    _check_present(folder, names, file)
+    check_there(file)
+    variant = skeleton.name + ("-annotated" if only_annotated else "")
+    read = partial(_read, file, skeleton, only_annotated=only_annotated)
+    columns, cached = remember(file, variant, dict(skeleton.fields), read)
+    annotations = _named(columns, folder, cached)
+    check_present(folder, annotations.files.tolist(), file)
+    return annotations
+
+
+def _named(columns: Sequence[np.ndarray], folder: Path, cached: Path | None) -> Annotations:
+    """Annotations of the columns that `_read` lays."""
+    description, image_ids, files, sizes, keypoints, offsets, *masks = columns
     return Annotations(
-        description=description_of(content, file),
+        description=str(description),
         folder=folder,
-        image_ids=np.array(kept),
-        files=np.array(names),
-        sizes=np.array([sizes[i] for i in kept]),
-        keypoints=_stack((one for i in kept for one in people.get(i, ())), skeleton),
-        offsets=np.cumsum([0, *(len(people.get(i, ())) for i in kept)]),
-        ignored=ignored,
+        image_ids=image_ids,
+        files=files,
+        sizes=sizes,
+        keypoints=keypoints,
+        offsets=offsets,
+        ignored=Masks(*masks),
+        cached=cached,
     )
 
 
-def _divide(
-    rows: list[Row], sizes: Mapping[int, tuple[int, int]], skeleton: Skeleton, file: Path
-) -> tuple[dict[int, list[np.ndarray]], dict[int, tuple[Row, ...]]]:
-    """Those who count, keypoints [K, 3] each, and the masks of all others, by image id."""
-    people: dict[int, list[np.ndarray]] = defaultdict(list)
-    ignored: dict[int, tuple[Row, ...]] = defaultdict(tuple)
-    for row in rows:
-        image_id = _integer(row, "image_id", file)
-        if image_id not in sizes:
-            raise ValueError(f"{file}: annotation {row.get('id')} is of no image, {image_id}")
-        keypoints = _keypoints(row, skeleton, file)
-        if row.get("iscrowd", 0) or not (keypoints[:, 2] > 0).any():
-            ignored[image_id] += (_mask(row, sizes[image_id], file),)
-        else:
-            people[image_id].append(keypoints)
-    return dict(people), dict(ignored)
-
-
-def _parse(file: Path) -> Row:
-    """The JSON object of a file whose images and annotations are objects."""
-    content = read_lists(file)
-    for key in ("images", "annotations"):
-        for place, row in enumerate(content[key]):
-            if not isinstance(row, dict):
-                raise ValueError(f"{file}: {key}[{place}] is no object; is the file made by hand?")
-    return content
+def _read(file: Path, skeleton: Skeleton, *, only_annotated: bool) -> list[np.ndarray]:
+    """Parse a file, whose images may follow its people, and lay what is cached of it."""
+    gather: dict[str, Callable[[], Rows]] = {
+        "images": partial(ImageRows, file),
+        "annotations": partial(PersonRows, file, skeleton),
+    }
+    content = _parse(file, gather)
+    images: ImageRows = content["images"]
+    people: PersonRows = content["annotations"]
+    people.check_images(images.sizes)
+    masks = people.lay_masks(images.sizes, REACH)
+    annotated = set(people.image_ids)
+    kept = [i for i in images.sizes if i in annotated or not only_annotated]
+    names = [_file_name(i, images.names[i], file) for i in kept]
+    if not kept:
+        raise ValueError(f"{file}: has no image with annotations; is this the right file?")
+    keypoints, offsets = people.lay_keypoints(kept)
+    return [
+        np.array(description_of(content, file)),
+        np.array(kept, np.int64),
+        np.array(names),
+        np.array([images.sizes[i] for i in kept], np.int64),
+        keypoints,
+        offsets,
+        *(masks.image_ids, masks.sizes, masks.offsets, masks.runs),
+    ]
 
 
 def read_lists(file: Path) -> Row:
@@ -129,14 +151,14 @@ def read_lists(file: Path) -> Row:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON, or has no such lists.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; data.root must hold the official layout")
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no whole JSON file: {error}; fetch it again") from error
-    for key in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+    return _parse(file, {"images": list, "annotations": list})
+
+
+def _parse(file: Path, lists: Mapping[str, Callable[[], Rows]]) -> Row:
+    """The JSON object of a file, with what took the rows of its lists."""
+    content = read_object(file, lists)
+    for key in lists:
+        if key not in content:
             raise ValueError(f"{file} has no list of {key}; is it an annotation file of COCO?")
     return content
 
@@ -155,105 +177,10 @@ def is_inside(name: object) -> bool:
     return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
-def _integer(row: Row, key: str, file: Path) -> int:
-    """A field that must be a whole number."""
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{file}: {key} is {value!r} in row {row.get('id')}, not a whole number")
-    return value
-
-
-def _size(image: Row, file: Path) -> tuple[int, int]:
-    """Width and height of an image in image pixels."""
-    width, height = (_integer(image, key, file) for key in ("width", "height"))
-    if min(width, height) < 1:
-        raise ValueError(f"{file}: image {image['id']} has the size {width} x {height}")
-    return width, height
-
-
-def _file_name(image: Row, file: Path) -> str:
+def _file_name(image_id: int, name: object, file: Path) -> str:
     """Name of an image in its folder, which it must not leave."""
-    name = image.get("file_name")
     if not is_inside(name):
         raise ValueError(
-            f"{file}: image {image['id']} has the file_name {name!r}, not one in a folder"
+            f"{file}: image {image_id} has the file_name {name!r}, not one in a folder"
         )
     return str(name)
-
-
-def _keypoints(row: Row, skeleton: Skeleton, file: Path) -> np.ndarray:
-    """Keypoints [K, 3] of one annotation: x, y in image pixels, v."""
-    keypoints = np.zeros((skeleton.size, 3), np.float32)
-    for field, at in skeleton.fields.items():
-        flat = row.get(field)
-        size = 3 * (at.stop - at.start)
-        if not isinstance(flat, list) or len(flat) != size:
-            found = f"{len(flat)} numbers" if isinstance(flat, list) else "none"
-            raise ValueError(
-                f"{file}: annotation {row.get('id')} has {found} in {field}, not {size}; "
-                f"the {skeleton.name} skeleton is read from "
-                + (
-                    "coco_wholebody_*_v1.0.json"
-                    if "wholebody" in skeleton.parts
-                    else "person_keypoints_*.json"
-                )
-            )
-        try:
-            keypoints[at] = np.reshape(np.array(flat, np.float32), (-1, 3))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{file}: annotation {row.get('id')} has something that is no number in {field}"
-            ) from error
-    if not np.isfinite(keypoints).all():
-        raise ValueError(f"{file}: annotation {row.get('id')} has keypoints that are not finite")
-    return keypoints
-
-
-def _mask(row: Row, size: tuple[int, int], file: Path) -> Row:
-    """Compressed RLE of an annotation's segmentation, or of its box where it has none."""
-    width, height = size
-    segmentation = row.get("segmentation")
-    try:
-        if not segmentation:
-            x, y, w, h = row["bbox"]
-            segmentation = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-        if isinstance(segmentation, list):
-            _check_polygons(segmentation, REACH * max(size))
-            return rle.merge(rle.frPyObjects(segmentation, height, width))
-        counts = segmentation["counts"]
-        if segmentation["size"] != [height, width]:
-            raise ValueError(f"its size is {segmentation['size']}, not {[height, width]}")
-        if isinstance(counts, list):
-            if sum(counts) != height * width:  # the library would read past its memory
-                raise ValueError(f"it covers {sum(counts)} pixels, not {height * width}")
-            return rle.frPyObjects(segmentation, height, width)
-        return {"size": [height, width], "counts": counts.encode()}
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(
-            f"{file}: annotation {row.get('id')} has a segmentation that cannot be read: {error}"
-        ) from error
-
-
-def _check_polygons(polygons: list[list[float]], reach: float) -> None:
-    """See that polygons can be drawn."""
-    if not all(len(p) >= 6 and len(p) % 2 == 0 for p in polygons):
-        raise ValueError("a polygon needs three points, x and y each")
-    if not all(abs(value) <= reach for p in polygons for value in p):
-        raise ValueError("a polygon leaves the image by far; was it made for another size?")
-
-
-def _check_present(folder: Path, names: Iterable[str], file: Path) -> None:
-    """See that every image is there, by one listing of each folder."""
-    parents = {(folder / name).parent for name in names}
-    there = {file for parent in parents if parent.is_dir() for file in parent.iterdir()}
-    missing = [name for name in names if folder / name not in there]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder} lacks {len(missing)} of the images in {file}, {missing[0]} the first; "
-            "put the images there, or point data.root to where they are"
-        )
-
-
-def _stack(people: Iterable[np.ndarray], skeleton: Skeleton) -> np.ndarray:
-    """People [T, K, 3]."""
-    return np.array(list(people), np.float32).reshape(-1, skeleton.size, 3)

@@ -3,12 +3,13 @@
 The training view is a transform of albumentations, so that its others compose with it.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import albumentations as A
-import cv2
 import numpy as np
 
+from tagpose.data.warping import warp
 from tagpose.geometry import apply, mirror_frame, scale_frame, view_frame
 from tagpose.skeleton import SKELETONS
 from tagpose.structures import STRIDE
@@ -21,20 +22,6 @@ class View(NamedTuple):
     keypoints: np.ndarray  # [P, K, 3] float32: x, y in input pixels, v
     mask: np.ndarray  # [h, w] uint8
     frame: np.ndarray  # [2, 3] image pixels -> input pixels
-
-
-def warp(
-    image: np.ndarray, frame: np.ndarray, size: tuple[int, int], outside: int = 0
-) -> np.ndarray:
-    """A picture seen through a frame.
-
-    Args:
-        image: [H, W] or [H, W, C] in image pixels.
-        frame: [2, 3] image pixels -> pixels of the result.
-        size: width, height of the result.
-        outside: value of what the picture does not reach.
-    """
-    return cv2.warpAffine(image, frame, size, flags=cv2.INTER_LINEAR, borderValue=outside)
 
 
 def show_whole(
@@ -70,9 +57,12 @@ def _warp_mask(mask: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np
     margins, and a network that never learned to be silent there finds people in them. (HigherHRNet
     masks it.)
     """
+    width, height = size[0] // STRIDE, size[1] // STRIDE
+    if mask.min() > 0:  # as in most images: inside and outside count alike
+        return np.ones((height, width), np.uint8)
     cells = scale_frame(frame, 1 / STRIDE)
-    shown = (size[0] // STRIDE, size[1] // STRIDE)
-    return (warp(mask * np.uint8(255), cells, shown, outside=255) > 127).astype(np.uint8)
+    shown = warp(mask * np.uint8(255), cells, (width, height), outside=255)
+    return (shown > 127).astype(np.uint8)
 
 
 class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not typed
@@ -103,6 +93,7 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         self.side, self.skeleton = side, skeleton
         self.zoom, self.angle, self.shift = tuple(zoom), angle, shift
         self.mirror_chance = mirror_chance
+        self.mirror = np.array(SKELETONS[skeleton].mirror)
 
     @property
     def targets(self) -> dict[str, Any]:
@@ -136,10 +127,12 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         self, keypoints: np.ndarray, view: np.ndarray, mirrored: bool, **_: Any
     ) -> np.ndarray:
         """Keypoints [P * K, 2 + ...], person after person."""
-        moved = np.c_[apply(view, keypoints[:, :2]), keypoints[:, 2:]]
-        mirror = list(SKELETONS[self.skeleton].mirror)
-        people = moved.reshape(-1, len(mirror), moved.shape[1])
-        return (people[:, mirror] if mirrored else people).reshape(moved.shape)
+        moved = keypoints.copy()
+        moved[:, :2] = apply(view, keypoints[:, :2])
+        if not mirrored:
+            return moved
+        people = moved.reshape(-1, len(self.mirror), moved.shape[1])
+        return people[:, self.mirror].reshape(moved.shape)
 
     def apply_to_frame(self, frame: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
         del frame
@@ -147,3 +140,15 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         return ("side", "skeleton", "zoom", "angle", "shift", "mirror_chance")
+
+
+def in_order(transforms: Sequence[A.BasicTransform]) -> Callable[..., dict[str, Any]]:
+    """Transforms one after the other.
+
+    Takes and gives back, by name: image [H, W, 3], mask [H, W], keypoints [P * K, 3] in image
+    pixels, frame [2, 3].
+    """
+    if len(transforms) == 1 and isinstance(transforms[0], TrainingView):
+        return transforms[0]  # it needs nothing of what Compose checks and converts
+    points = A.KeypointParams(format="xy", remove_invisible=False)
+    return A.Compose(list(transforms), keypoint_params=points)

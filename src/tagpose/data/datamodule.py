@@ -1,6 +1,7 @@
 """This file hands loaders to Lightning: random views for training, whole images for validation."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,14 +11,10 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, read_annotations
-from tagpose.data.dataset import (
-    SameSizeBatches,
-    ShuffledDraws,
-    TrainingSet,
-    WholeSet,
-    single_threaded,
-)
-from tagpose.data.views import Views, ViewSet
+from tagpose.data.dataset import TrainingSet, WholeSet, single_threaded
+from tagpose.data.sampling import SameSizeBatches, ShuffledDraws
+from tagpose.data.view_set import ViewSet
+from tagpose.data.views import Views
 from tagpose.skeleton import SKELETONS
 from tagpose.structures import Sample
 
@@ -78,15 +75,26 @@ class PoseData(LightningDataModule):
         """What the annotations of validation say they are; scores are never shown without it."""
         return self.opened[self.val_split].description
 
+    def prepare_data(self) -> None:
+        """Let one process of a machine parse and cache what all of them open in `setup`."""
+        if not self.trainer or self.trainer.world_size == 1:
+            return
+        for split, only_annotated in self._needed(self.trainer.state.fn).items():
+            # what is wrong is told by `setup`, to every process: none may wait for one that ended
+            with suppress(OSError, ValueError):
+                self.read(split, only_annotated=only_annotated)
+
     def setup(self, stage: str) -> None:
         """Read what the stage needs: "fit" both halves, everything else validation alone."""
-        needed = {self.val_split: False}
-        if stage == "fit":
-            needed[self.train_split] = True
+        needed = self._needed(stage)
         self.check_there(list(needed))
         for split, only_annotated in needed.items():
             if split not in self.opened:
                 self.opened[split] = self.read(split, only_annotated=only_annotated)
+
+    def _needed(self, stage: str | None) -> dict[Split, bool]:
+        """The splits of a stage, and whether their images without annotations are left out."""
+        return {self.val_split: False} | ({self.train_split: True} if stage == "fit" else {})
 
     def read(self, split: Split, *, only_annotated: bool) -> Annotations:
         """The annotations of a split; raises what `read_annotations` does."""

@@ -28,7 +28,9 @@ def read_image(file: Path) -> np.ndarray:
         raise FileNotFoundError(f"{file} is missing; is this the folder of the images?")
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            image.load()
+            # to convert what is RGB would be one more copy
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file} cannot be read as a picture ({error}); fetch or export it again"

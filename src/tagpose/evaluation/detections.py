@@ -18,7 +18,7 @@ class Detections(NamedTuple):
     """D people found, image by image."""
 
     image: np.ndarray  # [D] int64 places in the truth's image_ids
-    points: np.ndarray  # [2, D, K] float64 x, y in image pixels
+    keypoints: np.ndarray  # [D, K, 3] x, y in image pixels, score; in their own precision
     scores: np.ndarray  # [Q, D] float64, what each part ranks them by
     areas: np.ndarray  # [D] float64, the same for every part, square image pixels
     ranks: np.ndarray  # [Q, D] int64 place in its image among those that count in part q, or -1
@@ -36,14 +36,21 @@ def lay_out(
         ValueError: the truth has no such image, or people are malformed or not finite.
     """
     ids = _known(found, truth, skeleton)
-    image = np.repeat(np.searchsorted(truth.image_ids, ids), [len(found[n].scores) for n in ids])
-    scores = _join([_part_scores(n, found, claims, skeleton) for n in ids], (len(skeleton.parts),))
-    keypoints = _join([found[n].keypoints for n in ids], (skeleton.size, 3))
-    areas = _join([_areas(n, found, claims, skeleton) for n in ids], ())
+    counts = [len(found[image_id].scores) for image_id in ids]
+    image = np.repeat(np.searchsorted(truth.image_ids, ids), counts)
+    keypoints = _join([found[image_id].keypoints for image_id in ids], (skeleton.size, 3))
+    each = _join([found[image_id].scores for image_id in ids], ()).astype(np.float64)
+    scores = np.repeat(each[:, None], len(skeleton.parts), 1)  # [D, Q]
+    # of all of them, whatever their scores, as in the official evaluation
+    body = keypoints[:, skeleton.parts["body"], :2].swapaxes(1, 2)  # [D, 2, 17]
+    areas = np.ptp(body.astype(np.float64, order="C"), 2).prod(1)
+    for image_id, end, count in zip(ids, np.cumsum(counts).tolist(), counts, strict=True):
+        rows = slice(end - count, end)
+        scores[rows] = claims.scores.get(image_id, scores[rows])
+        areas[rows] = claims.areas.get(image_id, areas[rows])
     ranks = _ranks(image, scores.T, keypoints[..., 2] > 0, skeleton)
     keep = (ranks >= 0).any(0)
-    points = np.moveaxis(keypoints[keep, :, :2], 2, 0)
-    return Detections(image[keep], points, scores[keep].T, areas[keep], ranks[:, keep])
+    return Detections(image[keep], keypoints[keep], scores[keep].T, areas[keep], ranks[:, keep])
 
 
 def _known(found: Mapping[int, People], truth: Truth, skeleton: Skeleton) -> list[int]:
@@ -60,28 +67,8 @@ def _known(found: Mapping[int, People], truth: Truth, skeleton: Skeleton) -> lis
 
 
 def _join(arrays: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """Arrays [P, *shape] of all images as one float64 array, also where there is none."""
-    return np.concatenate([np.empty((0, *shape)), *arrays])
-
-
-def _part_scores(
-    image_id: int, found: Mapping[int, People], claims: Claims, skeleton: Skeleton
-) -> np.ndarray:
-    """What each part ranks the people of an image by, [P, Q]: as claimed, or their one score."""
-    if image_id in claims.scores:
-        return claims.scores[image_id]
-    return np.repeat(found[image_id].scores[:, None], len(skeleton.parts), 1)
-
-
-def _areas(
-    image_id: int, found: Mapping[int, People], claims: Claims, skeleton: Skeleton
-) -> np.ndarray:
-    """Areas [P] of the people of an image: of what is claimed, or the body keypoints' extent."""
-    if image_id in claims.areas:
-        return claims.areas[image_id]
-    # of all of them, whatever their scores, as in the official evaluation
-    body = found[image_id].keypoints[:, skeleton.parts["body"], :2].astype(np.float64)
-    return np.ptp(body, axis=1).prod(1)
+    """Arrays [P, *shape] of all images as one, in their own precision; also where there is none."""
+    return np.concatenate([np.empty((0, *shape), np.float32), *arrays])
 
 
 def _ranks(

@@ -4,14 +4,17 @@ OKS (COCO keypoint evaluation) is the mean over labelled keypoints of exp(-d^2 /
 d the distance, s^2 the person's area and k twice the keypoint's sigma.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from tagpose.evaluation.detections import Detections
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
 
-_CHUNK: Final = 512  # pairs at a time: the temporaries stay in the cache
+# Exponents below would be slow and their powers denormal; its own, 1e-304, is lost in every sum.
+_LEAST: Final = -700.0
 
 
 class Pairs(NamedTuple):
@@ -22,11 +25,11 @@ class Pairs(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a keypoint of each of T people has distance 0: a point, or a rectangle."""
+    """Where a keypoint of each of P people has distance 0: a point, or a rectangle."""
 
-    low: np.ndarray  # [2, T, K] left, top in image pixels
-    high: np.ndarray  # [2, T, K] right, bottom in image pixels
-    spread: np.ndarray  # [T, K] 2 s^2 k^2 in square image pixels
+    low: np.ndarray  # [2, P, K] left, top in image pixels
+    high: np.ndarray  # [2, P, K] right, bottom in image pixels
+    spread: np.ndarray  # [P, K] 2 s^2 k^2 in square image pixels
 
 
 def pair_up(found: np.ndarray, truth: np.ndarray) -> Pairs:
@@ -49,7 +52,7 @@ def labelled_parts(truth: Truth, skeleton: Skeleton) -> np.ndarray:
     return np.stack([labelled[:, at].any(1) for at in skeleton.parts.values()], 1)
 
 
-def similarities(points: np.ndarray, truth: Truth, pairs: Pairs, skeleton: Skeleton) -> np.ndarray:
+def similarities(found: Detections, truth: Truth, pairs: Pairs, skeleton: Skeleton) -> np.ndarray:
     """OKS of every pair in every part.
 
     A part of a person without any label is held against the person's box, extended by the box on
@@ -57,9 +60,9 @@ def similarities(points: np.ndarray, truth: Truth, pairs: Pairs, skeleton: Skele
     detections to ignore.
 
     Args:
-        points: [2, D, K] x, y of the detections in image pixels.
+        found: D detections.
         truth: of T people.
-        pairs: M of them.
+        pairs: all M of both, as `pair_up` has them.
         skeleton: with K keypoints and Q parts.
 
     Returns:
@@ -68,24 +71,41 @@ def similarities(points: np.ndarray, truth: Truth, pairs: Pairs, skeleton: Skele
     starts = [at.start for at in skeleton.limbs.values()]
     shares = _shares(truth, skeleton)  # [T, Q, limbs]
     counted = _counted(truth, skeleton)  # [T, K]
-    places = _places(truth, counted, skeleton)
     counts = np.einsum("tql,tl->tq", shares, np.add.reduceat(counted * 1.0, starts, axis=1))
     result = np.empty((len(pairs.person), len(skeleton.parts)))
-    for at in range(0, len(result), _CHUNK):
-        detection, person = (index[at : at + _CHUNK] for index in pairs)
-        sums = np.add.reduceat(_closeness(points, places, detection, person), starts, axis=1)
-        result[at : at + _CHUNK] = np.einsum("mql,ml->mq", shares[person], sums) / counts[person]
+    for rows, seen, there in _images(found, truth, pairs):
+        places = _places(truth, counted, there, skeleton)
+        sums = np.add.reduceat(_closeness(found.keypoints[seen], places), starts, axis=2)
+        oks = np.einsum("pql,dpl->dpq", shares[there], sums) / counts[there]
+        result[rows] = oks.reshape(-1, len(skeleton.parts))
     return result
 
 
-def _closeness(
-    points: np.ndarray, places: Places, detection: np.ndarray, person: np.ndarray
-) -> np.ndarray:
-    """The summands [M, K] of OKS; 0 where a keypoint does not count."""
-    at = points[:, detection]  # [2, M, K]
-    at -= np.clip(at, places.low[:, person], places.high[:, person])
-    np.square(at, out=at)
-    return np.exp(-(at[0] + at[1]) / places.spread[person])
+def _images(found: Detections, truth: Truth, pairs: Pairs) -> Iterator[tuple[slice, slice, slice]]:
+    """The pairs of each image that has any, its detections and its people.
+
+    So nothing has to be gathered pair by pair, and what is computed stays in the cache.
+    """
+    images = np.arange(len(truth.image_ids) + 1)
+    seen, there = (np.searchsorted(image, images) for image in (found.image, truth.image))
+    ends = (np.searchsorted(pairs.detection, seen), seen, there)
+    slices = (map(slice, end, end[1:]) for end in map(np.ndarray.tolist, ends))
+    return (of_one for of_one in zip(*slices, strict=True) if of_one[0].start < of_one[0].stop)
+
+
+def _closeness(found: np.ndarray, places: Places) -> np.ndarray:
+    """The summands [D, P, K] of OKS of detections [D, K, 3]; nothing where none counts."""
+    exponents = np.zeros((len(found), *places.spread.shape))
+    for axis in range(2):
+        at = found[:, None, :, axis].astype(np.float64)
+        away = np.maximum(at, places.low[axis])
+        np.minimum(away, places.high[axis], out=away)
+        away -= at
+        away *= away
+        exponents -= away
+    exponents /= places.spread
+    np.maximum(exponents, _LEAST, out=exponents)
+    return np.exp(exponents, out=exponents)
 
 
 def _counted(truth: Truth, skeleton: Skeleton) -> np.ndarray:
@@ -98,15 +118,16 @@ def _counted(truth: Truth, skeleton: Skeleton) -> np.ndarray:
     return labelled | np.concatenate(without, 1)
 
 
-def _places(truth: Truth, counted: np.ndarray, skeleton: Skeleton) -> Places:
+def _places(truth: Truth, counted: np.ndarray, which: slice, skeleton: Skeleton) -> Places:
     """Labelled keypoints are points, others the extended box; what does not count is nowhere."""
-    xy = np.moveaxis(truth.keypoints[..., :2], 2, 0)  # [2, T, K]
-    labelled = truth.keypoints[..., 2] > 0
-    corner, size = truth.boxes[:, :2].T[..., None], truth.boxes[:, 2:].T[..., None]  # [2, T, 1]
+    keypoints, boxes, counted = truth.keypoints[which], truth.boxes[which], counted[which]
+    xy = np.moveaxis(keypoints[..., :2], 2, 0)  # [2, P, K]
+    labelled = keypoints[..., 2] > 0
+    corner, size = boxes[:, :2].T[..., None], boxes[:, 2:].T[..., None]  # [2, P, 1]
     low = np.where(labelled, xy, np.where(counted, corner - size, np.inf))
     high = np.where(labelled, xy, np.where(counted, corner + 2 * size, np.inf))
     variance = (2 * np.array(skeleton.sigmas)) ** 2
-    return Places(low, high, 2 * variance * (truth.areas[:, None] + np.spacing(1)))
+    return Places(low, high, 2 * variance * (truth.areas[which, None] + np.spacing(1)))
 
 
 def _shares(truth: Truth, skeleton: Skeleton) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tagpose.evaluation.claims import NO_CLAIMS, Claims, read_claims
 from tagpose.evaluation.detections import Detections, lay_out
-from tagpose.evaluation.matching import THRESHOLDS, match
+from tagpose.evaluation.matching import THRESHOLDS, candidates, match
 from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
 from tagpose.evaluation.rows import Row, from_rows
 from tagpose.evaluation.truth import Truth
@@ -70,7 +70,7 @@ def part_scores(
     """
     detections = lay_out(found, claims, truth, skeleton)
     pairs = pair_up(detections.image, truth.image)
-    oks = similarities(detections.points, truth, pairs, skeleton)
+    oks = similarities(detections, truth, pairs, skeleton)
     ignored = truth.crowd[:, None] | ~labelled_parts(truth, skeleton)
     columns = zip(detections.scores, detections.ranks, oks.T, ignored.T, strict=True)
     each = [_scores(truth, detections, pairs, *column) for column in columns]
@@ -93,10 +93,10 @@ def _scores(
     # equal ones stay image by image, the best of an image first, as the official ones come
     order = np.lexsort((ranks, detections.image, -scores))
     order = order[ranks[order] >= 0]
-    curves = []
+    some, curves = candidates(pairs, oks, ranks), []
     for area in _AREAS:
         aside = ignored | _outside(truth.areas, area)
-        person = match(pairs, oks, ranks, aside, truth.crowd)[:, order]  # [10, D]
+        person = match(some, aside, truth.crowd, len(ranks))[:, order]  # [10, D]
         hit = person >= 0
         lost_aside = _outside(detections.areas[order], area)
         counts = ~np.where(hit, np.r_[aside, False][person], lost_aside)

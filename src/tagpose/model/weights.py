@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import torch
+
 from tagpose.model.files import read_weights
 from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import SKELETONS, Skeleton
@@ -32,14 +34,16 @@ def load_network(file: Path) -> PoseNetwork:
         ValueError: the file is no checkpoint, or does not fit what it says it is.
     """
     known, state, _ = read_weights(file)
-    network = PoseNetwork(known.architecture, known.skeleton)
-    missing, unexpected = network.load_state_dict(state, strict=False)
+    with torch.device("meta"):  # without the time to draw weights that the file's replace
+        network = PoseNetwork(known.architecture, known.skeleton)
+    missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
     if missing or unexpected:
         raise ValueError(
             f"{file} lacks {len(missing)} tensors of {known.architecture} and has "
             f"{len(unexpected)} others, such as {[*missing, *unexpected][0]}; is it whole?"
         )
-    return network.eval()
+    # the tensors are the file's own, in its precision and layout
+    return network.float().to(memory_format=torch.channels_last).eval()
 
 
 def check_same(network: PoseNetwork, file: Path) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.encode import encode
-from tagpose.losses import Criterion
+from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, Sample
@@ -72,11 +72,15 @@ class PoseTraining(LightningModule):
                     if isinstance(value, Tensor) and value.ndim == 4:
                         moments[name] = value.contiguous(memory_format=torch.channels_last)
 
+    def losses(self, batch: Sample, fields: Fields) -> Losses:
+        """The terms of a batch, not yet weighted."""
+        with torch.autocast(self.device.type, enabled=False):  # small differences, squared
+            return self.criterion(fields, encode(batch.keypoints, batch.mask))
+
     def _loss(self, batch: Sample, fields: Fields, stage: str) -> Tensor:
         """The total of a batch, a scalar; logs it and its terms."""
-        with torch.autocast(self.device.type, enabled=False):  # small differences, squared
-            terms = self.criterion(fields, encode(batch.keypoints, batch.mask))
-            total = self.criterion.total(terms)
+        terms = self.losses(batch, fields)
+        total = self.criterion.total(terms)
         shown = {"total": total, **terms._asdict()}
         self.log_dict(
             {f"{stage}/loss/{name}": term.detach().mean() for name, term in shown.items()},

@@ -1,0 +1,161 @@
+"""This file bounds what enlarged maps can hold in squares of cells, without enlarging them."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SIDE: Final = 2  # cells of a small tile's side; of larger ones more pixels must be looked at
+GROUP: Final = 4  # small tiles of a large one's side
+_ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
+
+
+class Maps(NamedTuple):
+    """The maps of M keypoints of all images, and how they lie on the input."""
+
+    heatmaps: Tensor  # [M, h, w], or of the size of the input already
+    tags: Tensor  # [L, M, h, w]
+    size: tuple[int, int]  # height, width of the input in input pixels
+
+    @property
+    def ratio(self) -> int:
+        """Input pixels per cell of the tags."""
+        return self.size[0] // self.tags.shape[-2]
+
+    @property
+    def heat_ratio(self) -> int:
+        """Input pixels per cell of the heatmaps."""
+        return self.size[0] // self.heatmaps.shape[-2]
+
+    @property
+    def finer(self) -> int:
+        """Cells of the heatmaps along one of the tags."""
+        return self.ratio // self.heat_ratio
+
+    def some(self, at: Tensor) -> "Maps":
+        """Those at rising places [m]."""
+        first, last = int(at[0]), int(at[-1])
+        index = slice(first, last + 1) if last - first + 1 == len(at) else at  # a view if it can be
+        return Maps(self.heatmaps[index], self.tags[:, index], self.size)
+
+
+class Bounds(NamedTuple):
+    """Between what the enlarged maps lie in tiles."""
+
+    ceiling: Tensor  # [...] heatmap, at most
+    middle: Tensor  # [L, ...] of the tags' range
+    radius: Tensor  # [...] at most so far are tags from the middle
+
+    def of_maps(self, which: Tensor) -> "Bounds":
+        """All tiles of maps [n]: [n, T], row after row."""
+        return Bounds(
+            self.ceiling.flatten(-2)[which],
+            self.middle.flatten(-2)[:, which],
+            self.radius.flatten(-2)[which],
+        )
+
+    def some(self, which: Tensor, tile: Tensor) -> "Bounds":
+        """Those of tiles [n, ...], numbered row after row, in maps [n]."""
+        at = tile + (which * self.radius[0].numel()).view(-1, *[1] * (tile.ndim - 1))
+        return Bounds(
+            self.ceiling.take(at),
+            torch.stack([middle.take(at) for middle in self.middle]),
+            self.radius.take(at),
+        )
+
+
+def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor:
+    """What score - round(|tag - owner|) does not exceed in tiles.
+
+    Args:
+        bounds: of the tiles [...].
+        owner: [L, ...], broadcasts with the tiles.
+        doubt: share of the tags' range that counts; below 1 the result is an estimate, no bound.
+    """
+    distance = torch.zeros_like(bounds.ceiling)
+    for middle, own in zip(bounds.middle, owner, strict=True):
+        apart = middle - own
+        distance.addcmul_(apart, apart)
+    # Slightly nearer, as a distance of a half must not be rounded up here and down at the pixel.
+    distance.sqrt_().mul_(1 - _ROUNDING).sub_(bounds.radius, alpha=doubt).clamp_(min=0).round_()
+    return bounds.ceiling - distance
+
+
+def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
+    """The bounds of the large tiles, and of the small ones, [M, rows, columns] both."""
+    ceiling = _hull(maps.heatmaps, torch.maximum, SIDE * maps.finer, maps.heat_ratio)
+    highest, lowest = (
+        _hull(maps.tags, further, SIDE, maps.ratio) for further in (torch.maximum, torch.minimum)
+    )
+    higher = _joined(ceiling, torch.maximum), _joined(highest, torch.maximum)
+    large = _between(*higher, _joined(lowest, torch.minimum))
+    return large, _between(ceiling, highest, lowest)
+
+
+def divide(tile: Tensor, columns: int) -> Tensor:
+    """The small tiles in large ones.
+
+    Args:
+        tile: [...] int64, large ones, row after row.
+        columns: of large tiles.
+
+    Returns:
+        [..., S] int64, small ones, row after row.
+    """
+    step = torch.arange(GROUP, device=tile.device)
+    inside = (step[:, None] * columns * GROUP + step).flatten()
+    first = tile // columns * (columns * GROUP**2) + tile % columns * GROUP
+    return first[..., None] + inside
+
+
+def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
+    """Bounds of tiles whose tags lie between the lowest and the highest [L, ...]."""
+    middle, half = (highest + lowest).div_(2), highest.sub_(lowest).div_(2)
+    radius = half.square().sum(0).sqrt_()
+    radius += _ROUNDING * half.add_(middle.abs()).amax(0)
+    return Bounds(ceiling, middle, radius)
+
+
+def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) -> Tensor:
+    """What no pixel of a small tile exceeds, or falls below: [..., rows, columns] of tiles.
+
+    A pixel's row is a mixture of two rows of cells, and of the row outside of its tile it holds
+    less than half; so the rows are settled first, then the columns.
+
+    Args:
+        maps: of which tiles are made.
+        further: maximum or minimum.
+        cells: of the maps along a small tile.
+        ratio: input pixels per cell.
+    """
+    maps = _padded(maps, cells * GROUP)
+    share = (ratio - 1) / (2 * ratio)
+    for axis in (-2, -1):
+        groups = maps.unflatten(axis, (-1, cells)).unbind(axis)
+        maps = reduce(further, groups)
+        length = maps.shape[axis] - 1
+        early, late = (maps.narrow(axis, start, length) for start in (0, 1))
+        own, beyond = groups[-1].narrow(axis, 0, length), groups[0].narrow(axis, 1, length)
+        further(early, torch.lerp(own, beyond, share), out=early)
+        further(late, torch.lerp(beyond, own, share), out=late)
+    return maps
+
+
+def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:
+    """The same of large tiles."""
+    for axis in (-2, -1):
+        small = reduce(further, small.unflatten(axis, (-1, GROUP)).unbind(axis))
+    return small
+
+
+def _padded(maps: Tensor, cells: int) -> Tensor:
+    """Maps [..., h, w] with sides that are multiples, as if the border repeated itself."""
+    lacking = [-side % cells for side in maps.shape[-2:]]
+    if not any(lacking):
+        return maps
+    flat = maps.flatten(0, -3)[None]
+    flat = functional.pad(flat, (0, lacking[1], 0, lacking[0]), "replicate")[0]
+    return flat.unflatten(0, maps.shape[:-2])

@@ -1,0 +1,104 @@
+"""This file remembers what was read of a file, so that a large one is parsed once."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tagpose.data.columns import map_columns, write_columns
+
+FORMAT: Final = 1  # raise it with every change of what is cached, or of how it is read
+_LOOKS, _LOOK = 16, 4096  # so many places of a file are looked at, so many bytes each
+_GRACE: Final = 3600.0  # seconds; what is older has been mapped by whoever was about to
+
+
+class Cached(NamedTuple):
+    """Arrays, and the cache that they are mapped from."""
+
+    columns: Sequence[np.ndarray]
+    place: Path | None  # None where they are in memory alone
+
+
+def remember(
+    file: Path, variant: str, facts: object, read: Callable[[], Sequence[np.ndarray]]
+) -> Cached:
+    """What `read` makes of a file, from a cache unless the file is another than before.
+
+    The cache lies beside the file, or else among the user's own, in the first folder that can be
+    written. A damaged one is as none.
+
+    Args:
+        file: that is read.
+        variant: of what is read of it; the latest cache of each stays.
+        facts: what the reading depends on besides.
+        read: is called where there is no cache; raises what it likes.
+    """
+    places = _places(file, variant, facts)
+    for place in places:
+        with suppress(OSError, ValueError):  # there is none, or it is damaged
+            return Cached(map_columns(place, check=True), place)
+    columns = read()
+    if _places(file, variant, facts) != places:  # it was written while it was read
+        return Cached(columns, None)
+    return _store(columns, places, file)
+
+
+def _store(columns: Sequence[np.ndarray], places: Sequence[Path], file: Path) -> Cached:
+    """The columns out of a new cache, or as they are where none can be written."""
+    why: Exception | None = None
+    for place in places:
+        try:
+            write_columns(columns, place)
+            _remove_earlier(place)
+            return Cached(map_columns(place, check=True), place)
+        except (OSError, ValueError) as error:
+            why = error
+    warnings.warn(
+        f"{file} will be parsed each time, because what was read cannot be cached ({why}); "
+        "XDG_CACHE_HOME may name a folder that can be written",
+        stacklevel=4,  # whoever reads annotations
+    )
+    return Cached(columns, None)
+
+
+def _remove_earlier(place: Path) -> None:
+    """Remove what earlier states of a file left, whole or not."""
+    for other in place.parent.iterdir():
+        with suppress(OSError):  # another process may have been quicker
+            if other != place and other.stat().st_mtime < time.time() - _GRACE:
+                other.unlink()
+
+
+def _places(file: Path, variant: str, facts: object) -> list[Path]:
+    """Where the cache of a file as it is now may lie."""
+    status = file.stat()
+    known = (FORMAT, file.name, status.st_size, status.st_mtime_ns, variant, facts)
+    digest = sha256(repr(known).encode())
+    for look in _looks(file, status.st_size):
+        digest.update(look)
+    name = f"{digest.hexdigest()[:32]}.columns"
+    return [folder / file.name / variant / name for folder in _folders(file)]
+
+
+def _looks(file: Path, size: int) -> Iterator[bytes]:
+    """Some of the content, all over it."""
+    with file.open("rb") as opened:
+        for start in np.linspace(0, max(0, size - _LOOK), _LOOKS, dtype=np.int64).tolist():
+            opened.seek(start)
+            yield opened.read(_LOOK)
+
+
+def _folders(file: Path) -> Iterator[Path]:
+    """Beside the file, or else among the user's own caches (XDG base directories)."""
+    yield file.parent / ".tagpose"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    with suppress(RuntimeError):  # of somebody without a home
+        user = named if named.is_absolute() else Path.home() / ".cache"
+        # files of one name in two folders are two files
+        yield user / "tagpose" / sha256(os.fsencode(file.parent.resolve())).hexdigest()[:16]

@@ -1,0 +1,107 @@
+"""This file reads one entry of an annotation file, an image or a person, and doubts it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from tagpose.skeleton import Skeleton
+
+
+def entry(row: object, key: str, place: int, file: Path) -> dict[str, Any]:
+    """A row that must be an object, from its place in a list."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{file}: {key}[{place}] is no object; is the file made by hand?")
+    return row
+
+
+def integer(row: dict[str, Any], key: str, file: Path) -> int:
+    """A field that must be a whole number, of 64 bits."""
+    value = row.get(key)
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    if not whole:
+        raise ValueError(f"{file}: {key} is {value!r} in row {row.get('id')}, not a whole number")
+    return int(value)  # type: ignore[arg-type] # it is one
+
+
+def image_size(image: dict[str, Any], file: Path) -> tuple[int, int]:
+    """Width and height of an image in image pixels."""
+    width, height = (integer(image, key, file) for key in ("width", "height"))
+    if min(width, height) < 1:
+        raise ValueError(f"{file}: image {image['id']} has the size {width} x {height}")
+    return width, height
+
+
+def keypoints_of(row: dict[str, Any], skeleton: Skeleton, file: Path) -> np.ndarray:
+    """Keypoints [K, 3] of one annotation: x, y in image pixels, v."""
+    keypoints = np.zeros((skeleton.size, 3), np.float32)
+    for field, at in skeleton.fields.items():
+        flat = row.get(field)
+        size = 3 * (at.stop - at.start)
+        if not isinstance(flat, list) or len(flat) != size:
+            found = f"{len(flat)} numbers" if isinstance(flat, list) else "none"
+            raise ValueError(
+                f"{file}: annotation {row.get('id')} has {found} in {field}, not {size}; "
+                f"the {skeleton.name} skeleton is read from "
+                + (
+                    "coco_wholebody_*_v1.0.json"
+                    if "wholebody" in skeleton.parts
+                    else "person_keypoints_*.json"
+                )
+            )
+        try:
+            keypoints[at] = np.array(flat, np.float32).reshape(-1, 3)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"{file}: annotation {row.get('id')} has something that is no number in {field}"
+            ) from error
+    if not np.isfinite(keypoints).all():
+        raise ValueError(f"{file}: annotation {row.get('id')} has keypoints that are not finite")
+    return keypoints
+
+
+def mask_of(
+    row: dict[str, Any], size: tuple[int, int], *, reach: float, file: Path
+) -> dict[str, Any]:
+    """Compressed RLE of an annotation's segmentation, or of its box where it has none.
+
+    Args:
+        row: of the annotation.
+        size: width, height of its image in image pixels.
+        reach: image pixels that a corner may be away from 0.
+        file: that the row is from.
+    """
+    try:
+        if row.get("segmentation"):
+            return _compressed(row["segmentation"], size, reach)
+        x, y, w, h = row["bbox"]
+        return _compressed([[x, y, x + w, y, x + w, y + h, x, y + h]], size, reach)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"{file}: annotation {row.get('id')} has a segmentation that cannot be read: {error}"
+        ) from error
+
+
+def _compressed(segmentation: Any, size: tuple[int, int], reach: float) -> dict[str, Any]:
+    """Compressed RLE of polygons, of runs, or of what is compressed already."""
+    width, height = size
+    if isinstance(segmentation, list):
+        _check_polygons(segmentation, reach)
+        return rle.merge(rle.frPyObjects(segmentation, height, width))
+    counts = segmentation["counts"]
+    if segmentation["size"] != [height, width]:
+        raise ValueError(f"its size is {segmentation['size']}, not {[height, width]}")
+    if isinstance(counts, list):
+        if sum(counts) != height * width:  # the library would read past its memory
+            raise ValueError(f"it covers {sum(counts)} pixels, not {height * width}")
+        return rle.frPyObjects(segmentation, height, width)
+    return {"size": [height, width], "counts": counts.encode()}
+
+
+def _check_polygons(polygons: list[list[float]], reach: float) -> None:
+    """See that polygons can be drawn."""
+    if not all(len(p) >= 6 and len(p) % 2 == 0 for p in polygons):
+        raise ValueError("a polygon needs three points, x and y each")
+    if not all(abs(value) <= reach for p in polygons for value in p):
+        raise ValueError("a polygon leaves the image by far; was it made for another size?")

@@ -1,0 +1,98 @@
+"""This file gathers the rows of an annotation file, and keeps of each no more than is needed."""
+
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagpose.data.entries import entry, image_size, integer, keypoints_of, mask_of
+from tagpose.data.masks import Masks, lay_masks
+from tagpose.skeleton import Skeleton
+
+
+class ImageRows:
+    """The images of a file; of rows with the same id the last one counts."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.rows = file, 0
+        self.sizes: dict[int, tuple[int, int]] = {}  # width, height in image pixels, by image id
+        self.names: dict[int, object] = {}  # what stands for the name of the file, by image id
+
+    def append(self, row: object) -> None:
+        image = entry(row, "images", self.rows, self.file)
+        self.rows += 1
+        image_id = integer(image, "id", self.file)
+        self.sizes[image_id] = image_size(image, self.file)
+        self.names[image_id] = image.get("file_name")
+
+
+class PersonRows:
+    """The annotations of a file: those who count, who are no crowd and labelled, and the others."""
+
+    def __init__(self, file: Path, skeleton: Skeleton) -> None:
+        self.file, self.skeleton = file, skeleton
+        self.ids: list[object] = []  # of every row
+        self.image_ids: list[int] = []  # of every row
+        self.counts: list[bool] = []  # of every row
+        self.outlines: list[dict[str, Any]] = []  # of the others: the fields that make a mask
+        # of those who count; one block of memory, because an array for each takes twice as much
+        self._keypoints = bytearray()
+
+    def append(self, row: object) -> None:
+        person = entry(row, "annotations", len(self.ids), self.file)
+        image_id = integer(person, "image_id", self.file)
+        keypoints = keypoints_of(person, self.skeleton, self.file)
+        counts = not person.get("iscrowd", 0) and bool((keypoints[:, 2] > 0).any())
+        self.ids.append(person.get("id"))
+        self.image_ids.append(image_id)
+        self.counts.append(counts)
+        if counts:
+            self._keypoints += keypoints.tobytes()
+        else:
+            wanted = ("id", "segmentation", "bbox")
+            self.outlines.append({key: person[key] for key in wanted if key in person})
+
+    def check_images(self, known: Container[int]) -> None:
+        """See that everybody is in an image of those that are known by their ids.
+
+        Raises:
+            ValueError: somebody is not.
+        """
+        for row_id, image_id in zip(self.ids, self.image_ids, strict=True):
+            if image_id not in known:
+                raise ValueError(f"{self.file}: annotation {row_id} is of no image, {image_id}")
+
+    def lay_masks(self, sizes: Mapping[int, tuple[int, int]], reach: int) -> Masks:
+        """Masks of the others.
+
+        Args:
+            sizes: width, height in image pixels, by image id.
+            reach: sides of its image that a polygon may be away from it.
+
+        Raises:
+            ValueError: one has no outline that can be drawn.
+        """
+        others = [i for i, counts in zip(self.image_ids, self.counts, strict=True) if not counts]
+        masks = [
+            mask_of(outline, sizes[i], reach=reach * max(sizes[i]), file=self.file)
+            for i, outline in zip(others, self.outlines, strict=True)
+        ]
+        return lay_masks(others, masks)
+
+    def lay_keypoints(self, images: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Those who count, image after image.
+
+        Args:
+            images: N ids, among them those of all rows.
+
+        Returns:
+            Keypoints [T, K, 3] float32: x, y in image pixels, v; and offsets [N + 1] int64: image
+            i has people offsets[i] to offsets[i + 1].
+        """
+        place = {image_id: n for n, image_id in enumerate(images)}
+        of_row = np.array([place[image_id] for image_id in self.image_ids], np.int64)
+        image = of_row[np.array(self.counts, bool)]  # [T]
+        people = np.frombuffer(self._keypoints, np.float32).reshape(-1, self.skeleton.size, 3)
+        each = np.bincount(image, minlength=len(images))
+        return people[np.argsort(image, kind="stable")], np.cumsum([0, *each])

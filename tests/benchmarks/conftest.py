@@ -1,0 +1,147 @@
+"""What `make bench` measures with: a step, what it is held against, both in one run; and the table.
+
+Absolute times wander on shared machines, so a step and its yardstick are run in turn, and the
+median of the shares pair by pair is what is judged.
+"""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+_ROWS: Final = pytest.StashKey[list["Row"]]()
+MB: Final = 1e6  # bytes
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    step: str
+    seconds: float  # median
+    against: str  # what the share is of; "" where the limit is one of seconds
+    value: float  # the share, or the seconds
+    limit: float  # of the value
+    memory: float | None  # MB
+    memory_limit: float | None  # MB
+
+    @property
+    def inside(self) -> bool:
+        """Whether the step keeps its limits."""
+        kept = self.memory_limit is None or (self.memory or 0.0) <= self.memory_limit
+        return self.value <= self.limit and kept
+
+
+Measure = Callable[..., Row]
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Measure:
+    """Measures a step and puts it into the table; see `measured`."""
+
+    def measured(
+        step: str,
+        work: Callable[[], object],
+        *,
+        limit: float,
+        against: str = "",
+        yardstick: Callable[[], object] | float | None = None,
+        rounds: int = 7,
+        warmup: bool = True,
+        memory: float | Callable[[], float] | None = None,
+        memory_limit: float | None = None,
+    ) -> Row:
+        """Measure `work`.
+
+        Args:
+            step: what the table calls it.
+            work: is timed.
+            limit: of the share of the yardstick, or of the seconds where there is none.
+            against: what the table calls the yardstick.
+            yardstick: is timed before each round; or its seconds, measured in the same session.
+            rounds: of both.
+            warmup: whether `work` is run once before, untimed.
+            memory: MB that the step took, measured by whoever calls; or what tells them afterwards.
+            memory_limit: MB.
+        """
+        held: list[float] = []
+
+        def before() -> None:
+            if callable(yardstick):
+                start = perf_counter()
+                yardstick()
+                held.append(perf_counter() - start)
+
+        if warmup:
+            work()
+        benchmark.pedantic(work, setup=before, rounds=rounds)
+        times = benchmark.stats.stats.data
+        if isinstance(yardstick, float):
+            held = [yardstick] * len(times)
+        values = [t / h for t, h in zip(times, held, strict=True)] if against else times
+        taken = memory() if callable(memory) else memory
+        row = Row(step, median(times), against, median(values), limit, taken, memory_limit)
+        benchmark.extra_info.update(row._asdict(), inside=row.inside)
+        request.config.stash.setdefault(_ROWS, []).append(row)
+        return row
+
+    return measured
+
+
+def peak_memory(work: Callable[[], object]) -> float:
+    """MB that `work` takes at most beyond what is held when it starts (Linux)."""
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier steps have freed is not this one's
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = _status("VmRSS")
+    work()
+    return (_status("VmHWM") - before) / MB
+
+
+def _status(key: str) -> float:
+    """A line of this process's status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(key))) * 1024
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table."""
+    rows = terminalreporter.config.stash.get(_ROWS, [])
+    if not rows:
+        return
+    terminalreporter.section("steps and their limits")
+    head = ("step", "median", "share", "limit", "of", "memory (limit)", "")
+    for line in (head, ("---",) * len(head), *map(_shown, rows)):
+        terminalreporter.write_line(f"| {' | '.join(line)} |")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a step is over its limit."""
+    if any(not row.inside for row in session.config.stash.get(_ROWS, [])):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _shown(row: Row) -> tuple[str, ...]:
+    """A line of the table as text."""
+    if row.against:
+        value, limit = (
+            (f"{v:.2%}" if row.limit < 1 else f"{v:.2f} x") for v in (row.value, row.limit)
+        )
+    else:
+        value, limit = "", f"{row.limit:g} s"
+    memory = "" if row.memory is None else f"{row.memory:.1f} MB"
+    if row.memory_limit is not None:
+        memory += f" ({row.memory_limit:g})"
+    seconds = f"{row.seconds:.2f} s" if row.seconds >= 1 else f"{1e3 * row.seconds:.2f} ms"
+    return (
+        row.step,
+        seconds,
+        value,
+        limit,
+        row.against,
+        memory,
+        "inside" if row.inside else "OVER",
+    )

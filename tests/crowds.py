@@ -1,0 +1,79 @@
+"""Fields as a trained network draws them, of as many people as one likes; used by tests and bench."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from tagpose.codec.encode import encode
+from tagpose.data.synthetic.figure import pose
+from tagpose.skeleton import WHOLEBODY
+from tagpose.structures import STRIDE, Fields
+
+_ABSENT_PART, _ABSENT_KEYPOINT = 0.25, 0.1  # chances: too small, hidden
+_REACH = 12  # cells around a keypoint that take its person's tag, fading
+_FADING = 3.0  # cells, sigma
+
+
+def people_keypoints(count, cells, random):
+    """People [count, K, 3] in input pixels, standing anywhere, each lacking some parts."""
+    height, width = (STRIDE * side for side in cells)
+    columns = round(np.sqrt(count * width / height) + 0.5)
+    room = np.array([width / columns, height / -(-count // columns)])  # for each, side by side
+    places = np.array([(n % columns, n // columns) for n in range(count)])
+    middle = (places + random.uniform(0.3, 0.7, (count, 2))) * room
+    points = np.stack([pose(random).points for _ in range(count)])
+    tall = random.uniform(0.9, 1.3, (count, 1, 1)) * room.min()
+    points = (points - points.mean(1, keepdims=True)) * tall + middle[:, None]
+    seen = random.random((count, WHOLEBODY.size)) > _ABSENT_KEYPOINT
+    for part in ("foot", "face", "lefthand", "righthand"):
+        seen[:, WHOLEBODY.parts[part]] &= random.random((count, 1)) > _ABSENT_PART
+    return torch.from_numpy(np.concatenate([points, 2.0 * seen[..., None]], -1)).float()
+
+
+def crowd(count, cells=(128, 176), seed=0):
+    """What the network says of a picture of so many people, and of its mirrored twin.
+
+    Heatmaps have peaks of different height over a low, smooth noise; tags are those of a person
+    around its keypoints and fade into a flat background, as those of trained networks do.
+    """
+    random = np.random.default_rng(seed)
+    keypoints = people_keypoints(count, cells, random)
+    drawn = encode(keypoints[None], torch.ones(1, *cells)).heatmaps
+    height = 0.4 + 0.6 * torch.from_numpy(random.random((1, WHOLEBODY.size, 1, 1))).float()
+    levels = random.permutation(count) * 1.2 - 0.6 * count
+    views = []
+    for _ in range(2):
+        tags = _tags(keypoints.numpy(), levels + random.normal(0, 0.1, count), cells)
+        noise = _smooth_noise(cells, random)
+        heatmaps = drawn * height * (1 + 0.3 * noise) + 0.01 * noise
+        views.append(Fields(heatmaps, (tags + 0.1 * _smooth_noise(cells, random))[:, None]))
+    view, other = views
+    swap = list(WHOLEBODY.mirror)
+    mirrored = Fields(
+        other.heatmaps[:, swap].flip(-1).contiguous(),
+        other.tags[:, :, swap].flip(-1).contiguous(),
+    )
+    return view, mirrored
+
+
+def _tags(keypoints, levels, cells):
+    """Tag maps [1, K, h, w]: the mean of people's tags, weighted by nearness, and 0 far away."""
+    sums = np.zeros((WHOLEBODY.size, cells[0] + 2 * _REACH, cells[1] + 2 * _REACH), np.float32)
+    weights = np.full_like(sums, 0.05)
+    offset = np.arange(-_REACH, _REACH + 1)
+    near = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * _FADING**2))
+    for person, level in zip(keypoints, levels, strict=True):
+        for kind, (x, y, v) in enumerate(person):
+            column, row = int(x // STRIDE), int(y // STRIDE)
+            if v and 0 <= row < cells[0] and 0 <= column < cells[1]:
+                around = np.s_[kind, row : row + len(near), column : column + len(near)]
+                sums[around] += level * near
+                weights[around] += near
+    inside = np.s_[None, :, _REACH:-_REACH, _REACH:-_REACH]
+    return torch.from_numpy((sums / weights)[inside])
+
+
+def _smooth_noise(cells, random):
+    """Noise [1, K, h, w] of deviation about 1, smooth over some cells."""
+    coarse = random.normal(0, 1.5, (1, WHOLEBODY.size, cells[0] // 8 + 1, cells[1] // 8 + 1))
+    return functional.interpolate(torch.from_numpy(coarse).float(), cells, mode="bicubic")

@@ -1,0 +1,64 @@
+"""The decoding as the method is written down: on maps of the size of the input, for every person.
+
+Slow, and with nothing in common with the package's but the grouping and the nouns, so that it can
+be held against it.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from tagpose.codec.decode import best_people, person_scores, person_tags
+from tagpose.codec.grouping import gather_people, group_peaks
+from tagpose.structures import STRIDE, People
+
+
+def plain_decode(decoder, fields):
+    """People [B] of fields, whose heatmaps are of the size of the tags."""
+    size = [STRIDE * side for side in fields.tags.shape[-2:]]
+    heatmaps = functional.interpolate(fields.heatmaps, size, mode="bilinear")
+    tags = [functional.interpolate(t, size, mode="bilinear") for t in fields.tags.unbind(1)]
+    images = zip(heatmaps, torch.stack(tags, -1), strict=True)
+    return [_decode_image(decoder, *image) for image in images]
+
+
+def _decode_image(decoder, heatmaps, tags):
+    """People of one image, [K, H, W] and [K, H, W, L]."""
+    width = heatmaps.shape[-1]
+    maxima = functional.max_pool2d(heatmaps, 5, stride=1, padding=2) == heatmaps
+    kept = (maxima & (heatmaps > decoder.min_score)).flatten(1)
+    places = torch.zeros(len(kept), decoder.max_peaks, dtype=torch.long)
+    scores = np.zeros(places.shape, np.float32)
+    for kind, (flat, keep) in enumerate(zip(heatmaps.flatten(1), kept, strict=True)):
+        # of equal scores the first, as at the border, where two rows of pixels are the same
+        place = keep.nonzero()[:, 0]
+        place = place[flat[place].sort(descending=True, stable=True).indices[: decoder.max_peaks]]
+        places[kind, : len(place)], scores[kind, : len(place)] = place, flat[place].numpy()
+    peak_tags = tags.flatten(1, 2).gather(1, places[..., None].expand(-1, -1, tags.shape[-1]))
+    peak_tags = peak_tags.numpy()
+    xy = np.stack([places % width, places // width], -1)
+    owned = group_peaks(
+        scores, peak_tags, decoder.grouping_order, decoder.min_score, decoder.max_tag_distance
+    )
+    groups = best_people(gather_people(owned, xy, scores, peak_tags), decoder.max_people)
+    keypoints = groups.keypoints.copy()
+    for person, owner in zip(keypoints, person_tags(groups), strict=True):
+        _place(person, owner, heatmaps.numpy(), tags.numpy())
+    return People(keypoints, person_scores(groups.keypoints))
+
+
+def _place(person, owner, heatmaps, tags):
+    """Fill in the missing keypoints of a person [K, 3], and move all by a quarter."""
+    for point, heatmap, tag in zip(person, heatmaps, tags, strict=True):
+        if point[2] == 0:
+            value = heatmap - np.sqrt(((tag - owner) ** 2).sum(-1)).round()
+            y, x = np.unravel_index(value.argmax(), value.shape)
+            if heatmap[y, x] <= 0:
+                continue
+            point[:] = x, y, heatmap[y, x]
+        x, y = point[:2].astype(int)
+        height, width = heatmap.shape
+        right, left = heatmap[y, min(x + 1, width - 1)], heatmap[y, max(x - 1, 0)]
+        below, above = heatmap[min(y + 1, height - 1), x], heatmap[max(y - 1, 0), x]
+        point[0] += 0.75 if right > left else 0.25
+        point[1] += 0.75 if below > above else 0.25
