@@ -30,8 +30,8 @@ def _decode_image(decoder, heatmaps, tags):
     places = torch.zeros(len(kept), decoder.max_peaks, dtype=torch.long)
     scores = np.zeros(places.shape, np.float32)
     for kind, (flat, keep) in enumerate(zip(heatmaps.flatten(1), kept, strict=True)):
-        # of equal scores the first, as at the border, where two rows of pixels are the same
-        place = keep.nonzero()[:, 0]
+        # of equal scores the last, as at the border, where two rows of pixels are the same
+        place = keep.nonzero()[:, 0].flip(0)
         place = place[flat[place].sort(descending=True, stable=True).indices[: decoder.max_peaks]]
         places[kind, : len(place)], scores[kind, : len(place)] = place, flat[place].numpy()
     peak_tags = tags.flatten(1, 2).gather(1, places[..., None].expand(-1, -1, tags.shape[-1]))

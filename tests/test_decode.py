@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import encode
-from tagpose.codec.enlargement import enlarge, read_enlarged, window_max
-from tagpose.codec.filling import best_places
+from tagpose.codec.enlargement import enlarge, read_enlarged, read_windows
+from tagpose.codec.filling import Seekers, best_places
+from tagpose.codec.tiles import Maps
 from tagpose.codec.views import merge_mirror, merge_scales, mirror_fields
 from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, Fields
@@ -171,26 +172,36 @@ def test_single_places_read_as_in_the_enlarged_map(seed, cells, ratio):
     assert torch.allclose(single, enlarge(maps, size)[1], atol=1e-6)
 
 
-@given(seed=seeds, shape=st.tuples(sides, sides), reach=st.integers(1, 3))
-def test_the_largest_around_is_a_max_pooling(seed, shape, reach):
-    maps = torch.rand(2, *shape, generator=torch.Generator().manual_seed(seed))
-    pooled = functional.max_pool2d(maps, 2 * reach + 1, stride=1, padding=reach)
-    assert torch.equal(window_max(maps, reach), pooled)
+@given(seed=seeds, cells=st.tuples(sides, sides), ratio=st.sampled_from([1, 2, 4, 5]))
+def test_windows_hold_what_the_enlarged_map_holds(seed, cells, ratio):
+    maps = torch.rand(2, *cells, generator=torch.Generator().manual_seed(seed))
+    size = (ratio * cells[0], ratio * cells[1])
+    row, column = torch.arange(cells[0]), torch.arange(cells[0]) % cells[1]
+    windows = read_windows(maps, row % 2, row, column, -2, ratio + 4, ratio)
+    around = functional.pad(enlarge(maps, size), (2, 2, 2, 2), "replicate")
+    for number in range(cells[0]):
+        top, left = ratio * row[number], ratio * column[number]
+        expected = around[number % 2, top : top + ratio + 4, left : left + ratio + 4]
+        torch.testing.assert_close(windows[..., number], expected, atol=1e-6, rtol=0)
 
 
 @given(seed=seeds, spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]), sparse=st.booleans())
 def test_bounded_search_finds_what_a_search_of_every_pixel_finds(seed, spread, sparse):
     draw = torch.Generator().manual_seed(seed)
     size = (STRIDE * 9, STRIDE * 12)
-    heatmap = torch.rand(1, 9, 12, generator=draw).pow(4) * (not sparse)
-    tags = torch.randn(2, 9, 12, generator=draw) * spread
-    owners = torch.randn(5, 2, generator=draw) * spread
-    scores, everywhere = enlarge(heatmap, size)[0], torch.arange(size[0] * size[1])
+    # float64, so that no pixel is chosen by rounding
+    heatmap = torch.rand(1, 9, 12, generator=draw).double().pow(4) * (not sparse)
+    tags = torch.randn(2, 9, 12, generator=draw).double() * spread
+    owners = torch.randn(5, 2, generator=draw).double() * spread
+    everywhere = torch.arange(size[0] * size[1])
     x, y = everywhere % size[1], everywhere // size[1]
     there = read_enlarged(tags[:, None], torch.zeros_like(x), x, y, size)
     distance = (there.T - owners[:, None]).square().sum(-1).sqrt()
-    expected = (scores.flatten() - distance.round()).argmax(-1)
-    assert torch.equal(best_places(scores, tags, owners), expected)
+    values = read_enlarged(heatmap, torch.zeros_like(x), x, y, size) - distance.round()
+    seekers = Seekers(torch.zeros(5, dtype=torch.int64), owners.T)
+    found = best_places(Maps(heatmap, tags[:, None], size), seekers)
+    expected = (values > values.amax(-1, keepdim=True) - 1e-12).int().argmax(-1)  # the first
+    assert torch.equal(found, expected)
 
 
 def test_what_is_not_finite_or_of_another_skeleton_is_refused():

@@ -10,7 +10,7 @@ import torch
 from tagpose.codec.decode import Decoder, person_scores, person_tags
 from tagpose.codec.filling import fill_in
 from tagpose.codec.grouping import Groups
-from tagpose.codec.peaks import adjust, find_peaks
+from tagpose.codec.peaks import Peaks, adjust, find_peaks
 from tagpose.codec.views import merge_mirror, merge_scales
 from tagpose.geometry import apply, invert, view_frame
 from tagpose.skeleton import BODY, WHOLEBODY, Skeleton
@@ -94,8 +94,8 @@ def stood_in(people: np.ndarray, mine: np.ndarray) -> float:
 @pytest.mark.parametrize("name", EVERY)
 def test_peaks(case, name):
     figures = case(name)
-    heatmaps, tags = (values[0] for values in fields_of(figures))
-    peaks = find_peaks(heatmaps, tags, size_of(figures), count=30)
+    found = find_peaks(fields_of(figures), size_of(figures), count=30, min_score=0.1)
+    peaks = Peaks(*(values[0] for values in found))
     counts = figures["peaks/score"] > 0.1
     assert ((peaks.scores.numpy() > 0.1) == counts).all()
     assert peaks.scores.numpy()[counts] == pytest.approx(figures["peaks/score"][counts], abs=1e-4)
@@ -106,9 +106,9 @@ def test_peaks(case, name):
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_groups(case, name):
     figures = case(name)
-    heatmaps, tags = (values[0] for values in fields_of(figures))
     decoder = Decoder(skeleton_of(figures).grouping_order)
-    groups = decoder.group(find_peaks(heatmaps, tags, size_of(figures), count=30))
+    peaks = find_peaks(fields_of(figures), size_of(figures), count=30, min_score=0.1)
+    groups = decoder.group(peaks)[0]
     expected = figures["match/people"]
     if name in WITHOUT_TIES:
         assert groups.keypoints == pytest.approx(expected[..., :3], abs=1e-3)
@@ -122,7 +122,9 @@ def test_groups(case, name):
 def test_places_between_pixels(case, name):
     figures = case(name)
     people, expected = figures["match/people"][..., :3], figures["adjust/people"][..., :3]
-    mine = adjust(people, fields_of(figures).heatmaps[0], size_of(figures))
+    image = torch.zeros(len(people), dtype=torch.int64)
+    heatmaps = fields_of(figures).heatmaps
+    mine = adjust(torch.from_numpy(people), image, heatmaps, size_of(figures)).numpy()
     there = people[..., 2] > 0
     assert mine[there] == pytest.approx(expected[there], abs=0.01)
 
@@ -131,9 +133,10 @@ def test_places_between_pixels(case, name):
 def test_missing_keypoints(case, name):
     figures = case(name)
     groups = groups_of(figures["adjust/people"])
-    heatmaps, tags = (values[0] for values in fields_of(figures))
-    mine = fill_in(groups.keypoints, person_tags(groups), heatmaps, tags, size_of(figures))
-    assert mine == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
+    people, owners = torch.from_numpy(groups.keypoints), torch.from_numpy(person_tags(groups))
+    image = torch.zeros(len(people), dtype=torch.int64)
+    mine = fill_in(people, image, owners, fields_of(figures), size_of(figures))
+    assert mine.numpy() == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
 
 
 @pytest.mark.parametrize("name", ONE_SCALE)

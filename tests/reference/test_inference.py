@@ -10,7 +10,7 @@ import pytest
 from torch.utils.data import default_collate
 
 from tagpose.codec.decode import Decoder
-from tagpose.codec.peaks import find_peaks
+from tagpose.codec.peaks import Peaks, find_peaks
 from tagpose.data.images import read_image
 from tagpose.data.views import show
 from tagpose.evaluation.part_ap import part_scores
@@ -71,7 +71,8 @@ def test_peaks_stand_at_the_same_places(case, figures, names):
         views = default_collate([show(image, SIDE, (1,))])
         assert views.images[0].shape[2:] == (height, width)
         fields = predictor.fields(views.images)
-        peaks = find_peaks(fields.heatmaps[0], fields.tags[0], (height, width), count=30)
+        found = find_peaks(fields, (height, width), count=30, min_score=0.1)
+        peaks = Peaks(*(values[0] for values in found))
         counts = scores > 0.1
         there = (np.stack([peaks.x, peaks.y], -1) == places).all(-1)
         near = np.abs(peaks.scores.numpy() - scores) < 1e-3

@@ -12,6 +12,7 @@ from tagpose.structures import Fields
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
 _MAPS: Final = 64  # looked through at once, and
 _CELLS: Final = 1 << 14  # cells whose pixels are looked at at once: both bound the memory
+_TOPK_BY_HEAP: Final = 64  # values per wanted one from which on it keeps a heap (TopKImpl.h)
 _ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
 
 
@@ -45,18 +46,14 @@ def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: flo
         count: N, how many a keypoint may have.
         min_score: what a peak must be above.
     """
-    batch, kinds = fields.heatmaps.shape[:2]
     maps = fields.heatmaps.flatten(0, 1)
-    starts = range(0, len(maps), _MAPS)
-    found = [_local_maxima(maps[at : at + _MAPS], size, min_score) for at in starts]
-    moved = [one._replace(which=one.which + at) for one, at in zip(found, starts, strict=True)]
-    x, y, scores = _best(_Found(*map(torch.cat, zip(*moved, strict=True))), len(maps), count)
-    image = torch.arange(batch, device=x.device).repeat_interleave(kinds)[:, None]
-    # the tags of all images side by side, as one image's
+    found = [_best(some, size, count, min_score) for some in maps.split(_MAPS)]
+    x, y, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
     tags = fields.tags.movedim(1, 0).flatten(1, 2)  # [L, B * K, h, w]
-    channel = image * kinds + torch.arange(kinds, device=x.device).repeat(batch)[:, None]
+    channel = torch.arange(len(maps), device=maps.device)[:, None]
     there = read_enlarged(tags, channel, x, y, size).movedim(0, -1)
-    return Peaks(*(each.unflatten(0, (batch, kinds)) for each in (x, y, scores, there)))
+    shape = fields.heatmaps.shape[:2]
+    return Peaks(*(each.unflatten(0, shape) for each in (x, y, scores, there)))
 
 
 def _local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> _Found:
@@ -128,22 +125,60 @@ def _inside(
     return _Found(which[cell], x, y, own[down, across, cell])
 
 
-def _best(found: _Found, maps: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns x, y and scores [M, N] of the best of each map, 0 where there are fewer."""
-    order = (found.y << 32 | found.x).sort().indices  # of equal scores the first in the picture wins
+def _best(
+    maps: Tensor, size: tuple[int, int], count: int, min_score: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns x, y and scores [M, N] of the best local maxima of each map, 0 where there are fewer.
+
+    Equal scores, as in the two rows of pixels at a border, come in the order in which `topk` meets
+    them in a whole enlarged map: that is how the established implementation has them.
+    """
+    places, scores = _in_order(_local_maxima(maps, size, min_score), len(maps), count, size[1])
+    tied = ((scores[:, 1:] == scores[:, :-1]) & (scores[:, 1:] > 0)).any(1).nonzero()[:, 0]
+    if len(tied):  # which of them is met first depends on all maxima, the lowest among them
+        every = _local_maxima(maps[tied], size, 0.0)
+        places[tied], best = _as_topk(every, len(tied), count, size[1])
+        scores[tied] = torch.where(best > min_score, best, 0)
+    return places % size[1], places // size[1], scores
+
+
+def _in_order(found: _Found, maps: int, count: int, width: int) -> tuple[Tensor, Tensor]:
+    """Flat places and scores [M, N] of the best of each map, those first in the picture first."""
+    order = (found.y * width + found.x).sort().indices
     order = order[found.scores[order].sort(descending=True, stable=True).indices]
     order = order[found.which[order].sort(stable=True).indices]
     which, x, y, scores = (values[order] for values in found)
-    first = torch.searchsorted(which, torch.arange(maps, device=which.device))
-    rank = torch.arange(len(which), device=which.device) - first[which]
+    rank = _rank(which, maps)
     kept = rank < count
-    at = which[kept] * count + rank[kept]
-    empty = (values.new_zeros(maps * count) for values in (x, y, scores))
-    parts = zip(empty, (x, y, scores), strict=True)
-    best_x, best_y, best_scores = (
-        out.index_copy_(0, at, values[kept]).view(maps, count) for out, values in parts
-    )
-    return best_x, best_y, best_scores
+    places, best = x.new_zeros(maps, count), scores.new_zeros(maps, count)
+    at = which[kept], rank[kept]
+    places[at], best[at] = (y * width + x)[kept], scores[kept]
+    return places, best
+
+
+def _as_topk(found: _Found, maps: int, count: int, width: int) -> tuple[Tensor, Tensor]:
+    """Flat places and scores [M, N] in the order of torch's topk over whole maps, on a CPU.
+
+    It keeps a heap, begun with the first N values, into which go those larger than its smallest. So
+    it goes about a row of all maxima in their order in the same way, if that is as long for it as
+    to keep a heap.
+    """
+    flat = found.y * width + found.x
+    order = flat.sort().indices
+    order = order[found.which[order].sort(stable=True).indices]
+    which, flat, scores = (values[order].cpu() for values in (found.which, flat, found.scores))
+    at = torch.where(flat < count, flat, count + _rank(which, maps))
+    length = max(_TOPK_BY_HEAP * count, 1 + int(at.max()))
+    values, places = scores.new_zeros(maps, length), flat.new_zeros(maps, length)
+    values[which, at], places[which, at] = scores, flat
+    best = values.topk(count)
+    return places.gather(1, best.indices).to(found.x), best.values.to(found.scores)
+
+
+def _rank(which: Tensor, maps: int) -> Tensor:
+    """Place of each of rising numbers among its equals."""
+    first = torch.searchsorted(which, torch.arange(maps, device=which.device))
+    return torch.arange(len(which), device=which.device) - first[which]
 
 
 def read_places(
