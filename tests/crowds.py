@@ -1,4 +1,4 @@
-"""Fields as a trained network draws them, of as many people as one likes; used by tests and bench."""
+"""Fields as a trained network draws them, of as many people as one likes."""
 
 import numpy as np
 import torch

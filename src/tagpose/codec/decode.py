@@ -104,7 +104,7 @@ class Decoder:
         return [People(*one) for one in zip(each, scores, strict=True)]
 
     def group(self, peaks: Peaks) -> list[Groups]:
-        """The people of each image to whom peaks belong, in the order in which they were founded."""
+        """The people of each image to whom peaks belong, in the order of their founding."""
         x, y, scores, tags = (values.cpu().numpy() for values in peaks)
         xy = np.stack([x, y], axis=-1)
         owned = (

@@ -80,7 +80,7 @@ def best_places(maps: Maps, seekers: Seekers) -> Tensor:
         [E] int64, y * W + x.
     """
     places = torch.empty_like(seekers.which)
-    used, which = seekers.which.unique(return_inverse=True)
+    used, which = torch.unique(seekers.which, return_inverse=True)
     at_once = _MAPS.get(used.device.type, _MANY_MAPS)
     for first in range(0, len(used), at_once):
         some = used[first : first + at_once]
@@ -126,13 +126,11 @@ def _possible(
     return who[pair], within[pair, inside]
 
 
-def _look_into(
-    maps: Maps, seekers: Seekers, who: Tensor, tile: Tensor, best: _Best
-) -> _Best:
+def _look_into(maps: Maps, seekers: Seekers, who: Tensor, tile: Tensor, best: _Best) -> _Best:
     """The best so far, after a look at the pixels of pairs [n] of a seeker and a small tile."""
     nowhere = maps.size[0] * maps.size[1]
     at_once = _TILES.get(who.device.type, _MANY_TILES)
-    for some, those in zip(who.split(at_once), tile.split(at_once), strict=True):
+    for some, those in zip(torch.split(who, at_once), torch.split(tile, at_once), strict=True):
         peak, place = _best_pixels(maps, seekers.some(some), those)
         value = best.value.scatter_reduce(0, some, peak, "amax")
         kept = torch.where(best.value == value, best.place, nowhere)
@@ -144,7 +142,11 @@ def _look_into(
 def _best_pixels(maps: Maps, seekers: Seekers, tile: Tensor) -> tuple[Tensor, Tensor]:
     """The best value and its first flat place in one small tile for each seeker, [n] both."""
     (height, width), ratio, finer = maps.size, maps.ratio, maps.finer
-    which, pixels, columns = seekers.which, SIDE * ratio, -(-maps.tags.shape[-1] // (SIDE * GROUP)) * GROUP
+    which, pixels, columns = (
+        seekers.which,
+        SIDE * ratio,
+        -(-maps.tags.shape[-1] // (SIDE * GROUP)) * GROUP,
+    )
     row, column = tile // columns * SIDE, tile % columns * SIDE
     finer_place = row * finer, column * finer
     values = read_windows(maps.heatmaps, which, *finer_place, 0, pixels, maps.heat_ratio)

@@ -80,7 +80,9 @@ def assign(
     apart = peaks.T[:, :, None].astype(np.float64) - people.T[:, None]  # [L, N, P]
     distance = np.sqrt(np.square(apart, out=apart).sum(0))  # [N, P]
     cost = np.full((len(peaks), max(len(peaks), len(people))), _LEFT_OVER_COST)
-    cost[:, : len(people)] = _DISTANCE_COST * np.round(distance) - scores[:, None].astype(np.float64)
+    cost[:, : len(people)] = _DISTANCE_COST * np.round(distance) - scores[:, None].astype(
+        np.float64
+    )
     rows, columns = linear_sum_assignment(cost)
     there = columns < len(people)
     rows, columns = rows[there], columns[there]

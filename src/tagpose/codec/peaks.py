@@ -47,23 +47,21 @@ def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: flo
         min_score: what a peak must be above.
     """
     maps = fields.heatmaps.flatten(0, 1)
-    found = [_best(some, size, count, min_score) for some in maps.split(_MAPS)]
+    found = [_best(some, size, count, min_score) for some in torch.split(maps, _MAPS)]
     x, y, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
     tags = fields.tags.movedim(1, 0).flatten(1, 2)  # [L, B * K, h, w]
     channel = torch.arange(len(maps), device=maps.device)[:, None]
     there = read_enlarged(tags, channel, x, y, size).movedim(0, -1)
     shape = fields.heatmaps.shape[:2]
-    return Peaks(*(each.unflatten(0, shape) for each in (x, y, scores, there)))
+    return Peaks(*(each.view(*shape, *each.shape[1:]) for each in (x, y, scores, there)))
 
 
 def _local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> _Found:
     """All local maxima of maps [M, h, w] above a score."""
     ratio = size[0] // maps.shape[-2]
     which, row, column = _promising(maps, min_score, 1 / (2 * ratio) if ratio % 2 == 0 else 0.0)
-    parts = [
-        _inside(maps, *cells, ratio, min_score)
-        for cells in zip(*(torch.split(c, _CELLS) for c in (which, row, column)), strict=True)
-    ]
+    cells = zip(*(torch.split(each, _CELLS) for each in (which, row, column)), strict=True)
+    parts = [_inside(maps, cell, ratio, min_score) for cell in cells]
     return _Found(*map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -102,17 +100,14 @@ def _highest_in_line(around: list[list[Tensor]], nearest: float, slack: Tensor) 
     before, line, after = around
     level = torch.zeros_like(slack, dtype=torch.bool)
     for beside in (before, after):
-        left, middle, right = (
-            torch.lerp(a, b, nearest) for a, b in zip(line, beside, strict=True)
-        )
+        left, middle, right = (torch.lerp(a, b, nearest) for a, b in zip(line, beside, strict=True))
         level |= middle + slack >= torch.maximum(left, right)
     return level
 
 
-def _inside(
-    maps: Tensor, which: Tensor, row: Tensor, column: Tensor, ratio: int, min_score: float
-) -> _Found:
+def _inside(maps: Tensor, cells: tuple[Tensor, ...], ratio: int, min_score: float) -> _Found:
     """The pixels of cells that are the largest around, above a score."""
+    which, row, column = cells
     window = read_windows(maps, which, row, column, -_REACH, ratio + 2 * _REACH, ratio)
     highest = window  # [ratio + 4, ratio + 4, n], then [ratio, ratio, n]
     for axis in (0, 1):

@@ -134,7 +134,7 @@ def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) 
     maps = _padded(maps, cells * GROUP)
     share = (ratio - 1) / (2 * ratio)
     for axis in (-2, -1):
-        groups = maps.unflatten(axis, (-1, cells)).unbind(axis)
+        groups = torch.unflatten(maps, axis, (-1, cells)).unbind(axis)
         maps = reduce(further, groups)
         length = maps.shape[axis] - 1
         early, late = (maps.narrow(axis, start, length) for start in (0, 1))
@@ -147,7 +147,7 @@ def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) 
 def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:
     """The same of large tiles."""
     for axis in (-2, -1):
-        small = reduce(further, small.unflatten(axis, (-1, GROUP)).unbind(axis))
+        small = reduce(further, torch.unflatten(small, axis, (-1, GROUP)).unbind(axis))
     return small
 
 
@@ -158,4 +158,4 @@ def _padded(maps: Tensor, cells: int) -> Tensor:
         return maps
     flat = maps.flatten(0, -3)[None]
     flat = functional.pad(flat, (0, lacking[1], 0, lacking[0]), "replicate")[0]
-    return flat.unflatten(0, maps.shape[:-2])
+    return flat.view(*maps.shape[:-2], *flat.shape[-2:])
