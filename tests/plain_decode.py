@@ -26,17 +26,10 @@ def _decode_image(decoder, heatmaps, tags):
     """People of one image, [K, H, W] and [K, H, W, L]."""
     width = heatmaps.shape[-1]
     maxima = functional.max_pool2d(heatmaps, 5, stride=1, padding=2) == heatmaps
-    kept = (maxima & (heatmaps > decoder.min_score)).flatten(1)
-    places = torch.zeros(len(kept), decoder.max_peaks, dtype=torch.long)
-    scores = np.zeros(places.shape, np.float32)
-    for kind, (flat, keep) in enumerate(zip(heatmaps.flatten(1), kept, strict=True)):
-        # of equal scores the last, as at the border, where two rows of pixels are the same
-        place = keep.nonzero()[:, 0].flip(0)
-        place = place[flat[place].sort(descending=True, stable=True).indices[: decoder.max_peaks]]
-        places[kind, : len(place)], scores[kind, : len(place)] = place, flat[place].numpy()
-    peak_tags = tags.flatten(1, 2).gather(1, places[..., None].expand(-1, -1, tags.shape[-1]))
-    peak_tags = peak_tags.numpy()
-    xy = np.stack([places % width, places // width], -1)
+    best = (heatmaps * maxima).flatten(1).topk(decoder.max_peaks)
+    there = tags.flatten(1, 2).gather(1, best.indices[..., None].expand(-1, -1, tags.shape[-1]))
+    scores, peak_tags = best.values.numpy(), there.numpy()
+    xy = np.stack([best.indices % width, best.indices // width], -1)
     owned = group_peaks(
         scores, peak_tags, decoder.grouping_order, decoder.min_score, decoder.max_tag_distance
     )

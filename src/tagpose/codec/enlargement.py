@@ -1,5 +1,8 @@
 """This file enlarges maps to input pixels, as a whole or only where somebody looks."""
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -64,13 +67,29 @@ def read_windows(
     Returns:
         [pixels, pixels, N]; the long axis is the last, along which processors go fast.
     """
-    at = (torch.arange(first, first + pixels) + 0.5) / ratio - 0.5
-    low = at.floor().long()
-    share = (at - low).to(maps)
-    runs = torch.unique_consecutive(low, return_counts=True)[1].tolist()  # pixels between two cells
-    cells = torch.arange(int(low[0]), int(low[-1]) + 2).to(maps.device)
-    around = read_cells(maps, which, row, column, cells)  # [n, n, N]
+    offset, runs, share = _pattern(first, pixels, ratio, maps.device, maps.dtype)
+    around = read_cells(maps, which, row, column, offset)  # [n, n, N]
     return _mixed(_mixed(around, runs, share, axis=0), runs, share, axis=1)
+
+
+class _Pattern(NamedTuple):
+    """How the pixels of a window lie between its cells, along either axis."""
+
+    offset: Tensor  # [n] int64, the cells, from the one that the window stands at
+    runs: list[int]  # [n - 1] pixels between each two of them
+    share: Tensor  # [pixels] how far from the first to the second
+
+
+@lru_cache(maxsize=64)  # windows are read many times for one pattern
+def _pattern(
+    first: int, pixels: int, ratio: int, device: torch.device, dtype: torch.dtype
+) -> _Pattern:
+    """The pattern of a window that begins so many pixels after the first one of its cell."""
+    at = (torch.arange(first, first + pixels, dtype=dtype) + 0.5) / ratio - 0.5
+    low = at.floor().long()
+    runs = torch.unique_consecutive(low, return_counts=True)[1].tolist()
+    offset = torch.arange(int(low[0]), int(low[-1]) + 2)
+    return _Pattern(offset.to(device), runs, (at - low).to(device))
 
 
 def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tensor:

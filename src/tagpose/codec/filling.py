@@ -1,5 +1,6 @@
 """This file looks for the keypoints that people lack, where their tags lead."""
 
+from functools import reduce
 from typing import Final, NamedTuple
 
 import torch
@@ -7,23 +8,22 @@ from torch import Tensor
 
 from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.codec.peaks import read_places
-from tagpose.codec.tiles import GROUP, SIDE, Bounds, Maps, bounds_of, divide, value_bounds
+from tagpose.codec.tiles import GROUP, SIDE, Bounds, Maps, bounds_of, divide, project, value_bounds
 from tagpose.structures import Fields
 
-# At once, which bounds the memory: as much as stays in a CPU's caches, and as keeps another device
-# busy.
-_MAPS: Final = {"cpu": 48}
-_MANY_MAPS: Final = 1024
-_TILES: Final = {"cpu": 2048}  # whose pixels are looked at
+_SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory
+# Tiles whose pixels are looked at at once: as many as stay in a CPU's caches, and as keep another
+# device busy.
+_TILES: Final = {"cpu": 2048}
 _MANY_TILES: Final = 1 << 17
-_LARGE, _SMALL = 32, 8
+_LARGE, _SMALL = 32, 4
 
 
 class Seekers(NamedTuple):
     """Who looks for which keypoint: E pairs of a person and a keypoint that it lacks."""
 
     which: Tensor  # [E] int64, of which map: image * K + keypoint
-    owner: Tensor  # [L, E] the person's tags
+    owner: Tensor  # [L, E] the tags of the person
 
     def some(self, at: Tensor) -> "Seekers":
         """Those at places [n]; some may be there several times."""
@@ -56,7 +56,7 @@ def fill_in(
     which = image[person] * people.shape[1] + keypoint
     tags = fields.tags.movedim(1, 0).flatten(1, 2)
     maps = Maps(fields.heatmaps.flatten(0, 1), tags, size)
-    places = best_places(maps, Seekers(which, person_tags[person].mT))
+    places = best_places(maps, Seekers(which, person_tags.to(tags)[person].mT))
     x, y = places % size[1], places // size[1]
     score = read_enlarged(maps.heatmaps, which, x, y, size)
     found = torch.cat([read_places(maps.heatmaps, which, x, y, size), score[:, None]], dim=-1)
@@ -79,21 +79,20 @@ def best_places(maps: Maps, seekers: Seekers) -> Tensor:
     Returns:
         [E] int64, y * W + x.
     """
-    places = torch.empty_like(seekers.which)
     used, which = torch.unique(seekers.which, return_inverse=True)
-    at_once = _MAPS.get(used.device.type, _MANY_MAPS)
-    for first in range(0, len(used), at_once):
-        some = used[first : first + at_once]
-        at = ((which >= first) & (which < first + at_once)).nonzero()[:, 0]
-        places[at] = _search(maps.some(some), Seekers(which[at] - first, seekers.owner[:, at]))
-    return places
-
-
-def _search(maps: Maps, seekers: Seekers) -> Tensor:
-    """Places [E]: first in the most promising tiles, then in all that may hold a better pixel."""
+    if len(used) == 0:
+        return used
+    maps, seekers = maps.some(used), Seekers(which, seekers.owner)
     large, small = bounds_of(maps)
+    places = torch.arange(len(which), device=which.device)
+    parts = torch.split(places, _SEEKERS)
+    return torch.cat([_search(maps, large, small, seekers.some(at)) for at in parts])
+
+
+def _search(maps: Maps, large: Bounds, small: Bounds, seekers: Seekers) -> Tensor:
+    """Places [E]: first in the most promising tiles, then in all that may hold a better pixel."""
     columns = large.ceiling.shape[-1]
-    bounds = value_bounds(large.of_maps(seekers.which), seekers.owner[..., None])  # [E, T]
+    bounds = value_bounds(large.of_maps(seekers.which), project(seekers.owner)[:, None])  # [E, T]
     best = _Best(bounds.new_full((len(bounds),), -torch.inf), torch.zeros_like(seekers.which))
     for pairs in (_promising, _possible):
         who, tile = pairs(small, bounds, columns, seekers, best)
@@ -109,7 +108,7 @@ def _promising(
     within = divide(large.topk(min(_LARGE, large.shape[1])).indices, columns).flatten(1)  # [E, n]
     # where tags are not sure, what they probably are says more than what they may be
     inside = small.some(seekers.which, within)
-    values = value_bounds(inside, seekers.owner[..., None], doubt=0.5)
+    values = value_bounds(inside, project(seekers.owner)[:, None], doubt=0.5)
     tile = within.gather(1, values.topk(_SMALL).indices)
     who = torch.arange(len(large), device=large.device)
     return who.repeat_interleave(_SMALL), tile.flatten()
@@ -121,7 +120,7 @@ def _possible(
     """Pairs [n] of a seeker and a small tile, all that may hold as good a pixel as the best."""
     who, tile = (large >= best.value[:, None]).nonzero(as_tuple=True)
     (which, owner), within = seekers.some(who), divide(tile, columns)  # [n, S]
-    values = value_bounds(small.some(which, within), owner[..., None])
+    values = value_bounds(small.some(which, within), project(owner)[:, None])
     pair, inside = (values >= best.value[who, None]).nonzero(as_tuple=True)
     return who[pair], within[pair, inside]
 
@@ -150,10 +149,13 @@ def _best_pixels(maps: Maps, seekers: Seekers, tile: Tensor) -> tuple[Tensor, Te
     row, column = tile // columns * SIDE, tile % columns * SIDE
     finer_place = row * finer, column * finer
     values = read_windows(maps.heatmaps, which, *finer_place, 0, pixels, maps.heat_ratio)
-    distance = torch.zeros_like(values)
-    for one, owner in zip(maps.tags, seekers.owner, strict=True):
-        apart = read_windows(one, which, row, column, 0, pixels, ratio).sub_(owner)
-        distance.addcmul_(apart, apart)
+    views, many = len(maps.tags), len(maps.heatmaps)
+    # the tags of all views in one reading
+    every = (which + many * torch.arange(views, device=which.device)[:, None]).flatten()
+    corners = row.repeat(views), column.repeat(views)
+    apart = read_windows(maps.tags.flatten(0, 1), every, *corners, 0, pixels, ratio)
+    apart = apart.view(pixels, pixels, views, -1).sub_(seekers.owner).square_()
+    distance = reduce(torch.add, apart.unbind(2))
     values = values - distance.sqrt_().round_()
     offset = torch.arange(pixels, device=tile.device)[:, None]
     y, x = row * ratio + offset, column * ratio + offset  # [pixels, n]

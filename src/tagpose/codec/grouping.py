@@ -54,9 +54,13 @@ def group_peaks(
         keypoint, -1 where it has none.
     """
     people = _nobody(kinds=len(scores), tags=tags.shape[2])
+    counts = (scores > min_score).sum(1).tolist()
     for keypoint in order:
-        peaks = tags[keypoint][scores[keypoint] > min_score]
-        owners = assign(people.mean_tags, peaks, scores[keypoint][: len(peaks)], max_tag_distance)
+        count = counts[keypoint]
+        if count == 0:
+            continue
+        peaks = tags[keypoint, :count]
+        owners = assign(people.mean_tags, peaks, scores[keypoint, :count], max_tag_distance)
         people = _attach(people, keypoint, owners, peaks)
     return people.peaks
 
@@ -78,11 +82,9 @@ def assign(
     # Equal optima abound, and the matrix decides which of them the solver meets first. So it is the
     # very one of the established implementation: float64, and a column for each peak left over.
     apart = peaks.T[:, :, None].astype(np.float64) - people.T[:, None]  # [L, N, P]
-    distance = np.sqrt(np.square(apart, out=apart).sum(0))  # [N, P]
+    distance = np.sqrt(np.add.reduce(np.square(apart, out=apart), 0))  # [N, P]
     cost = np.full((len(peaks), max(len(peaks), len(people))), _LEFT_OVER_COST)
-    cost[:, : len(people)] = _DISTANCE_COST * np.round(distance) - scores[:, None].astype(
-        np.float64
-    )
+    cost[:, : len(people)] = _DISTANCE_COST * np.rint(distance) - scores[:, None].astype(np.float64)
     rows, columns = linear_sum_assignment(cost)
     there = columns < len(people)
     rows, columns = rows[there], columns[there]

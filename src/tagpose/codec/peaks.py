@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.structures import Fields
@@ -13,6 +14,7 @@ _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 
 _MAPS: Final = 64  # looked through at once, and
 _CELLS: Final = 1 << 14  # cells whose pixels are looked at at once: both bound the memory
 _TOPK_BY_HEAP: Final = 64  # values per wanted one from which on it keeps a heap (TopKImpl.h)
+_STEPS: Final = (-1, 0, 1)  # to the cells around
 _ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
 
 
@@ -82,17 +84,17 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
     # from the two comparisons with the quadrant's other cells and the pixel's own value.
     depth = maps.amin(dim=(1, 2), keepdim=True).clamp(max=0)
     least = min_score * (1 - 0.021) + 0.021 * depth
-    which, row, column = (maps > least).nonzero(as_tuple=True)
-    height, width = maps.shape[-2:]
-    flat = maps.reshape(-1)
-    lines = [(which * height + (row + step).clamp(0, height - 1)) * width for step in (-1, 0, 1)]
-    columns = [(column + step).clamp(0, width - 1) for step in (-1, 0, 1)]
-    around = [[flat[line + across] for across in columns] for line in lines]  # 3 x 3 of [n]
-    slack = _ROUNDING * around[1][1].abs()
-    level = _highest_in_line(around, nearest, slack)
-    turned = [list(line) for line in zip(*around, strict=True)]
-    chosen = level & _highest_in_line(turned, nearest, slack)
-    return which[chosen], row[chosen], column[chosen]
+    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
+    height, width = around.shape[1:]
+    high = functional.pad(maps > least, (1, 1, 1, 1))
+    at = high.flatten().nonzero()[:, 0]
+    near = [[around.take(at + (down * width + right)) for right in _STEPS] for down in _STEPS]
+    slack = _ROUNDING * near[1][1].abs()
+    level = _highest_in_line(near, nearest, slack)
+    turned = [list(line) for line in zip(*near, strict=True)]
+    at = at[level & _highest_in_line(turned, nearest, slack)]
+    which, place = at // (height * width), at % (height * width)
+    return which, place // width - 1, place % width - 1
 
 
 def _highest_in_line(around: list[list[Tensor]], nearest: float, slack: Tensor) -> Tensor:

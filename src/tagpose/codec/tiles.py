@@ -10,6 +10,7 @@ from torch.nn import functional
 
 SIDE: Final = 2  # cells of a small tile's side; of larger ones more pixels must be looked at
 GROUP: Final = 4  # small tiles of a large one's side
+_MAPS: Final = {"cpu": 64}  # bounded at once: as many as stay in its caches
 _ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
 
 
@@ -43,28 +44,29 @@ class Maps(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Between what the enlarged maps lie in tiles."""
+    """Between what the enlarged maps lie in tiles.
+
+    Of the L tags of a pixel their sum over the square root of L is bounded: two of them are never
+    nearer to each other than these are, and nearly as far apart, since views see the same people.
+    """
 
     ceiling: Tensor  # [...] heatmap, at most
-    middle: Tensor  # [L, ...] of the tags' range
+    middle: Tensor  # [...] of the tags' range
     radius: Tensor  # [...] at most so far are tags from the middle
 
     def of_maps(self, which: Tensor) -> "Bounds":
         """All tiles of maps [n]: [n, T], row after row."""
-        return Bounds(
-            self.ceiling.flatten(-2)[which],
-            self.middle.flatten(-2)[:, which],
-            self.radius.flatten(-2)[which],
-        )
+        return Bounds(*(each.flatten(-2)[which] for each in self))
 
     def some(self, which: Tensor, tile: Tensor) -> "Bounds":
         """Those of tiles [n, ...], numbered row after row, in maps [n]."""
         at = tile + (which * self.radius[0].numel()).view(-1, *[1] * (tile.ndim - 1))
-        return Bounds(
-            self.ceiling.take(at),
-            torch.stack([middle.take(at) for middle in self.middle]),
-            self.radius.take(at),
-        )
+        return Bounds(*(each.take(at) for each in self))
+
+
+def project(tags: Tensor) -> Tensor:
+    """Of tags [L, ...] what tiles bound [...]."""
+    return tags.sum(0).mul_(len(tags) ** -0.5)
 
 
 def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor:
@@ -72,27 +74,40 @@ def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor
 
     Args:
         bounds: of the tiles [...].
-        owner: [L, ...], broadcasts with the tiles.
+        owner: projected, broadcasts with the tiles.
         doubt: share of the tags' range that counts; below 1 the result is an estimate, no bound.
     """
-    distance = torch.zeros_like(bounds.ceiling)
-    for middle, own in zip(bounds.middle, owner, strict=True):
-        apart = middle - own
-        distance.addcmul_(apart, apart)
     # Slightly nearer, as a distance of a half must not be rounded up here and down at the pixel.
-    distance.sqrt_().mul_(1 - _ROUNDING).sub_(bounds.radius, alpha=doubt).clamp_(min=0).round_()
-    return bounds.ceiling - distance
+    distance = (bounds.middle - owner).abs_().mul_(1 - _ROUNDING)
+    distance.sub_(bounds.radius, alpha=doubt).clamp_(min=0).round_()
+    return torch.sub(bounds.ceiling, distance, out=distance)
 
 
 def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
     """The bounds of the large tiles, and of the small ones, [M, rows, columns] both."""
-    ceiling = _hull(maps.heatmaps, torch.maximum, SIDE * maps.finer, maps.heat_ratio)
-    highest, lowest = (
-        _hull(maps.tags, further, SIDE, maps.ratio) for further in (torch.maximum, torch.minimum)
-    )
+    at_once = _MAPS.get(maps.tags.device.type, len(maps.heatmaps))
+    parts = [
+        _hulls(Maps(heatmaps, tags, maps.size))
+        for heatmaps, tags in zip(
+            torch.split(maps.heatmaps, at_once),
+            torch.split(maps.tags, at_once, dim=1),
+            strict=True,
+        )
+    ]
+    ceiling, highest, lowest = (torch.cat(each) for each in zip(*parts, strict=True))
     higher = _joined(ceiling, torch.maximum), _joined(highest, torch.maximum)
     large = _between(*higher, _joined(lowest, torch.minimum))
     return large, _between(ceiling, highest, lowest)
+
+
+def _hulls(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
+    """Highest of the heatmap, highest and lowest of the tags in each small tile."""
+    tags = project(maps.tags)
+    return (
+        _hull(maps.heatmaps, torch.maximum, SIDE * maps.finer, maps.heat_ratio),
+        _hull(tags, torch.maximum, SIDE, maps.ratio),
+        _hull(tags, torch.minimum, SIDE, maps.ratio),
+    )
 
 
 def divide(tile: Tensor, columns: int) -> Tensor:
@@ -112,11 +127,10 @@ def divide(tile: Tensor, columns: int) -> Tensor:
 
 
 def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
-    """Bounds of tiles whose tags lie between the lowest and the highest [L, ...]."""
-    middle, half = (highest + lowest).div_(2), highest.sub_(lowest).div_(2)
-    radius = half.square().sum(0).sqrt_()
-    radius += _ROUNDING * half.add_(middle.abs()).amax(0)
-    return Bounds(ceiling, middle, radius)
+    """Bounds of tiles whose tags lie between the lowest and the highest."""
+    middle = torch.lerp(lowest, highest, 0.5)
+    radius = (highest - lowest).div_(2).add_(middle.abs(), alpha=_ROUNDING)
+    return Bounds(ceiling, middle, radius.mul_(1 + _ROUNDING))
 
 
 def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) -> Tensor:
