@@ -13,7 +13,7 @@ SPACE := $(subst ,, )
 OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score predict import publish sweep test test-slow check format lock clean
+.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score predict import publish sweep test test-slow bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ test: $(READY) ## the quick tests, warnings as errors
 
 test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)
+
+bench: $(READY) ## what each step costs beside the network, and its limit: 10 minutes; report in runs/bench.json
+	@mkdir -p runs
+	$(RUN) -m pytest -o python_files='bench_*.py' --benchmark-json=runs/bench.json --benchmark-columns=median,iqr,rounds tests/benchmarks $(ARGS)
 
 check: $(READY) ## style, types, layers
 	$(RUN) -m ruff check .

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
 from tagpose.data.archives import alone
 from tagpose.data.dataset import read_record
@@ -31,6 +32,7 @@ from tagpose.structures import People, Record
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Print the table; write the people found and the numbers."""
+    keep_freed_memory()
     with told_in_a_sentence():
         if cfg.published:
             reproduce(cfg)

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
 from tagpose.data.images import list_images, read_image, write_image
 from tagpose.drawing.people import draw_people
@@ -17,6 +18,7 @@ from tagpose.model.weights import load_network
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
     """Write one JSON file in the official format, and a picture with people for each image."""
+    keep_freed_memory()
     with told_in_a_sentence():
         predict(cfg)
 

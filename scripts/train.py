@@ -10,6 +10,7 @@ from lightning import seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
+from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
 from tagpose.model.weights import check_same, start_from
 from tagpose.training.history import draw_history
@@ -27,6 +28,7 @@ def main(cfg: DictConfig) -> float:
     """Compose, build, fit; returns the metric that a sweep maximises."""
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
+    keep_freed_memory()
     with told_in_a_sentence(MisconfigurationException):
         if cfg.resume:  # brings all its weights
             cfg.init_from, cfg.model.network.pretrained = None, False

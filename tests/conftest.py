@@ -1,8 +1,10 @@
 """What the tests share: a small set of synthetic people, drawn once."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tagpose.data.synthetic import write_synthetic
@@ -12,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 # a law holds on a busy machine too
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# make test has a process for each core: more threads than cores wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,12 @@ from typing import Final, NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from tagpose.allocation import keep_freed_memory
+
 _ROWS: Final = pytest.StashKey[list["Row"]]()
 MB: Final = 1e6  # bytes
+
+keep_freed_memory()  # as the programs do
 
 
 class Row(NamedTuple):
@@ -92,7 +96,13 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
     return measured
 
 
-def peak_memory(work: Callable[[], object]) -> float:
+@pytest.fixture
+def peak_memory() -> Callable[[Callable[[], object]], float]:
+    """Measures memory; see `_peak_memory`."""
+    return _peak_memory
+
+
+def _peak_memory(work: Callable[[], object]) -> float:
     """MB that `work` takes at most beyond what is held when it starts (Linux)."""
     ctypes.CDLL(None).malloc_trim(0)  # what earlier steps have freed is not this one's
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far

@@ -80,9 +80,10 @@ def best_places(maps: Maps, seekers: Seekers) -> Tensor:
         [E] int64, y * W + x.
     """
     used, which = torch.unique(seekers.which, return_inverse=True)
-    if len(used) == 0:
+    if not len(used):
         return used
-    maps, seekers = maps.some(used), Seekers(which, seekers.owner)
+    if 2 * len(used) < len(maps.heatmaps):  # few are worth a copy
+        maps, seekers = maps.some(used), Seekers(which, seekers.owner)
     large, small = bounds_of(maps)
     places = torch.arange(len(which), device=which.device)
     parts = torch.split(places, _SEEKERS)

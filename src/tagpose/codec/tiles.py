@@ -37,10 +37,8 @@ class Maps(NamedTuple):
         return self.ratio // self.heat_ratio
 
     def some(self, at: Tensor) -> "Maps":
-        """Those at rising places [m]."""
-        first, last = int(at[0]), int(at[-1])
-        index = slice(first, last + 1) if last - first + 1 == len(at) else at  # a view if it can be
-        return Maps(self.heatmaps[index], self.tags[:, index], self.size)
+        """Those at places [m]."""
+        return Maps(self.heatmaps[at], self.tags[:, at], self.size)
 
 
 class Bounds(NamedTuple):

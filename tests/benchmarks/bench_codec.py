@@ -1,0 +1,120 @@
+"""What a batch costs beside the network: targets, tag loss, decoding; held against HRNet-w32."""
+
+from statistics import median
+from time import perf_counter
+
+import pytest
+import torch
+
+from crowds import crowd
+from tagpose.codec.decode import Decoder
+from tagpose.codec.encode import encode
+from tagpose.codec.views import merge_mirror
+from tagpose.losses import Criterion, tag_losses
+from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import WHOLEBODY
+
+IMAGES, PEOPLE, SIDE, CELLS = 8, 30, 512, 128
+TEST_INPUT, TEST_CELLS = (512, 704), (128, 176)
+STEP, PASSES = "w32 training step", "two w32 forward passes"
+STEPS = 2  # of training that are timed, after one that is not: each takes many seconds
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return PoseNetwork("hrnet_w32", "wholebody")
+
+
+@pytest.fixture(scope="module")
+def keypoints():
+    """Labelled keypoints [B, P, K, 3] anywhere in the input."""
+    places = SIDE * torch.rand(IMAGES, PEOPLE, WHOLEBODY.size, 2)
+    return torch.cat([places, torch.full_like(places[..., :1], 2.0)], -1)
+
+
+@pytest.fixture(scope="module")
+def mask():
+    return torch.ones(IMAGES, CELLS, CELLS, dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def training_step(network, keypoints, mask):
+    """Seconds of a step on the batch, in this run."""
+    optimizer = torch.optim.Adam(network.train().parameters(), lr=1e-3, fused=True)
+    images = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8)
+    criterion = Criterion()
+
+    def step():
+        start = perf_counter()
+        optimizer.zero_grad()
+        losses = criterion(network(images), encode(keypoints, mask))
+        criterion.total(losses).backward()
+        optimizer.step()
+        return perf_counter() - start
+
+    step()
+    return median(step() for _ in range(STEPS))
+
+
+def test_tag_loss(measure, peak_memory, training_step, keypoints, mask):
+    targets = encode(keypoints, mask)
+    tags = torch.randn(IMAGES, WHOLEBODY.size, CELLS, CELLS, requires_grad=True)
+
+    def work():
+        tags.grad = None
+        pull, push = tag_losses(tags, targets)
+        (pull.mean() + push.mean()).backward()
+
+    measure(
+        f"tag loss, forward + backward, {IMAGES} images x {PEOPLE} people",
+        work,
+        against=STEP,
+        yardstick=training_step,
+        limit=0.001,
+        rounds=15,
+        memory=lambda: peak_memory(work),
+    )
+
+
+def test_targets(measure, peak_memory, training_step, keypoints, mask):
+    def work():
+        encode(keypoints, mask)
+
+    measure(
+        "targets of that batch",
+        work,
+        against=STEP,
+        yardstick=training_step,
+        limit=0.005,
+        rounds=15,
+        memory=lambda: peak_memory(work),
+    )
+
+
+@pytest.mark.parametrize(("people", "limit"), [(30, 0.05), (5, 0.03)])
+def test_decode(measure, peak_memory, network, people, limit):
+    views = crowd(people, TEST_CELLS, seed=people)
+    images = torch.randint(0, 256, (1, 3, *TEST_INPUT), dtype=torch.uint8)
+    decoder = Decoder(WHOLEBODY.grouping_order)
+    network.eval()
+
+    @torch.inference_mode()
+    def two_passes():
+        network(images)
+        network(images.flip(-1))
+
+    def work():
+        decoder(merge_mirror(*views, WHOLEBODY.mirror))
+
+    two_passes()
+    measure(
+        f"decode with mirror test, {people} people, 512 x 704",
+        work,
+        against=PASSES,
+        yardstick=two_passes,
+        limit=limit,
+        rounds=9,
+        memory=lambda: peak_memory(work),
+        memory_limit=100,
+    )

@@ -1,0 +1,66 @@
+"""Crowds are decoded as the method is written down, though nothing is enlarged."""
+
+import numpy as np
+import pytest
+import torch
+
+from crowds import crowd
+from plain_decode import plain_decode
+from tagpose.codec.decode import Decoder
+from tagpose.codec.views import merge_mirror
+from tagpose.skeleton import WHOLEBODY
+from tagpose.structures import Fields
+
+SCENES = 50
+SMALL, WHOLE = (32, 48), (128, 176)  # cells; the second is the input of a 4:3 photograph
+
+
+def scenes(numbers, cells, most):
+    """Fields of a batch of scenes, each with another number of people."""
+    views = [crowd(1 + number % most, cells, seed=number) for number in numbers]
+    pairs = (Fields(*map(torch.cat, zip(*side, strict=True))) for side in zip(*views, strict=True))
+    return merge_mirror(*pairs, WHOLEBODY.mirror)
+
+
+def agreeing(decoder, fields):
+    """How many keypoints of the plain decoding stand in ours, and how many it has."""
+    same = every = 0
+    for ours, theirs in zip(decoder(fields), plain_decode(decoder, fields), strict=True):
+        apart = np.abs(ours.keypoints[:, None] - theirs.keypoints).max(-1)  # [P, Q, K]
+        same += (apart < 0.01).sum(-1).max(0, initial=0).sum()  # each person by its best match
+        every += theirs.keypoints[..., 0].size
+    return same, every
+
+
+def test_small_scenes_decode_as_their_enlarged_maps_do():
+    decoder = Decoder(WHOLEBODY.grouping_order)
+    batches = [range(start, start + 10) for start in range(0, SCENES, 10)]
+    counts = [agreeing(decoder, scenes(batch, SMALL, most=8)) for batch in batches]
+    same, every = np.sum(counts, 0)
+    assert same / every >= 0.999
+
+
+@pytest.mark.slow
+def test_whole_scenes_decode_as_their_enlarged_maps_do():
+    decoder = Decoder(WHOLEBODY.grouping_order)
+    counts = [agreeing(decoder, scenes([number], WHOLE, most=30)) for number in range(SCENES)]
+    same, every = np.sum(counts, 0)
+    assert same / every >= 0.999
+
+
+def test_people_are_the_same_in_a_batch_of_any_size():
+    decoder, together = Decoder(WHOLEBODY.grouping_order), scenes(range(6), SMALL, most=6)
+    batch = decoder(together)
+    for number in range(6):
+        alone = decoder(Fields(*(part[number : number + 1] for part in together)))[0]
+        np.testing.assert_array_equal(batch[number].keypoints, alone.keypoints)
+        np.testing.assert_array_equal(batch[number].scores, alone.scores)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_people_are_the_same_on_a_gpu():
+    decoder, fields = Decoder(WHOLEBODY.grouping_order), scenes(range(6), SMALL, most=6)
+    there = decoder(Fields(*(part.cuda() for part in fields)))
+    for ours, theirs in zip(decoder(fields), there, strict=True):
+        same = np.abs(ours.keypoints[:, None] - theirs.keypoints).max(-1) < 0.01
+        assert same.sum(-1).max(0, initial=0).sum() >= 0.999 * theirs.keypoints[..., 0].size
