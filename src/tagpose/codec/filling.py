@@ -8,13 +8,13 @@ from torch import Tensor
 
 from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.codec.peaks import read_places
-from tagpose.codec.tiles import GROUP, SIDE, Bounds, Maps, bounds_of, divide, project, value_bounds
+from tagpose.codec.tiles import INSIDE, SIDE, Bounds, Maps, bounds_of, project, value_bounds
 from tagpose.structures import Fields
 
 _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory
 # Tiles whose pixels are looked at at once: as many as stay in a CPU's caches, and as keep another
 # device busy.
-_TILES: Final = {"cpu": 2048}
+_TILES: Final = {"cpu": 8192}
 _MANY_TILES: Final = 1 << 17
 _LARGE, _SMALL = 32, 4
 
@@ -28,13 +28,6 @@ class Seekers(NamedTuple):
     def some(self, at: Tensor) -> "Seekers":
         """Those at places [n]; some may be there several times."""
         return Seekers(self.which[at], self.owner[:, at])
-
-
-class _Best(NamedTuple):
-    """The best pixel that was found for each of E seekers."""
-
-    value: Tensor  # [E]
-    place: Tensor  # [E] int64, y * W + x
 
 
 def fill_in(
@@ -92,74 +85,83 @@ def best_places(maps: Maps, seekers: Seekers) -> Tensor:
 
 def _search(maps: Maps, large: Bounds, small: Bounds, seekers: Seekers) -> Tensor:
     """Places [E]: first in the most promising tiles, then in all that may hold a better pixel."""
-    columns = large.ceiling.shape[-1]
-    bounds = value_bounds(large.of_maps(seekers.which), project(seekers.owner)[:, None])  # [E, T]
-    best = _Best(bounds.new_full((len(bounds),), -torch.inf), torch.zeros_like(seekers.which))
+    owner = project(seekers.owner)
+    bounds = value_bounds(large.some(seekers.which), owner[:, None])  # [E, T]
+    best = bounds.new_full((len(bounds),), -torch.inf)
     for pairs in (_promising, _possible):
-        who, tile = pairs(small, bounds, columns, seekers, best)
-        best = _look_into(maps, seekers, who, tile, best)
-    return best.place
+        who, tile = pairs(small, bounds, seekers.which, owner, best)
+        highest = _highest(maps, seekers.some(who), tile)
+        best = best.scatter_reduce(0, who, highest, "amax")
+    at = (highest == best[who]).nonzero()[:, 0]
+    places = _first_highest(maps, seekers.some(who[at]), tile[at])
+    nowhere = torch.full_like(seekers.which, maps.size[0] * maps.size[1])
+    return nowhere.scatter_reduce(0, who[at], places, "amin")
 
 
 def _promising(
-    small: Bounds, large: Tensor, columns: int, seekers: Seekers, best: _Best
+    small: Bounds, large: Tensor, which: Tensor, owner: Tensor, best: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Pairs [n] of a seeker and a small tile, those that promise most."""
     del best
-    within = divide(large.topk(min(_LARGE, large.shape[1])).indices, columns).flatten(1)  # [E, n]
+    seekers, tiles = large.shape
+    tile = large.topk(min(_LARGE, tiles), sorted=False).indices
     # where tags are not sure, what they probably are says more than what they may be
-    inside = small.some(seekers.which, within)
-    values = value_bounds(inside, project(seekers.owner)[:, None], doubt=0.5)
-    tile = within.gather(1, values.topk(_SMALL).indices)
-    who = torch.arange(len(large), device=large.device)
-    return who.repeat_interleave(_SMALL), tile.flatten()
+    inside = small.some((which[:, None] * tiles + tile).flatten())
+    values = value_bounds(inside, owner.repeat_interleave(tile.shape[1])[:, None], doubt=0.5)
+    at = values.view(seekers, -1).topk(_SMALL, sorted=False).indices
+    who = torch.arange(seekers, device=large.device)
+    within = tile.gather(1, at // INSIDE) * INSIDE + at % INSIDE
+    return who.repeat_interleave(_SMALL), within.flatten()
 
 
 def _possible(
-    small: Bounds, large: Tensor, columns: int, seekers: Seekers, best: _Best
+    small: Bounds, large: Tensor, which: Tensor, owner: Tensor, best: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Pairs [n] of a seeker and a small tile, all that may hold as good a pixel as the best."""
-    who, tile = (large >= best.value[:, None]).nonzero(as_tuple=True)
-    (which, owner), within = seekers.some(who), divide(tile, columns)  # [n, S]
-    values = value_bounds(small.some(which, within), project(owner)[:, None])
-    pair, inside = (values >= best.value[who, None]).nonzero(as_tuple=True)
-    return who[pair], within[pair, inside]
+    """Pairs [n] of a seeker and a small tile, all that may hold as good a pixel as the best [E]."""
+    who, tile = (large >= best[:, None]).nonzero(as_tuple=True)
+    inside = small.some(which[who] * large.shape[1] + tile)
+    values = value_bounds(inside, owner[who, None])
+    pair, at = (values >= best[who, None]).nonzero(as_tuple=True)
+    return who[pair], tile[pair] * INSIDE + at
 
 
-def _look_into(maps: Maps, seekers: Seekers, who: Tensor, tile: Tensor, best: _Best) -> _Best:
-    """The best so far, after a look at the pixels of pairs [n] of a seeker and a small tile."""
-    nowhere = maps.size[0] * maps.size[1]
-    at_once = _TILES.get(who.device.type, _MANY_TILES)
-    for some, those in zip(torch.split(who, at_once), torch.split(tile, at_once), strict=True):
-        peak, place = _best_pixels(maps, seekers.some(some), those)
-        value = best.value.scatter_reduce(0, some, peak, "amax")
-        kept = torch.where(best.value == value, best.place, nowhere)
-        place = torch.where(peak == value[some], place, nowhere)
-        best = _Best(value, kept.scatter_reduce(0, some, place, "amin"))
-    return best
+def _highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
+    """The best value [n] in one small tile for each seeker."""
+    at_once = _TILES.get(tile.device.type, _MANY_TILES)
+    places = torch.arange(len(tile), device=tile.device)
+    parts = torch.split(places, at_once)
+    return torch.cat([_values(maps, seekers.some(at), tile[at]).amax((0, 1)) for at in parts])
 
 
-def _best_pixels(maps: Maps, seekers: Seekers, tile: Tensor) -> tuple[Tensor, Tensor]:
-    """The best value and its first flat place in one small tile for each seeker, [n] both."""
-    (height, width), ratio, finer = maps.size, maps.ratio, maps.finer
-    which, pixels, columns = (
-        seekers.which,
-        SIDE * ratio,
-        -(-maps.tags.shape[-1] // (SIDE * GROUP)) * GROUP,
-    )
-    row, column = tile // columns * SIDE, tile % columns * SIDE
-    finer_place = row * finer, column * finer
-    values = read_windows(maps.heatmaps, which, *finer_place, 0, pixels, maps.heat_ratio)
+def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
+    """The first place [n] of the best value, y * W + x, in one small tile for each seeker."""
+    row, column = maps.corner(tile)
+    values = _values(maps, seekers, tile)
+    at, pixels = values.flatten(0, 1).argmax(0), len(values)
+    return (row * maps.ratio + at // pixels) * maps.size[1] + column * maps.ratio + at % pixels
+
+
+def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
+    """What the pixels of one small tile are worth to each seeker, [pixels, pixels, n]."""
+    (row, column), which, pixels = maps.corner(tile), seekers.which, SIDE * maps.ratio
+    finer = row * maps.finer, column * maps.finer
+    scores = read_windows(maps.heatmaps, which, *finer, 0, pixels, maps.heat_ratio)
     views, many = len(maps.tags), len(maps.heatmaps)
     # the tags of all views in one reading
     every = (which + many * torch.arange(views, device=which.device)[:, None]).flatten()
     corners = row.repeat(views), column.repeat(views)
-    apart = read_windows(maps.tags.flatten(0, 1), every, *corners, 0, pixels, ratio)
+    apart = read_windows(maps.tags.flatten(0, 1), every, *corners, 0, pixels, maps.ratio)
     apart = apart.view(pixels, pixels, views, -1).sub_(seekers.owner).square_()
-    distance = reduce(torch.add, apart.unbind(2))
-    values = values - distance.sqrt_().round_()
-    offset = torch.arange(pixels, device=tile.device)[:, None]
-    y, x = row * ratio + offset, column * ratio + offset  # [pixels, n]
-    values.masked_fill_((y >= height)[:, None] | (x >= width), -torch.inf)
-    peak, at = values.flatten(0, 1).max(0)
-    return peak, (row * ratio + at // pixels) * width + column * ratio + at % pixels
+    distance = reduce(torch.add, apart.unbind(2)).sqrt_().round_()
+    return _only_inside(torch.sub(scores, distance, out=distance), maps, row, column)
+
+
+def _only_inside(values: Tensor, maps: Maps, row: Tensor, column: Tensor) -> Tensor:
+    """The values of tiles, -inf at pixels that are outside of the input."""
+    pixels = len(values)
+    if maps.are_tiled:
+        return values
+    offset = torch.arange(pixels, device=row.device)[:, None]
+    below = row * maps.ratio + offset >= maps.size[0]  # [pixels, n]
+    right = column * maps.ratio + offset >= maps.size[1]
+    return values.masked_fill_(below[:, None] | right, -torch.inf)

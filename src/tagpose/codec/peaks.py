@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.enlargement import read_enlarged, read_windows
+from tagpose.codec.enlargement import read_cells, read_enlarged, read_windows
 from tagpose.structures import Fields
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
-_MAPS: Final = 64  # looked through at once, and
-_CELLS: Final = 1 << 14  # cells whose pixels are looked at at once: both bound the memory
+_ROWS: Final = {"cpu": 2048}  # looked through at once: as many as stay in its caches
+_MANY_ROWS: Final = 1 << 17
+_CELLS: Final = 1 << 14  # whose pixels are looked at at once, which bounds the memory
 _TOPK_BY_HEAP: Final = 64  # values per wanted one from which on it keeps a heap (TopKImpl.h)
-_STEPS: Final = (-1, 0, 1)  # to the cells around
 _ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
 
 
@@ -49,8 +49,7 @@ def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: flo
         min_score: what a peak must be above.
     """
     maps = fields.heatmaps.flatten(0, 1)
-    found = [_best(some, size, count, min_score) for some in torch.split(maps, _MAPS)]
-    x, y, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
+    x, y, scores = _best(maps, size, count, min_score)
     tags = fields.tags.movedim(1, 0).flatten(1, 2)  # [L, B * K, h, w]
     channel = torch.arange(len(maps), device=maps.device)[:, None]
     there = read_enlarged(tags, channel, x, y, size).movedim(0, -1)
@@ -61,9 +60,9 @@ def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: flo
 def _local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> _Found:
     """All local maxima of maps [M, h, w] above a score."""
     ratio = size[0] // maps.shape[-2]
-    which, row, column = _promising(maps, min_score, 1 / (2 * ratio) if ratio % 2 == 0 else 0.0)
-    cells = zip(*(torch.split(each, _CELLS) for each in (which, row, column)), strict=True)
-    parts = [_inside(maps, cell, ratio, min_score) for cell in cells]
+    cells = _promising(maps, min_score, 1 / (2 * ratio) if ratio % 2 == 0 else 0.0)
+    at_once = zip(*(torch.split(each, _CELLS) for each in cells), strict=True)
+    parts = [_inside(maps, some, ratio, min_score) for some in at_once]
     return _Found(*map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -82,29 +81,65 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
     """
     # A peak of the score s stands in a cell of at least .98 s, or more where cells are negative:
     # from the two comparisons with the quadrant's other cells and the pixel's own value.
-    depth = maps.amin(dim=(1, 2), keepdim=True).clamp(max=0)
-    least = min_score * (1 - 0.021) + 0.021 * depth
+    depth = maps.amin(dim=(1, 2)).clamp(max=0)
+    least = (min_score * (1 - 0.021) + 0.021 * depth)[:, None]
+    which, row = (maps.amax(-1) > least).nonzero(as_tuple=True)  # most rows have no peak
     around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
+    places = torch.arange(len(which), device=which.device)
+    parts = torch.split(places, _ROWS.get(which.device.type, _MANY_ROWS))
+    flags = [_highest_in_row(around, which[at], row[at], least, nearest) for at in parts]
+    at = _places(torch.cat(flags))
+    line, column = at // maps.shape[-1], at % maps.shape[-1]
+    # few cells are left, so that the other direction is a matter of single ones
+    which, row = which[line], row[line]
+    beside = read_cells(maps, which, row, column, torch.arange(-1, 2, device=at.device))
+    rise = _rise(beside.movedim(-1, 0).mT, nearest)[:, 0, 0]
+    kept = rise + _ROUNDING * beside[1, 1].abs() > 0
+    return which[kept], row[kept], column[kept]
+
+
+def _highest_in_row(
+    around: Tensor, which: Tensor, row: Tensor, least: Tensor, nearest: float
+) -> Tensor:
+    """Whether cells of rows [n] may have a peak by those beside them and their height, [n, w].
+
+    Args:
+        around: maps with one cell more on every side [M, h + 2, w + 2].
+        which: [n] int64, of which map.
+        row: [n] int64, without the one more.
+        least: [M, 1] what cells must be above.
+        nearest: as for `_promising`.
+    """
     height, width = around.shape[1:]
-    high = functional.pad(maps > least, (1, 1, 1, 1))
-    at = high.flatten().nonzero()[:, 0]
-    near = [[around.take(at + (down * width + right)) for right in _STEPS] for down in _STEPS]
-    slack = _ROUNDING * near[1][1].abs()
-    level = _highest_in_line(near, nearest, slack)
-    turned = [list(line) for line in zip(*near, strict=True)]
-    at = at[level & _highest_in_line(turned, nearest, slack)]
-    which, place = at // (height * width), at % (height * width)
-    return which, place // width - 1, place % width - 1
+    three = torch.arange(3, device=row.device) + (which * height + row)[:, None]
+    lines = around.view(-1, width).index_select(0, three.flatten()).view(-1, 3, width)
+    rise, own = _rise(lines, nearest)[:, 0], lines[:, 1, 1:-1]
+    rise.add_(own.abs(), alpha=_ROUNDING)
+    return torch.minimum(rise, own - least[which], out=rise) > 0
 
 
-def _highest_in_line(around: list[list[Tensor]], nearest: float, slack: Tensor) -> Tensor:
-    """Whether the middle of 3 x 3 cells [n] is highest in its line, mixed with a line beside it."""
-    before, line, after = around
-    level = torch.zeros_like(slack, dtype=torch.bool)
-    for beside in (before, after):
-        left, middle, right = (torch.lerp(a, b, nearest) for a, b in zip(line, beside, strict=True))
-        level |= middle + slack >= torch.maximum(left, right)
-    return level
+def _rise(around: Tensor, nearest: float) -> Tensor:
+    """How far cells [M, h, w] are above those left and right, mixed with the row above or below.
+
+    Args:
+        around: [M, h + 2, w + 2], with one cell more on every side.
+        nearest: how much of the other row is in the mixture, of which the better one counts.
+    """
+    rows, rises = around[:, 1:-1], []
+    for beside in (around[:, :-2], around[:, 2:]):
+        mixed = torch.lerp(rows, beside, nearest)
+        sides = torch.maximum(mixed[..., :-2], mixed[..., 2:])
+        rises.append(torch.sub(mixed[..., 1:-1], sides, out=sides))
+    return torch.maximum(*rises, out=rises[0])
+
+
+def _places(flags: Tensor) -> Tensor:
+    """Flat places [n] of those few that are set; eight at once are looked over as one number."""
+    flat = flags.flatten()
+    eights = functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
+    some = eights.view(torch.int64)[:, 0].nonzero()[:, 0]
+    number, at = eights[some].nonzero(as_tuple=True)
+    return some[number] * 8 + at
 
 
 def _inside(maps: Tensor, cells: tuple[Tensor, ...], ratio: int, min_score: float) -> _Found:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 SIDE: Final = 2  # cells of a small tile's side; of larger ones more pixels must be looked at
-GROUP: Final = 4  # small tiles of a large one's side
+_GROUP: Final = 4  # small tiles of a large one's side
+INSIDE: Final = _GROUP**2  # small tiles of a large one
 _MAPS: Final = {"cpu": 64}  # bounded at once: as many as stay in its caches
 _ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
 
@@ -36,6 +37,23 @@ class Maps(NamedTuple):
         """Cells of the heatmaps along one of the tags."""
         return self.ratio // self.heat_ratio
 
+    @property
+    def columns(self) -> int:
+        """How many large tiles are side by side."""
+        return -(-self.tags.shape[-1] // (SIDE * _GROUP))
+
+    def corner(self, tile: Tensor) -> tuple[Tensor, Tensor]:
+        """First row and column of cells of the tags in small tiles [n]."""
+        large, inside = tile // INSIDE, tile % INSIDE
+        row = large // self.columns * _GROUP + inside // _GROUP
+        column = large % self.columns * _GROUP + inside % _GROUP
+        return row * SIDE, column * SIDE
+
+    @property
+    def are_tiled(self) -> bool:
+        """Whether no tile is partly or wholly outside."""
+        return all(side % (SIDE * _GROUP) == 0 for side in self.tags.shape[-2:])
+
     def some(self, at: Tensor) -> "Maps":
         """Those at places [m]."""
         return Maps(self.heatmaps[at], self.tags[:, at], self.size)
@@ -52,19 +70,14 @@ class Bounds(NamedTuple):
     middle: Tensor  # [...] of the tags' range
     radius: Tensor  # [...] at most so far are tags from the middle
 
-    def of_maps(self, which: Tensor) -> "Bounds":
-        """All tiles of maps [n]: [n, T], row after row."""
-        return Bounds(*(each.flatten(-2)[which] for each in self))
-
-    def some(self, which: Tensor, tile: Tensor) -> "Bounds":
-        """Those of tiles [n, ...], numbered row after row, in maps [n]."""
-        at = tile + (which * self.radius[0].numel()).view(-1, *[1] * (tile.ndim - 1))
-        return Bounds(*(each.take(at) for each in self))
+    def some(self, at: Tensor) -> "Bounds":
+        """Those at places [n] of the first axis."""
+        return Bounds(*(each.index_select(0, at) for each in self))
 
 
 def project(tags: Tensor) -> Tensor:
     """Of tags [L, ...] what tiles bound [...]."""
-    return tags.sum(0).mul_(len(tags) ** -0.5)
+    return reduce(torch.add, tags).mul(len(tags) ** -0.5)  # of few, faster than their sum
 
 
 def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor:
@@ -82,7 +95,11 @@ def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor
 
 
 def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
-    """The bounds of the large tiles, and of the small ones, [M, rows, columns] both."""
+    """The bounds of the large tiles [M, T], and of the small ones in each [M * T, INSIDE].
+
+    Both go row after row; the small ones of a large one lie side by side, as they are looked at
+    together.
+    """
     at_once = _MAPS.get(maps.tags.device.type, len(maps.heatmaps))
     parts = [
         _hulls(Maps(heatmaps, tags, maps.size))
@@ -95,7 +112,7 @@ def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
     ceiling, highest, lowest = (torch.cat(each) for each in zip(*parts, strict=True))
     higher = _joined(ceiling, torch.maximum), _joined(highest, torch.maximum)
     large = _between(*higher, _joined(lowest, torch.minimum))
-    return large, _between(ceiling, highest, lowest)
+    return large, _between(*map(_side_by_side, (ceiling, highest, lowest)))
 
 
 def _hulls(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,22 +123,6 @@ def _hulls(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
         _hull(tags, torch.maximum, SIDE, maps.ratio),
         _hull(tags, torch.minimum, SIDE, maps.ratio),
     )
-
-
-def divide(tile: Tensor, columns: int) -> Tensor:
-    """The small tiles in large ones.
-
-    Args:
-        tile: [...] int64, large ones, row after row.
-        columns: of large tiles.
-
-    Returns:
-        [..., S] int64, small ones, row after row.
-    """
-    step = torch.arange(GROUP, device=tile.device)
-    inside = (step[:, None] * columns * GROUP + step).flatten()
-    first = tile // columns * (columns * GROUP**2) + tile % columns * GROUP
-    return first[..., None] + inside
 
 
 def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
@@ -143,7 +144,7 @@ def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) 
         cells: of the maps along a small tile.
         ratio: input pixels per cell.
     """
-    maps = _padded(maps, cells * GROUP)
+    maps = _padded(maps, cells * _GROUP)
     share = (ratio - 1) / (2 * ratio)
     for axis in (-2, -1):
         groups = torch.unflatten(maps, axis, (-1, cells)).unbind(axis)
@@ -157,10 +158,17 @@ def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) 
 
 
 def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:
-    """The same of large tiles."""
+    """Of small tiles [M, rows, columns] what is that of large ones [M, T]."""
     for axis in (-2, -1):
-        small = reduce(further, torch.unflatten(small, axis, (-1, GROUP)).unbind(axis))
-    return small
+        small = reduce(further, torch.unflatten(small, axis, (-1, _GROUP)).unbind(axis))
+    return small.flatten(1)
+
+
+def _side_by_side(small: Tensor) -> Tensor:
+    """Small tiles [M, rows, columns], those of a large one side by side [M * T, INSIDE]."""
+    many, rows, columns = small.shape
+    apart = small.view(many, rows // _GROUP, _GROUP, columns // _GROUP, _GROUP)
+    return apart.transpose(2, 3).reshape(-1, INSIDE)
 
 
 def _padded(maps: Tensor, cells: int) -> Tensor:

@@ -37,8 +37,10 @@ def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fie
         Fields with the mean of the heatmaps and the tags of both, L added up.
     """
     heatmaps = torch.empty_like(fields.heatmaps)
-    tags = torch.cat([fields.tags, fields.tags], dim=1)
-    own, swap = fields.tags.shape[1], torch.tensor(mirror).to(tags.device, non_blocking=True)
+    images, own, *shape = fields.tags.shape
+    tags = fields.tags.new_empty(images, 2 * own, *shape)
+    tags[:, :own] = fields.tags
+    swap = torch.tensor(mirror).to(tags.device, non_blocking=True)
     # some channels at a time: what is made on the way stays in the cache
     for first in range(0, len(mirror), _CHANNELS):
         some = slice(first, first + _CHANNELS)
