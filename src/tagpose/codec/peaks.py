@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.enlargement import read_cells, read_enlarged, read_windows
+from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.structures import Fields
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
@@ -87,21 +87,16 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
     around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
     places = torch.arange(len(which), device=which.device)
     parts = torch.split(places, _ROWS.get(which.device.type, _MANY_ROWS))
-    flags = [_highest_in_row(around, which[at], row[at], least, nearest) for at in parts]
+    flags = [_highest_around(around, which[at], row[at], least, nearest) for at in parts]
     at = _places(torch.cat(flags))
     line, column = at // maps.shape[-1], at % maps.shape[-1]
-    # few cells are left, so that the other direction is a matter of single ones
-    which, row = which[line], row[line]
-    beside = read_cells(maps, which, row, column, torch.arange(-1, 2, device=at.device))
-    rise = _rise(beside.movedim(-1, 0).mT, nearest)[:, 0, 0]
-    kept = rise + _ROUNDING * beside[1, 1].abs() > 0
-    return which[kept], row[kept], column[kept]
+    return which[line], row[line], column
 
 
-def _highest_in_row(
+def _highest_around(
     around: Tensor, which: Tensor, row: Tensor, least: Tensor, nearest: float
 ) -> Tensor:
-    """Whether cells of rows [n] may have a peak by those beside them and their height, [n, w].
+    """Whether cells of rows [n] may have a peak by those around them and their height, [n, w].
 
     Args:
         around: maps with one cell more on every side [M, h + 2, w + 2].
@@ -114,7 +109,7 @@ def _highest_in_row(
     three = torch.arange(3, device=row.device) + (which * height + row)[:, None]
     lines = around.view(-1, width).index_select(0, three.flatten()).view(-1, 3, width)
     rise, own = _rise(lines, nearest)[:, 0], lines[:, 1, 1:-1]
-    rise.add_(own.abs(), alpha=_ROUNDING)
+    torch.minimum(rise, _rise(lines.mT, nearest)[..., 0], out=rise).add_(own.abs(), alpha=_ROUNDING)
     return torch.minimum(rise, own - least[which], out=rise) > 0
 
 
