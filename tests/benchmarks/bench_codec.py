@@ -114,7 +114,7 @@ def test_decode(measure, peak_memory, network, people, limit):
         against=PASSES,
         yardstick=two_passes,
         limit=limit,
-        rounds=9,
+        rounds=15,
         memory=lambda: peak_memory(work),
         memory_limit=100,
     )

@@ -40,11 +40,23 @@ def read_enlarged(
     Returns:
         [..., *the broadcast shape].
     """
-    top, bottom, down = _between(y, maps.shape[-2], size[0])
-    left, right, across = _between(x, maps.shape[-1], size[1])
-    upper = (1 - across) * maps[..., channel, top, left] + across * maps[..., channel, top, right]
-    lower = maps[..., channel, bottom, left], maps[..., channel, bottom, right]
-    return (1 - down) * upper + down * ((1 - across) * lower[0] + across * lower[1])
+    height, width = maps.shape[-2:]
+    top, bottom, down = _between(y, height, size[0])
+    left, right, across = _between(x, width, size[1])
+    flat = maps.flatten(-3)
+
+    def mixed(row: Tensor) -> Tensor:
+        first = (channel * height + row) * width
+        low, high = (_taken(flat, first + column) for column in (left, right))
+        return (1 - across) * low + across * high
+
+    return (1 - down) * mixed(top) + down * mixed(bottom)
+
+
+def _taken(values: Tensor, at: Tensor) -> Tensor:
+    """Values [..., *] at places of the last axis, of any shape."""
+    taken = values.index_select(-1, at.flatten())  # faster than indexing, and than take
+    return taken.view(*values.shape[:-1], *at.shape)
 
 
 def read_windows(
@@ -125,8 +137,7 @@ def read_cells(maps: Tensor, which: Tensor, row: Tensor, column: Tensor, offset:
     height, width = maps.shape[-2:]
     rows = (row + offset[:, None]).clamp_(0, height - 1).mul_(width).add_(which * (height * width))
     columns = (column + offset[:, None]).clamp_(0, width - 1)
-    places = rows[:, None] + columns
-    return maps.reshape(-1).index_select(0, places.flatten()).view(places.shape)  # faster than take
+    return _taken(maps.reshape(-1), rows[:, None] + columns)
 
 
 def _between(at: Tensor, cells: int, pixels: int) -> tuple[Tensor, Tensor, Tensor]:

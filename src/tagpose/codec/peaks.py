@@ -1,6 +1,7 @@
 """This file finds the peaks of heatmaps and reads places and tags off them."""
 
 from functools import reduce
+from math import gcd
 from typing import Final, NamedTuple
 
 import torch
@@ -11,8 +12,9 @@ from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.structures import Fields
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
-_ROWS: Final = {"cpu": 2048}  # looked through at once: as many as stay in its caches
-_MANY_ROWS: Final = 1 << 17
+_MAPS: Final = {"cpu": 24}  # looked through at once: as many as stay in its caches
+_MANY_MAPS: Final = 1024
+_BAND: Final = 8  # rows that are looked through or left out together
 _CELLS: Final = 1 << 14  # whose pixels are looked at at once, which bounds the memory
 _TOPK_BY_HEAP: Final = 64  # values per wanted one from which on it keeps a heap (TopKImpl.h)
 _ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
@@ -60,8 +62,12 @@ def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: flo
 def _local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> _Found:
     """All local maxima of maps [M, h, w] above a score."""
     ratio = size[0] // maps.shape[-2]
-    cells = _promising(maps, min_score, 1 / (2 * ratio) if ratio % 2 == 0 else 0.0)
-    at_once = zip(*(torch.split(each, _CELLS) for each in cells), strict=True)
+    nearest = 1 / (2 * ratio) if ratio % 2 == 0 else 0.0
+    step = _MAPS.get(maps.device.type, _MANY_MAPS)
+    cells = [_promising(some, min_score, nearest) for some in torch.split(maps, step)]
+    which = torch.cat([each[0] + step * part for part, each in enumerate(cells)])
+    row, column = (torch.cat([each[axis] for each in cells]) for axis in (1, 2))
+    at_once = zip(*(torch.split(each, _CELLS) for each in (which, row, column)), strict=True)
     parts = [_inside(maps, some, ratio, min_score) for some in at_once]
     return _Found(*map(torch.cat, zip(*parts, strict=True)))
 
@@ -81,36 +87,31 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
     """
     # A peak of the score s stands in a cell of at least .98 s, or more where cells are negative:
     # from the two comparisons with the quadrant's other cells and the pixel's own value.
+    (height, width), many = maps.shape[1:], len(maps)
     depth = maps.amin(dim=(1, 2)).clamp(max=0)
     least = (min_score * (1 - 0.021) + 0.021 * depth)[:, None]
-    which, row = (maps.amax(-1) > least).nonzero(as_tuple=True)  # most rows have no peak
-    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
-    places = torch.arange(len(which), device=which.device)
-    parts = torch.split(places, _ROWS.get(which.device.type, _MANY_ROWS))
-    flags = [_highest_around(around, which[at], row[at], least, nearest) for at in parts]
-    at = _places(torch.cat(flags))
-    line, column = at // maps.shape[-1], at % maps.shape[-1]
-    return which[line], row[line], column
+    rows = gcd(height, _BAND)
+    which, band = (maps.view(many, -1, rows * width).amax(-1) > least).nonzero(as_tuple=True)
+    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0].flatten(0, 1)
+    lines = torch.arange(rows + 2, device=maps.device)
+    lines = lines + (which * (height + 2) + band * rows)[:, None]
+    bands = around.index_select(0, lines.flatten()).view(len(which), rows + 2, width + 2)
+    at = _places(_highest_around(bands, least[which, :, None], nearest))
+    band_at, row, column = at // (rows * width), at // width % rows, at % width
+    return which[band_at], band[band_at] * rows + row, column
 
 
-def _highest_around(
-    around: Tensor, which: Tensor, row: Tensor, least: Tensor, nearest: float
-) -> Tensor:
-    """Whether cells of rows [n] may have a peak by those around them and their height, [n, w].
+def _highest_around(around: Tensor, least: Tensor, nearest: float) -> Tensor:
+    """Whether cells may have a peak by those around them and by their own height, [M, h, w].
 
     Args:
-        around: maps with one cell more on every side [M, h + 2, w + 2].
-        which: [n] int64, of which map.
-        row: [n] int64, without the one more.
-        least: [M, 1] what cells must be above.
+        around: [M, h + 2, w + 2], with one cell more on every side.
+        least: [M, 1, 1], what cells must be above.
         nearest: as for `_promising`.
     """
-    height, width = around.shape[1:]
-    three = torch.arange(3, device=row.device) + (which * height + row)[:, None]
-    lines = around.view(-1, width).index_select(0, three.flatten()).view(-1, 3, width)
-    rise, own = _rise(lines, nearest)[:, 0], lines[:, 1, 1:-1]
-    torch.minimum(rise, _rise(lines.mT, nearest)[..., 0], out=rise).add_(own.abs(), alpha=_ROUNDING)
-    return torch.minimum(rise, own - least[which], out=rise) > 0
+    own, rise = around[:, 1:-1, 1:-1], _rise(around, nearest)
+    torch.minimum(rise, _rise(around.mT, nearest).mT, out=rise).add_(own.abs(), alpha=_ROUNDING)
+    return torch.minimum(rise, own - least, out=rise) > 0
 
 
 def _rise(around: Tensor, nearest: float) -> Tensor:
@@ -224,10 +225,10 @@ def read_places(
         [..., 2] float32 x, y in input pixels.
     """
     height, width = size
-    before = read_enlarged(heatmaps, channel, (x - 1).clamp(min=0), y, size)
-    after = read_enlarged(heatmaps, channel, (x + 1).clamp(max=width - 1), y, size)
-    above = read_enlarged(heatmaps, channel, x, (y - 1).clamp(min=0), size)
-    below = read_enlarged(heatmaps, channel, x, (y + 1).clamp(max=height - 1), size)
+    left, right = (x - 1).clamp(min=0), (x + 1).clamp(max=width - 1)
+    up, down = (y - 1).clamp(min=0), (y + 1).clamp(max=height - 1)
+    columns, rows = torch.stack([left, right, x, x]), torch.stack([y, y, up, down])
+    before, after, above, below = read_enlarged(heatmaps, channel, columns, rows, size)
     return torch.stack([_quarter(x, before, after), _quarter(y, above, below)], dim=-1)
 
 

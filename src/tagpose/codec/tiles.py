@@ -168,10 +168,11 @@ def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:
 
 def _side_by_side(small: Tensor) -> Tensor:
     """Small tiles [M, rows, columns], those of a large one side by side [M * T, INSIDE]."""
-    fours = small.view(torch.complex128)  # of its width, so that four tiles move at once
-    many, rows, columns = fours.shape
-    apart = fours.view(many, rows // _GROUP, _GROUP, columns).transpose(2, 3)
-    return apart.reshape(-1, _GROUP).view(torch.float32)
+    wide = small.view(torch.complex128)  # of four float32, so that they move at once
+    across = _GROUP * small.element_size() // wide.element_size()
+    many, rows, columns = wide.shape
+    apart = wide.view(many, rows // _GROUP, _GROUP, columns // across, across)
+    return apart.transpose(2, 3).reshape(-1, across).view(small.dtype).view(-1, INSIDE)
 
 
 def _padded(maps: Tensor, cells: int) -> Tensor:
