@@ -44,8 +44,12 @@ def reproduce(cfg: DictConfig) -> None:
     """Score a published checkpoint, and end with an error where a number is another one."""
     if cfg.get("model") is None:
         raise ValueError("whose published results are meant? name it by model=hrnet_w32 or _w48")
-    if (cfg.predictor.side, cfg.predictor.mirror) != (SIDE, True):
-        raise ValueError(f"the published test has side={SIDE} predictor.mirror=true; leave them so")
+    test = cfg.predictor
+    if (test.side, test.mirror, test.precision) != (SIDE, True, "float32"):
+        raise ValueError(
+            f"the published test has side={SIDE} predictor.mirror=true"
+            " predictor.precision=float32; leave them so"
+        )
     row = published_row(cfg.model.network.architecture, cfg.skeleton, tuple(cfg.predictor.scales))
     data = instantiate(cfg.data, _convert_="object")
     data.check_there([data.val_split])  # before a long download

@@ -148,6 +148,19 @@ def test_a_batch_decodes_as_its_images_one_by_one():
         assert (together.keypoints == decode(image)[0].keypoints).all()
 
 
+def test_channels_held_last_decode_as_those_held_first():
+    swap = (0, 2, 1)
+    views = [noise(seed) for seed in range(2)]
+    last = [
+        Fields(*(each.movedim(-3, -1).contiguous().movedim(-1, -3) for each in view))
+        for view in views
+    ]
+    assert not last[0].heatmaps.is_contiguous()
+    (one,), (other,) = (decode(merge_mirror(*pair, swap)) for pair in (views, last))
+    np.testing.assert_array_equal(other.keypoints, one.keypoints)
+    np.testing.assert_array_equal(decode(last[0])[0].keypoints, decode(views[0])[0].keypoints)
+
+
 def test_people_come_by_falling_score_and_the_best_stay():
     everybody = Decoder(tuple(range(KINDS)), max_people=None)(noise(0))[0]
     few = Decoder(tuple(range(KINDS)), max_people=4)(noise(0))[0]

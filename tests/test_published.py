@@ -171,6 +171,10 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
             ("experiment=published", "model=hrnet_w32", "side=256"),
             "the published test has side",
         ),
+        (
+            ("experiment=published", "model=hrnet_w32", "predictor.precision=bf16"),
+            "predictor.precision=float32; leave them so",
+        ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         (("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"),
         (("experiment=publishd", "model=hrnet_w32"), "publishd"),

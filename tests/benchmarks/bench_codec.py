@@ -1,5 +1,6 @@
 """What a batch costs beside the network: targets, tag loss, decoding; held against HRNet-w32."""
 
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -26,29 +27,49 @@ def network():
     return PoseNetwork("hrnet_w32", "wholebody")
 
 
-@pytest.fixture(scope="module")
-def keypoints():
-    """Labelled keypoints [B, P, K, 3] anywhere in the input."""
+def labels():
+    """Keypoints [B, P, K, 3] anywhere in the input, and the mask of cells that count."""
+    torch.manual_seed(0)
     places = SIDE * torch.rand(IMAGES, PEOPLE, WHOLEBODY.size, 2)
-    return torch.cat([places, torch.full_like(places[..., :1], 2.0)], -1)
+    keypoints = torch.cat([places, torch.full_like(places[..., :1], 2.0)], -1)
+    return keypoints, torch.ones(IMAGES, CELLS, CELLS, dtype=torch.uint8)
+
+
+def drawing():
+    """Targets of a batch."""
+    return partial(encode, *labels())
+
+
+def losing():
+    """The tag loss of a batch, forward and backward."""
+    targets = encode(*labels())
+    tags = torch.randn(IMAGES, WHOLEBODY.size, CELLS, CELLS, requires_grad=True)
+
+    def work():
+        tags.grad = None
+        pull, push = tag_losses(tags, targets)
+        (pull.mean() + push.mean()).backward()
+
+    return work
+
+
+def decoding(people):
+    """What is done with the two outputs of the network."""
+    views, decoder = crowd(people, TEST_CELLS, seed=people), Decoder(WHOLEBODY.grouping_order)
+    return lambda: decoder(merge_mirror(*views, WHOLEBODY.mirror))
 
 
 @pytest.fixture(scope="module")
-def mask():
-    return torch.ones(IMAGES, CELLS, CELLS, dtype=torch.uint8)
-
-
-@pytest.fixture(scope="module")
-def training_step(network, keypoints, mask):
+def training_step(network):
     """Seconds of a step on the batch, in this run."""
     optimizer = torch.optim.Adam(network.train().parameters(), lr=1e-3, fused=True)
     images = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8)
-    criterion = Criterion()
+    criterion, known = Criterion(), labels()
 
     def step():
         start = perf_counter()
         optimizer.zero_grad()
-        losses = criterion(network(images), encode(keypoints, mask))
+        losses = criterion(network(images), encode(*known))
         criterion.total(losses).backward()
         optimizer.step()
         return perf_counter() - start
@@ -57,46 +78,33 @@ def training_step(network, keypoints, mask):
     return median(step() for _ in range(STEPS))
 
 
-def test_tag_loss(measure, peak_memory, training_step, keypoints, mask):
-    targets = encode(keypoints, mask)
-    tags = torch.randn(IMAGES, WHOLEBODY.size, CELLS, CELLS, requires_grad=True)
-
-    def work():
-        tags.grad = None
-        pull, push = tag_losses(tags, targets)
-        (pull.mean() + push.mean()).backward()
-
+def test_tag_loss(measure, peak_memory, training_step):
     measure(
         f"tag loss, forward + backward, {IMAGES} images x {PEOPLE} people",
-        work,
+        losing(),
         against=STEP,
         yardstick=training_step,
         limit=0.001,
         rounds=15,
-        memory=lambda: peak_memory(work),
+        memory=lambda: peak_memory(losing),
     )
 
 
-def test_targets(measure, peak_memory, training_step, keypoints, mask):
-    def work():
-        encode(keypoints, mask)
-
+def test_targets(measure, peak_memory, training_step):
     measure(
         "targets of that batch",
-        work,
+        drawing(),
         against=STEP,
         yardstick=training_step,
         limit=0.005,
         rounds=15,
-        memory=lambda: peak_memory(work),
+        memory=lambda: peak_memory(drawing),
     )
 
 
 @pytest.mark.parametrize(("people", "limit"), [(30, 0.05), (5, 0.03)])
 def test_decode(measure, peak_memory, network, people, limit):
-    views = crowd(people, TEST_CELLS, seed=people)
     images = torch.randint(0, 256, (1, 3, *TEST_INPUT), dtype=torch.uint8)
-    decoder = Decoder(WHOLEBODY.grouping_order)
     network.eval()
 
     @torch.inference_mode()
@@ -104,17 +112,14 @@ def test_decode(measure, peak_memory, network, people, limit):
         network(images)
         network(images.flip(-1))
 
-    def work():
-        decoder(merge_mirror(*views, WHOLEBODY.mirror))
-
     two_passes()
     measure(
         f"decode with mirror test, {people} people, 512 x 704",
-        work,
+        decoding(people),
         against=PASSES,
         yardstick=two_passes,
         limit=limit,
         rounds=15,
-        memory=lambda: peak_memory(work),
+        memory=lambda: peak_memory(partial(decoding, people)),
         memory_limit=100,
     )

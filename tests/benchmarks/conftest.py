@@ -5,7 +5,9 @@ median of the shares pair by pair is what is judged.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -96,15 +98,21 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
     return measured
 
 
-@pytest.fixture
-def peak_memory() -> Callable[[Callable[[], object]], float]:
-    """Measures memory; see `_peak_memory`."""
-    return _peak_memory
+@pytest.fixture(scope="session")
+def peak_memory() -> Iterator[Callable[[Callable[[], Callable[[], object]]], float]]:
+    """Measures memory, in a process whose heap has no holes of earlier steps.
+
+    Takes what prepares the work, from the top of a module.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), keep_freed_memory) as pool:
+        yield lambda prepare: pool.submit(_peak_memory, prepare).result()
 
 
-def _peak_memory(work: Callable[[], object]) -> float:
-    """MB that `work` takes at most beyond what is held when it starts (Linux)."""
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier steps have freed is not this one's
+def _peak_memory(prepare: Callable[[], Callable[[], object]]) -> float:
+    """MB that the work takes at most beyond what is held when it starts (Linux)."""
+    work = prepare()
+    work()  # what is loaded or made once is not counted
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed does not count as held
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     before = _status("VmRSS")
     work()

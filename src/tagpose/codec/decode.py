@@ -73,7 +73,7 @@ class Decoder:
         if self.min_score < 0:
             raise ValueError(f"min_score is {self.min_score}; it must be 0 or more")
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:
         """The people of every image of a batch.
 
@@ -94,7 +94,8 @@ class Decoder:
         """
         height, width = fields.tags.shape[-2:]
         size = size or (STRIDE * height, STRIDE * width)
-        fields = Fields(fields.heatmaps.float(), fields.tags.float())
+        # networks that hold channels last say so of their outputs
+        fields = Fields(*(each.float().contiguous() for each in fields))
         _check(fields, len(self.grouping_order), size)
         peaks = find_peaks(fields, size, self.max_peaks, self.min_score)
         groups = [best_people(one, self.max_people) for one in self.group(peaks)]

@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from tagpose.codec.bounds import Bounds, bounds_of, project, value_bounds
 from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.codec.peaks import read_places
-from tagpose.codec.tiles import INSIDE, SIDE, Bounds, Maps, bounds_of, project, value_bounds
+from tagpose.codec.tiles import INSIDE, SIDE, Maps
 from tagpose.structures import Fields
 
 _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory

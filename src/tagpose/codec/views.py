@@ -36,7 +36,7 @@ def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fie
     Returns:
         Fields with the mean of the heatmaps and the tags of both, L added up.
     """
-    heatmaps = torch.empty_like(fields.heatmaps)
+    heatmaps = torch.empty_like(fields.heatmaps, memory_format=torch.contiguous_format)
     images, own, *shape = fields.tags.shape
     tags = fields.tags.new_empty(images, 2 * own, *shape)
     tags[:, :own] = fields.tags
