@@ -73,7 +73,7 @@ test: $(READY) ## the quick tests, warnings as errors
 test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)
 
-bench: $(READY) ## what each step costs beside the network, and its limit: 10 minutes; report in runs/bench.json
+bench: $(READY) ## what each step costs beside the network, and its limit: 7 minutes; report in runs/bench.json
 	@mkdir -p runs
 	$(RUN) -m pytest -o python_files='bench_*.py' --benchmark-json=runs/bench.json --benchmark-columns=median,iqr,rounds tests/benchmarks $(ARGS)
 

@@ -1,7 +1,7 @@
 """The decoding as the method is written down: on maps of the size of the input, for every person.
 
-Slow, and with nothing in common with the package's but the grouping and the nouns, so that it can
-be held against it.
+Slow, and with nothing in common with the package's but the grouping, a person's score and tag, and
+the nouns, so that it can be held against it.
 """
 
 import numpy as np

@@ -13,6 +13,8 @@ from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import encode
 from tagpose.codec.enlargement import enlarge, read_enlarged, read_windows
 from tagpose.codec.filling import Seekers, best_places
+from tagpose.codec.maxima import local_maxima
+from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tiles import Maps
 from tagpose.codec.views import merge_mirror, merge_scales, mirror_fields
 from tagpose.skeleton import BODY, WHOLEBODY
@@ -198,6 +200,47 @@ def test_windows_hold_what_the_enlarged_map_holds(seed, cells, ratio):
         torch.testing.assert_close(windows[..., number], expected, atol=1e-6, rtol=0)
 
 
+@given(seed=seeds, ratio=st.sampled_from([1, 2, 3, 4]), least=st.sampled_from([0.0, 0.1, 0.5]))
+def test_local_maxima_are_those_of_the_enlarged_map(seed, ratio, least):
+    # float64, so that no pixel is the largest by rounding
+    maps = torch.rand(2, 9, 12, generator=torch.Generator().manual_seed(seed)).double().pow(4) - 0.1
+    size = (ratio * 9, ratio * 12)
+    whole = enlarge(maps, size)
+    largest = functional.max_pool2d(whole, 5, stride=1, padding=2)
+    expected = (whole >= largest - 1e-12) & (whole > least)
+    found = torch.zeros_like(expected)
+    which, x, y, _ = local_maxima(maps, size, least)
+    found[which, y, x] = True
+    assert torch.equal(found, expected)
+
+
+@given(seed=seeds, count=st.integers(1, 40))
+def test_equal_peaks_come_in_the_order_of_topk(seed, count):
+    # eighths, of which bilinear mixtures of quarters are exact
+    draw = torch.Generator().manual_seed(seed)
+    heatmaps = torch.randint(0, 8, (1, 2, 20, 36), generator=draw) / 8
+    size = (STRIDE * 20, STRIDE * 36)
+    peaks = find_peaks(Fields(heatmaps, torch.zeros(1, 1, 2, 20, 36)), size, count, 0.1)
+    whole = enlarge(heatmaps, size)
+    largest = functional.max_pool2d(whole, 5, stride=1, padding=2) == whole
+    best = (whole * largest).flatten(2).topk(count)
+    torch.testing.assert_close(peaks.scores, best.values * (best.values > 0.1))
+    there = best.values > 0.1
+    assert torch.equal((peaks.y * size[1] + peaks.x)[there], best.indices[there])
+
+
+def test_maps_that_are_nowhere_positive_are_not_looked_through():
+    empty = torch.zeros(1, WHOLEBODY.size, 64, 64)
+    fields = Fields(empty, empty[:, None].clone())
+    fields.heatmaps[0, 0, 8:56:8, 8:56:8] = 1
+    fields.tags[0, 0, 0] = 10 * torch.arange(64)[:, None] + 1000 * torch.arange(64)
+    start = time.perf_counter()
+    people = Decoder(WHOLEBODY.grouping_order)(fields)[0]
+    assert time.perf_counter() - start < 5
+    assert len(people.scores) == 30
+    assert not people.keypoints[:, 1:].any()
+
+
 @given(seed=seeds, spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]), sparse=st.booleans())
 def test_bounded_search_finds_what_a_search_of_every_pixel_finds(seed, spread, sparse):
     draw = torch.Generator().manual_seed(seed)
@@ -224,5 +267,10 @@ def test_what_is_not_finite_or_of_another_skeleton_is_refused():
     fields.tags[0, 0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
         decode(fields)
+    with pytest.raises(ValueError, match="no multiples"):
+        decode(noise(0), (STRIDE * CELLS, 2 * STRIDE * CELLS))
+    coarse = Fields(noise(0, cells=CELLS // 2).heatmaps, noise(0).tags)
+    with pytest.raises(ValueError, match="no multiples"):
+        decode(coarse)
     with pytest.raises(ValueError, match="min_score"):
         Decoder(BODY.grouping_order, min_score=-1)

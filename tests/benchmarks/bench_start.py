@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from running import ROOT, run, succeeded
+from tagpose.codec.decode import Decoder
 from tagpose.data.images import read_image
 from tagpose.data.views import show
 from tagpose.inference import Predictor
@@ -18,7 +19,7 @@ from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
 
 _CELLS = 20  # of a keypoint's heatmap that reach the decoder's threshold: a handful of people
-_THRESHOLD = 0.1  # Decoder.min_score
+_THRESHOLD = Decoder.min_score
 _SPREAD = 0.02  # of a heatmap's values and of tags, which put a person's keypoints together
 
 

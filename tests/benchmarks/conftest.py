@@ -1,7 +1,7 @@
 """What `make bench` measures with: a step, what it is held against, both in one run; and the table.
 
 Absolute times wander on shared machines, so a step and its yardstick are run in turn, and the
-median of the shares pair by pair is what is judged.
+median of the shares pair by pair is what is judged. A yardstick of many seconds is timed before.
 """
 
 import ctypes
@@ -74,20 +74,9 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             memory: MB that the step took, measured by whoever calls; or what tells them afterwards.
             memory_limit: MB.
         """
-        held: list[float] = []
-
-        def before() -> None:
-            if callable(yardstick):
-                start = perf_counter()
-                yardstick()
-                held.append(perf_counter() - start)
-
         if warmup:
             work()
-        benchmark.pedantic(work, setup=before, rounds=rounds)
-        times = benchmark.stats.stats.data
-        if isinstance(yardstick, float):
-            held = [yardstick] * len(times)
+        times, held = _timed(benchmark, work, yardstick, rounds)
         values = [t / h for t, h in zip(times, held, strict=True)] if against else times
         taken = memory() if callable(memory) else memory
         row = Row(step, median(times), against, median(values), limit, taken, memory_limit)
@@ -96,6 +85,26 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
         return row
 
     return measured
+
+
+def _timed(
+    benchmark: BenchmarkFixture,
+    work: Callable[[], object],
+    yardstick: Callable[[], object] | float | None,
+    rounds: int,
+) -> tuple[list[float], list[float]]:
+    """Seconds of the work, and of the yardstick before it, round by round."""
+    held: list[float] = []
+
+    def before() -> None:
+        if callable(yardstick):
+            start = perf_counter()
+            yardstick()
+            held.append(perf_counter() - start)
+
+    benchmark.pedantic(work, setup=before, rounds=rounds)
+    times = list(benchmark.stats.stats.data)
+    return times, [yardstick] * len(times) if isinstance(yardstick, float) else held
 
 
 @pytest.fixture(scope="session")

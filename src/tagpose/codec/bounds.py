@@ -17,13 +17,13 @@ _ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbour
 class Bounds(NamedTuple):
     """Between what the enlarged maps lie in tiles.
 
-    Of the L tags of a pixel their sum over the square root of L is bounded: two of them are never
-    nearer to each other than these are, and nearly as far apart, since views see the same people.
+    Tags [L] are projected to their sum over the square root of L. They are at least as far apart as
+    their projections (Cauchy-Schwarz), and hardly farther, as all views see the same people.
     """
 
     ceiling: Tensor  # [...] heatmap, at most
     middle: Tensor  # [...] of the tags' range
-    radius: Tensor  # [...] at most so far are tags from the middle
+    radius: Tensor  # [...] how far tags are from the middle, at most
 
     def some(self, at: Tensor) -> "Bounds":
         """Those at places [n] of the first axis."""
@@ -50,7 +50,7 @@ def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor
 
 
 def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
-    """The bounds of the large tiles [M, T], and of the small ones in each [M * T, INSIDE].
+    """The bounds of the R large tiles of a map [M, R], and of the small ones in each [M * R, INSIDE].
 
     Both go row after row; the small ones of a large one lie side by side, as they are looked at
     together.
@@ -84,6 +84,7 @@ def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
     """Bounds of tiles whose tags lie between the lowest and the highest."""
     middle = torch.lerp(lowest, highest, 0.5)
     radius = (highest - lowest).div_(2).add_(middle.abs(), alpha=_ROUNDING)
+    ceiling = torch.add(ceiling, ceiling.abs(), alpha=_ROUNDING)
     return Bounds(ceiling, middle, radius.mul_(1 + _ROUNDING))
 
 
@@ -115,14 +116,14 @@ def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) 
 
 
 def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:
-    """Of small tiles [M, rows, columns] what is that of large ones [M, T]."""
+    """Of small tiles [M, rows, columns] what is that of large ones [M, R]."""
     for axis in (-2, -1):
         small = reduce(further, torch.unflatten(small, axis, (-1, GROUP)).unbind(axis))
     return small.flatten(1)
 
 
 def _side_by_side(small: Tensor) -> Tensor:
-    """Small tiles [M, rows, columns], those of a large one side by side [M * T, INSIDE]."""
+    """Small tiles [M, rows, columns], those of a large one side by side [M * R, INSIDE]."""
     wide = small.view(torch.complex128)  # of four float32, so that they move at once
     across = GROUP * small.element_size() // wide.element_size()
     many, rows, columns = wide.shape

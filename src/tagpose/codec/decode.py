@@ -20,7 +20,7 @@ def person_scores(keypoints: np.ndarray) -> np.ndarray:
 def person_tags(groups: Groups) -> np.ndarray:
     """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has."""
     found = groups.keypoints[..., 2:] > 0
-    return (groups.tags * found).sum(1) / found.sum(1)
+    return (groups.tags * found).sum(1) / found.sum(1, dtype=np.float32)
 
 
 def best_people(groups: Groups, count: int | None) -> Groups:
@@ -31,14 +31,22 @@ def best_people(groups: Groups, count: int | None) -> Groups:
 
 def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
     """Refuse what would be decoded to nonsense."""
-    channels, (height, width) = fields.heatmaps.shape[1], fields.tags.shape[-2:]
+    channels, cells = fields.heatmaps.shape[1], fields.tags.shape[-2:]
     if channels != keypoints:
         raise ValueError(
             f"the fields have {channels} keypoints and the grouping order has {keypoints}; do"
             " network and decoder belong to the same skeleton?"
         )
-    if size[0] % height or size[1] % width:
-        raise ValueError(f"the size {size} is not a multiple of the tags' {(height, width)} cells")
+    finer = tuple(fields.heatmaps.shape[-2:])
+    for whole, part in ((size, tuple(cells)), (size, finer), (finer, tuple(cells))):
+        ratios = {w / p for w, p in zip(whole, part, strict=True)}
+        if len(ratios) > 1 or not ratios.pop().is_integer():
+            raise ValueError(
+                f"the input {size}, heatmaps {finer} and tags {tuple(cells)} are no multiples of"
+                " each other; were they made of the same image?"
+            )
+    if size[0] > STRIDE * finer[0]:
+        raise ValueError(f"heatmaps {finer} of an input {size} are coarser than stride {STRIDE}")
     # a sum is finite only if all summands are, and is had in one reading
     if not torch.stack([fields.heatmaps.sum(), fields.tags.sum()]).isfinite().all():
         raise ValueError(

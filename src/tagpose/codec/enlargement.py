@@ -97,11 +97,13 @@ def _pattern(
     first: int, pixels: int, ratio: int, device: torch.device, dtype: torch.dtype
 ) -> _Pattern:
     """The pattern of a window that begins so many pixels after the first one of its cell."""
-    at = (torch.arange(first, first + pixels, dtype=dtype) + 0.5) / ratio - 0.5
-    low = at.floor().long()
+    # (pixel + 0.5) / ratio - 0.5 cells, in whole numbers, so that a share of 0 is exactly 0
+    at = 2 * torch.arange(first, first + pixels) + 1 - ratio
+    low = at.div(2 * ratio, rounding_mode="floor")
+    share = (at - 2 * ratio * low).to(dtype) / (2 * ratio)
     runs = torch.unique_consecutive(low, return_counts=True)[1].tolist()
     offset = torch.arange(int(low[0]), int(low[-1]) + 2)
-    return _Pattern(offset.to(device), runs, (at - low).to(device))
+    return _Pattern(offset.to(device), runs, share.to(device))
 
 
 def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tensor:

@@ -31,7 +31,19 @@ class Seekers(NamedTuple):
 
     def some(self, at: Tensor) -> "Seekers":
         """Those at places [n]; some may be there several times."""
-        return Seekers(self.which[at], self.owner[:, at])
+        return Seekers(self.which.index_select(0, at), self.owner.index_select(1, at))
+
+    def split(self, at_once: int) -> "list[Seekers]":
+        """All of them, so many at a time."""
+        parts = zip(self.which.split(at_once), self.owner.split(at_once, 1), strict=True)
+        return [Seekers(*part) for part in parts]
+
+
+class _Pairs(NamedTuple):
+    """Who looks into which small tile."""
+
+    who: Tensor  # [n] int64, of the seekers
+    tile: Tensor  # [n] int64
 
 
 def fill_in(
@@ -49,7 +61,9 @@ def fill_in(
     Returns:
         [T, K, 3] float32; a keypoint stays missing where the score found is not positive.
     """
-    keypoint, person = (people[..., 2] == 0).mT.nonzero(as_tuple=True)  # map by map
+    somewhere = fields.heatmaps.amax((2, 3)) > 0  # [B, K]
+    lacking = (people[..., 2] == 0) & somewhere[image]
+    keypoint, person = lacking.mT.nonzero(as_tuple=True)  # map by map
     which = image[person] * people.shape[1] + keypoint
     tags = fields.tags.movedim(1, 0).flatten(1, 2)
     maps = Maps(fields.heatmaps.flatten(0, 1), tags, size)
@@ -82,67 +96,67 @@ def best_places(maps: Maps, seekers: Seekers) -> Tensor:
     if 2 * len(used) < len(maps.heatmaps):  # few are worth a copy
         maps, seekers = maps.some(used), Seekers(which, seekers.owner)
     large, small = bounds_of(maps)
-    places = torch.arange(len(which), device=which.device)
-    parts = torch.split(places, _SEEKERS)
-    return torch.cat([_search(maps, large, small, seekers.some(at)) for at in parts])
+    return torch.cat([_search(maps, large, small, some) for some in seekers.split(_SEEKERS)])
 
 
 def _search(maps: Maps, large: Bounds, small: Bounds, seekers: Seekers) -> Tensor:
     """Places [E]: first in the most promising tiles, then in all that may hold a better pixel."""
-    owner = project(seekers.owner)
-    bounds = value_bounds(large.some(seekers.which), owner[:, None])  # [E, T]
-    best = bounds.new_full((len(bounds),), -torch.inf)
-    for pairs in (_promising, _possible):
-        who, tile = pairs(small, bounds, seekers.which, owner, best)
-        highest = _highest(maps, seekers.some(who), tile)
-        best = best.scatter_reduce(0, who, highest, "amax")
+    which, owner = seekers.which, project(seekers.owner)
+    values = value_bounds(large.some(which), owner[:, None])  # [E, R]
+    first = _promising(small, values, which, owner)
+    found = _highest(maps, seekers.some(first.who), first.tile)
+    best = values.new_full((len(values),), -torch.inf).scatter_reduce(0, first.who, found, "amax")
+    second = _possible(small, values, which, owner, best)
+    highest = torch.cat([found, _highest(maps, seekers.some(second.who), second.tile)])
+    who, tile = (torch.cat(each) for each in zip(first, second, strict=True))
+    best = best.scatter_reduce(0, who, highest, "amax")
     at = (highest == best[who]).nonzero()[:, 0]
     places = _first_highest(maps, seekers.some(who[at]), tile[at])
-    nowhere = torch.full_like(seekers.which, maps.size[0] * maps.size[1])
+    nowhere = torch.full_like(which, maps.size[0] * maps.size[1])
     return nowhere.scatter_reduce(0, who[at], places, "amin")
 
 
-def _promising(
-    small: Bounds, large: Tensor, which: Tensor, owner: Tensor, best: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Pairs [n] of a seeker and a small tile, those that promise most."""
-    del best
-    seekers, tiles = large.shape
-    tile = large.topk(min(_LARGE, tiles), sorted=False).indices
+def _promising(small: Bounds, values: Tensor, which: Tensor, owner: Tensor) -> _Pairs:
+    """Those that promise most, by the bounds [E, R] of large tiles."""
+    seekers, tiles = values.shape
+    tile = values.topk(min(_LARGE, tiles), sorted=False).indices
     # where tags are not sure, what they probably are says more than what they may be
     inside = small.some((which[:, None] * tiles + tile).flatten())
-    values = value_bounds(inside, owner.repeat_interleave(tile.shape[1])[:, None], doubt=0.5)
-    at = values.view(seekers, -1).topk(_SMALL, sorted=False).indices
-    who = torch.arange(seekers, device=large.device)
+    guesses = value_bounds(inside, owner.repeat_interleave(tile.shape[1])[:, None], doubt=0.5)
+    at = guesses.view(seekers, -1).topk(_SMALL, sorted=False).indices
+    who = torch.arange(seekers, device=which.device)
     within = tile.gather(1, at // INSIDE) * INSIDE + at % INSIDE
-    return who.repeat_interleave(_SMALL), within.flatten()
+    return _Pairs(who.repeat_interleave(_SMALL), within.flatten())
 
 
 def _possible(
-    small: Bounds, large: Tensor, which: Tensor, owner: Tensor, best: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Pairs [n] of a seeker and a small tile, all that may hold as good a pixel as the best [E]."""
-    who, tile = (large >= best[:, None]).nonzero(as_tuple=True)
-    inside = small.some(which[who] * large.shape[1] + tile)
-    values = value_bounds(inside, owner[who, None])
-    pair, at = (values >= best[who, None]).nonzero(as_tuple=True)
-    return who[pair], tile[pair] * INSIDE + at
+    small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best: Tensor
+) -> _Pairs:
+    """All that may hold as good a pixel as the best [E], by the bounds [E, R] of large tiles."""
+    who, tile = (values >= best[:, None]).nonzero(as_tuple=True)
+    inside = small.some(which[who] * values.shape[1] + tile)
+    pair, at = (value_bounds(inside, owner[who, None]) >= best[who, None]).nonzero(as_tuple=True)
+    return _Pairs(who[pair], tile[pair] * INSIDE + at)
 
 
 def _highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """The best value [n] in one small tile for each seeker."""
-    at_once = _TILES.get(tile.device.type, _MANY_TILES)
-    places = torch.arange(len(tile), device=tile.device)
-    parts = torch.split(places, at_once)
-    return torch.cat([_values(maps, seekers.some(at), tile[at]).amax((0, 1)) for at in parts])
+    parts = _at_once(seekers, tile)
+    return torch.cat([_values(maps, *part).amax((0, 1)) for part in parts])
 
 
 def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """The first place [n] of the best value, y * W + x, in one small tile for each seeker."""
-    row, column = maps.corner(tile)
-    values = _values(maps, seekers, tile)
-    at, pixels = values.flatten(0, 1).argmax(0), len(values)
+    (row, column), pixels = maps.corner(tile), SIDE * maps.ratio
+    parts = _at_once(seekers, tile)
+    at = torch.cat([_values(maps, *part).flatten(0, 1).argmax(0) for part in parts])
     return (row * maps.ratio + at // pixels) * maps.size[1] + column * maps.ratio + at % pixels
+
+
+def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
+    """As many seekers and tiles as are looked at at once."""
+    count = _TILES.get(tile.device.type, _MANY_TILES)
+    return list(zip(seekers.split(count), tile.split(count), strict=True))
 
 
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:

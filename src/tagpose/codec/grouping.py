@@ -20,7 +20,7 @@ class Groups(NamedTuple):
 
 
 class _Founded(NamedTuple):
-    """What is known of the people so far; a keypoint's step gives the next one."""
+    """What is known of the people so far; a keypoint's step adds to it, or gives a larger one."""
 
     numbers: dict[float, int]  # of people, by the first tag of the peak that founded them
     peaks: np.ndarray  # [P, K] int64: which of its keypoint's peaks a person has, -1 for none

@@ -28,7 +28,7 @@ class Maxima(NamedTuple):
 
 
 def local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> Maxima:
-    """All local maxima of maps [M, h, w] above a score."""
+    """All local maxima of maps [M, h, w] above a score; a cell is four pixels wide at the most."""
     ratio = size[0] // maps.shape[-2]
     nearest = 1 / (2 * ratio) if ratio % 2 == 0 else 0.0
     step = _MAPS.get(maps.device.type, _MANY_MAPS)
@@ -53,11 +53,12 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
         min_score: what a peak must be above.
         nearest: distance from a cell's middle to the pixel nearest to it, in cells.
     """
-    # A peak of the score s stands in a cell of at least .98 s, or more where cells are negative:
-    # from the two comparisons with the quadrant's other cells and the pixel's own value.
+    # From the same comparisons and the pixel's own value s: its cell is at least s, but for a share
+    # by which it may be nearer to the lowest cell.
+    share = (nearest / (1 - nearest)) ** 2 + _ROUNDING
     (height, width), many = maps.shape[1:], len(maps)
     depth = maps.amin(dim=(1, 2)).clamp(max=0)
-    least = (min_score * (1 - 0.021) + 0.021 * depth)[:, None]
+    least = (min_score * (1 - share) + share * depth)[:, None]
     rows = gcd(height, _BAND)
     which, band = (maps.view(many, -1, rows * width).amax(-1) > least).nonzero(as_tuple=True)
     around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0].flatten(0, 1)

@@ -50,8 +50,11 @@ def _best(
     Equal scores, as in the two rows of pixels at a border, come in the order in which `topk` meets
     them in a whole enlarged map: that is how the established implementation has them.
     """
-    places, scores = _in_order(local_maxima(maps, size, min_score), len(maps), count, size[1])
+    # one more than wanted, which may be the equal of the last
+    found = local_maxima(maps, size, min_score)
+    places, scores = _in_order(found, len(maps), count + 1, size[1])
     tied = ((scores[:, 1:] == scores[:, :-1]) & (scores[:, 1:] > 0)).any(1).nonzero()[:, 0]
+    places, scores = places[:, :count], scores[:, :count]
     if len(tied):  # which of them is met first depends on all maxima, the lowest among them
         every = local_maxima(maps[tied], size, 0.0)
         places[tied], best = _as_topk(every, len(tied), count, size[1])
