@@ -50,7 +50,7 @@ def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor
 
 
 def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
-    """The bounds of the R large tiles of a map [M, R], and of the small ones in each [M * R, INSIDE].
+    """The bounds of R large tiles of each map [M, R], and of the small ones inside [M * R, INSIDE].
 
     Both go row after row; the small ones of a large one lie side by side, as they are looked at
     together.

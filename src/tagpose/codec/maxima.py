@@ -12,8 +12,8 @@ from tagpose.codec.enlargement import read_windows
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
 _MAPS: Final = {"cpu": 24}  # looked through at once: as many as stay in its caches
-_MANY_MAPS: Final = 1024
-_BAND: Final = 8  # rows that are looked through or left out together
+_MANY_MAPS: Final = 1024  # on another device: 7 images of 133, 100 MB
+_BAND: Final = 8  # rows that are looked through or left out together: one to two keypoints high
 _CELLS: Final = 1 << 14  # whose pixels are looked at at once, which bounds the memory
 _ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
 

@@ -8,7 +8,7 @@ import torch
 from tagpose.codec.enlargement import enlarge
 from tagpose.structures import Fields
 
-_CHANNELS: Final = 16
+_CHANNELS: Final = 16  # merged at once: they stay in a CPU's caches
 
 
 def mirror_fields(fields: Fields, mirror: Sequence[int]) -> Fields:
@@ -41,7 +41,6 @@ def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fie
     tags = fields.tags.new_empty(images, 2 * own, *shape)
     tags[:, :own] = fields.tags
     swap = torch.tensor(mirror).to(tags.device, non_blocking=True)
-    # some channels at a time: what is made on the way stays in the cache
     for first in range(0, len(mirror), _CHANNELS):
         some = slice(first, first + _CHANNELS)
         back = mirrored.heatmaps.index_select(1, swap[some]).flip(-1)
