@@ -129,9 +129,7 @@ def _promising(small: Bounds, values: Tensor, which: Tensor, owner: Tensor) -> _
     return _Pairs(who.repeat_interleave(_SMALL), within.flatten())
 
 
-def _possible(
-    small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best: Tensor
-) -> _Pairs:
+def _possible(small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best: Tensor) -> _Pairs:
     """All that may hold as good a pixel as the best [E], by the bounds [E, R] of large tiles."""
     who, tile = (values >= best[:, None]).nonzero(as_tuple=True)
     inside = small.some(which[who] * values.shape[1] + tile)

@@ -53,8 +53,8 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
         min_score: what a peak must be above.
         nearest: distance from a cell's middle to the pixel nearest to it, in cells.
     """
-    # From the same comparisons and the pixel's own value s: its cell is at least s, but for a share
-    # by which it may be nearer to the lowest cell.
+    # From these comparisons and the pixel's own value follows that a peak of the score s stands in
+    # a cell of at least (1 - share) s + share depth, where no cell is below the depth.
     share = (nearest / (1 - nearest)) ** 2 + _ROUNDING
     (height, width), many = maps.shape[1:], len(maps)
     depth = maps.amin(dim=(1, 2)).clamp(max=0)
