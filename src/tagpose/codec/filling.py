@@ -35,7 +35,9 @@ class Seekers(NamedTuple):
 
     def split(self, at_once: int) -> "list[Seekers]":
         """All of them, so many at a time."""
-        parts = zip(self.which.split(at_once), self.owner.split(at_once, 1), strict=True)
+        parts = zip(
+            torch.split(self.which, at_once), torch.split(self.owner, at_once, 1), strict=True
+        )
         return [Seekers(*part) for part in parts]
 
 
@@ -154,7 +156,7 @@ def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
 def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
     """As many seekers and tiles as are looked at at once."""
     count = _TILES.get(tile.device.type, _MANY_TILES)
-    return list(zip(seekers.split(count), tile.split(count), strict=True))
+    return list(zip(seekers.split(count), torch.split(tile, count), strict=True))
 
 
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
