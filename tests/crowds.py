@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from tagpose.codec.encode import encode
+from tagpose.codec.views import mirror_fields
 from tagpose.data.synthetic.figure import pose
 from tagpose.skeleton import WHOLEBODY
 from tagpose.structures import STRIDE, Fields
@@ -48,12 +49,7 @@ def crowd(count, cells=(128, 176), seed=0):
         heatmaps = drawn * height * (1 + 0.3 * noise) + 0.01 * noise
         views.append(Fields(heatmaps, (tags + 0.1 * _smooth_noise(cells, random))[:, None]))
     view, other = views
-    swap = list(WHOLEBODY.mirror)
-    mirrored = Fields(
-        other.heatmaps[:, swap].flip(-1).contiguous(),
-        other.tags[:, :, swap].flip(-1).contiguous(),
-    )
-    return view, mirrored
+    return view, mirror_fields(other, WHOLEBODY.mirror)
 
 
 def _tags(keypoints, levels, cells):

@@ -78,27 +78,22 @@ def training_step(network):
     return median(step() for _ in range(STEPS))
 
 
-def test_tag_loss(measure, peak_memory, training_step):
+@pytest.mark.parametrize(
+    ("step", "prepare", "limit"),
+    [
+        (f"tag loss, forward + backward, {IMAGES} images x {PEOPLE} people", losing, 0.001),
+        ("targets of that batch", drawing, 0.005),
+    ],
+)
+def test_part_of_a_training_step(measure, peak_memory, training_step, step, prepare, limit):
     measure(
-        f"tag loss, forward + backward, {IMAGES} images x {PEOPLE} people",
-        losing(),
+        step,
+        prepare(),
         against=STEP,
         yardstick=training_step,
-        limit=0.001,
+        limit=limit,
         rounds=15,
-        memory=lambda: peak_memory(losing),
-    )
-
-
-def test_targets(measure, peak_memory, training_step):
-    measure(
-        "targets of that batch",
-        drawing(),
-        against=STEP,
-        yardstick=training_step,
-        limit=0.005,
-        rounds=15,
-        memory=lambda: peak_memory(drawing),
+        memory=lambda: peak_memory(prepare),
     )
 
 

@@ -89,13 +89,13 @@ def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
 
 
 def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) -> Tensor:
-    """What no pixel of a small tile exceeds, or falls below: [..., rows, columns] of tiles.
+    """What no pixel of a small tile exceeds, or falls below: [M, rows, columns] of tiles.
 
     A pixel's row is a mixture of two rows of cells, and of the row outside of its tile it holds
     less than half; so the rows are settled first, then the columns.
 
     Args:
-        maps: of which tiles are made.
+        maps: [M, h, w] of which tiles are made.
         further: maximum or minimum.
         cells: of the maps along a small tile.
         ratio: input pixels per cell.
@@ -132,10 +132,8 @@ def _side_by_side(small: Tensor) -> Tensor:
 
 
 def _padded(maps: Tensor, cells: int) -> Tensor:
-    """Maps [..., h, w] with sides that are multiples, as if the border repeated itself."""
-    lacking = [-side % cells for side in maps.shape[-2:]]
-    if not any(lacking):
+    """Maps [M, h, w] with sides that are multiples, as if the border repeated itself."""
+    down, right = (-side % cells for side in maps.shape[1:])
+    if not (down or right):
         return maps
-    flat = maps.flatten(0, -3)[None]
-    flat = functional.pad(flat, (0, lacking[1], 0, lacking[0]), "replicate")[0]
-    return flat.view(*maps.shape[:-2], *flat.shape[-2:])
+    return functional.pad(maps[None], (0, right, 0, down), "replicate")[0]

@@ -31,19 +31,18 @@ def best_people(groups: Groups, count: int | None) -> Groups:
 
 def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
     """Refuse what would be decoded to nonsense."""
-    channels, cells = fields.heatmaps.shape[1], fields.tags.shape[-2:]
+    channels, (finer, cells) = fields.heatmaps.shape[1], (tuple(f.shape[-2:]) for f in fields)
     if channels != keypoints:
         raise ValueError(
             f"the fields have {channels} keypoints and the grouping order has {keypoints}; do"
             " network and decoder belong to the same skeleton?"
         )
-    finer = tuple(fields.heatmaps.shape[-2:])
-    for whole, part in ((size, tuple(cells)), (size, finer), (finer, tuple(cells))):
+    for whole, part in ((size, cells), (size, finer), (finer, cells)):
         ratios = {w / p for w, p in zip(whole, part, strict=True)}
         if len(ratios) > 1 or not ratios.pop().is_integer():
             raise ValueError(
-                f"the input {size}, heatmaps {finer} and tags {tuple(cells)} are no multiples of"
-                " each other; were they made of the same image?"
+                f"the input {size}, heatmaps {finer} and tags {cells} are no multiples of each"
+                " other; were they made of the same image?"
             )
     if size[0] > STRIDE * finer[0]:
         raise ValueError(f"heatmaps {finer} of an input {size} are coarser than stride {STRIDE}")

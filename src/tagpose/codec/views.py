@@ -16,13 +16,14 @@ def mirror_fields(fields: Fields, mirror: Sequence[int]) -> Fields:
 
     Args:
         fields: of one view.
-        mirror: [K] from the skeleton.
+        mirror: [K] from the skeleton; a part of it gives those channels.
 
     Returns:
         Fields of the same shapes; done twice, the fields that came in.
     """
-    swap = list(mirror)
-    return Fields(fields.heatmaps[:, swap].flip(-1), fields.tags[:, :, swap].flip(-1))
+    swap = torch.tensor(mirror).to(fields.tags.device, non_blocking=True)
+    channels = fields.heatmaps.index_select(1, swap), fields.tags.index_select(2, swap)
+    return Fields(*(each.flip(-1) for each in channels))
 
 
 def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fields:
@@ -40,12 +41,11 @@ def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fie
     images, own, *shape = fields.tags.shape
     tags = fields.tags.new_empty(images, 2 * own, *shape)
     tags[:, :own] = fields.tags
-    swap = torch.tensor(mirror).to(tags.device, non_blocking=True)
     for first in range(0, len(mirror), _CHANNELS):
         some = slice(first, first + _CHANNELS)
-        back = mirrored.heatmaps.index_select(1, swap[some]).flip(-1)
-        torch.add(fields.heatmaps[:, some], back, out=heatmaps[:, some]).div_(2)
-        tags[:, own:, some] = mirrored.tags.index_select(2, swap[some]).flip(-1)
+        back = mirror_fields(mirrored, mirror[some])
+        torch.add(fields.heatmaps[:, some], back.heatmaps, out=heatmaps[:, some]).div_(2)
+        tags[:, own:, some] = back.tags
     return Fields(heatmaps, tags)
 
 
