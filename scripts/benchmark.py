@@ -16,7 +16,6 @@ from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
 from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.rows import write_json
-from tagpose.skeleton import SKELETONS
 from tagpose.structures import Sample
 from tagpose.training.figures import Figure, Subject, figure, table
 from tagpose.training.throughput import (
@@ -153,7 +152,7 @@ def find(
 
 def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
     """The decoding alone."""
-    order = SKELETONS[cfg.skeleton].grouping_order
+    order = instantiate(cfg.skeleton).grouping_order
     decoder = instantiate(cfg.predictor.decoder, _convert_="object")(order)
     return decoding_work(decoder, drawn(cfg, images, device), cfg.people)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
@@ -18,15 +18,16 @@ from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
 from tagpose.evaluation.part_ap import Scores, part_scores
 from tagpose.evaluation.provenance import fingerprint, versions
-from tagpose.evaluation.published import SIDE, Published, differences, published_row
+from tagpose.evaluation.published import Published, differences, published_row
 from tagpose.evaluation.rows import from_rows, to_rows, write_json, write_rows
 from tagpose.evaluation.table import comparison, numbers, table
 from tagpose.evaluation.truth import read_truth
-from tagpose.inference import find_people
+from tagpose.inference.search import find_people
 from tagpose.model.network import Facts
 from tagpose.model.weights import load_network
+from tagpose.own_skeleton import definition
 from tagpose.skeleton import Skeleton
-from tagpose.structures import People, Record
+from tagpose.structures import SIDE, People, Record
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
@@ -50,7 +51,9 @@ def reproduce(cfg: DictConfig) -> None:
             f"the published test has side={SIDE} predictor.mirror=true"
             " predictor.precision=float32; leave them so"
         )
-    row = published_row(cfg.model.network.architecture, cfg.skeleton, tuple(cfg.predictor.scales))
+    row = published_row(
+        cfg.model.network.architecture, cfg.skeleton.name, tuple(cfg.predictor.scales)
+    )
     data = instantiate(cfg.data, _convert_="object")
     data.check_there([data.val_split])  # before a long download
     cfg.checkpoint = cfg.checkpoint or str(fetched(row, Path(cfg.paths.data) / "published"))
@@ -77,7 +80,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     """Score what the configuration describes."""
     made_with, network = versions(), load_network(Path(cfg.checkpoint))
     check_meant(cfg, network.facts)
-    cfg.skeleton = network.skeleton.name
+    cfg = of_network(cfg, network.facts)
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
     truth = read_truth(data.truth_file, network.skeleton)
@@ -100,15 +103,25 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     return scores
 
 
+def of_network(cfg: DictConfig, facts: Facts) -> DictConfig:
+    """The configuration with the checkpoint's own skeleton, and its side where none is named."""
+    skeleton = {"_target_": "tagpose.own_skeleton.defined", **definition(facts.skeleton)}
+    own = cfg.copy()
+    with open_dict(own):
+        own.skeleton, own.side = skeleton, cfg.side or facts.side
+    return own
+
+
 def check_meant(cfg: DictConfig, facts: Facts) -> None:
     """See that a checkpoint is of the network that was named, where one was."""
     if cfg.get("model") is None:
         return
-    meant = Facts(cfg.model.network.architecture, cfg.skeleton or facts.skeleton)
+    skeleton = instantiate(cfg.skeleton) if cfg.get("skeleton") else facts.skeleton
+    meant = facts._replace(architecture=cfg.model.network.architecture, skeleton=skeleton)
     if meant != facts:
         raise ValueError(
-            f"{cfg.checkpoint} is of {', '.join(facts)}, not of {', '.join(meant)}; name its own "
-            "by model=, or leave that out"
+            f"{cfg.checkpoint} is of {facts}, not of {meant}; name its own by model= and skeleton=,"
+            " or leave them out"
         )
 
 

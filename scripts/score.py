@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import hydra
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -11,16 +12,13 @@ from tagpose.evaluation.part_ap import row_scores
 from tagpose.evaluation.rows import read_rows
 from tagpose.evaluation.table import table
 from tagpose.evaluation.truth import read_truth
-from tagpose.skeleton import SKELETONS
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="score")
 def main(cfg: DictConfig) -> None:
     """Print the table of a file in the official format, whoever wrote it."""
     with told_in_a_sentence():
-        if cfg.skeleton not in SKELETONS:
-            raise ValueError(f"skeleton={cfg.skeleton} is none of {', '.join(SKELETONS)}")
-        skeleton, file = SKELETONS[cfg.skeleton], Path(cfg.results)
+        skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
         scores = row_scores(read_truth(Path(cfg.truth), skeleton), read_rows(file), skeleton)
         Console().print(table(scores, str(file)))
 

@@ -107,7 +107,9 @@ def test_a_record_can_be_written_and_what_it_is_from_cannot(tmp_path):
 def test_another_content_time_name_or_skeleton_is_read_anew(tmp_path):
     file, folder, _ = write(tmp_path)
     status = file.stat()
-    faces = WHOLEBODY._replace(parts={"face": slice(0, 68)}, keypoints=WHOLEBODY.keypoints[:68])
+    faces = WHOLEBODY._replace(
+        fields={"face_kpts": slice(0, 68)}, keypoints=WHOLEBODY.keypoints[:68]
+    )
 
     def touched():
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
@@ -191,9 +193,9 @@ def test_an_image_that_went_is_missed_though_the_annotations_are_cached(tmp_path
 
 def test_what_travels_to_a_worker_does_not_grow_with_the_annotations(tmp_path):
     sizes = []
-    for images in (2, 60):
+    for images in (2, 90):
         annotations = read_annotations(*write(tmp_path / f"{images:02}", images))
-        packed = pickle.dumps(TrainingSet(annotations, [TrainingView(64, "wholebody")]))
+        packed = pickle.dumps(TrainingSet(annotations, [TrainingView(64, WHOLEBODY)]))
         same(pickle.loads(packed).annotations, annotations)
         sizes.append(len(packed))
     assert sizes[1] < sizes[0] + 500  # states of random generators are not of one length

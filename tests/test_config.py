@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tagpose.codec.decode import Decoder
-from tagpose.inference import Predictor
+from tagpose.inference.predictor import Predictor
 from tagpose.training.module import PoseTraining
 from tagpose.training.trainer import has_bf16
 

@@ -10,7 +10,8 @@ from torch.utils.data import default_collate
 from tagpose.codec.views import mirror_fields
 from tagpose.data.datamodule import PoseData
 from tagpose.data.views import show
-from tagpose.inference import Predictor, find_people
+from tagpose.inference.predictor import Predictor
+from tagpose.inference.search import find_people
 from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import BODY
 
@@ -21,7 +22,7 @@ SIDE = 64
 def network():
     """A network whose fields are those of somebody: any one will do for laws."""
     torch.manual_seed(3)
-    network = PoseNetwork("hrnet_w18_small", "body", tag_std=0.5).eval()
+    network = PoseNetwork("hrnet_w18_small", BODY, tag_std=0.5).eval()
     torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.05)
     return network
 
@@ -75,7 +76,7 @@ def test_an_image_and_its_double_have_the_same_people_twice_as_large(network):
 
 def test_every_image_of_a_data_set_is_looked_at_once_at_every_scale(network, people):
     split = ("annotations/person_keypoints_val2017.json", "val2017")
-    data = PoseData(people, "body", split, split, SIDE, 4, 4, workers=0, transforms={})
+    data = PoseData(people, BODY, split, split, SIDE, 4, 4, workers=0, transforms={})
     data.setup("validate")
     annotations = data.opened[data.val_split]
     predictor = Predictor(network, side=SIDE * 2, scales=(2, 1, 0.5), device="cpu")

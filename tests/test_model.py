@@ -10,6 +10,7 @@ from tagpose.model.backbone import hrnet
 from tagpose.model.files import FACTS, write_checkpoint
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network, start_from
+from tagpose.own_skeleton import defined
 from tagpose.skeleton import BODY, WHOLEBODY
 
 SMALL = "hrnet_w18_small"
@@ -18,7 +19,7 @@ SMALL = "hrnet_w18_small"
 @pytest.fixture(scope="module")
 def body():
     torch.manual_seed(0)
-    return PoseNetwork(SMALL, "body").eval()
+    return PoseNetwork(SMALL, BODY).eval()
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def checkpoint(body, tmp_path):
 
 
 def test_every_parameter_receives_a_gradient():
-    network = PoseNetwork(SMALL, "body")
+    network = PoseNetwork(SMALL, BODY)
     fields = network(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8))
     (fields.heatmaps.sum() + fields.tags.sum()).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -54,7 +55,7 @@ def test_an_unknown_name_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"'hrnet_w33' is no HRNet of timm; there are .*hrnet_w32"):
         hrnet("hrnet_w33")
     with pytest.raises(ValueError, match="'hand' is unknown; there are body, wholebody"):
-        PoseNetwork(SMALL, "hand")
+        defined("hand")
 
 
 def test_a_checkpoint_comes_back_as_the_same_network(body, checkpoint):
@@ -70,7 +71,7 @@ def test_weights_of_any_precision_and_layout_arrive_in_those_of_the_network(chec
         if value.is_floating_point():
             state[key] = value.contiguous().half()
     torch.save(content, checkpoint)
-    here, wanted = load_network(checkpoint), PoseNetwork(SMALL, "body")
+    here, wanted = load_network(checkpoint), PoseNetwork(SMALL, BODY)
     assert not here.training
     for key, other in wanted.state_dict().items():
         ours = here.state_dict()[key]
@@ -80,7 +81,7 @@ def test_weights_of_any_precision_and_layout_arrive_in_those_of_the_network(chec
 
 
 def test_stage_two_predicts_the_shared_keypoints_as_stage_one_did(body, checkpoint):
-    network = PoseNetwork(SMALL, "wholebody").eval()
+    network = PoseNetwork(SMALL, WHOLEBODY).eval()
     carried = start_from(network, checkpoint)
     assert carried.keypoints == BODY.keypoints
     assert len(carried.fresh) == WHOLEBODY.size - BODY.size
@@ -102,7 +103,7 @@ def test_fields_keep_their_digits_where_the_backbone_computes_in_bf16(body):
 
 
 def test_weights_have_the_same_names_and_travel_where_the_backbone_is_compiled(body, checkpoint):
-    compiled = PoseNetwork(SMALL, "body", compiled=True)
+    compiled = PoseNetwork(SMALL, BODY, compiled=True)
     assert list(compiled.state_dict()) == list(body.state_dict())
     start_from(compiled, checkpoint)
     for copied in (compiled, copy.deepcopy(compiled)):  # averages of weights are copies
@@ -112,7 +113,7 @@ def test_weights_have_the_same_names_and_travel_where_the_backbone_is_compiled(b
 
 @pytest.mark.slow
 def test_a_compiled_network_says_and_learns_what_a_plain_one_does():
-    plain, compiled = PoseNetwork(SMALL, "body"), PoseNetwork(SMALL, "body", compiled=True)
+    plain, compiled = PoseNetwork(SMALL, BODY), PoseNetwork(SMALL, BODY, compiled=True)
     compiled.load_state_dict(plain.state_dict())
     image = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8)
     said = []
@@ -129,7 +130,7 @@ def test_a_compiled_network_says_and_learns_what_a_plain_one_does():
 
 def test_another_architecture_is_refused(checkpoint):
     with pytest.raises(ValueError, match=r"is of hrnet_w18_small, the model is hrnet_w18_small_v2"):
-        start_from(PoseNetwork("hrnet_w18_small_v2", "body"), checkpoint)
+        start_from(PoseNetwork("hrnet_w18_small_v2", BODY), checkpoint)
 
 
 def test_a_missing_tensor_is_an_error(checkpoint):
@@ -137,7 +138,7 @@ def test_a_missing_tensor_is_an_error(checkpoint):
     content["state_dict"].pop("network.backbone.conv1.weight")
     torch.save(content, checkpoint)
     with pytest.raises(ValueError, match="lacks 1 tensors"):
-        start_from(PoseNetwork(SMALL, "wholebody"), checkpoint)
+        start_from(PoseNetwork(SMALL, WHOLEBODY), checkpoint)
     with pytest.raises(ValueError, match="lacks 1 tensors"):
         load_network(checkpoint)
 

@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import BODY
 
 FILES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ASKING = [file for file in FILES if "TAGPOSE_CHECKPOINT" in file.read_text(encoding="utf-8")]
@@ -50,7 +51,7 @@ def test_a_notebook_runs_without_training_and_says_what_it_shows(file, people, t
 
 @pytest.mark.parametrize("file", ASKING, ids=stem)
 def test_a_notebook_that_asks_a_network_names_it(file, people, tmp_path):
-    network, checkpoint = PoseNetwork("hrnet_w18_small", "body"), tmp_path / "untrained.ckpt"
+    network, checkpoint = PoseNetwork("hrnet_w18_small", BODY), tmp_path / "untrained.ckpt"
     write_checkpoint(checkpoint, network)
     shown = run(file, tmp_path, TAGPOSE_DATA=str(people), TAGPOSE_CHECKPOINT=str(checkpoint))
     assert str(checkpoint) in shown

@@ -85,7 +85,7 @@ import runpy
 import sys
 
 runpy.run_path(sys.argv[1])
-import tagpose.inference  # the configuration names it
+import tagpose.inference.predictor  # the configuration names it
 
 print(*sys.modules)
 """

@@ -30,7 +30,7 @@ def annotations(people):
 
 
 def training(annotations, *more, **view):
-    return TrainingSet(annotations, [TrainingView(SIDE, "wholebody", **view), *more], seed=3)
+    return TrainingSet(annotations, [TrainingView(SIDE, WHOLEBODY, **view), *more], seed=3)
 
 
 def test_keypoints_go_where_the_frame_says_and_left_becomes_right_in_a_mirror(annotations):
@@ -71,8 +71,11 @@ def test_a_transform_that_does_nothing_changes_nothing(annotations, more):
             assert torch.equal(a, b)
 
 
+SKELETON = {"_target_": "tagpose.own_skeleton.defined", "name": "wholebody"}
+
+
 def test_what_the_recipe_switches_on_changes_the_picture_and_no_draw_of_the_view(annotations):
-    recipe = {"side": SIDE, "skeleton": "wholebody", "transforms": OmegaConf.load(RECIPE)}
+    recipe = {"side": SIDE, "skeleton": SKELETON, "transforms": OmegaConf.load(RECIPE)}
     plain = training(annotations)[Draw(0, 0)]
     seen = [plain.image]
     for name in ("colour", "blur"):

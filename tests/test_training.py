@@ -7,6 +7,7 @@ import torch
 
 from tagpose.losses import Criterion
 from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import BODY
 from tagpose.training.module import PoseTraining
 from tagpose.training.schedule import Cosine
 
@@ -14,7 +15,7 @@ from tagpose.training.schedule import Cosine
 def module():
     torch.manual_seed(0)
     adam = partial(torch.optim.Adam, lr=1e-3, fused=True)
-    return PoseTraining(PoseNetwork("hrnet_w18_small", "body"), Criterion(), adam, Cosine())
+    return PoseTraining(PoseNetwork("hrnet_w18_small", BODY), Criterion(), adam, Cosine())
 
 
 def step(training, optimizer):

@@ -10,9 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from tagpose.structures import People
+from tagpose.structures import SIDE, People
 
 MULTIPLE: Final = 64  # sides of an input at test time, so that every branch of the network divides
+
+LONGEST: Final = 16  # times as long as wide, before an image is looked at in less detail
 
 
 def view_frame(
@@ -97,6 +99,33 @@ def input_sizes(
     # whole numbers at scales that are multiples; others are cut off, as in the established one
     factors = [multiple(scale, smallest) or scale / smallest for scale in scales]
     return [(int(at_least[0] * factor), int(at_least[1] * factor)) for factor in factors]
+
+
+def fitting_side(width: int, height: int, side: int, scales: Sequence[float]) -> int:
+    """The side at which the input of a very long image is no larger than one can be.
+
+    Args:
+        width: of the image in image pixels.
+        height: of the image in image pixels.
+        side: of the input's shorter side at scale 1, in input pixels.
+        scales: of the test.
+
+    Returns:
+        `side`, or one that is smaller by multiples of 64 until the input has no more than LONGEST
+        times the square of `side`, or of the published one where that is larger.
+
+    Raises:
+        ValueError: the image is too long even at the smallest side.
+    """
+    largest, most = max(scales), LONGEST * max(SIDE, side * max(scales)) ** 2
+
+    def area(side: int) -> int:
+        return math.prod(input_sizes(width, height, side, scales)[list(scales).index(largest)])
+
+    fitting = next((one for one in range(side, 0, -MULTIPLE) if area(one) <= most), None)
+    if fitting is None:
+        raise ValueError(f"an image of {width} x {height} pixels is too narrow to look at; cut it")
+    return fitting
 
 
 def multiple(scale: float, smallest: float) -> int:

@@ -1,6 +1,6 @@
 """This file names the keypoints: parts, mirror pairs, OKS sigmas and bones of a skeleton."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -13,8 +13,9 @@ class Skeleton(NamedTuple):
     mirror: tuple[int, ...]  # [K] the keypoint that a mirrored image shows in its place
     sigmas: tuple[float, ...]  # [K] spread of human labelling, in units of sqrt(area) (OKS)
     bones: tuple[tuple[int, int], ...]  # pairs of keypoints that a drawing joins
-    parts: Mapping[str, slice]  # what is scored on its own; "wholebody" is all, where it is more
+    parts: Mapping[str, slice]  # what is scored on its own; where it is several, all by `name` too
     grouping_order: tuple[int, ...]  # [K] in which the decoder attaches keypoints to people
+    fields: Mapping[str, slice]  # of the JSON formats, and the keypoints that each holds
 
     @property
     def size(self) -> int:
@@ -23,15 +24,9 @@ class Skeleton(NamedTuple):
 
     @property
     def limbs(self) -> Mapping[str, slice]:
-        """The parts that do not overlap: all but "wholebody"."""
-        return {part: at for part, at in self.parts.items() if part != "wholebody"}
-
-    @property
-    def fields(self) -> Mapping[str, slice]:
-        """The fields of the official JSON formats, and the keypoints that each holds."""
-        return {
-            "keypoints" if part == "body" else f"{part}_kpts": at for part, at in self.limbs.items()
-        }
+        """The parts that do not overlap: without all of them together."""
+        alone = {part: at for part, at in self.parts.items() if part != self.name}
+        return alone or self.parts
 
 
 def _swap(name: str) -> str:
@@ -76,7 +71,6 @@ _FOOT = tuple(f"{side}_{at}" for side in _SIDES for at in ("big_toe", "small_toe
 _FACE = tuple(f"face-{i}" for i in range(FACE_LINES["inner_lip"].stop))
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 _HAND = ("hand_root", *(f"{finger}{joint}" for finger in _FINGERS for joint in range(1, 5)))
-_HANDS = tuple(f"{side}_{at}" for side in _SIDES for at in _HAND)
 
 # A line of the face, the one that stands in its place in a mirror, and its strokes: as many points
 # each, and a stroke's image runs backwards. The bridge of the nose stays.
@@ -155,52 +149,91 @@ _HAND_BONES = tuple(
 )
 
 
-def _skeleton(
+def assemble(
     name: str,
     sizes: Mapping[str, int],
     keypoints: tuple[str, ...],
     sigmas: tuple[float, ...],
-    bones: tuple[tuple[str, str], ...],
-    order: tuple[int, ...],
+    *,
+    mirror: Mapping[str, str],
+    bones: Sequence[Sequence[str]],
+    order: Sequence[str],
+    fields: Mapping[str, slice],
 ) -> Skeleton:
-    """A skeleton from names; everything that can be derived is."""
+    """A skeleton from names that fit together; everything that can be derived is.
+
+    Args:
+        name: of the skeleton.
+        sizes: how many keypoints each part has, in their order.
+        keypoints: [K].
+        sigmas: [K].
+        mirror: what stands in a mirror where a keypoint stood; those that are not named stay.
+        bones: pairs of keypoints.
+        order: of grouping.
+        fields: of the JSON formats.
+    """
     index = {keypoint: k for k, keypoint in enumerate(keypoints)}
-    faces = _face_mirror()
     parts = _consecutive(sizes)
     if len(parts) > 1:
-        parts["wholebody"] = slice(0, len(keypoints))
+        parts[name] = slice(0, len(keypoints))
     return Skeleton(
         name=name,
         keypoints=keypoints,
-        mirror=tuple(index[faces.get(keypoint, _swap(keypoint))] for keypoint in keypoints),
+        mirror=tuple(index[mirror.get(keypoint, keypoint)] for keypoint in keypoints),
         sigmas=sigmas,
         bones=tuple((index[a], index[b]) for a, b in bones),
         parts=parts,  # a plain dict, because skeletons are copied with their networks
-        grouping_order=order,
+        grouping_order=tuple(index[keypoint] for keypoint in order),
+        fields=fields,
     )
 
 
-BODY: Final = _skeleton(
+def _official(
+    name: str,
+    parts: Mapping[str, tuple[str, ...]],
+    sigmas: tuple[float, ...],
+    bones: tuple[tuple[str, str], ...],
+    order: Sequence[str],
+) -> Skeleton:
+    """A skeleton of COCO or COCO-WholeBody."""
+    keypoints, faces = sum(parts.values(), ()), _face_mirror()
+    sizes = {part: len(names) for part, names in parts.items()}
+    return assemble(
+        name,
+        sizes,
+        keypoints,
+        sigmas,
+        mirror={keypoint: faces.get(keypoint, _swap(keypoint)) for keypoint in keypoints},
+        bones=bones,
+        order=order,
+        fields={
+            "keypoints" if part == "body" else f"{part}_kpts": at
+            for part, at in _consecutive(sizes).items()
+        },
+    )
+
+
+_LEFT_HAND, _RIGHT_HAND = (tuple(f"{side}_{at}" for at in _HAND) for side in _SIDES)
+_WHOLE = {
+    "body": _BODY,
+    "foot": _FOOT,
+    "face": _FACE,
+    "lefthand": _LEFT_HAND,
+    "righthand": _RIGHT_HAND,
+}
+BODY: Final = _official(
     "body",
-    {"body": len(_BODY)},
-    _BODY,
+    {"body": _BODY},
     _BODY_SIGMAS,
     _BODY_BONES,
     # Newell's order: the head is seldom hidden, so it founds people; limbs follow their roots.
-    (*range(7), 11, 12, 7, 8, 9, 10, 13, 14, 15, 16),
+    [_BODY[k] for k in (*range(7), 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)],
 )
-WHOLEBODY: Final = _skeleton(
+WHOLEBODY: Final = _official(
     "wholebody",
-    {
-        "body": len(_BODY),
-        "foot": len(_FOOT),
-        "face": len(_FACE),
-        "lefthand": len(_HAND),
-        "righthand": len(_HAND),
-    },
-    _BODY + _FOOT + _FACE + _HANDS,
+    _WHOLE,
     _BODY_SIGMAS + _FOOT_SIGMAS + _FACE_SIGMAS + 2 * _HAND_SIGMAS,
     _BODY_BONES + _FOOT_BONES + _HAND_BONES,
-    tuple(range(len(_BODY + _FOOT + _FACE + _HANDS))),
+    sum(_WHOLE.values(), ()),
 )
 SKELETONS: Final = MappingProxyType({skeleton.name: skeleton for skeleton in (BODY, WHOLEBODY)})

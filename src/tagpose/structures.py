@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 STRIDE: Final = 4  # input pixels per cell: the finest branch of an HRNet
+SIDE: Final = 512  # input pixels of the shorter side of a test, as published
 # square image pixels: smaller people are small, larger ones large (COCO)
 MEDIUM_AREA: Final = 32.0**2
 LARGE_AREA: Final = 96.0**2

@@ -24,7 +24,7 @@ STEPS = 2  # of training that are timed, after one that is not: each takes many 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return PoseNetwork("hrnet_w32", "wholebody")
+    return PoseNetwork("hrnet_w32", WHOLEBODY)
 
 
 def labels():

@@ -71,7 +71,8 @@ def _one_thread():
 def training(annotations):
     """The set of the default recipe."""
     recipe = OmegaConf.load(RECIPE)
-    cfg = OmegaConf.create({"side": SIDE, "skeleton": WHOLEBODY.name, "transforms": recipe})
+    skeleton = {"_target_": "tagpose.own_skeleton.defined", "name": "wholebody"}
+    cfg = OmegaConf.create({"side": SIDE, "skeleton": skeleton, "transforms": recipe})
     return TrainingSet(annotations, list(instantiate(cfg.transforms, _convert_="object").values()))
 
 

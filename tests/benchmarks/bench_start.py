@@ -14,9 +14,10 @@ from running import ROOT, run, succeeded
 from tagpose.codec.decode import Decoder
 from tagpose.data.images import read_image
 from tagpose.data.views import show
-from tagpose.inference import Predictor
+from tagpose.inference.predictor import Predictor
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import WHOLEBODY
 
 _CELLS = 20  # of a keypoint's heatmap that reach the decoder's threshold: a handful of people
 _THRESHOLD = Decoder.min_score
@@ -30,7 +31,7 @@ def folder(tmp_path_factory):
     image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     Image.fromarray(image).save(folder / "picture.jpg")
     torch.manual_seed(0)
-    network = PoseNetwork("hrnet_w32", "wholebody")
+    network = PoseNetwork("hrnet_w32", WHOLEBODY)
     find_somebody(network, read_image(folder / "picture.jpg"))
     write_checkpoint(folder / "w32.ckpt", network)
     return folder

@@ -11,6 +11,7 @@ from tagpose.codec.encode import encode
 from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion
 from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import WHOLEBODY
 from tagpose.structures import Fields
 from tagpose.training.callbacks import PartAP
 from tagpose.training.module import PoseTraining
@@ -38,10 +39,10 @@ class Seer(PoseTraining):
 if __name__ == "__main__":
     root, devices, output = sys.argv[1:]
     seed_everything(0)
-    network = PoseNetwork("hrnet_w18_small", "wholebody")
+    network = PoseNetwork("hrnet_w18_small", WHOLEBODY)
     module = Seer(network, Criterion(), torch.optim.Adam, Cosine())
     files = ("annotations/coco_wholebody_val_v1.0.json", "val2017")
-    data = PoseData(root, "wholebody", files, files, 64, 2, 2, 0, {})
+    data = PoseData(root, WHOLEBODY, files, files, 64, 2, 2, 0, {})
     trainer = Trainer(
         accelerator="cpu",
         devices=int(devices),
@@ -49,7 +50,7 @@ if __name__ == "__main__":
         logger=False,
         enable_progress_bar=False,
         use_distributed_sampler=False,
-        callbacks=[PartAP("wholebody", max_people=10)],
+        callbacks=[PartAP(WHOLEBODY, max_people=10)],
     )
     trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:

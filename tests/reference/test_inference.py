@@ -15,7 +15,7 @@ from tagpose.data.images import read_image
 from tagpose.data.views import show
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.truth import read_truth
-from tagpose.inference import Predictor
+from tagpose.inference.predictor import Predictor
 from tagpose.model.weights import load_network
 from tagpose.skeleton import WHOLEBODY
 from tagpose.structures import People

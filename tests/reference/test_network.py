@@ -39,8 +39,8 @@ def test_published_tensors_give_the_published_networks_output(figure, name):
         for key, _, shape in layout
     }
     facts, state = from_published(state)
-    assert f"{facts.architecture}_{facts.skeleton}" == name
-    network = PoseNetwork(*facts).eval()
+    assert f"{facts.architecture}_{facts.skeleton.name}" == name
+    network = PoseNetwork(facts.architecture, facts.skeleton).eval()
     network.load_state_dict(state)
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():

@@ -11,7 +11,7 @@ import numpy as np
 
 from tagpose.data.warping import warp
 from tagpose.geometry import apply, mirror_frame, scale_frame, view_frame
-from tagpose.skeleton import SKELETONS
+from tagpose.skeleton import Skeleton
 from tagpose.structures import STRIDE
 
 
@@ -72,7 +72,7 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
 
     Args:
         side: of the square in input pixels.
-        skeleton: name of the skeleton whose left and right a mirror swaps.
+        skeleton: whose left and right a mirror swaps.
         zoom: range of the view's side, in units of the image's shorter side.
         angle: largest turn in degrees, either way.
         shift: largest shift of the view's centre, either way, in units of the view's side; 0.2 is
@@ -83,7 +83,7 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
     def __init__(
         self,
         side: int,
-        skeleton: str,
+        skeleton: Skeleton,
         zoom: tuple[float, float] = (0.75, 1.5),
         angle: float = 30.0,
         shift: float = 0.2,
@@ -93,7 +93,7 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         self.side, self.skeleton = side, skeleton
         self.zoom, self.angle, self.shift = tuple(zoom), angle, shift
         self.mirror_chance = mirror_chance
-        self.mirror = np.array(SKELETONS[skeleton].mirror)
+        self.mirror = np.array(skeleton.mirror)
 
     @property
     def targets(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tagpose.data.dataset import TrainingSet, WholeSet, single_threaded
 from tagpose.data.sampling import SameSizeBatches, ShuffledDraws
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
-from tagpose.skeleton import SKELETONS
+from tagpose.skeleton import Skeleton
 from tagpose.structures import Sample
 
 
@@ -31,7 +31,7 @@ class PoseData(LightningDataModule):
 
     Args:
         root: folder of the data set.
-        skeleton: name of the skeleton to read.
+        skeleton: to read.
         train: where the images to learn from are.
         val: where the images to be judged on are.
         side: of the input in input pixels: the square of training, the shorter side of validation.
@@ -46,7 +46,7 @@ class PoseData(LightningDataModule):
     def __init__(
         self,
         root: str | Path,
-        skeleton: str,
+        skeleton: Skeleton,
         train: Sequence[str],
         val: Sequence[str],
         side: int,
@@ -58,7 +58,7 @@ class PoseData(LightningDataModule):
         repeat: int = 1,
     ) -> None:
         super().__init__()
-        self.root, self.skeleton = Path(root), SKELETONS[skeleton]
+        self.root, self.skeleton = Path(root), skeleton
         self.train_split, self.val_split = Split(*train), Split(*val)
         self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
         self.workers, self.transforms, self.seed = workers, list(transforms.values()), seed

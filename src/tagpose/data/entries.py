@@ -1,12 +1,14 @@
 """This file reads one entry of an annotation file, an image or a person, and doubts it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from pycocotools import mask as rle
 
 from tagpose.skeleton import Skeleton
+
+_FILES: Final = {"body": "person_keypoints_*.json", "wholebody": "coco_wholebody_*_v1.0.json"}
 
 
 def entry(row: object, key: str, place: int, file: Path) -> dict[str, Any]:
@@ -44,11 +46,7 @@ def keypoints_of(row: dict[str, Any], skeleton: Skeleton, file: Path) -> np.ndar
             raise ValueError(
                 f"{file}: annotation {row.get('id')} has {found} in {field}, not {size}; "
                 f"the {skeleton.name} skeleton is read from "
-                + (
-                    "coco_wholebody_*_v1.0.json"
-                    if "wholebody" in skeleton.parts
-                    else "person_keypoints_*.json"
-                )
+                f"{_FILES.get(skeleton.name, 'a file of its own')}"
             )
         try:
             keypoints[at] = np.array(flat, np.float32).reshape(-1, 3)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.rows import Row
+from tagpose.evaluation.rows import Row, score_key
 from tagpose.skeleton import Skeleton
 
 
@@ -38,7 +38,7 @@ def read_claims(rows: Sequence[Row], skeleton: Skeleton) -> Claims:
         if row["image_id"] not in without:
             _, _, width, height = _finite(row["bbox"], 4, f"{here}: the bbox")
             areas[row["image_id"]].append(width * height)
-        keys = ("score" if part == "body" else f"{part}_score" for part in skeleton.parts)
+        keys = [score_key(part, skeleton) for part in skeleton.parts]
         said = [row.get(key, row["score"]) for key in keys]
         scores[row["image_id"]].append(_finite(said, len(said), f"{here}: the scores of parts"))
     return Claims(

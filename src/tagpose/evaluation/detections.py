@@ -42,8 +42,8 @@ def lay_out(
     each = _join([found[image_id].scores for image_id in ids], ()).astype(np.float64)
     scores = np.repeat(each[:, None], len(skeleton.parts), 1)  # [D, Q]
     # of all of them, whatever their scores, as in the official evaluation
-    body = keypoints[:, skeleton.parts["body"], :2].swapaxes(1, 2)  # [D, 2, 17]
-    areas = np.ptp(body.astype(np.float64, order="C"), 2).prod(1)
+    main = keypoints[:, skeleton.fields["keypoints"], :2].swapaxes(1, 2)  # [D, 2, 17] of the body
+    areas = np.ptp(main.astype(np.float64, order="C"), 2).prod(1)
     for image_id, end, count in zip(ids, np.cumsum(counts).tolist(), counts, strict=True):
         rows = slice(end - count, end)
         scores[rows] = claims.scores.get(image_id, scores[rows])

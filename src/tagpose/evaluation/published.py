@@ -12,9 +12,6 @@ TOLERANCE: Final = 0.002
 _HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
 
 
-SIDE: Final = 512  # input pixels of the published tests, all of them with mirror test
-
-
 class Published(NamedTuple):
     """One row of a published table."""
 

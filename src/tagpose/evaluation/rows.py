@@ -40,13 +40,19 @@ def to_rows(image_id: int, people: People, skeleton: Skeleton) -> list[Row]:
     """
     check_people(image_id, people, skeleton)
     keypoints = _rounded(people.keypoints)
-    other = [part for part in skeleton.parts if part != "body"]
+    other = [key for part in skeleton.parts if (key := score_key(part, skeleton)) != "score"]
     rows = []
     for points, score in zip(keypoints, people.scores.tolist(), strict=True):
         row: Row = {"image_id": int(image_id), "category_id": _PERSON, "score": score}
         row |= {field: points[at].ravel().tolist() for field, at in skeleton.fields.items()}
-        rows.append(row | {f"{part}_score": score for part in other})
+        rows.append(row | dict.fromkeys(other, score))
     return rows
+
+
+def score_key(part: str, skeleton: Skeleton) -> str:
+    """Where a row says how sure a part of a person is; of what `keypoints` holds, as a whole."""
+    whole = skeleton.parts[part] == skeleton.fields["keypoints"]
+    return "score" if whole else f"{part}_score"
 
 
 def from_rows(rows: Iterable[Row], skeleton: Skeleton) -> dict[int, People]:

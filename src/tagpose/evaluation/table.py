@@ -26,10 +26,10 @@ def table(scores: Mapping[str, Scores], title: str) -> Table:
     result = Table("part", title=title)
     for column in _COLUMNS.values():
         result.add_column(column, justify="right")
-    for part, name in _TITLES.items():
-        if part in scores:
-            shown = [getattr(scores[part], number) for number in _COLUMNS]
-            result.add_row(name, *("-" if value < 0 else f"{value:.3f}" for value in shown))
+    for part in (*(p for p in _TITLES if p in scores), *(p for p in scores if p not in _TITLES)):
+        shown = [getattr(scores[part], number) for number in _COLUMNS]
+        name = _TITLES.get(part, part)
+        result.add_row(name, *("-" if value < 0 else f"{value:.3f}" for value in shown))
     return result
 
 

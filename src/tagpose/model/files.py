@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tagpose.model.layout import from_published, is_published, to_published
-from tagpose.model.network import Facts, PoseNetwork
-from tagpose.skeleton import SKELETONS
+from tagpose.model.network import Facts, PoseNetwork, facts_of
 from tagpose.writing import whole
 
 FACTS: Final = "network"  # where a checkpoint says what network it is of
@@ -53,7 +52,7 @@ def read_weights(file: Path) -> Weights:
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
     if FACTS in content:
-        return _own(file, Facts(**content[FACTS]), state, resumable="optimizer_states" in content)
+        return _own(file, content, state)
     if not is_published(state):
         raise ValueError(
             f"{file} is no checkpoint of tagpose, which would say which network it is, and has not"
@@ -68,7 +67,7 @@ def read_weights(file: Path) -> Weights:
 def write_checkpoint(file: Path, network: PoseNetwork) -> None:
     """Write weights as a checkpoint of this project, whole or not at all."""
     state = {_PREFIX + key: value for key, value in network.state_dict().items()}
-    content = {"state_dict": state, FACTS: network.facts._asdict()}
+    content = {"state_dict": state, FACTS: network.facts.written()}
     _pickle(file, content)
 
 
@@ -82,9 +81,11 @@ def write_published(file: Path, network: PoseNetwork) -> None:
     state = to_published(network.state_dict())
     if file.suffix == ".safetensors":
         with whole(file) as partial:
-            save_file(state, partial, metadata=network.facts._asdict())
+            said = {key: str(value) for key, value in network.facts.written().items()}
+            save_file(state, partial, metadata=said)
     else:
-        content = {"meta": {"CLASSES": ("person",), **network.facts._asdict()}, "state_dict": state}
+        meta = {"CLASSES": ("person",), **network.facts.written()}
+        content = {"meta": meta, "state_dict": state}
         _pickle(file, content)
 
 
@@ -106,16 +107,16 @@ def _open(file: Path) -> Any:
         raise ValueError(f"{file} is no whole checkpoint: {str(error).splitlines()[0]}") from error
 
 
-def _own(file: Path, known: Facts, state: dict[str, Tensor], *, resumable: bool) -> Weights:
+def _own(file: Path, content: dict[str, Any], state: dict[str, Tensor]) -> Weights:
     """The tensors of a checkpoint of this project that are the network's."""
-    if known.skeleton not in SKELETONS:
-        raise ValueError(
-            f"{file} is of the skeleton {known.skeleton!r}; there are {', '.join(SKELETONS)}"
-        )
+    try:
+        known = facts_of(content[FACTS])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     own = {
         key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
     }
-    return Weights(known, own, resumable)
+    return Weights(known, own, resumable="optimizer_states" in content)
 
 
 def _pickle(file: Path, content: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Facts, dict[str, Tensor
     for architecture in _architectures():
         faults[architecture] = _faults(architecture, skeleton, shapes)
         if not faults[architecture]:
-            return Facts(architecture, skeleton), renamed
+            return Facts(architecture, SKELETONS[skeleton]), renamed
     nearest = min(faults, key=lambda architecture: len(faults[architecture]))
     raise ValueError(
         f"it fits no HRNet of timm; from the nearest, {nearest}, {len(faults[nearest])} tensors "
@@ -84,7 +84,7 @@ def _renamed(state: Mapping[str, Tensor], words: Mapping[str, str]) -> dict[str,
 def _shapes(architecture: str, skeleton: str) -> dict[str, tuple[int, ...]]:
     """Shapes of a network's tensors, without the memory for them."""
     with torch.device("meta"):
-        network = PoseNetwork(architecture, skeleton)
+        network = PoseNetwork(architecture, SKELETONS[skeleton])
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 

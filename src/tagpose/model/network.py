@@ -1,14 +1,16 @@
 """This file holds the network: an HRNet backbone and the head of Associative Embedding."""
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tagpose.model.backbone import hrnet
-from tagpose.skeleton import SKELETONS
-from tagpose.structures import Fields
+from tagpose.own_skeleton import defined, definition
+from tagpose.skeleton import SKELETONS, Skeleton
+from tagpose.structures import SIDE, Fields
 
 # of ImageNet in 0..255, which every HRNet of timm was trained with
 MEAN: Final = (123.675, 116.28, 103.53)
@@ -37,7 +39,31 @@ class Facts(NamedTuple):
     """What must be known to make a network again before its weights can be loaded."""
 
     architecture: str
-    skeleton: str
+    skeleton: Skeleton
+    side: int = SIDE  # of the inputs it learned from, in input pixels
+
+    def __str__(self) -> str:
+        return f"{self.architecture} with the skeleton {self.skeleton.name}"
+
+    def written(self) -> dict[str, Any]:
+        """What a file keeps of them: names and numbers."""
+        said = definition(self.skeleton)
+        official = self.skeleton.name in SKELETONS
+        return self._asdict() | {"skeleton": self.skeleton.name if official else said}
+
+
+def facts_of(said: Mapping[str, Any]) -> Facts:
+    """The facts that a file keeps.
+
+    Raises:
+        ValueError: they are not what `Facts.written` writes.
+    """
+    try:
+        skeleton = said["skeleton"]
+        skeleton = defined(skeleton) if isinstance(skeleton, str) else defined(**skeleton)
+        return Facts(str(said["architecture"]), skeleton, int(said.get("side", SIDE)))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it does not say which network it is of: {error}") from error
 
 
 class PoseNetwork(nn.Module):
@@ -45,7 +71,8 @@ class PoseNetwork(nn.Module):
 
     Args:
         architecture: an HRNet of timm, such as "hrnet_w32".
-        skeleton: name of the skeleton whose keypoints it predicts.
+        skeleton: whose keypoints it predicts.
+        side: of the inputs that it learns from, in input pixels; a fact for those who test it.
         pretrained: whether the backbone starts from ImageNet weights.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
@@ -55,16 +82,15 @@ class PoseNetwork(nn.Module):
     def __init__(
         self,
         architecture: str,
-        skeleton: str,
+        skeleton: Skeleton,
         *,
+        side: int = SIDE,
         pretrained: bool = False,
         tag_std: float = _HEAD_STD,
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        if skeleton not in SKELETONS:
-            raise ValueError(f"skeleton {skeleton!r} is unknown; there are {', '.join(SKELETONS)}")
-        self.architecture, self.skeleton = architecture, SKELETONS[skeleton]
+        self.architecture, self.skeleton, self.side = architecture, skeleton, side
         self.backbone, channels = hrnet(architecture, pretrained=pretrained)
         self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
         heatmaps, tags = self.head.weight.data.chunk(2)
@@ -86,7 +112,7 @@ class PoseNetwork(nn.Module):
     @property
     def facts(self) -> Facts:
         """What a file of its weights says of it."""
-        return Facts(self.architecture, self.skeleton.name)
+        return Facts(self.architecture, self.skeleton, self.side)
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""

@@ -7,7 +7,7 @@ import torch
 
 from tagpose.model.files import read_weights
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import SKELETONS, Skeleton
+from tagpose.skeleton import Skeleton
 
 _HEAD: Final = ("head.weight", "head.bias")
 
@@ -35,7 +35,7 @@ def load_network(file: Path) -> PoseNetwork:
     """
     known, state, _ = read_weights(file)
     with torch.device("meta"):  # without the time to draw weights that the file's replace
-        network = PoseNetwork(known.architecture, known.skeleton)
+        network = PoseNetwork(known.architecture, known.skeleton, side=known.side)
     missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
     if missing or unexpected:
         raise ValueError(
@@ -56,11 +56,10 @@ def check_same(network: PoseNetwork, file: Path) -> None:
     """
     known, _, resumable = read_weights(file)
     here = network.facts
-    if known != here:
+    if known[:2] != here[:2]:  # a run may go on with another side
         raise ValueError(
-            f"{file} is of {known.architecture} with the skeleton {known.skeleton}, the model is "
-            f"{here.architecture} with {here.skeleton}; resume goes on with the same, init_from "
-            "starts another stage from it"
+            f"{file} is of {known}, the model is of {here}; resume goes on with the same, "
+            "init_from starts another stage from it"
         )
     if not resumable:
         raise ValueError(
@@ -85,7 +84,7 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
             f"{file} is of {known.architecture}, the model is {network.architecture}; "
             f"take model={known.architecture} or another checkpoint"
         )
-    source, target = SKELETONS[known.skeleton], network.skeleton
+    source, target = known.skeleton, network.skeleton
     if not state.keys() >= set(_HEAD):
         raise ValueError(f"{file} lacks {' and '.join(_HEAD)}; is it whole?")
     for name in _HEAD:

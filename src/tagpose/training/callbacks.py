@@ -11,8 +11,8 @@ from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.predictions import Predictions
 from tagpose.evaluation.truth import read_truth, select
-from tagpose.inference import people_in_images
-from tagpose.skeleton import SKELETONS
+from tagpose.inference.people import people_in_images
+from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
 
 
@@ -22,12 +22,12 @@ class PartAP(Callback):
     Without mirror test; `make evaluate` is the one for tables.
 
     Args:
-        skeleton: name of the skeleton whose parts are scored.
+        skeleton: whose parts are scored.
         decoder: options of the decoder, such as `min_score`.
     """
 
-    def __init__(self, skeleton: str, **decoder: Any) -> None:
-        self.skeleton = SKELETONS[skeleton]
+    def __init__(self, skeleton: Skeleton, **decoder: Any) -> None:
+        self.skeleton = skeleton
         self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
         self.found = Predictions()
 

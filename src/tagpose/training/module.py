@@ -62,7 +62,7 @@ class PoseTraining(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[FACTS] = self.network.facts._asdict()
+        checkpoint[FACTS] = self.network.facts.written()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # a fused optimiser walks through memory as it lies: moments must lie as the weights do

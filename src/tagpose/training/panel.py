@@ -13,7 +13,7 @@ from tagpose.data.images import write_image
 from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
-from tagpose.skeleton import SKELETONS
+from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
 
 
@@ -21,14 +21,16 @@ class Panel(Callback):
     """Draws validation images: truth, people, heatmaps, in the run's folder and in wandb.
 
     Args:
-        skeleton: name of the skeleton that is drawn.
+        skeleton: that is drawn.
         folder: for the pictures, one for each validation.
         images: drawn at most.
         decoder: options of the decoder.
     """
 
-    def __init__(self, skeleton: str, folder: str | Path, images: int = 4, **decoder: Any) -> None:
-        self.skeleton, self.folder, self.images = SKELETONS[skeleton], Path(folder), images
+    def __init__(
+        self, skeleton: Skeleton, folder: str | Path, images: int = 4, **decoder: Any
+    ) -> None:
+        self.skeleton, self.folder, self.images = skeleton, Path(folder), images
         self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
         self.rows: list[np.ndarray] = []
 

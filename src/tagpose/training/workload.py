@@ -11,7 +11,8 @@ from torch.nn import functional
 from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import encode
 from tagpose.data.synthetic.figure import pose
-from tagpose.inference import Predictor, people_in_images
+from tagpose.inference.people import people_in_images
+from tagpose.inference.predictor import Predictor
 from tagpose.skeleton import WHOLEBODY
 from tagpose.structures import STRIDE, Fields, Sample
 from tagpose.training.module import PoseTraining

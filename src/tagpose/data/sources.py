@@ -1,0 +1,99 @@
+"""This file takes a picture in any form that people have one in."""
+
+import io
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Source: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
+
+_PAPER: Final = "white"  # behind what is transparent
+_TWO_BYTES: Final = 257  # 65535 / 255
+_WIDE: Final = ("I", "F")  # modes of 32 bits, whose range is anybody's
+
+
+def image_of(source: Source) -> np.ndarray:
+    """A picture as a person sees it: upright where EXIF says how, colours as RGB.
+
+    Args:
+        source: a file's path; the bytes of a file; a picture of Pillow's; or an array [H, W],
+            [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA) of uint8 or uint16, which has no EXIF.
+
+    Returns:
+        [H, W, 3] uint8 RGB. Transparent pixels are laid on white. 16 bits are brought to 8, and 32
+        bits are spread from their darkest to their lightest.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no picture, or is cut off, or an array of another kind.
+    """
+    if isinstance(source, np.ndarray):
+        return _of_array(source)
+    if isinstance(source, Image.Image):
+        return _rgb(source)
+    if not isinstance(source, str | Path | bytes):
+        raise ValueError(
+            f"{type(source).__name__} is no picture; a path, bytes, a picture of Pillow's or an "
+            "array would do"
+        )
+    name, file = _opened(source)
+    try:
+        with Image.open(file) as image:
+            return _rgb(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{name} cannot be read as a picture ({error}); fetch or export it again"
+        ) from error
+
+
+def _opened(source: str | Path | bytes) -> tuple[str, Any]:
+    """What a source is called, and what Pillow opens of it."""
+    if isinstance(source, bytes):
+        return f"what was given as {len(source)} bytes", io.BytesIO(source)
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"{source} is missing; is this the folder of the images?")
+    return str(source), source
+
+
+def _of_array(array: np.ndarray) -> np.ndarray:
+    """An array as RGB."""
+    channels = array.shape[2] if array.ndim == 3 else 1
+    kind = array.dtype in (np.uint8, np.uint16), array.ndim in (2, 3), channels in (1, 3, 4)
+    if not all(kind) or 0 in array.shape:
+        raise ValueError(
+            f"an array {list(array.shape)} of {array.dtype} is no picture; [H, W, 3] of uint8, RGB,"
+            " would do"
+        )
+    if array.dtype == np.uint16:
+        array = _to_bytes(array)
+    if channels == 4:
+        return _rgb(Image.fromarray(array))
+    grey = array.reshape(*array.shape[:2], channels)
+    return np.ascontiguousarray(grey if channels == 3 else grey.repeat(3, axis=2))
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """A picture of Pillow's as RGB, upright."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(_to_bytes(np.asarray(image)))
+    elif image.mode in _WIDE:
+        image = Image.fromarray(_spread(np.asarray(image)))
+    if image.has_transparency_data:
+        shown = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _PAPER), shown)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    """16 bits as 8, the nearest."""
+    return ((values.astype(np.uint32) + _TWO_BYTES // 2) // _TWO_BYTES).astype(np.uint8)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Numbers from their lowest to their highest as 0 to 255."""
+    known = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = known.min(), known.max()
+    return np.rint((known - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)

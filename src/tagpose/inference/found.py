@@ -1,0 +1,94 @@
+"""This file holds what is found in an image, as its users take it on."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tagpose.evaluation.rows import Row, to_rows
+from tagpose.skeleton import Skeleton
+from tagpose.structures import People
+
+_DECIMALS = 2  # of image pixels in `Found.to_dict`, more than a network knows
+_SCORE_DECIMALS = 4
+
+
+class Found(NamedTuple):
+    """The people of one image, the surest first; in image pixels of the image as it was shown."""
+
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y, score; rows of 0 where there is none
+    scores: np.ndarray  # [P] float32, what the evaluation ranks people by
+    part_scores: Mapping[str, np.ndarray]  # of each part [P]: the mean of its keypoints' scores
+    boxes: np.ndarray  # [P, 4] float32: left, top, width, height around the keypoints
+    size: tuple[int, int]  # width, height of the image
+    skeleton: Skeleton
+
+    @property
+    def people(self) -> People:
+        """Keypoints and scores alone, as drawing and evaluation take them."""
+        return People(self.keypoints, self.scores)
+
+    def to_coco(self, image_id: int = 0) -> list[Row]:
+        """Rows of the official result format, one for each person."""
+        return to_rows(image_id, self.people, self.skeleton)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, names and numbers, for JSON; keypoints that are missing are left out."""
+        columns = zip(self.keypoints, self.scores, self.boxes, strict=True)
+        width, height = self.size
+        people = [
+            {
+                "score": round(float(score), _SCORE_DECIMALS),
+                "box": _rounded(box, _DECIMALS),
+                "parts": {
+                    part: round(float(scores[p]), _SCORE_DECIMALS)
+                    for part, scores in self.part_scores.items()
+                },
+                "keypoints": {
+                    name: [*_rounded(row[:2], _DECIMALS), round(float(row[2]), _SCORE_DECIMALS)]
+                    for name, row in zip(self.skeleton.keypoints, keypoints, strict=True)
+                    if row[2] > 0
+                },
+            }
+            for p, (keypoints, score, box) in enumerate(columns)
+        ]
+        return {"width": width, "height": height, "people": people}
+
+
+def found(
+    people: People,
+    size: tuple[int, int],
+    skeleton: Skeleton,
+    *,
+    min_person_score: float = 0.0,
+    min_keypoint_score: float = 0.0,
+) -> Found:
+    """What is found in an image, above thresholds.
+
+    Args:
+        people: [P] of the image, keypoints in image pixels.
+        size: width, height of the image.
+        skeleton: of the people.
+        min_person_score: people below are left out.
+        min_keypoint_score: keypoints below become rows of 0, as those that are missing.
+    """
+    kept = people.scores >= min_person_score
+    keypoints, scores = people.keypoints[kept], people.scores[kept]
+    sure = (keypoints[..., 2] > 0) & (keypoints[..., 2] >= min_keypoint_score)
+    keypoints = np.where(sure[..., None], keypoints, np.float32(0))
+    parts = {part: keypoints[:, at, 2].mean(1) for part, at in skeleton.limbs.items()}
+    return Found(keypoints, scores, parts, _boxes(keypoints, sure), size, skeleton)
+
+
+def _boxes(keypoints: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Boxes [P, 4] around the keypoints [P, K, 3] that are there; of 0 where none is."""
+    xy = keypoints[..., :2]
+    low = np.where(there[..., None], xy, np.inf).min(1, initial=np.inf)
+    high = np.where(there[..., None], xy, -np.inf).max(1, initial=-np.inf)
+    boxes = np.concatenate([low, high - low], 1)
+    return np.where(there.any(1, keepdims=True), boxes, 0).astype(np.float32)
+
+
+def _rounded(values: np.ndarray, decimals: int) -> list[float]:
+    """Plain numbers with few digits."""
+    return [round(value, decimals) for value in values.tolist()]

@@ -1,0 +1,214 @@
+"""This file finds the people of images: network, mirror test, decoding, back to image pixels."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from tagpose.codec.decode import Decoder
+from tagpose.codec.views import merge_mirror, merge_scales
+from tagpose.data.sources import Source, image_of
+from tagpose.data.views import Views, show
+from tagpose.geometry import fitting_side, multiple
+from tagpose.inference.found import Found, found
+from tagpose.inference.people import people_in_images
+from tagpose.model.network import PoseNetwork
+from tagpose.model.weights import load_network
+from tagpose.structures import Fields, People
+
+_READERS: Final = 4  # threads that read and warp the next images while the network works
+_BATCH: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
+
+
+class Seen(NamedTuple):
+    """One of many images, and what came of it."""
+
+    source: Any  # as it was given
+    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None where it could not be read
+    found: Found | None  # None where it could not be read
+    trouble: Exception | None  # what stood against reading it
+
+
+class _Read(NamedTuple):
+    """An image on its way to the network."""
+
+    source: Any
+    image: np.ndarray | None
+    views: Views | None
+    trouble: Exception | None
+
+
+class Predictor:
+    """A network with everything around it that turns images into people.
+
+    Args:
+        network: of any skeleton, or the path of its checkpoint.
+        side: of the input's shorter side at scale 1, in input pixels; by default that of the
+            inputs that the network learned from.
+        scales: at which an image is looked at, multiples of the smallest; their heatmaps are
+            averaged, the tags of scale 1 count.
+        mirror: whether the mirrored image is looked at too, and both merged.
+        decoder: makes one from the skeleton's grouping order; by default with the thresholds of
+            the published results.
+        device: to run on; by default an accelerator where there is one.
+        precision: "float32", as the published numbers are, or "bf16" for the backbone.
+        compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
+        batch: images of a pass at most; by default as the device likes it.
+        thresholds: of the decoder, such as `max_people` or `min_score`; see `Decoder`.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: the checkpoint is none; 1 is not among the scales, or they are no multiples of
+            the smallest; or the precision is unknown.
+    """
+
+    def __init__(
+        self,
+        network: PoseNetwork | str | Path,
+        *,
+        side: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        mirror: bool = True,
+        decoder: Callable[..., Decoder] = Decoder,
+        device: str | None = None,
+        precision: str = "float32",
+        compiled: bool = False,
+        batch: int | None = None,
+        **thresholds: Any,
+    ) -> None:
+        if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
+            raise ValueError(
+                f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
+                "smallest, such as [2, 1, 0.5]"
+            )
+        if precision not in ("float32", "bf16"):
+            raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if not isinstance(network, PoseNetwork):
+            network = load_network(Path(network))
+        self.network = network.to(self.device).eval()
+        if compiled:
+            self.network.compile_backbone()
+        self.precision, self.skeleton = precision, network.skeleton
+        self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
+        self.decoder = decoder(network.skeleton.grouping_order, **thresholds)
+        self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
+
+    @overload
+    def __call__(self, images: Source, **thresholds: float) -> Found: ...
+
+    @overload
+    def __call__(self, images: list[Source], **thresholds: float) -> list[Found]: ...
+
+    def __call__(self, images: Source | list[Source], **thresholds: float) -> Found | list[Found]:
+        """The people of an image, or of each image of a list.
+
+        Args:
+            images: in any form that `image_of` takes, or a list of them.
+            thresholds: min_person_score and min_keypoint_score; see `found`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: an image cannot be read.
+        """
+        if not isinstance(images, list):
+            return self([images], **thresholds)[0]
+        every = []
+        for seen in self.each(images, **thresholds):
+            if seen.found is None:
+                raise seen.trouble or ValueError("an image could not be read")
+            every.append(seen.found)
+        return every
+
+    def each(self, images: Iterable[Source], **thresholds: float) -> Iterator[Seen]:
+        """The people of many images, one after the other in their order.
+
+        The next images are read while the network looks at these; never are all in memory. What
+        cannot be read comes with its trouble in its turn, and the others go on.
+
+        Args:
+            images: any number, such as paths of files or frames of a video.
+            thresholds: min_person_score and min_keypoint_score; see `found`.
+        """
+        with ThreadPoolExecutor(_READERS) as readers:
+            coming = (readers.submit(self._read, one) for one in images)
+            waiting: deque[Future[_Read]] = deque(islice(coming, 2 * max(self.batch, _READERS)))
+            while waiting:
+                chunk = [waiting.popleft().result() for _ in range(min(self.batch, len(waiting)))]
+                waiting.extend(islice(coming, len(chunk)))
+                yield from self._look_at(chunk, thresholds)
+
+    def people(self, batch: Views) -> list[People]:
+        """The people [B] of a batch, keypoints in image pixels."""
+        return people_in_images(self.fields(batch.images), batch.frame, self.decoder)
+
+    @torch.inference_mode()
+    def fields(self, images: Sequence[Tensor]) -> Fields:
+        """The fields of images, all views of them merged.
+
+        Args:
+            images: one per scale [B, 3, H, W] uint8 RGB.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            views = [self._look(one.to(self.device, non_blocking=True)) for one in images]
+        if len(views) == 1:
+            return views[0]
+        at_one = self.scales.index(1)
+        height, width = images[at_one].shape[-2:]
+        return merge_scales(views, at_one, (height, width))
+
+    def views(self, image: np.ndarray) -> Views:
+        """An image [H, W, 3] uint8 RGB as the network is shown it.
+
+        Raises:
+            ValueError: the image is too narrow to look at.
+        """
+        height, width = image.shape[:2]
+        return show(image, fitting_side(width, height, self.side, self.scales), self.scales)
+
+    def _read(self, source: Any) -> _Read:
+        """An image and its views, or what stands against them."""
+        try:
+            image = image_of(source)
+            return _Read(source, image, self.views(image), None)
+        except (OSError, ValueError) as error:
+            return _Read(source, None, None, error)
+
+    def _look_at(self, chunk: Sequence[_Read], thresholds: dict[str, float]) -> Iterator[Seen]:
+        """What came of some images; those whose inputs have the same size share a pass."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for number, one in enumerate(chunk):
+            if one.views is not None:
+                alike.setdefault(tuple(one.views.images[0].shape), []).append(number)
+        people: dict[int, People] = {}
+        for numbers in alike.values():
+            group = default_collate([chunk[number].views for number in numbers])
+            people |= zip(numbers, self.people(group), strict=True)
+        for number, one in enumerate(chunk):
+            if one.image is None:
+                yield Seen(one.source, None, None, one.trouble)
+                continue
+            size = one.image.shape[1], one.image.shape[0]
+            of_it = found(people[number], size, self.skeleton, **thresholds)
+            yield Seen(one.source, one.image, of_it, None)
+
+    def _look(self, images: Tensor) -> Fields:
+        """The fields of images [B, 3, H, W], merged with those of their mirror images."""
+        if not self.mirror:
+            return self.network(images)
+        pair = images, images.flip(-1)
+        if images.is_cuda:  # in one pass, as few images leave a GPU idle; a CPU is slower so
+            both = self.network(torch.cat(pair))
+            seen, mirrored = (
+                Fields(*half) for half in zip(*(f.chunk(2) for f in both), strict=True)
+            )
+        else:
+            seen, mirrored = map(self.network, pair)
+        return merge_mirror(seen, mirrored, self.network.skeleton.mirror)

@@ -1,0 +1,19 @@
+"""This file finds the people of a whole data set."""
+
+from collections.abc import Iterable
+
+from tqdm import tqdm
+
+from tagpose.data.views import Views
+from tagpose.evaluation.predictions import Predictions
+from tagpose.inference.predictor import Predictor
+from tagpose.structures import People
+
+
+def find_people(predictor: Predictor, loader: Iterable[Views]) -> dict[int, People]:
+    """The people of all images of a loader by image id, in image pixels."""
+    found = Predictions()
+    for batch in tqdm(loader, desc="find people", unit="batch"):
+        for image_id, one in zip(batch.image_id.tolist(), predictor.people(batch), strict=True):
+            found.update(image_id, one)
+    return found.compute()

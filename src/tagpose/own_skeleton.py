@@ -1,0 +1,112 @@
+"""This file makes skeletons of one's own, and says what a checkpoint keeps of any."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tagpose.skeleton import SKELETONS, Skeleton, assemble
+
+
+def make_skeleton(
+    name: str,
+    keypoints: Sequence[str],
+    sigmas: Sequence[float],
+    mirror: Sequence[Sequence[str]] = (),
+    bones: Sequence[Sequence[str]] = (),
+    parts: Mapping[str, int] | None = None,
+    grouping_order: Sequence[str] | None = None,
+) -> Skeleton:
+    """A skeleton of one's own, for data in COCO's format with all keypoints in `keypoints`.
+
+    Args:
+        name: of the skeleton, and of the score of all its keypoints.
+        keypoints: [K] names, in the order of the data.
+        sigmas: [K] spread of human labelling, in units of sqrt(area) (OKS); COCO's lie between
+            .025 for eyes and .107 for hips.
+        mirror: pairs of keypoints that swap places in a mirrored image, such as left and right;
+            all others stay.
+        bones: pairs of keypoints that a drawing joins.
+        parts: what is scored on its own, and how many keypoints it has, in their order; by default
+            all are one part.
+        grouping_order: in which the decoder attaches keypoints to people, those first that are
+            seen best; by default as they are.
+
+    Raises:
+        ValueError: the skeleton contradicts itself; the sentence says where.
+    """
+    parts = dict(parts or {name: len(keypoints)})
+    order = keypoints if grouping_order is None else grouping_order
+    fault = _fault(name, keypoints, sigmas, mirror, bones, parts, order)
+    if fault or name in SKELETONS:
+        raise ValueError(f"skeleton {name!r}: {fault or 'is one of the official ones'}")
+    return assemble(
+        name,
+        parts,
+        tuple(keypoints),
+        tuple(map(float, sigmas)),
+        mirror={a: b for pair in mirror for a, b in (pair, reversed(pair))},
+        bones=bones,
+        order=order,
+        fields={"keypoints": slice(0, len(keypoints))},
+    )
+
+
+def definition(skeleton: Skeleton) -> dict[str, Any]:
+    """What `defined` makes a skeleton of again: plain lists, names and numbers, for files."""
+    if SKELETONS.get(skeleton.name) == skeleton:
+        return {"name": skeleton.name}
+    names = skeleton.keypoints
+    pairs = ((k, across) for k, across in enumerate(skeleton.mirror) if k < across)
+    return {
+        "name": skeleton.name,
+        "keypoints": list(names),
+        "sigmas": list(skeleton.sigmas),
+        "mirror": [[names[a], names[b]] for a, b in pairs],
+        "bones": [[names[a], names[b]] for a, b in skeleton.bones],
+        "parts": {part: at.stop - at.start for part, at in skeleton.limbs.items()},
+        "grouping_order": [names[k] for k in skeleton.grouping_order],
+    }
+
+
+def defined(name: str, **own: Any) -> Skeleton:
+    """The skeleton of a `definition`: an official one by its name alone, or one of one's own.
+
+    Raises:
+        ValueError: no official one has the name, or `make_skeleton` refuses the rest.
+    """
+    if own:
+        return make_skeleton(name, **own)
+    if name not in SKELETONS:
+        raise ValueError(f"skeleton {name!r} is unknown; there are {', '.join(SKELETONS)}")
+    return SKELETONS[name]
+
+
+def _fault(
+    name: str,
+    keypoints: Sequence[str],
+    sigmas: Sequence[float],
+    mirror: Sequence[Sequence[str]],
+    bones: Sequence[Sequence[str]],
+    parts: Mapping[str, int],
+    order: Sequence[str],
+) -> str | None:
+    """What contradicts what in a definition, if anything does."""
+    known, pairs = set(keypoints), (*mirror, *bones)
+    swapped = [end for pair in mirror for end in pair]
+    strangers = [end for pair in pairs for end in pair if end not in known]
+    checks = {
+        "has no keypoints": not keypoints,
+        "names a keypoint twice": len(known) < len(keypoints),
+        f"has {len(keypoints)} keypoints and {len(sigmas)} sigmas": len(sigmas) != len(keypoints),
+        "has a sigma that is not above 0": not all(sigma > 0 for sigma in sigmas),
+        f"mirror and bones name {strangers[:1]}, which is no keypoint": strangers,
+        "mirror and bones are lists of pairs": any(len(pair) != 2 for pair in pairs),
+        "a keypoint is in two pairs of mirror": len(set(swapped)) < len(swapped),
+        f"parts have {sum(parts.values())} keypoints together, not {len(keypoints)}": (
+            sum(parts.values()) != len(keypoints) or min(parts.values()) < 1
+        ),
+        f"a part has the name {name!r}, which is that of all together": (
+            len(parts) > 1 and name in parts
+        ),
+        "the grouping order does not have each keypoint once": sorted(order) != sorted(keypoints),
+    }
+    return next((sentence for sentence, found in checks.items() if found), None)

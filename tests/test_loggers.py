@@ -1,0 +1,120 @@
+"""What wandb keeps of a run, read back from its own file."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import wandb
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from tagpose.training.loggers import Wandb
+
+APS = (0.1, 0.5, 0.3)  # of three epochs
+LOSSES = (3.0, 1.0, 2.0)
+
+
+class Line(LightningModule):
+    """The least that can be trained and scored."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/ap/whole", APS[self.current_epoch])
+        self.log("val/loss/total", LOSSES[self.current_epoch])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def fit(folder, **options):
+    """The records of wandb's file about a run of three epochs."""
+    logger = Wandb(folder, "tagpose", **options)
+    best = {"monitor": "val/ap/whole", "mode": "max"}
+    callbacks = [
+        ModelCheckpoint(folder / "kept", name, enable_version_counter=False, **options)
+        for name, options in (("best", best), ("last", {}))
+    ]
+    trainer = Trainer(
+        max_epochs=3, logger=logger, callbacks=callbacks, accelerator="cpu", num_sanity_val_steps=0,
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+    )  # fmt: skip
+    images = torch.rand(4, 2)
+    logger.log_hyperparams({"optimizer": {"lr": 0.1, "_target_": "torch.optim.SGD"}, "side": 64})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The '.*dataloader' does not have many workers")
+        trainer.fit(Line(), DataLoader(images, 2), DataLoader(images, 2))
+    wandb.finish()
+    return records(folder)
+
+
+def records(folder):
+    """What lies in the one run below a folder, by type."""
+    (kept,) = (folder / "wandb").glob("offline-run-*")
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(kept)]
+    shown = subprocess.run(command, text=True, capture_output=True, check=True).stdout
+    found = {}
+    for record in map(json.loads, shown.splitlines()):
+        found.setdefault(record["type"], []).append(record[record["type"]])
+    return found
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("run"), online=False, artefact=True)
+
+
+def test_the_summary_has_the_best_of_each_score(kept):
+    summary = {}
+    for record in kept["summary"]:
+        summary |= record["update"]
+    assert summary["val/ap/whole"] == {"max": pytest.approx(0.5)}
+    assert summary["val/loss/total"] == {"min": 1.0}
+
+
+def test_a_chart_has_every_validation_over_the_steps_of_training(kept):
+    rows = [record["item"] for record in kept["history"]]
+    assert [row["val/ap/whole"] for row in rows] == pytest.approx(APS)
+    assert [row["trainer/global_step"] for row in rows] == [1, 3, 5]
+    axes = {record.get("name"): record.get("step_metric") for record in kept["metric"]}
+    assert axes["val/ap/whole"] == axes["val/loss/total"] == "trainer/global_step"
+
+
+def test_the_configuration_is_kept_as_it_is_nested(kept):
+    (config,) = (record["update"] for record in kept["config"])
+    assert config == {"optimizer": {"lr": 0.1, "_target_": "torch.optim.SGD"}, "side": 64}
+
+
+def test_the_best_checkpoint_and_its_scores_are_the_one_artefact(kept):
+    (artefact,) = kept["artifact"]
+    assert "best" in artefact["aliases"]
+    (file,) = artefact["manifest"]["contents"]
+    assert file["path"] == "best.ckpt"
+    assert torch.load(file["local_path"], weights_only=True)["epoch"] == 1
+    scores = json.loads(artefact["metadata"])
+    assert scores == {"val/ap/whole": pytest.approx(0.5), "val/loss/total": 1.0}
+
+
+def test_offline_there_is_no_artefact_unless_asked(tmp_path):
+    assert "artifact" not in fit(tmp_path, online=False)
+
+
+def test_where_wandb_lets_nobody_in_the_run_is_kept_offline_and_a_warning_says_why(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    with pytest.warns(UserWarning, match="kept offline: WANDB_API_KEY invalid"):
+        logger = Wandb(tmp_path, "tagpose", online=True)
+    assert logger.experiment.offline
+    assert not logger.artefact
+    wandb.finish()

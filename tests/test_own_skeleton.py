@@ -1,0 +1,124 @@
+"""Skeletons of one's own: what is derived, what is refused, and that they train."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from running import run, succeeded
+from tagpose import Predictor
+from tagpose.model.files import read_weights, write_checkpoint
+from tagpose.model.network import PoseNetwork
+from tagpose.own_skeleton import defined, definition, make_skeleton
+from tagpose.skeleton import BODY, WHOLEBODY
+
+FOX = {
+    "name": "fox",
+    "keypoints": ["nose", "left_ear", "right_ear", "tail"],
+    "sigmas": [0.03, 0.04, 0.04, 0.1],
+    "mirror": [["left_ear", "right_ear"]],
+    "bones": [["nose", "left_ear"], ["nose", "right_ear"], ["nose", "tail"]],
+    "parts": {"head": 3, "back": 1},
+}
+
+
+@pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY, make_skeleton(**FOX)])
+def test_what_a_file_says_of_a_skeleton_makes_it_again(skeleton):
+    said = json.loads(json.dumps(definition(skeleton)))
+    assert defined(**said) == skeleton
+
+
+def test_a_skeleton_is_derived_from_names():
+    fox = make_skeleton(**FOX)
+    assert fox.mirror == (0, 2, 1, 3)
+    assert fox.bones == ((0, 1), (0, 2), (0, 3))
+    assert fox.parts == {"head": slice(0, 3), "back": slice(3, 4), "fox": slice(0, 4)}
+    assert set(fox.limbs) == {"head", "back"}
+    assert fox.fields == {"keypoints": slice(0, 4)}
+    one = make_skeleton("dot", ["at"], [0.1])
+    assert one.parts == one.limbs == {"dot": slice(0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"keypoints": []}, "no keypoints"),
+        ({"keypoints": ["nose", "nose", "left_ear", "right_ear"]}, "names a keypoint twice"),
+        ({"sigmas": [0.1]}, "4 keypoints and 1 sigmas"),
+        ({"sigmas": [0.1, 0.1, 0.0, 0.1]}, "not above 0"),
+        ({"bones": [["nose", "paw"]]}, r"\['paw'\], which is no keypoint"),
+        ({"bones": [["nose"]]}, "lists of pairs"),
+        ({"mirror": [["nose", "tail"], ["tail", "left_ear"]]}, "in two pairs"),
+        ({"parts": {"head": 3}}, "3 keypoints together, not 4"),
+        ({"parts": {"fox": 3, "tail": 1}}, "that of all together"),
+        ({"grouping_order": ["nose"]}, "each keypoint once"),
+        ({"name": "body"}, "one of the official ones"),
+    ],
+)
+def test_a_skeleton_that_contradicts_itself_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        make_skeleton(**FOX | change)
+
+
+def test_a_checkpoint_brings_its_skeleton_and_its_side(tmp_path):
+    network = PoseNetwork("hrnet_w18_small", make_skeleton(**FOX), side=192)
+    write_checkpoint(tmp_path / "fox.ckpt", network)
+    assert read_weights(tmp_path / "fox.ckpt").facts == network.facts
+    predictor = Predictor(tmp_path / "fox.ckpt", device="cpu")
+    assert (predictor.skeleton, predictor.side) == (network.skeleton, 192)
+
+
+@pytest.mark.parametrize("said", [{}, {"skeleton": {"name": "x", "legs": 4}}, {"skeleton": "owl"}])
+def test_a_checkpoint_that_does_not_say_what_it_is_of_is_refused(tmp_path, said):
+    torch.save({"state_dict": {}, "network": said}, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match=r"x\.ckpt: "):
+        read_weights(tmp_path / "x.ckpt")
+
+
+HAND = """# One hand of a person.
+_target_: tagpose.own_skeleton.make_skeleton
+name: hand
+keypoints: {keypoints}
+sigmas: {sigmas}
+bones: {bones}
+parts: {{palm: 1, fingers: 20}}
+"""
+
+
+@pytest.fixture
+def hands(people, tmp_path):
+    """A folder with a data set of left hands and the YAML of their skeleton."""
+    at = WHOLEBODY.parts["lefthand"]
+    names = list(WHOLEBODY.keypoints[at])
+    bones = [[a, b] for a, b in WHOLEBODY.bones if at.start <= min(a, b)]
+    bones = [[WHOLEBODY.keypoints[a], WHOLEBODY.keypoints[b]] for a, b in bones if b < at.stop]
+    (tmp_path / "conf/skeleton").mkdir(parents=True)
+    told = HAND.format(keypoints=names, sigmas=list(WHOLEBODY.sigmas[at]), bones=bones)
+    (tmp_path / "conf/skeleton/hand.yaml").write_text(told)
+    for split in ("train", "val"):
+        (tmp_path / f"{split}2017").symlink_to(people / f"{split}2017")
+        file = people / f"annotations/coco_wholebody_{split}_v1.0.json"
+        content = json.loads(file.read_text())
+        for row in content["annotations"]:
+            row["keypoints"] = row["lefthand_kpts"]
+        (tmp_path / f"hands_{split}.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_a_hand_of_21_keypoints_is_trained_scored_and_found(hands):
+    data = (
+        "skeleton=hand", "data=synthetic", "data.root=.", "data.workers=0",
+        "data.train=[hands_train.json,train2017]", "data.val=[hands_val.json,val2017]",
+    )  # fmt: skip
+    trained = run(
+        "train", "--config-dir=conf", "experiment=demo_pretrain", *data, "side=64", "logger=csv",
+        "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run",
+        cwd=hands,
+    )  # fmt: skip
+    succeeded(trained)
+    scored = run("evaluate", "checkpoint=run/best.ckpt", *data[1:], "output=scored", cwd=hands)
+    assert all(part in succeeded(scored).stdout for part in ("palm", "fingers", "hand"))
+    found = Predictor(hands / "run/best.ckpt", device="cpu")(np.zeros((80, 60, 3), np.uint8))
+    assert found.keypoints.shape[1:] == (21, 3)
+    assert set(found.part_scores) == {"palm", "fingers"}

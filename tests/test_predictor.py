@@ -1,0 +1,105 @@
+"""The front door: any picture in, typed people out, whatever comes beside it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tagpose import Predictor
+from tagpose.evaluation.rows import from_rows
+from tagpose.inference.found import found
+from tagpose.model.files import write_checkpoint
+from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import BODY
+from tagpose.structures import People
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """One that finds somebody: any network will do for laws."""
+    torch.manual_seed(3)
+    network = PoseNetwork("hrnet_w18_small", BODY, side=64, tag_std=0.5).eval()
+    torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.05)
+    file = tmp_path_factory.mktemp("network") / "best.ckpt"
+    write_checkpoint(file, network)
+    return Predictor(file, device="cpu", batch=3)
+
+
+def images(*shapes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
+
+
+def same(one, other):
+    """The same people but for the rounding of another batch."""
+    return one.size == other.size and one.scores == pytest.approx(other.scores, rel=1e-4)
+
+
+def test_one_image_gives_its_people_and_a_list_those_of_each(predictor):
+    some = images((60, 90), (90, 60), (64, 64), (60, 90), (33, 64))
+    every = predictor(some)
+    assert len(every) == len(some)
+    for image, people in zip(some, every, strict=True):
+        assert people.size == image.shape[1::-1]
+        assert same(people, predictor(image))
+        assert same(people, predictor(Image.fromarray(image)))
+    assert predictor([]) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (50, 10000), (2000, 3)])
+def test_very_small_and_very_long_images_have_people_or_none(predictor, shape):
+    assert predictor(np.zeros((*shape, 3), np.uint8)).size == shape[::-1]
+
+
+def test_an_image_that_no_input_can_show_is_one_sentence(predictor):
+    with pytest.raises(ValueError, match="too narrow to look at"):
+        predictor(np.zeros((1, 99999, 3), np.uint8))
+
+
+def test_what_cannot_be_read_comes_in_its_turn_and_the_others_go_on(predictor, tmp_path):
+    (image,) = images((60, 90))
+    sources = [image, tmp_path / "missing.png", b"no picture", image]
+    seen = list(predictor.each(iter(sources)))
+    assert [one.source is source for one, source in zip(seen, sources, strict=True)] == 4 * [True]
+    assert [one.trouble is None for one in seen] == [True, False, False, True]
+    assert same(seen[0].found, seen[3].found)
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        predictor(sources)
+
+
+def test_people_by_the_official_rows_are_the_people(predictor):
+    (image,) = images((60, 90))
+    people = predictor(image)
+    back = from_rows(people.to_coco(7), BODY)[7]
+    assert back.keypoints == pytest.approx(people.keypoints, abs=1e-3)
+    assert back.scores == pytest.approx(people.scores)
+
+
+def test_what_is_found_is_plain_json_above_its_thresholds(predictor):
+    (image,) = images((60, 90))
+    every = predictor(image)
+    assert len(every.scores) > 1
+    some = predictor(image, min_person_score=float(every.scores[0]), min_keypoint_score=0.2)
+    assert len(some.scores) == 1
+    said = json.loads(json.dumps(some.to_dict()))
+    (person,) = said["people"]
+    assert (said["width"], said["height"]) == (90, 60)
+    assert set(person) == {"score", "box", "parts", "keypoints"}
+    assert all(score >= 0.2 for _, _, score in person["keypoints"].values())
+    assert len(person["keypoints"]) == (some.keypoints[..., 2] > 0).sum()
+
+
+def test_boxes_and_part_scores_are_of_the_keypoints_that_are_there():
+    keypoints = np.zeros((2, BODY.size, 3), np.float32)
+    keypoints[0, :2] = (10, 20, 0.5), (14, 50, 0.35)
+    one = found(People(keypoints, np.float32([0.05, 0])), (99, 99), BODY)
+    assert one.boxes.tolist() == [[10, 20, 4, 30], [0, 0, 0, 0]]
+    assert one.part_scores["body"] == pytest.approx([0.05, 0])
+
+
+def test_thresholds_of_the_decoder_are_arguments(predictor):
+    (image,) = images((60, 90))
+    few = Predictor(predictor.network, device="cpu", max_people=1)
+    assert len(few(image).scores) == 1
