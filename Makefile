@@ -13,7 +13,7 @@ SPACE := $(subst ,, )
 OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score predict import publish sweep test test-slow bench check format lock clean
+.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep docs test test-slow bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,17 @@ evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 score: $(READY) ## table of results=FILE, whoever wrote it, judged by truth=FILE
 	$(RUN) scripts/score.py $(OVERRIDES)
 
-predict: $(READY) ## people in images=FILE_OR_FOLDER by checkpoint=FILE
+report: $(READY) ## a page on results=FILE judged by truth=FILE: curves, errors, worst of images=FOLDER
+	$(RUN) scripts/report.py $(OVERRIDES)
+
+predict: $(READY) ## people in images=FILE_FOLDER_VIDEO by checkpoint=FILE
 	$(RUN) scripts/predict.py $(OVERRIDES)
+
+app: $(READY) ## a page of this machine that shows what checkpoint=FILE finds in a picture
+	$(RUN) scripts/app.py $(OVERRIDES)
+
+export: $(READY) ## checkpoint=FILE as a folder that runs without torch: ONNX and a decoder
+	$(RUN) scripts/export.py $(OVERRIDES)
 
 import: $(READY) ## a published CHECKPOINT=FILE as one of this project
 	$(RUN) scripts/import_published.py $(OVERRIDES)

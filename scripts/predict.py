@@ -1,53 +1,104 @@
-"""Find people in pictures: python scripts/predict.py checkpoint=FILE images=FILE_OR_FOLDER."""
+"""Find people in pictures and videos: python scripts/predict.py checkpoint=FILE images=PATH."""
 
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Final
 
 import hydra
+import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
-from tagpose.data.images import list_images, read_image, write_image
+from tagpose.data.images import list_images, write_image
 from tagpose.drawing.people import draw_people
-from tagpose.evaluation.rows import to_rows, write_json, write_rows
-from tagpose.model.weights import load_network
+from tagpose.evaluation.rows import write_json
+from tagpose.inference.found import Found
+from tagpose.inference.predictor import Predictor
+from tagpose.inference.writing import results
+
+_VIDEOS: Final = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_WRITES: Final = ("coco", "lines", "pictures")
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
-    """Write one JSON file in the official format, and a picture with people for each image."""
+    """Write who was found, and pictures of them; exit code 1 where something was left out."""
     keep_freed_memory()
     with told_in_a_sentence():
-        predict(cfg)
+        named = str(cfg.images)
+        check(cfg, named)
+        camera = named.isdecimal() and not Path(named).exists()
+        moving = camera or Path(named).suffix.lower() in _VIDEOS
+        files = [] if moving else list_images(named)  # before a checkpoint is loaded
+        predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
+        left_out = film(cfg, predictor, named) if moving else look(cfg, predictor, files)
+        print(f"who was found: {cfg.output}")
+        if left_out:
+            raise ValueError("\n  ".join(left_out))
 
 
-def predict(cfg: DictConfig) -> None:
-    """Find and draw the people of all images; images.json says which image has which id."""
-    files = list_images(Path(cfg.images))
-    for file in files:  # a broken one ends this before anything is written
-        read_image(file)
-    network = load_network(Path(cfg.checkpoint))
-    predictor = instantiate(cfg.predictor, _convert_="object")(network)
-    output, rows, numbers = Path(cfg.output), [], image_ids(files)
-    for file in tqdm(files, desc="predict", unit="image"):
-        image = read_image(file)
-        people = predictor([image])[0]
-        rows += to_rows(numbers[file], people, network.skeleton)
-        drawn = draw_people(
-            image,
-            people,
-            network.skeleton,
-            min_score=cfg.min_keypoint_score,
-            min_person_score=cfg.min_person_score,
-        )
-        # pictures that differ in their ending alone must not overwrite each other
-        alone = sum(other.stem == file.stem for other in files) == 1
-        write_image(output / f"{file.stem if alone else file.name}.png", drawn)
-    write_rows(output / "results.json", rows)
-    write_json(output / "images.json", [{"id": i, "file_name": f.name} for f, i in numbers.items()])
-    print(f"pictures and results: {output}")
+def check(cfg: DictConfig, named: str) -> None:
+    """Refuse what cannot be meant."""
+    if "://" in named:
+        raise ValueError(f"images={named} is an address; fetch it, and name the file")
+    if not isinstance(cfg.write, ListConfig) or not set(cfg.write) <= set(_WRITES):
+        raise ValueError(f"write={cfg.write} is no list of any of {', '.join(_WRITES)}")
+
+
+def look(cfg: DictConfig, predictor: Predictor, files: list[Path]) -> list[str]:
+    """Find the people of pictures; which ones could not be read, and why."""
+    output, numbers, left_out = Path(cfg.output), image_ids(files), []
+    stems = Counter(file.stem for file in files)
+    with results(output, cfg.write) as take:
+        for seen in tqdm(predictor.each(files), desc="predict", total=len(files), unit="image"):
+            if seen.trouble:
+                left_out.append(str(seen.trouble))
+                continue
+            (image, found), file = seen.known(), seen.source
+            take(numbers[file], {"file": str(file)}, found)
+            if "pictures" in cfg.write:
+                # pictures that differ in their ending alone must not overwrite each other
+                name = file.stem if stems[file.stem] == 1 else file.name
+                write_image(output / f"{name}.png", drawn(cfg, image, found))
+    images = [{"id": i, "file_name": file.name} for file, i in numbers.items()]
+    write_json(output / "images.json", images)
+    head = f"{len(left_out)} of {len(files)} pictures could not be looked at:"
+    return [head, *left_out] if left_out else []
+
+
+def film(cfg: DictConfig, predictor: Predictor, named: str) -> list[str]:
+    """Find the people of a video and follow them; what could not be decoded."""
+    film, output = instantiate(cfg.video), Path(cfg.output)
+    file = output / f"{Path(named).stem}.mp4"
+    with film.open(named) as clip, results(output, cfg.write) as take:
+        shown = film.record(file, clip) if "pictures" in cfg.write else nullcontext()
+        with shown as show:
+            total = film.length(clip)
+            scenes = tqdm(film.watch(clip, predictor), desc="predict", total=total, unit="frame")
+            for number, time, image, found in scenes:
+                take(number, {"frame": number, "time": round(time, 4)}, found)
+                if show:
+                    show(drawn(cfg, image, found), time)
+    return [f"{named}: {one}" for one in clip.left_out]
+
+
+def drawn(cfg: DictConfig, image: np.ndarray, found: Found) -> np.ndarray:
+    """The image with its people on it, and in a video with the numbers of those that are known."""
+    tracks = found.tracks
+    return draw_people(
+        image,
+        found.people,
+        found.skeleton,
+        min_score=cfg.min_keypoint_score,
+        min_person_score=cfg.min_person_score,
+        labels=["" if track is None else str(track) for track in tracks] or None,
+        identities=tracks or None,
+        boxes=bool(tracks),
+    )
 
 
 def image_ids(files: list[Path]) -> dict[Path, int]:

@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import pairwise, product
 
 import matplotlib
 import numpy as np
@@ -9,13 +9,47 @@ from PIL import Image
 
 from tagpose.drawing.curves import Curve, draw_curves
 from tagpose.drawing.fields import draw_heatmaps, draw_tags
-from tagpose.drawing.palette import PALETTES, look_of
+from tagpose.drawing.hues import identity_colour
+from tagpose.drawing.look import line_widths, look_of
+from tagpose.drawing.opacity import Opacity
+from tagpose.drawing.palette import PALETTES, keypoint_colours, part_colour
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
+from tagpose.own_skeleton import make_skeleton
 from tagpose.skeleton import BODY, SKELETONS, WHOLEBODY
 from tagpose.structures import People
 
-skeletons = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+FINGERS = [f"{finger}{joint}" for finger in "abcde" for joint in range(1, 5)]
+HAND = make_skeleton(
+    "hand",
+    ["root", *FINGERS],
+    [0.03] * 21,
+    bones=[(a if b[1] != "1" else "root", b) for a, b in pairwise(["root", *FINGERS])],
+)
+FISH = make_skeleton("fish", "abcd", [0.05] * 4, bones=[("a", "b"), ("b", "c"), ("c", "d")])
+POINTS = make_skeleton("points", "abcde", [0.05] * 5)
+PAWS = [f"{side}_{at}" for side in ("left", "right") for at in ("front", "hind")]
+DOG = make_skeleton(
+    "dog",
+    ["nose", "rump", *PAWS, "tail", "tip"],
+    [0.05] * 8,
+    mirror=[PAWS[::2], PAWS[1::2]],
+    bones=[("nose", "rump"), ("tail", "tip"), *(("nose", paw) for paw in PAWS)],
+    parts={"trunk": 2, "paws": 4, "end": 2},
+)
+GLOVES = make_skeleton(
+    "gloves",
+    [f"{side}_{at}{i}" for side in ("left", "right") for at in "ab" for i in range(3)],
+    [0.05] * 12,
+    parts={"la": 3, "lb": 3, "ra": 3, "rb": 3},
+)
+OWN = {skeleton.name: skeleton for skeleton in (HAND, FISH, POINTS, DOG, GLOVES)}
+CROSS = make_skeleton("cross", "abcd", [0.05] * 4, bones=[("a", "b"), ("c", "d")])
+
+official = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+skeletons = pytest.mark.parametrize(
+    "skeleton", [*SKELETONS.values(), *OWN.values()], ids=[*SKELETONS, *OWN]
+)
 
 
 def noise(height, width):
@@ -36,11 +70,52 @@ def spread(skeleton, step=60):
     return np.array([grid[: skeleton.size]]), (side + 1) * step
 
 
-@skeletons
-def test_every_keypoint_has_a_colour_of_its_part(skeleton):
-    colours = look_of(skeleton).colours
+@official
+def test_every_keypoint_of_an_official_part_has_a_colour_of_its_palette(skeleton):
     for part, at in skeleton.limbs.items():
-        assert {tuple(colour) for colour in colours[at].tolist()} <= set(PALETTES[part])
+        assert set(keypoint_colours(skeleton)[at]) <= set(PALETTES[part])
+        assert part_colour(skeleton, part) == PALETTES[part][0]
+
+
+def test_an_official_part_is_known_by_its_keypoints_whatever_its_name():
+    ball = (*BODY.keypoints, "ball")
+    parts = {"player": BODY.size, "face": 1}  # that face has no lines
+    player = make_skeleton("game", ball, [0.05] * len(ball), parts=parts)
+    assert keypoint_colours(player)[:-1] == keypoint_colours(BODY)
+    assert part_colour(player, "player") != part_colour(player, "face")
+
+
+@skeletons
+def test_parts_differ_in_colour(skeleton):
+    assert len({part_colour(skeleton, part) for part in skeleton.limbs}) == len(skeleton.limbs)
+
+
+def test_a_hand_is_coloured_finger_by_finger():
+    root, *joints = keypoint_colours(HAND)
+    fingers = [joints[i : i + 4] for i in range(0, 20, 4)]
+    assert all(len(set(finger)) == 1 for finger in fingers)
+    assert len({root, *joints}) == 6
+    assert look_of(HAND).line_colours.tolist() == [list(colour) for colour in joints]
+
+
+@pytest.mark.parametrize("skeleton", [FISH, POINTS], ids=["fish", "points"])
+def test_keypoints_of_no_side_and_no_branch_all_differ(skeleton):
+    assert len(set(keypoint_colours(skeleton))) == skeleton.size
+
+
+@skeletons
+def test_left_is_cool_and_right_is_warm(skeleton):
+    for name, (red, _, blue) in zip(skeleton.keypoints, keypoint_colours(skeleton), strict=True):
+        assert not name.startswith("right") or red == 255 or red > blue, name
+        assert not name.startswith("left") or red < 200, name
+
+
+def test_a_part_that_is_seen_small_has_finer_lines():
+    look, shown = look_of(HAND), np.ones(HAND.size, bool)
+    points = np.random.default_rng(0).random((HAND.size, 2))
+    large, small = (line_widths(look, size * points, shown, 2.0) for size in (100, 10))
+    assert (large == 2 * look.weights).all()
+    assert (small < large).all()
 
 
 def test_every_keypoint_of_the_face_lies_on_a_line():
@@ -70,6 +145,112 @@ def test_a_dot_lies_evenly_around_its_pixel():
     changed = draw_people(np.zeros((41, 41, 3), np.uint8), people_at(points), BODY).astype(int)
     for turned in (changed[::-1], changed[:, ::-1], changed.swapaxes(0, 1)):
         assert np.abs(turned - changed).max() <= 8  # grey levels: OpenCV's antialiasing
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=20).map(sorted))
+def test_the_surer_the_more_opaque_up_to_the_sure_and_never_unseen(scores):
+    opacities = Opacity()(np.array(scores))
+    assert (np.diff(opacities) >= 0).all()
+    assert ((opacities > 0) & (opacities <= 1)).all()
+    assert Opacity()(np.array([0.05, 0.1, 0.61, 1.0])).tolist() == [0.15, 0.15, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("wrong", [{"unsure": 0.7}, {"least": -0.1}])
+def test_an_opacity_that_falls_or_is_no_share_is_refused(wrong):
+    with pytest.raises(ValueError, match="unsure"):
+        Opacity(**wrong)
+
+
+def crossing(scores, ground):
+    """A picture of two lines of that skeleton that cross at (50, 50)."""
+    points = [(10, 50), (90, 50), (50, 10), (50, 90)]
+    keypoints = np.c_[points, scores].astype(np.float32)[None]
+    image = np.full((100, 100, 3), ground, np.uint8)
+    return draw_people(image, People(keypoints, np.ones(1, np.float32)), CROSS).astype(int)
+
+
+def test_a_line_is_as_opaque_as_its_less_sure_end():
+    one, both = (crossing((0.3, end, 0, 0), 0)[50, 50] for end in (1.0, 0.3))
+    assert np.array_equal(one, both)
+    sure = crossing((1, 1, 0, 0), 0)[50, 50]
+    assert np.abs(one - sure * Opacity()(np.array(0.3))).max() <= 1
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+def test_where_faint_lines_cross_nothing_shows_but_the_surer_one(ground):
+    for across, down in ((0.3, 0.3), (0.4, 0.3), (0.2, 0.9)):
+        picture = crossing((across, across, down, down), ground)
+        surer = picture[50, 30] if across > down else picture[30, 50]
+        assert np.array_equal(picture[50, 50], surer)
+
+
+@skeletons
+def test_people_are_seen_on_white_and_on_black(skeleton):
+    points, side = spread(skeleton, 10)
+    for ground in (255, 0):
+        picture = draw_people(
+            np.full((side, side, 3), ground, np.uint8), people_at(points), skeleton
+        )
+        seen = np.abs(picture.astype(int) - ground).max(axis=-1) > 60
+        columns, rows = points[0].T
+        near = [
+            seen[y - 3 : y + 4, x - 3 : x + 4].any() for x, y in zip(columns, rows, strict=True)
+        ]
+        assert all(near)
+
+
+def labelled(corners, **told):
+    """A picture of people whose keypoints are 40 pixels apart, at their corners in 200 x 200."""
+    square = 40 * np.array([(0, 0), (1, 0), (0, 1), (1, 1)])
+    people = people_at(np.array(corners)[:, None] + square)
+    people = people._replace(scores=np.linspace(0.5, 1, len(corners)))
+    return draw_people(np.zeros((200, 200, 3), np.uint8), people, CROSS, **told)
+
+
+def painted(picture, identity):
+    """How many pixels have the very colour of an identity."""
+    return int((picture == identity_colour(identity)).all(axis=-1).sum())
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (-35, -35), (160, 0), (195, 195), (0, 195)])
+def test_a_label_stays_inside_the_picture(corner):
+    inside = painted(labelled([(80, 80)], labels=["seven"], identities=[7]), 7)
+    assert inside > 100
+    assert painted(labelled([corner], labels=["seven"], identities=[7]), 7) == inside
+
+
+def test_people_outside_the_picture_have_no_label():
+    assert not labelled([(500, 500)], labels=["seven"]).any()
+
+
+def test_labels_do_not_hide_each_other():
+    alone = [painted(labelled([(80, 80)], labels=[f"{i}"], identities=[i]), i) for i in range(4)]
+    picture = labelled(4 * [(80, 80)], labels=list("0123"), identities=range(4))
+    assert [painted(picture, i) for i in range(4)] == alone
+
+
+def test_a_box_surrounds_its_person_in_the_colour_of_the_identity():
+    picture = labelled([(80, 80)], boxes=True, identities=[5])
+    rows, columns = np.nonzero((picture == identity_colour(5)).all(axis=-1))
+    for at in (rows, columns):
+        assert 70 < at.min() < 80
+        assert 120 < at.max() < 130
+
+
+def test_whoever_has_no_identity_is_grey():
+    assert painted(labelled([(80, 80)], labels=["?"], identities=[None]), None) > 50
+
+
+def test_neighbours_in_number_differ_in_colour():
+    colours = np.array([identity_colour(i) for i in range(1000)])
+    for apart in range(1, 5):
+        assert np.abs(colours[apart:] - colours[:-apart]).max(axis=1).min() > 40
+
+
+@pytest.mark.parametrize("told", [{"labels": ["one"]}, {"identities": [1, 2, 3]}])
+def test_labels_and_identities_are_as_many_as_people(told):
+    with pytest.raises(ValueError, match="2 people"):
+        labelled([(0, 0), (9, 9)], **told)
 
 
 def test_nobody_leaves_the_image_as_it_was():
@@ -126,7 +307,9 @@ def test_the_image_is_not_written_to(skeleton):
 def test_people_of_any_size_anywhere_can_be_drawn(height, width, corner, size):
     shape = np.random.default_rng(1).random((1, WHOLEBODY.size, 2))
     people = people_at(np.array(corner) + size * shape)
-    assert draw_people(noise(height, width), people, WHOLEBODY).shape == (height, width, 3)
+    image = noise(height, width)
+    for told in ({}, {"labels": ["somebody"], "boxes": True}):
+        assert draw_people(image, people, WHOLEBODY, **told).shape == (height, width, 3)
 
 
 def test_what_lies_far_from_a_person_stays():

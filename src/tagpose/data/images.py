@@ -1,5 +1,6 @@
 """This file reads and writes pictures."""
 
+from glob import glob
 from pathlib import Path
 from typing import Final
 
@@ -43,16 +44,22 @@ def write_image(file: Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(partial)
 
 
-def list_images(path: Path) -> list[Path]:
-    """The picture at a path, or all pictures of a folder by name.
+def list_images(named: str | Path) -> list[Path]:
+    """The picture at a path, all pictures of a folder, or those that a pattern names; by name.
+
+    Args:
+        named: a path, or a pattern with *, ? or [ such as "photos/**/*.jpg".
 
     Raises:
         FileNotFoundError: there is nothing at the path, or no picture in the folder.
     """
+    path = Path(named)
     if path.is_file():
         return [path]
-    inside = path.iterdir() if path.is_dir() else ()
+    inside = path.iterdir() if path.is_dir() else map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
     files = sorted(file for file in inside if file.suffix.lower() in _ENDINGS)
     if not files:
-        raise FileNotFoundError(f"{path} has no pictures; name a file or a folder by images=PATH")
+        raise FileNotFoundError(
+            f"{named} has no pictures; name a file, a folder or a pattern by images=PATH"
+        )
     return files

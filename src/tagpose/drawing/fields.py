@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from tagpose.drawing.palette import PALETTES
+from tagpose.drawing.palette import part_colour
 from tagpose.skeleton import Skeleton
 
 _DIM: Final = 0.4  # what is left of the image's light under a field
@@ -26,7 +26,7 @@ def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, skeleton: Skeleton) -
     picture = image * np.float32(_DIM)
     for part, at in skeleton.limbs.items():
         glow = _enlarge(heatmaps[at].max(axis=0), image, cv2.INTER_LINEAR)
-        picture = _blend(picture, np.array(PALETTES[part][0]), glow)
+        picture = _blend(picture, np.array(part_colour(skeleton, part)), glow)
     return np.rint(picture).astype(np.uint8)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tagpose.codec.encode import encode
 from tagpose.drawing.fields import draw_heatmaps
-from tagpose.drawing.palette import Colour
+from tagpose.drawing.hues import Colour
 from tagpose.drawing.people import draw_truth
 from tagpose.drawing.sheets import side_by_side
 from tagpose.skeleton import Skeleton

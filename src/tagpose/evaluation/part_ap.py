@@ -4,6 +4,7 @@ It equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`).
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,15 +13,30 @@ from tagpose.evaluation.claims import NO_CLAIMS, Claims, read_claims
 from tagpose.evaluation.detections import Detections, lay_out
 from tagpose.evaluation.matching import THRESHOLDS, candidates, match
 from tagpose.evaluation.oks import Pairs, labelled_parts, pair_up, similarities
+from tagpose.evaluation.precision import Curves, precision_recall
 from tagpose.evaluation.rows import Row, from_rows
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA, People
 
-_RECALLS: Final = np.linspace(0, 1, 101)  # where precision is read (COCO)
-# all, medium, large, in square image pixels (COCO; there are no small people with keypoints)
-_AREAS: Final = ((0.0, 1e5**2), (MEDIUM_AREA, LARGE_AREA), (LARGE_AREA, 1e5**2))
-_AT_75: Final = THRESHOLDS.tolist().index(0.75)
+# least and largest area in square image pixels (COCO; small people with keypoints it has none)
+SIZES: Final = MappingProxyType(
+    {
+        "all": (0.0, 1e5**2),
+        "medium": (MEDIUM_AREA, LARGE_AREA),
+        "large": (LARGE_AREA, 1e5**2),
+    }
+)
+AT_75: Final = THRESHOLDS.tolist().index(0.75)
+
+
+class Compared(NamedTuple):
+    """D people found in M pairs with people of their image, before any threshold."""
+
+    detections: Detections
+    pairs: Pairs
+    oks: np.ndarray  # [M, Q] float64
+    ignored: np.ndarray  # [T, Q] bool, people who count neither as found nor as missed
 
 
 class Scores(NamedTuple):
@@ -68,77 +84,78 @@ def part_scores(
     Raises:
         ValueError: `found` has an image unknown to the truth, or a number that is not finite.
     """
+    compared = compare(truth, found, skeleton, claims)
+    return scores_of(part_curves(truth, compared, skeleton))
+
+
+def compare(
+    truth: Truth,
+    found: Mapping[int, People],
+    skeleton: Skeleton,
+    claims: Claims = NO_CLAIMS,
+) -> Compared:
+    """Hold the people found against those who are there, before any threshold.
+
+    Arguments and errors are those of `part_scores`.
+    """
     detections = lay_out(found, claims, truth, skeleton)
     pairs = pair_up(detections.image, truth.image)
     oks = similarities(detections, truth, pairs, skeleton)
-    ignored = truth.crowd[:, None] | ~labelled_parts(truth, skeleton)
-    columns = zip(detections.scores, detections.ranks, oks.T, ignored.T, strict=True)
-    each = [_scores(truth, detections, pairs, *column) for column in columns]
-    scores = dict(zip(skeleton.parts, each, strict=True))
+    return Compared(detections, pairs, oks, truth.crowd[:, None] | ~labelled_parts(truth, skeleton))
+
+
+def part_curves(
+    truth: Truth, compared: Compared, skeleton: Skeleton
+) -> dict[str, dict[str, Curves]]:
+    """Precision and recall of each part, and in it of each of SIZES.
+
+    Args:
+        truth: of all images that count.
+        compared: the people found, held against that truth.
+        skeleton: of both.
+    """
+    return {part: _curves(truth, compared, q) for q, part in enumerate(skeleton.parts)}
+
+
+def scores_of(curves: Mapping[str, Mapping[str, Curves]]) -> dict[str, Scores]:
+    """The scores that `part_scores` has, of what `part_curves` has."""
+    scores = {part: _scores(*some.values()) for part, some in curves.items()}
     if {"lefthand", "righthand"} <= scores.keys():
         scores["hand"] = _mean(scores["lefthand"], scores["righthand"])
     return scores
 
 
-def _scores(
-    truth: Truth,
-    detections: Detections,
-    pairs: Pairs,
-    scores: np.ndarray,
-    ranks: np.ndarray,
-    oks: np.ndarray,
-    ignored: np.ndarray,
-) -> Scores:
-    """Scores of one part: scores [D], ranks [D], oks [M], ignored [T]."""
+def outside(areas: np.ndarray, size: str) -> np.ndarray:
+    """Whether areas are out of the bounds of one of SIZES; both bounds are inside."""
+    low, high = SIZES[size]
+    return (areas < low) | (areas > high)
+
+
+def _curves(truth: Truth, compared: Compared, q: int) -> dict[str, Curves]:
+    """Precision and recall of part number q by size."""
+    detections, ignored = compared.detections, compared.ignored[:, q]
+    ranks = detections.ranks[q]
     # equal ones stay image by image, the best of an image first, as the official ones come
-    order = np.lexsort((ranks, detections.image, -scores))
+    order = np.lexsort((ranks, detections.image, -detections.scores[q]))
     order = order[ranks[order] >= 0]
-    some, curves = candidates(pairs, oks, ranks), []
-    for area in _AREAS:
-        aside = ignored | _outside(truth.areas, area)
+    some, curves = candidates(compared.pairs, compared.oks[:, q], ranks), {}
+    for size in SIZES:
+        aside = ignored | outside(truth.areas, size)
         person = match(some, aside, truth.crowd, len(ranks))[:, order]  # [10, D]
         hit = person >= 0
-        lost_aside = _outside(detections.areas[order], area)
+        lost_aside = outside(detections.areas[order], size)
         counts = ~np.where(hit, np.r_[aside, False][person], lost_aside)
-        curves.append(precision_recall(hit & counts, ~hit & counts, int((~aside).sum())))
-    (ap, ar), (ap_medium, ar_medium), (ap_large, ar_large) = curves
-    precision = ap.mean(), ap[0], ap[_AT_75], ap_medium.mean(), ap_large.mean()
-    recall = ar.mean(), ar[0], ar[_AT_75], ar_medium.mean(), ar_large.mean()
+        curves[size] = precision_recall(hit & counts, ~hit & counts, int((~aside).sum()))
+    return curves
+
+
+def _scores(every: Curves, medium: Curves, large: Curves) -> Scores:
+    """Scores of one part."""
+    ap, ap_medium, ap_large = (some.precision.mean(1) for some in (every, medium, large))  # [10]
+    precision = ap.mean(), ap[0], ap[AT_75], ap_medium.mean(), ap_large.mean()
+    ar = every.recall
+    recall = ar.mean(), ar[0], ar[AT_75], medium.recall.mean(), large.recall.mean()
     return Scores(*map(float, precision + recall))
-
-
-def precision_recall(
-    right: np.ndarray, wrong: np.ndarray, people: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Precision averaged over recall, and the recall reached, at each threshold.
-
-    Args:
-        right: [10, D] bool, detections that found somebody, by falling score.
-        wrong: [10, D] bool, those that found nobody.
-        people: the number of people to be found.
-
-    Returns:
-        Two arrays [10]; -1 where nobody is to be found.
-    """
-    rows = len(right)
-    if people == 0:
-        return np.full(rows, -1.0), np.full(rows, -1.0)
-    hits, misses = np.cumsum(right, 1), np.cumsum(wrong, 1)  # [10, D]
-    precision = hits / (hits + misses + np.spacing(1))
-    best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]  # at this recall or a higher one
-    # the hits that a recall needs are whole numbers, so one search serves all rows, each lifted
-    # above the one before
-    needed = np.searchsorted(np.arange(people + 1) / people, _RECALLS)
-    lift = np.arange(rows)[:, None] * (people + 1)
-    where = np.searchsorted((hits + lift).ravel(), (needed + lift).ravel()).reshape(rows, -1)
-    where -= np.arange(rows)[:, None] * right.shape[1]
-    best = np.c_[best, np.zeros(rows)]  # a recall that is never reached has precision 0
-    return np.take_along_axis(best, where, 1).mean(1), right.sum(1) / people
-
-
-def _outside(areas: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """Whether areas are out of bounds; both bounds are inside."""
-    return (areas < bounds[0]) | (areas > bounds[1])
 
 
 def _mean(left: Scores, right: Scores) -> Scores:

@@ -1,6 +1,6 @@
 """This file shows scores to people and to programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from rich.table import Table
@@ -21,14 +21,20 @@ _TITLES: Final = {
 _COLUMNS: Final = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR"}
 
 
+def part_titles(parts: Iterable[str]) -> dict[str, str]:
+    """What parts are called in tables, in their order there: the papers', then one's own."""
+    there = list(parts)
+    known = {part: name for part, name in _TITLES.items() if part in there}
+    return known | {part: part for part in there if part not in known}
+
+
 def table(scores: Mapping[str, Scores], title: str) -> Table:
     """One row per part, the four numbers that papers print; "-" where the truth has nobody."""
     result = Table("part", title=title)
     for column in _COLUMNS.values():
         result.add_column(column, justify="right")
-    for part in (*(p for p in _TITLES if p in scores), *(p for p in scores if p not in _TITLES)):
+    for part, name in part_titles(scores).items():
         shown = [getattr(scores[part], number) for number in _COLUMNS]
-        name = _TITLES.get(part, part)
         result.add_row(name, *("-" if value < 0 else f"{value:.3f}" for value in shown))
     return result
 

@@ -22,6 +22,7 @@ class Found(NamedTuple):
     boxes: np.ndarray  # [P, 4] float32: left, top, width, height around the keypoints
     size: tuple[int, int]  # width, height of the image
     skeleton: Skeleton
+    tracks: tuple[int | None, ...] = ()  # who each is in a video, None where unsure; () elsewhere
 
     @property
     def people(self) -> People:
@@ -30,13 +31,16 @@ class Found(NamedTuple):
 
     def to_coco(self, image_id: int = 0) -> list[Row]:
         """Rows of the official result format, one for each person."""
-        return to_rows(image_id, self.people, self.skeleton)
+        rows = to_rows(image_id, self.people, self.skeleton)
+        for row, track in zip(rows, self.tracks, strict=False):
+            row["track_id"] = track
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, names and numbers, for JSON; keypoints that are missing are left out."""
         columns = zip(self.keypoints, self.scores, self.boxes, strict=True)
         width, height = self.size
-        people = [
+        people: list[dict[str, Any]] = [
             {
                 "score": round(float(score), _SCORE_DECIMALS),
                 "box": _rounded(box, _DECIMALS),
@@ -52,6 +56,8 @@ class Found(NamedTuple):
             }
             for p, (keypoints, score, box) in enumerate(columns)
         ]
+        for person, track in zip(people, self.tracks, strict=False):
+            person["track"] = track
         return {"width": width, "height": height, "people": people}
 
 

@@ -35,6 +35,12 @@ class Seen(NamedTuple):
     found: Found | None  # None where it could not be read
     trouble: Exception | None  # what stood against reading it
 
+    def known(self) -> tuple[np.ndarray, Found]:
+        """Image and people; raises the trouble where there is one."""
+        if self.image is None or self.found is None:
+            raise self.trouble or ValueError(f"{self.source} could not be read")
+        return self.image, self.found
+
 
 class _Read(NamedTuple):
     """An image on its way to the network."""
@@ -120,12 +126,7 @@ class Predictor:
         """
         if not isinstance(images, list):
             return self([images], **thresholds)[0]
-        every = []
-        for seen in self.each(images, **thresholds):
-            if seen.found is None:
-                raise seen.trouble or ValueError("an image could not be read")
-            every.append(seen.found)
-        return every
+        return [seen.known()[1] for seen in self.each(images, **thresholds)]
 
     def each(self, images: Iterable[Source], **thresholds: float) -> Iterator[Seen]:
         """The people of many images, one after the other in their order.

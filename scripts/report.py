@@ -1,0 +1,48 @@
+"""Write a page on a result file: python scripts/report.py results=FILE truth=FILE [images=...]."""
+
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from tagpose.complaints import told_in_a_sentence
+from tagpose.evaluation.truth import read_truth
+from tagpose.report.page import make_page, write_page
+from tagpose.report.pictures import Pictures, image_files
+from tagpose.report.run import read_run
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="report")
+def main(cfg: DictConfig) -> None:
+    """Write one HTML file: scores, curves, errors, the worst images, a second file beside."""
+    with told_in_a_sentence():
+        report(cfg)
+
+
+def report(cfg: DictConfig) -> None:
+    """Read what the configuration names, and say where the page is."""
+    results = [Path(file) for file in (cfg.results, cfg.other) if file]
+    names = [str(name) for name in cfg.names][: len(results)]
+    if len(set(names)) < len(results) or "truth" in names:
+        raise ValueError(
+            f"names={list(cfg.names)} are not {len(results)} names, none of them truth"
+        )
+    skeleton, file = instantiate(cfg.skeleton), Path(cfg.truth)
+    truth = read_truth(file, skeleton)
+    runs = [
+        read_run(name, path, truth, skeleton, min_score=cfg.min_person_score)
+        for name, path in zip(names, results, strict=True)
+    ]
+    pictures = None
+    if cfg.images:
+        files = image_files(file, Path(cfg.images))
+        pictures = Pictures(files, truth, skeleton, cfg.picture_side, cfg.min_keypoint_score)
+    page = make_page(runs, file, truth, skeleton, worst=cfg.worst, pictures=pictures)
+    written = Path(cfg.output) / "report.html"
+    write_page(written, page)
+    print(f"page: {written} ({written.stat().st_size / 1e6:.1f} MB)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Videos: their frames, who is who from frame to frame, and drawn ones."""

@@ -1,0 +1,44 @@
+"""This file writes videos."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import av
+import numpy as np
+
+from tagpose.writing import whole
+
+Add: TypeAlias = Callable[[np.ndarray, float], None]
+
+_CLOCK: Final = Fraction(1, 90_000)  # of a second, MPEG's
+
+
+@contextmanager
+def recording(file: Path, rate: Fraction) -> Iterator[Add]:
+    """Write a video in H.264, which browsers play; whole, or not at all.
+
+    Args:
+        file: its ending says in what container, such as .mp4.
+        rate: frames a second, on average.
+
+    Yields:
+        What takes a frame [H, W, 3] uint8 RGB, all of one size, and its time in seconds.
+    """
+    with whole(file) as partial, av.open(str(partial), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        stream.pix_fmt, stream.time_base = "yuv420p", _CLOCK
+
+        def add(image: np.ndarray, time: float) -> None:
+            # colours have half the resolution, so sides must be even
+            even = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge")
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = even.shape[:2]
+            frame = av.VideoFrame.from_ndarray(even, format="rgb24")
+            frame.time_base, frame.pts = _CLOCK, round(time / _CLOCK)
+            container.mux(stream.encode(frame))
+
+        yield add
+        container.mux(stream.encode())
