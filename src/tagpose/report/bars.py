@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tagpose.evaluation.table import part_titles
 from tagpose.report.errors import GOOD, NEAR, Kind, has_mirror_pairs, tally
 from tagpose.report.inks import part_inks
 from tagpose.report.run import Run
-from tagpose.report.tables import titles
 from tagpose.skeleton import Skeleton
 
 MEANINGS: Final = {
@@ -43,7 +43,7 @@ def error_bars(runs: Sequence[Run], skeleton: Skeleton) -> list[Bar]:
     """The bars of all parts, those of several runs one below the other."""
     tallies, inks = [tally(run.kinds, skeleton) for run in runs], part_inks(skeleton)
     bars = []
-    for part, name in titles(runs[0].scores).items():
+    for part, name in part_titles(runs[0].scores).items():
         for run, counts in zip(runs, tallies, strict=True):
             if part in counts and counts[part].any():
                 shares = counts[part] / counts[part].sum()

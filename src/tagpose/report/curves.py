@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from tagpose.evaluation.matching import THRESHOLDS
 from tagpose.evaluation.part_ap import AT_75
 from tagpose.evaluation.precision import RECALLS, Curves
+from tagpose.evaluation.table import part_titles
 from tagpose.report.inks import OTHER, part_inks
 from tagpose.report.pictures import Picture, embed_svg
 from tagpose.report.run import Run
-from tagpose.report.tables import titles
 from tagpose.skeleton import Skeleton
 
 _INCHES: Final = (4.2, 3.8)
@@ -43,7 +43,7 @@ def lines_of(curves: Curves) -> list[Line]:
 def precision_figures(runs: list[Run], skeleton: Skeleton) -> list[Picture]:
     """A figure for each part in which anybody is to be found; those of several runs in one."""
     inks, pictures = part_inks(skeleton), []
-    for part, name in titles(runs[0].scores).items():
+    for part, name in part_titles(runs[0].scores).items():
         some = {run.name: run.curves[part]["all"] for run in runs if part in run.curves}
         if some and runs[0].scores[part].ap >= 0:
             lines = {run: lines_of(curves) for run, curves in some.items()}

@@ -93,7 +93,7 @@ def error_grid(run: Run, skeleton: Skeleton) -> Grid:
 def difference_grid(one: Run, other: Run) -> Grid:
     """The scores of two runs and how far the first is above the second."""
     rows = []
-    for part, name in titles(one.scores).items():
+    for part, name in part_titles(one.scores).items():
         cells = []
         for key in _COMPARED.values():
             a, b = getattr(one.scores[part], key), getattr(other.scores[part], key)
