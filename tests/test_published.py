@@ -9,6 +9,7 @@ import torch
 from running import run, succeeded
 from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.part_ap import Scores
+from tagpose.evaluation.provenance import fingerprint
 from tagpose.evaluation.published import differences, published_row
 from tagpose.model.files import read_weights, write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
@@ -121,6 +122,37 @@ def test_import_and_publish_lead_there_and_back(tmp_path, network):
     assert same(torch.load(tmp_path / f"out/{SMALL}_wholebody.pth")["state_dict"], theirs)
 
 
+def test_a_card_says_what_a_model_learned_from_its_licence_and_its_own_numbers(tmp_path, network):
+    run_folder = tmp_path / "run"
+    write_checkpoint(run_folder / "best.ckpt", network)
+    (run_folder / ".hydra").mkdir()
+    (run_folder / ".hydra/overrides.yaml").write_text("[experiment=finetune, side=256]")
+    (run_folder / ".hydra/config.yaml").write_text("init_from: one.ckpt")
+    choices = "hydra: {runtime: {choices: {data: coco_wholebody}}}"
+    (run_folder / ".hydra/hydra.yaml").write_text(choices)
+    sha256 = fingerprint(run_folder / "best.ckpt")["sha256"]
+    numbers = {"title": "val", "test": {"mirror": True}, "parts": {"body": {"ap": 0.5, "ar": 0.6}}}
+    for name, of in (("own", sha256), ("other", "0" * 64)):
+        said = json.dumps(numbers | {"checkpoint": {"sha256": of}})
+        (tmp_path / f"{name}.json").write_text(said)
+    command = ("checkpoint=run/best.ckpt", "output=out")
+    refused = run("publish", *command, "metrics=other.json", cwd=tmp_path)
+    assert "other.json is of another checkpoint" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    succeeded(run("publish", *command, "metrics=own.json", cwd=tmp_path))
+    card = (tmp_path / f"out/{SMALL}_wholebody.md").read_text()
+    for words in (
+        "non-commercial research only",
+        "one.ckpt",
+        "experiment=finetune side=256",
+        "| body | 0.500 | 0.600 |",
+        "mirror=True",
+    ):
+        assert words in card
+    succeeded(run("publish", "checkpoint=run/best.ckpt", "output=bare", cwd=tmp_path))
+    assert "Not scored" in (tmp_path / f"bare/{SMALL}_wholebody.md").read_text()
+
+
 def test_what_is_published_twice_has_the_same_bytes(tmp_path, network):
     for name in ("one", "two"):
         write_published(tmp_path / name / "weights.pth", network)
@@ -179,7 +211,10 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         (("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"),
         (("experiment=publishd", "model=hrnet_w32"), "publishd"),
-        (("model=hrnet_w32", "checkpoint=w18.ckpt"), "is of hrnet_w18_small with the skeleton wholebody, not of"),
+        (
+            ("model=hrnet_w32", "checkpoint=w18.ckpt"),
+            "is of hrnet_w18_small with the skeleton wholebody, not of",
+        ),
     ],
 )
 def test_what_cannot_be_reproduced_is_one_sentence(tmp_path, network, arguments, says):

@@ -1,0 +1,127 @@
+"""This file writes the card of a model: what it is, learned from, and may be used for."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tagpose.model.network import PoseNetwork
+from tagpose.writing import whole
+
+_COCO: Final = "COCO 2017 (annotations CC BY 4.0; photographs under the terms of Flickr)"
+_WHOLEBODY: Final = "COCO-WholeBody v1.0 (for non-commercial research only) on images of COCO 2017"
+# of the groups in conf/data: what it is, and what it asks of models that learned from it
+_DATA: Final[Mapping[str, tuple[str, str]]] = {
+    "coco": (_COCO, "as COCO's terms have it"),
+    "coco_wholebody": (
+        _WHOLEBODY,
+        "non-commercial research only, as COCO-WholeBody's terms have it",
+    ),
+    "synthetic": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
+    "synthetic_body": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
+}
+_TEST: Final = ("side", "scales", "mirror", "precision")  # what numbers depend on
+_UNKNOWN: Final = ("not known here", "not known here; whoever trained it knows")
+
+
+class Origin(NamedTuple):
+    """Where weights come from."""
+
+    data: str  # that they learned from
+    licence: str  # that the data asks for
+    command: str  # that trained them
+    start: str | None  # weights that the training began with
+
+
+def origin(data: str, overrides: Sequence[str], start: str | None) -> Origin:
+    """Where the weights of a run come from.
+
+    Args:
+        data: the group of conf/data that it learned from.
+        overrides: that it was started with.
+        start: weights that it began with.
+    """
+    command = " ".join(["python scripts/train.py", *overrides])
+    return Origin(*_DATA.get(data, _UNKNOWN), command, start)
+
+
+UNKNOWN: Final = Origin(*_UNKNOWN, command="not known here", start=None)
+
+
+def model_card(
+    name: str, network: PoseNetwork, origin: Origin, metrics: Mapping[str, Any] | None
+) -> str:
+    """A card in Markdown.
+
+    Args:
+        name: of the model.
+        network: that is published.
+        origin: of its weights.
+        metrics: what `make evaluate` wrote of it in metrics.json; None where it was not scored.
+    """
+    facts, skeleton = network.facts, network.skeleton
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    start = f"- **Started from**: {origin.start}\n" if origin.start else ""
+    return f"""# {name}
+
+Bottom-up pose of everybody in an image: one pass finds {skeleton.size} keypoints of each person
+({", ".join(skeleton.limbs)}), and Associative Embedding tags say whose they are. Made with tagpose.
+
+- **Network**: {facts.architecture}, {parameters:,} parameters, skeleton `{skeleton.name}`
+- **Input**: RGB, shorter side {facts.side} pixels
+- **Learned from**: {origin.data}
+{start}- **Licence of the weights**: {origin.licence}
+- **Trained by**: `{origin.command}`
+
+## Numbers
+
+{_numbers(metrics)}
+
+## Use
+
+    from tagpose import Predictor
+
+    found = Predictor("{name}.safetensors")("photo.jpg")
+
+## Limits
+
+It finds what its data shows: people as photographs of everyday scenes have them. It says nothing of
+who somebody is, and must not decide about people. Keypoints of small, blurred or hidden hands and
+faces are guesses, which their scores tell.
+"""
+
+
+def write_card(file: Path, card: str) -> None:
+    """Write a card, whole or not at all."""
+    with whole(file) as partial:
+        partial.write_text(card, encoding="utf-8")
+
+
+def read_metrics(file: Path, sha256: str) -> dict[str, Any]:
+    """What `make evaluate` wrote of a checkpoint.
+
+    Raises:
+        ValueError: the file is none of its, or is of another checkpoint.
+    """
+    try:
+        metrics = json.loads(file.read_bytes())
+        scored = metrics["checkpoint"]["sha256"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} is no metrics.json that `make evaluate` wrote") from error
+    if scored != sha256:
+        raise ValueError(f"{file} is of another checkpoint; score this one by `make evaluate`")
+    return metrics
+
+
+def _numbers(metrics: Mapping[str, Any] | None) -> str:
+    """A table of AP and AR, or that there is none."""
+    if metrics is None:
+        return "Not scored. `make evaluate` writes a metrics.json, which `make publish` takes."
+    rows = [
+        f"| {part} | {numbers['ap']:.3f} | {numbers['ar']:.3f} |"
+        for part, numbers in metrics["parts"].items()
+        if numbers["ap"] >= 0
+    ]
+    head = ["| part | AP | AR |", "|---|---|---|"]
+    test = " ".join(f"{k}={v}" for k, v in metrics["test"].items() if k in _TEST)
+    return "\n".join([f"{metrics['title']}; {test}.", "", *head, *rows])
