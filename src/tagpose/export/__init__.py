@@ -1,0 +1,1 @@
+"""The network for programs that have no torch, and what turns its outputs into people there."""

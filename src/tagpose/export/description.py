@@ -1,0 +1,66 @@
+"""This file says of an exported network what a program must know to use it."""
+
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tagpose.codec.decode import Decoder
+from tagpose.evaluation.provenance import fingerprint
+from tagpose.model.network import MEAN, STD, PoseNetwork
+from tagpose.skeleton import Skeleton
+from tagpose.structures import STRIDE
+
+_PACKAGES: Final = (
+    "tagpose",
+    "torch",
+    "timm",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+)
+
+
+class Exported(NamedTuple):
+    """What is exported: a network, and how it is used."""
+
+    network: PoseNetwork
+    checkpoint: Path  # that it comes from
+    decoder: Decoder
+    side: int  # of the input's shorter side, input pixels
+    mirror: bool  # whether the mirrored image is looked at too
+    licence: str  # note on what may be done with the weights
+
+
+def description(exported: Exported) -> dict[str, Any]:
+    """Plain lists, names and numbers, for JSON."""
+    thresholds = asdict(exported.decoder)
+    del thresholds["grouping_order"]  # which the skeleton has
+    return {
+        "architecture": exported.network.architecture,
+        "skeleton": _skeleton(exported.network.skeleton),
+        "side": exported.side,
+        "stride": STRIDE,
+        "mirror_test": exported.mirror,
+        "decoder": thresholds,
+        "normalisation": {"mean": MEAN, "std": STD, "inside_network": True},
+        "licence": exported.licence,
+        "checkpoint": fingerprint(exported.checkpoint) | {"file": exported.checkpoint.name},
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def _skeleton(skeleton: Skeleton) -> dict[str, Any]:
+    """A skeleton, its parts as first keypoint and the one after the last."""
+    parts = {part: [at.start, at.stop] for part, at in skeleton.parts.items()}
+    return {
+        "name": skeleton.name,
+        "keypoints": skeleton.keypoints,
+        "mirror": skeleton.mirror,
+        "bones": skeleton.bones,
+        "sigmas": skeleton.sigmas,
+        "parts": parts,
+        "grouping_order": skeleton.grouping_order,
+    }

@@ -1,0 +1,102 @@
+"""This file turns fields into people with numpy and scipy, one image and one keypoint at a time.
+
+It goes into exported folders as it stands, as its neighbours do; `codec` does the same with torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..codec.grouping import Groups, gather_people, group_peaks
+from .numpy_filling import filled_in, sought
+from .numpy_maps import between_pixels, enlarged
+from .numpy_peaks import best_maxima
+
+
+class People(NamedTuple):
+    """The people found in one image, by falling score."""
+
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y, score; rows of 0 where there is none
+    scores: np.ndarray  # [P] float32
+
+
+@dataclass(frozen=True)
+class NumpyDecoder:
+    """Thresholds of the decoding; calling it decodes one image.
+
+    Attributes:
+        grouping_order: in which keypoints are attached to people, from the skeleton.
+        stride: input pixels per cell of the maps.
+        max_people: how many an image may have, the best ones; None for any number.
+        max_peaks: how many a heatmap may have, the best ones.
+        min_score: heatmap value that a peak must be above.
+        max_tag_distance: how near a peak's tag must be to a person's.
+        fill_in: whether people are given keypoints at which no peak was theirs.
+    """
+
+    grouping_order: Sequence[int]
+    stride: int
+    max_people: int | None
+    max_peaks: int
+    min_score: float
+    max_tag_distance: float
+    fill_in: bool
+
+    def __call__(self, heatmaps: np.ndarray, tags: np.ndarray) -> People:
+        """The people of one image, keypoints in input pixels.
+
+        Args:
+            heatmaps: [K, h, w] float32.
+            tags: [L, K, h, w] float32.
+
+        Raises:
+            ValueError: the fields are not finite.
+        """
+        if not (np.isfinite(heatmaps).all() and np.isfinite(tags).all()):
+            raise ValueError("the fields hold NaN or infinity; is the network whole?")
+        groups = self._best(self._grouped(heatmaps, tags))
+        keypoints, owners = groups.keypoints.copy(), _owners(groups)
+        for k, heatmap in enumerate(heatmaps):
+            points = keypoints[:, k]
+            if self.fill_in and heatmap.max() > 0 and not points[:, 2].all():
+                points = filled_in(points, owners, sought(heatmap, tags[:, k], self.stride))
+            keypoints[:, k] = _between_pixels(points, heatmap, self.stride)
+        return People(keypoints, _scores(groups))
+
+    def _grouped(self, heatmaps: np.ndarray, tags: np.ndarray) -> Groups:
+        """People with the peaks that are theirs."""
+        shape = len(heatmaps), self.max_peaks
+        xy, scores = np.zeros((*shape, 2), np.int64), np.zeros(shape, np.float32)
+        own = np.zeros((*shape, len(tags)), np.float32)
+        for k, heatmap in enumerate(heatmaps):
+            best = best_maxima(heatmap, self.stride, self.max_peaks, self.min_score)
+            there = slice(len(best.scores))
+            xy[k, there], scores[k, there] = np.stack([best.x, best.y], axis=-1), best.scores
+            own[k, there] = enlarged(tags[:, k], best.x, best.y, self.stride).T
+        owned = group_peaks(scores, own, self.grouping_order, self.min_score, self.max_tag_distance)
+        return gather_people(owned, xy, scores, own)
+
+    def _best(self, groups: Groups) -> Groups:
+        """The people by falling score, those founded first before their equals."""
+        best = np.argsort(-_scores(groups), kind="stable")[: self.max_people]
+        return Groups(groups.keypoints[best], groups.tags[best])
+
+
+def _scores(groups: Groups) -> np.ndarray:
+    """How sure people are [P]: the mean over all K of their peaks' scores, missing ones 0."""
+    return groups.keypoints[..., 2].mean(-1)
+
+
+def _owners(groups: Groups) -> np.ndarray:
+    """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has."""
+    found = groups.keypoints[..., 2:] > 0
+    return (groups.tags * found).sum(1) / found.sum(1, dtype=np.float32)
+
+
+def _between_pixels(points: np.ndarray, heatmap: np.ndarray, ratio: int) -> np.ndarray:
+    """Points [P, 3] of one keypoint moved from their pixels; missing ones stay as they are."""
+    x, y = points[:, :2].T.astype(np.int64)
+    places = between_pixels(heatmap, x, y, ratio)
+    return np.where(points[:, 2:] > 0, np.c_[places, points[:, 2]], points)
