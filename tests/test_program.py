@@ -1,15 +1,21 @@
 """The programs, run as a user runs them: both stages, scores, pictures, and what goes wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
+from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from running import ROOT, run, succeeded
 from tagpose.complaints import told_in_a_sentence
+from tagpose.video.frames import open_clip
+from tagpose.video.recording import recording
 
 SMALL = (
     "data.batch_size=4",
@@ -79,6 +85,53 @@ def test_prediction_writes_one_file_and_a_picture_for_each_image(stages, people)
     assert drawn == {file.stem for file in (people / "val2017").iterdir()}
 
 
+def test_a_broken_picture_is_named_at_the_end_and_the_others_are_done(stages, people, tmp_path):
+    good = sorted((people / "val2017").iterdir())[:2]
+    for file in good:
+        shutil.copy(file, tmp_path)
+    (tmp_path / "broken.jpg").write_text("no picture")
+    arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}/*.jpg", "output=partly")
+    result = run("predict", *arguments, "write=[lines,pictures]", cwd=stages)
+    assert result.returncode == 1
+    assert "1 of 3 pictures could not be looked at" in result.stderr
+    assert "broken.jpg cannot be read" in result.stderr
+    lines = (stages / "partly/people.jsonl").read_text().splitlines()
+    assert [Path(json.loads(line)["file"]).name for line in lines] == [file.name for file in good]
+    assert {file.stem for file in (stages / "partly").glob("*.png")} == {f.stem for f in good}
+
+
+def test_a_video_comes_back_drawn_with_the_people_of_each_frame(stages, people, tmp_path):
+    image = np.asarray(Image.open(next((people / "val2017").iterdir())).convert("RGB"))
+    with recording(tmp_path / "walk.mp4", Fraction(10)) as add:
+        for number in range(4):
+            add(np.roll(image, number, axis=1), number / 10)
+    arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}/walk.mp4", "output=film")
+    writes = ("write=[coco,lines,pictures]", "video.frames=3")
+    succeeded(run("predict", *arguments, *writes, cwd=stages))
+    lines = [json.loads(text) for text in (stages / "film/people.jsonl").read_text().splitlines()]
+    assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (1, 0.1), (2, 0.2)]
+    with open_clip(str(stages / "film/walk.mp4")) as clip:
+        assert [frame.image.shape for frame in clip.frames] == 3 * [image.shape]
+    rows = json.loads((stages / "film/results.json").read_text())
+    assert {"track_id", "image_id", "keypoints"} <= set().union(*rows)
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("images=https://host/a.jpg", "is an address; fetch it"),
+        ("images=nowhere", "nowhere has no pictures"),
+        ("images=77", "camera 77 cannot be opened"),
+        ("write=coco", "no list of any of coco, lines, pictures"),
+    ],
+)
+def test_what_cannot_be_predicted_on_is_one_sentence(stages, argument, says):
+    named = () if argument.startswith("images") else ("images=.",)
+    result = run("predict", "checkpoint=two/best.ckpt", argument, *named, cwd=stages)
+    assert result.returncode == 1
+    assert says in result.stderr
+
+
 # a process of its own: what a program loads before it is told what to do
 LOADED = """
 import runpy
@@ -96,7 +149,15 @@ def test_finding_people_loads_nothing_that_only_training_needs():
     loaded = subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
     assert {"torch", "timm", "tagpose.inference"} <= set(loaded)
     # 4 s of 10 until the first picture
-    assert not {"lightning", "albumentations", "torchmetrics", "matplotlib"} & set(loaded)
+    only_others_need = {
+        "lightning",
+        "albumentations",
+        "torchmetrics",
+        "matplotlib",
+        "av",
+        "trackers",
+    }
+    assert not only_others_need & set(loaded)
 
 
 def _broken_annotations(people, folder):
@@ -240,7 +301,7 @@ def test_a_checkpoint_of_another_skeleton_is_not_resumed(stages, people):
         cwd=stages,
     )  # fmt: skip
     assert result.returncode != 0
-    assert "with the skeleton body, the model is hrnet_w18_small with wholebody" in result.stderr
+    assert "with the skeleton body, the model is of hrnet_w18_small with the skeleton whole" in result.stderr
     assert "Traceback" not in result.stderr
 
 
