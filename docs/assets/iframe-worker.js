@@ -1,0 +1,23 @@
+// Lets pages that are opened as files search. Browsers refuse them the Worker in which the theme
+// searches, so the same script runs in a hidden frame. The theme's offline plugin knows it by name.
+if (location.protocol === "file:") {
+  window.Worker = class extends EventTarget {
+    constructor(address) {
+      super()
+      const frame = document.body.appendChild(document.createElement("iframe"))
+      frame.hidden = true
+      const inside = frame.contentWindow
+      inside.postMessage = data => this.dispatchEvent(new MessageEvent("message", { data }))
+      this.loaded = new Promise(done => {
+        const script = inside.document.createElement("script")
+        script.src = address
+        script.onload = () => done(inside)
+        inside.document.body.appendChild(script)
+      })
+    }
+
+    postMessage(data) {
+      this.loaded.then(inside => inside.dispatchEvent(new MessageEvent("message", { data })))
+    }
+  }
+}

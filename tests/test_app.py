@@ -1,0 +1,407 @@
+"""The page shows what a Predictor finds, whoever asks, and nothing leaves the machine."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import requests
+import torch
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+from running import ROOT, run
+from tagpose import Predictor
+from tagpose.inference.found import found
+from tagpose.model.files import write_checkpoint
+from tagpose.model.network import PoseNetwork
+from tagpose.own_skeleton import make_skeleton
+from tagpose.page.kept import Kept
+from tagpose.page.looking import decoded, look_at
+from tagpose.page.pictures import heatmaps_picture, people_picture, tags_picture
+from tagpose.page.viewer import Thresholds, Viewer
+from tagpose.page.words import sentence, table
+from tagpose.skeleton import BODY
+from tagpose.structures import STRIDE, Fields, People
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+)
+START = Thresholds(0.3, 0.2, 0.1, 1.0, 30)
+CHOSEN = [
+    START,
+    START._replace(min_person_score=0.0, min_keypoint_score=0.0),
+    START._replace(min_person_score=0.25, min_keypoint_score=0.6),
+    START._replace(min_person_score=0.0, min_score=0.9),
+    START._replace(min_person_score=0.0, max_tag_distance=4.0),
+    START._replace(min_person_score=0.0, max_people=3),
+    START._replace(min_person_score=0.0, max_people=100),
+]
+
+
+@pytest.fixture(scope="module")
+def network():
+    """One that finds some people surely and others not: any will do for laws."""
+    torch.manual_seed(3)
+    network = PoseNetwork("hrnet_w18_small", BODY, side=64, tag_std=0.5).eval()
+    torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.02)
+    return network
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network, tmp_path_factory):
+    file = tmp_path_factory.mktemp("network") / "best.ckpt"
+    write_checkpoint(file, network)
+    return file
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of two pictures, and of files that are none or of no use."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name, (height, width) in {"one": (60, 90), "two": (80, 70), "large": (700, 700)}.items():
+        Image.fromarray(rng.integers(0, 255, (height, width, 3), np.uint8)).save(
+            folder / f"{name}.png"
+        )
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "one.png").read_bytes()[:2000])
+    Image.new("1", (1, 99_999)).save(folder / "narrow.png")
+    Image.new("1", (20_000, 10_000)).save(folder / "bomb.png")
+    return folder
+
+
+def predictor_of(network, **test):
+    return Predictor(network, device="cpu", **test)
+
+
+def viewer_of(predictor):
+    return Viewer(predictor, Kept(weight=10**9, seconds=600), max_pixels=400_000)
+
+
+def wanted(network, file, chosen, **test):
+    """What a Predictor with these thresholds finds."""
+    person, keypoint, peak, distance, people = chosen
+    predictor = predictor_of(
+        network, min_score=peak, max_tag_distance=distance, max_people=people, **test
+    )
+    return predictor(file, min_person_score=person, min_keypoint_score=keypoint)
+
+
+def numbers(said):
+    """Scores and places in JSON, in their order."""
+    return [
+        number
+        for person in said["people"]
+        for row in (
+            [person["score"]],
+            person["box"],
+            person["parts"].values(),
+            *person["keypoints"].values(),
+        )
+        for number in row
+    ]
+
+
+@pytest.mark.parametrize("scales", [(1,), (2, 1)])
+def test_people_shown_are_those_of_a_predictor_with_the_thresholds(network, pictures, scales):
+    file, counts = pictures / "one.png", set()
+    viewer = viewer_of(predictor_of(network, scales=scales))
+    assert viewer.look("me", file) == ""
+    for chosen in CHOSEN:
+        expected = wanted(network, file, chosen, scales=scales)
+        shown = viewer.show("me", chosen).found
+        assert shown.to_dict() == expected.to_dict()
+        counts.add(len(expected.scores))
+    assert len(counts) >= 4
+
+
+def test_the_network_is_asked_once_and_the_decoder_when_its_thresholds_change(network, pictures):
+    predictor, calls = predictor_of(network, mirror=False), []
+    hook = network.register_forward_hook(lambda *_: calls.append(1))
+    viewer = viewer_of(predictor)
+    viewer.look("me", pictures / "one.png")
+    people = viewer.kept.get("me").people
+    for score in (0.0, 0.5):
+        viewer.show("me", START._replace(min_person_score=score, min_keypoint_score=score))
+        assert viewer.kept.get("me").people is people
+    viewer.show("me", START._replace(min_score=0.5))
+    assert viewer.kept.get("me").people is not people
+    viewer.tags("me", "body", 0.5)
+    assert len(calls) == 1
+    hook.remove()
+
+
+@pytest.mark.parametrize("size", [(150, 97), (97, 400), (64, 64)])
+def test_heatmaps_tags_and_people_lie_where_the_keypoint_is(network, size):
+    predictor, k = predictor_of(network, side=128, fill_in=False), 9
+    looked = look_at(np.zeros((*size[::-1], 3), np.uint8), predictor)
+    heatmaps, tags = (torch.zeros_like(field) for field in looked.fields)
+    heatmaps[0, k, heatmaps.shape[-2] // 3, heatmaps.shape[-1] // 2 + 3] = 1
+    lit = decoded(
+        looked._replace(fields=Fields(heatmaps, tags)), replace(predictor.decoder, max_peaks=9)
+    )
+    pixels = looked.picture.shape[1] / size[0]  # of the picture per image pixel
+    (x, y, _) = lit.people.keypoints[0, k]
+    place = (pixels * (x + 0.5) - 0.5, pixels * (y + 0.5) - 0.5)
+    cell = pixels * STRIDE / looked.frame[0, 0, 0].item()
+    for glow in (heatmaps_picture(lit, BODY, "body"), tags_picture(lit, BODY, "body", 0.1)):
+        assert glow.shape == looked.picture.shape
+        rows, columns = np.nonzero(glow.max(-1) > 0.5 * glow.max())
+        assert (columns.mean(), rows.mean()) == pytest.approx(place, abs=cell)
+    drawn = people_picture(lit, found(lit.people, size, BODY))
+    assert drawn[round(place[1]), round(place[0])].any()
+
+
+def test_a_part_of_ones_own_is_shown_alone_and_its_name_is_only_a_name(tmp_path):
+    own = make_skeleton("own", ["a", "b"], [0.1, 0.1], parts={"<i>": 1, "tail": 1})
+    network = PoseNetwork("hrnet_w18_small", own, side=64).eval()
+    looked = look_at(np.zeros((64, 64, 3), np.uint8), predictor_of(network))
+    heatmaps = torch.zeros_like(looked.fields.heatmaps)
+    heatmaps[0, 1] = 1
+    looked = looked._replace(fields=Fields(heatmaps, looked.fields.tags))
+    dark, glowing = (heatmaps_picture(looked, own, part).max() for part in ("<i>", "tail"))
+    assert dark == 0 < glowing
+    keypoints = np.ones((1, 2, 3), np.float32)
+    assert "&lt;i&gt;</th>" in table(found(People(keypoints, np.ones(1, np.float32)), (9, 9), own))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("text.jpg", "This cannot be read as a picture"),
+        ("cut.png", "This cannot be read as a picture"),
+        ("narrow.png", "An image of 1 x 99999 pixels is too narrow"),
+        ("large.png", "The picture has 700 x 700 pixels; 0.4 million would do"),
+        ("bomb.png", "The picture has far too many pixels"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_a_sentence_that_names_no_file(network, pictures, name, says):
+    viewer = viewer_of(predictor_of(network))
+    viewer.look("me", pictures / "one.png")
+    told = viewer.look("me", pictures / name)
+    assert told.startswith(says)
+    assert name not in told
+    assert "/" not in told
+    assert viewer.show("me", START).words == viewer.invitation  # nothing is left of the one before
+
+
+def test_nobody_is_said_with_what_would_find_somebody():
+    nobody = found(People(np.zeros((0, 17, 3), np.float32), np.zeros(0, np.float32)), (9, 9), BODY)
+    assert "lower peak score" in sentence(nobody, 0, 0.3, 1)
+    assert "Nobody reaches a person score of 0.3; 2 people are below it" in sentence(
+        nobody, 2, 0.3, 1
+    )
+    assert table(nobody) == ""
+
+
+def test_pictures_are_kept_for_a_while_and_within_a_limit(network):
+    looked = look_at(np.zeros((64, 64, 3), np.uint8), predictor_of(network))
+    kept = Kept(weight=2 * looked.weight, seconds=600)
+    for visitor in ("a", "b", "a", "c"):
+        kept.put(visitor, looked)
+    assert [kept.get(visitor) is looked for visitor in "abc"] == [True, False, True]
+    small, short = Kept(weight=1, seconds=600), Kept(weight=10**9, seconds=0.01)
+    for one in (small, short):
+        one.put("a", looked)
+    assert small.get("a") is looked  # the newest stays
+    time.sleep(0.02)
+    assert short.get("a") is None
+    small.drop("a")
+    assert small.get("a") is None
+
+
+def test_a_late_redraw_does_not_bring_an_older_picture_back(network):
+    predictor = predictor_of(network)
+    older, newer = (look_at(np.zeros((64, side, 3), np.uint8), predictor) for side in (64, 80))
+    kept = Kept(weight=10**9, seconds=600)
+    kept.put("me", newer)
+    kept.renew("me", older, older._replace(seconds=0.0))
+    assert kept.get("me") is newer
+
+
+@pytest.fixture(scope="module")
+def address(checkpoint, tmp_path_factory):
+    """Where the page is served, with uploads of 1 MB; what it wrote is gone when it has stopped."""
+    folder = tmp_path_factory.mktemp("served")
+    words = (f"checkpoint={checkpoint}", "port=null", "max_upload=1")
+    plain = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    command = [sys.executable, str(ROOT / "scripts/app.py"), *words]
+    with subprocess.Popen(
+        command, cwd=folder, env=os.environ | plain, text=True, stdout=subprocess.PIPE
+    ) as server:  # fmt: skip
+        said = server.stdout.readline()
+        assert said.startswith("page: http://127.0.0.1:")
+        yield said.split()[1]
+        assert list(folder.glob("tagpose-*/*/*.jpg"))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+        assert list(folder.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real one, without a screen."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed; the page is tried in one")
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(address, browser):
+    """Opens the page; at the end it asked this machine alone, and complained of nothing."""
+    asked, complaints, contexts = [], [], []
+
+    def hear(said):
+        if said.type == "error":
+            complaints.append(said.text)
+
+    def visit(*, complaining=False):
+        contexts.append(browser.new_context())
+        page = contexts[-1].new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if not complaining:
+            page.on("console", hear)
+        page.goto(address)
+        page.get_by_label("File upload").wait_for(state="attached")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {
+        address.split("/")[2]
+    }
+    assert complaints == []
+
+
+def rows(page, count):
+    """The table of people, when it has so many."""
+    lines = page.locator("#people tbody tr")
+    expect(lines).to_have_count(count, timeout=30_000)
+    return lines
+
+
+def choose(page, label, value):
+    """Give a threshold as a number."""
+    box = page.get_by_label(f"number input for {label}")
+    box.fill(str(value))
+    box.press("Enter")
+
+
+def download(page, name):
+    """The JSON that a button hands out."""
+    with page.expect_download() as waiting:
+        page.locator(f"#{name}").click()
+    return json.loads(waiting.value.path().read_text())
+
+
+def give(page, file):
+    """Put a picture in."""
+    page.get_by_label("File upload").set_input_files(file)
+
+
+def test_in_a_browser_thresholds_choose_who_is_shown(visit, network, pictures):
+    file, page = pictures / "one.png", visit()
+    give(page, file)
+    steps = {
+        "people": START,  # as it is
+        "person score": START._replace(min_person_score=0.36),
+        "tag distance": START._replace(min_person_score=0.36, max_tag_distance=4.0),
+    }
+    counts = set()
+    for label, chosen in steps.items():
+        choose(page, label, {"people": 30, "person score": 0.36, "tag distance": 4}[label])
+        expected = wanted(network, file, chosen)
+        rows(page, len(expected.scores))
+        counts.add(len(expected.scores))
+        assert numbers(download(page, "plain")) == pytest.approx(
+            numbers(expected.to_dict()), abs=0.05
+        )
+        assert len(download(page, "official")) == len(expected.scores)
+    assert len(counts) == len(steps)
+    page.get_by_label("range slider for person score").press("End")
+    expect(page.get_by_role("status").first).to_contain_text("Nobody reaches a person score of 1")
+
+
+def test_in_a_browser_every_tab_has_its_picture(visit, pictures):
+    page = visit()
+    give(page, pictures / "one.png")
+    for tab, caption in (("People", "numbered"), ("Heatmaps", "Where"), ("Tags", "Whose")):
+        page.get_by_role("tab", name=tab).click()
+        picture = page.get_by_alt_text(caption)
+        expect(picture).to_be_visible(timeout=30_000)
+        expect(picture).to_have_js_property("naturalWidth", 4 * 90)
+
+
+def test_in_a_browser_a_broken_file_is_told_and_the_next_one_is_shown(visit, pictures):
+    page = visit()
+    give(page, pictures / "text.jpg")
+    expect(page.locator("#words .trouble")).to_contain_text("cannot be read", timeout=30_000)
+    give(page, pictures / "one.png")
+    expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
+    page.get_by_label("Remove Image").click()
+    expect(page.locator("#words")).to_contain_text("Put in a picture")
+    rows(page, 0)
+
+
+def test_in_a_browser_a_file_over_the_limit_is_refused_by_page_and_server(visit, address, pictures):
+    page = visit(complaining=True)  # gradio asks how far the upload is that it refused
+    give(page, pictures / "large.png")
+    expect(page.get_by_text("maximum allowed size")).to_be_visible(timeout=30_000)
+    with (pictures / "large.png").open("rb") as file:
+        answer = requests.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60)
+    assert answer.status_code == 413
+    give(page, pictures / "one.png")
+    expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
+
+
+def test_in_a_browser_visitors_see_their_own_pictures(visit, pictures):
+    pages = [visit(), visit()]
+    for page, name in zip(pages, ("one", "two"), strict=True):
+        give(page, pictures / f"{name}.png")
+    for page, size in zip(pages, ((90, 60), (70, 80)), strict=True):
+        expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
+        choose(page, "people", 2)
+        rows(page, 2)
+        said = download(page, "plain")
+        assert (said["width"], said["height"]) == size
+
+
+def test_files_of_the_machine_and_an_api_are_not_handed_out(address, checkpoint):
+    for path in (f"file={checkpoint}", f"file={ROOT / 'README.md'}", "runs"):
+        assert requests.get(f"{address}gradio_api/{path}", timeout=60).status_code in (403, 404)
+    assert requests.get(f"{address}gradio_api/info", timeout=60).json()["named_endpoints"] == {}
+
+
+def test_without_gradio_the_program_says_how_to_get_it(tmp_path):
+    (tmp_path / "gradio.py").write_text("raise ModuleNotFoundError('No module named gradio')")
+    told = run("app", "checkpoint=none.ckpt", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert told.returncode == 1
+    assert told.stderr == "error: the page is shown by gradio: pip install 'tagpose[app]'\n"
+
+
+def test_a_port_that_is_taken_is_told_and_nothing_is_left(checkpoint, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        words = (f"checkpoint={checkpoint}", f"port={port}")
+        told = run("app", *words, cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert told.returncode == 1
+    assert told.stderr.startswith(f"error: nobody can listen on port {port} of 127.0.0.1")
+    assert list(tmp_path.iterdir()) == []
