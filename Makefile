@@ -13,7 +13,7 @@ SPACE := $(subst ,, )
 OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep docs test test-slow bench check format lock clean
+.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep docs docs-serve test test-slow bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ publish: $(READY) ## the weights of CHECKPOINT=FILE in the published layout, for
 data/synthetic: | $(READY)
 	$(RUN) scripts/synthesise.py
 
+fields: $(READY) ## what checkpoint=FILE says of the validation images, saved for tune
+	$(RUN) scripts/save_fields.py $(OVERRIDES)
+
+tune: $(READY) ## thresholds of predictor.decoder judged on fields=FOLDER, without the network
+	$(RUN) scripts/tune.py $(OVERRIDES)
+
 sweep: $(READY) data/synthetic ## a small search on synthetic people, offline: sweep=NAME of conf/sweep
 	$(RUN) scripts/sweep.py $(OVERRIDES)
 
@@ -81,6 +87,13 @@ test: $(READY) ## the quick tests, warnings as errors
 
 test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)
+
+docs: $(READY) ## the documentation as pages in site/, which open without a server
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "pages: site/index.html"
+
+docs-serve: $(READY) ## the same at 127.0.0.1:8000, renewed as it is written
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
 
 bench: $(READY) ## what each step costs beside the network, and its limit: 7 minutes; report in runs/bench.json
 	@mkdir -p runs
@@ -101,4 +114,4 @@ lock: ## pin the newest versions that fit pyproject.toml (needs uv)
 		--no-emit-index-url --extra dev --upgrade pyproject.toml --output-file requirements.lock
 
 clean: ## remove .venv and all runs
-	rm -rf .venv runs
+	rm -rf .venv runs site

@@ -1,76 +1,120 @@
-"""Run a search of conf/sweep here, one run after the other: python scripts/sweep.py [sweep=NAME].
+"""Run a search here, one run after the other, offline: python scripts/sweep.py [sweep=NAME].
 
-The file is one of `wandb sweep`; its grid becomes Hydra's --multirun, which needs no server.
+The search is conf/sweep/NAME.yaml, or the file NAME if it ends so; `wandb sweep` reads it too.
+Words are also count=N, of runs, metric=NAME, that decides, and folder=FOLDER: the same command with
+the folder of a search that was broken off goes on with it. All others are overrides of every run.
 """
 
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.table import Table
 
 from tagpose.complaints import told_in_a_sentence
-from tagpose.training.history import read_history
+from tagpose.evaluation.saved_fields import read_contents
+from tagpose.training.history import best_value
+from tagpose.training.search import Search, Told, make_search, runs_of
+from tagpose.training.trials import Trial, best, ended, read_trials, table, write_trials
 
 _ROOT = Path(__file__).parents[1]
-_CHOICES = {"value", "values"}
+_OWN = ("sweep", "count", "metric", "folder")
+_STAGES = ("pretrain", "finetune")
+_BEFORE_EVALUATION = ("fields", "truth")  # what tune.py is told and evaluate.py is not
 
 
 def main(arguments: list[str]) -> None:
-    """Read the search, run it, show its runs; further arguments are overrides of every run."""
+    """Run what is not done yet, show all runs, and say how to go on with the best."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return
+    words = dict(word.partition("=")[::2] for word in arguments)
+    own = {name: words.pop(name) for name in _OWN if name in words}
     with told_in_a_sentence():
-        search = read_search(arguments)
-    overrides = [a for a in arguments if not a.startswith("sweep=")]
-    taken = {override.partition("=")[0] for override in overrides}
-    grid = [g for g in multirun(search["parameters"]) if g.partition("=")[0] not in taken]
-    folder = Path("runs") / "sweep" / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
-    command = [sys.executable, str(_ROOT / search["program"]), "--multirun"]
-    command += [f"hydra.sweep.dir={folder}", *grid, *overrides]
-    code = subprocess.run(command, check=False).returncode
-    Console().print(table(folder, search["metric"]["name"]))
-    raise SystemExit(code)
+        name = own.get("sweep", "demo")
+        search = read_search(name, words, own)
+        now = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+        folder = Path(own.get("folder") or f"runs/sweep/{Path(name).stem}/{now}")
+        trials = run_all(search, folder)
+    Console().print(table(trials, search, str(folder)))
+    if trials and (first := best(trials, largest=search.largest)[0]).done:
+        print(f"best: {going_on(search, first.told)}")
+    raise SystemExit(any(not trial.done for trial in trials))
 
 
-def read_search(arguments: list[str]) -> dict[str, Any]:
-    """The file that sweep=NAME names, conf/sweep/demo.yaml where none is named."""
-    named = [a.partition("=")[2] for a in arguments if a.startswith("sweep=")]
-    file = _ROOT / "conf" / "sweep" / f"{(named or ['demo'])[-1]}.yaml"
+def read_search(name: str, words: Told, own: dict[str, str]) -> Search:
+    """The search of that name or file, in which the overrides are values that stand."""
+    known_ones = _ROOT / "conf" / "sweep"
+    file = Path(name) if name.endswith(".yaml") else known_ones / f"{name}.yaml"
     if not file.exists():
-        known = ", ".join(sorted(f.stem for f in file.parent.glob("*.yaml")))
+        known = ", ".join(sorted(f.stem for f in known_ones.glob("*.yaml")))
         raise FileNotFoundError(f"{file} is missing; there are {known}")
-    search: Any = OmegaConf.to_container(OmegaConf.load(file))
-    odd = [n for n, choice in search["parameters"].items() if not choice.keys() & _CHOICES]
-    if search.get("method") != "grid" or odd:
-        raise ValueError(
-            f"{file} is no grid of value and values, which is all that runs here; use `wandb sweep`"
-        )
-    return search
+    content: Any = OmegaConf.to_container(OmegaConf.load(file))
+    fixed = {word: {"value": value} for word, value in words.items()}
+    try:
+        search = make_search(content, runs=own.get("count"), metric=own.get("metric"))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return search._replace(parameters=search.parameters | fixed)
 
 
-def multirun(parameters: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The overrides of a grid search: `value` stands alone, `values` are tried in turn."""
-    return [
-        f"{name}={','.join(map(str, choice.get('values', [choice.get('value')])))}"
-        for name, choice in parameters.items()
-    ]
+def run_all(search: Search, folder: Path) -> list[Trial]:
+    """Run what the folder's table does not have as done; the table is written after each run."""
+    runs, file = runs_of(search), folder / "runs.csv"
+    if folder.exists() and not file.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} has no runs.csv and is of something else; name another folder=")
+    trials = read_trials(file, runs)
+    write_trials(file, trials, search)
+    done = {trial.number for trial in trials}
+    print(f"{len(runs)} runs, {len(done)} done; folder={folder} goes on if broken off", flush=True)
+    for number, told in enumerate(runs):
+        if number not in done:
+            trials = sorted([*trials, run(search, folder / str(number), number, told)])
+            write_trials(file, trials, search)
+    return trials
 
 
-def table(folder: Path, metric: str) -> Table:
-    """The runs of a search, the best first: the metric's best value, and what was chosen."""
-    runs = []
-    for file in folder.glob("*/metrics.csv"):
-        values = [v for curve in read_history(file) if curve.name == metric for v in curve.values]
-        chosen: Any = OmegaConf.load(file.parent / ".hydra" / "overrides.yaml")
-        runs.append((max(values, default=float("nan")), " ".join(chosen), str(file.parent)))
-    result = Table(metric, "overrides", "run", title=str(folder))
-    for value, overrides, run in sorted(runs, reverse=True):
-        result.add_row(f"{value:.3f}", overrides, run)
-    return result
+def run(search: Search, folder: Path, number: int, told: Told) -> Trial:
+    """Run the program once, in a process of its own."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
+    words = [*overrides(told), f"hydra.run.dir={folder}"]
+    print(f"\n{number}: {shlex.join(words)}", flush=True)
+    start = time.monotonic()
+    try:
+        program = [sys.executable, str(_ROOT / search.program)]
+        code = subprocess.run([*program, *words], check=False).returncode
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    value = best_value(folder, search.metric, largest=search.largest)
+    return ended(number, told, code, value, time.monotonic() - start)
+
+
+def overrides(told: Told) -> list[str]:
+    """Words of a command line; ~name, which removes something, has no value."""
+    return [f"{n}={v}" if v or not n.startswith("~") else n for n, v in told.items()]
+
+
+def going_on(search: Search, told: Told) -> str:
+    """The command that goes on with what a run was told."""
+    if search.program.endswith("tune.py"):
+        checkpoint = read_contents(Path(told["fields"])).made_by["checkpoint"]["file"]
+        kept = {name: value for name, value in told.items() if name not in _BEFORE_EVALUATION}
+        return command("evaluate", {"checkpoint": checkpoint, **kept})
+    stage = told.get("experiment", "")
+    if stage in _STAGES:
+        return command(stage, {name: value for name, value in told.items() if name != "experiment"})
+    return command("finetune", told)
+
+
+def command(target: str, told: Told) -> str:
+    """A line for a shell."""
+    return shlex.join(["make", target, *overrides(told)])
 
 
 if __name__ == "__main__":

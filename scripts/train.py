@@ -37,10 +37,14 @@ def main(cfg: DictConfig) -> float:
                 "init_from names no checkpoint to start from: init_from=runs/pretrain/.../best.ckpt"
                 ", or start=scratch to start without one"
             )
+        failed = True
         try:
-            return train(cfg)
+            score = train(cfg)
+            failed = False
+            return score
         finally:
-            wandb.finish()  # the next run of a sweep, in this process, is another one
+            # what follows in this process is another run, and one that fails is not to look whole
+            wandb.finish(exit_code=int(failed))
 
 
 def train(cfg: DictConfig) -> float:

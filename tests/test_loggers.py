@@ -1,6 +1,7 @@
 """What wandb keeps of a run, read back from its own file."""
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from running import run
 from tagpose.training.loggers import Wandb
 
 APS = (0.1, 0.5, 0.3)  # of three epochs
@@ -107,6 +109,18 @@ def test_the_best_checkpoint_and_its_scores_are_the_one_artefact(kept):
 
 def test_offline_there_is_no_artefact_unless_asked(tmp_path):
     assert "artifact" not in fit(tmp_path, online=False)
+
+
+def test_a_run_that_fails_is_kept_as_one_that_failed(people, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(people, root)
+    broken = min((root / "val2017").iterdir())
+    broken.write_bytes(broken.read_bytes()[:700])
+    words = ("experiment=demo_pretrain", f"data.root={root}", "data.workers=0", "side=64")
+    result = run("train", *words, "trainer.accelerator=cpu", "hydra.run.dir=run", cwd=tmp_path)
+    assert result.returncode == 1
+    (end,) = records(tmp_path / "run")["exit"]
+    assert end["exit_code"] == 1
 
 
 def test_where_wandb_lets_nobody_in_the_run_is_kept_offline_and_a_warning_says_why(

@@ -1,37 +1,95 @@
 """This file makes the wandb logger: it never asks, and never fails where there is no network."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import wandb
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
-_PATIENCE = 20  # seconds for its server to answer; the library's own 90 look like a hang
+_PATIENCE: Final = 20  # seconds for its server to answer; the library's own 90 look like a hang
+_AXIS: Final = "trainer/global_step"  # Lightning's name of the steps
+# what a run's summary has of a metric whose name begins so; of all others it has the last
+_BEST: Final = {"val/ap/": "max", "val/ar/": "max", "val/loss/": "min"}
 
 
-def wandb_logger(
-    save_dir: str | Path, project: str, *, online: bool, **options: Any
-) -> WandbLogger:
-    """A wandb logger, offline unless asked; `wandb sync` uploads later what it kept.
+class Wandb(WandbLogger):
+    """A run of wandb, offline unless asked; `wandb sync` uploads later what it kept.
+
+    The run's summary has the best value of each score of the validation. The checkpoint that is
+    best in the monitored one becomes an artefact of the run, with its own scores, once training
+    has ended. Lightning's `log_model` is left alone: of the two checkpoints that a run keeps it
+    calls the last one the best, and offline it is an error.
 
     Args:
         save_dir: folder of the run.
         project: of wandb.
         online: whether to send. Where that fails, a warning says so and the run is kept offline.
+        artefact: whether the best checkpoint becomes one; by default where the run is online.
+            Offline the run refers to the file where it lies, so it must lie there until the sync.
         options: of Lightning's WandbLogger.
     """
-    Path(save_dir).mkdir(parents=True, exist_ok=True)
-    settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
-    if online and wandb.api.api_key is None:  # asked first, because wandb would prompt
-        warnings.warn("wandb is kept offline: no API key; `wandb login` stores one", stacklevel=2)
-    elif online:
+
+    def __init__(
+        self,
+        save_dir: str | Path,
+        project: str,
+        *,
+        online: bool,
+        artefact: bool | None = None,
+        **options: Any,
+    ) -> None:
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
+        super().__init__(save_dir=save_dir, project=project, settings=settings, **options)
+        self._wandb_init.pop("anonymous", None)  # wandb warns even of the None that Lightning gives
+        sent = online and bool(self._connects())
+        if not sent:
+            self._wandb_init["mode"] = "offline"
+        self.artefact = sent if artefact is None else artefact
+        self.defined: set[str] = set()
+        self.scores: dict[str, float] = {}  # of the last validation
+        self.best: tuple[Path, dict[str, float]] | None = None  # a checkpoint and its scores
+
+    @rank_zero_only
+    def _connects(self) -> bool:
+        """Start the run online; whether that succeeded."""
+        trouble = "no API key; `wandb login` stores one"
         try:
-            logger = WandbLogger(save_dir=save_dir, project=project, settings=settings, **options)
-            logger.experiment  # noqa: B018 -- connects
-            return logger
+            if wandb.login(prompt=False):
+                self.experiment  # noqa: B018 -- connects
+                return True
         except (wandb.errors.Error, TimeoutError) as error:
-            warnings.warn(f"wandb is kept offline: {error}", stacklevel=2)
-    return WandbLogger(
-        save_dir=save_dir, project=project, settings=settings, offline=True, **options
-    )
+            trouble = str(error)
+        warnings.warn(f"wandb is kept offline: {trouble}", stacklevel=4)
+        return False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        scores = {name: metrics[name] for name in metrics if name.startswith(tuple(_BEST))}
+        for name in [name for name in scores if name not in self.defined]:
+            # one by one: of two patterns that fit a name, such as Lightning's *, wandb takes any
+            summary = next(best for start, best in _BEST.items() if name.startswith(start))
+            key = name.replace(".", r"\.")  # a dot would be a level of nesting
+            self.experiment.define_metric(key, step_metric=_AXIS, step_sync=True, summary=summary)
+            self.defined.add(name)
+        self.scores = scores or self.scores
+        super().log_metrics(metrics, step)
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        if checkpoint_callback.monitor:  # the other one keeps the last, whatever its scores
+            self.best = Path(checkpoint_callback.best_model_path), self.scores
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if status != "success" or not self.artefact or not self.best:
+            return
+        file, scores = self.best
+        artefact = wandb.Artifact(f"model-{self.experiment.id}", type="model", metadata=scores)
+        # neither copied when it is added nor when it was sent: it has hundreds of megabytes
+        artefact.add_file(str(file), policy="immutable", skip_cache=True)
+        self.experiment.log_artifact(artefact, aliases=["best"])

@@ -1,0 +1,315 @@
+"""Searches: what their runs are told, what came of them, and the files of conf/sweep."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from running import ROOT, run, succeeded
+from tagpose.codec.encode import encode
+from tagpose.data.annotations import read_annotations
+from tagpose.data.dataset import WholeSet
+from tagpose.evaluation.saved_fields import (
+    Contents,
+    SavedFields,
+    read_contents,
+    read_fields,
+    write_contents,
+    write_fields,
+)
+from tagpose.model.files import write_checkpoint
+from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import BODY
+from tagpose.structures import Fields
+from tagpose.training.history import best_value
+from tagpose.training.search import make_search, runs_of
+from tagpose.training.trials import best, ended, read_trials, write_trials
+
+CONF = ROOT / "conf"
+SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
+RANDOM = {"method": "random", "run_cap": 1}
+ROOTS = {"scripts/train.py": "train", "scripts/tune.py": "tune"}
+
+
+def search(**changes):
+    """A small search, and how it differs from it."""
+    grid = {"a.b": {"values": [1, 2.5e-4]}, "c": {"values": [True, None, "x"]}, "d": {"value": 3}}
+    content = {"program": "p.py", "method": "grid", "metric": {"name": "m", "goal": "maximize"}}
+    return content | {"parameters": grid} | changes
+
+
+def between(distribution, low, high):
+    return {"distribution": distribution, "min": low, "max": high}
+
+
+def drawn(runs):
+    """A random search."""
+    parameters = {
+        "low": between("log_uniform_values", 1e-4, 1e-1),
+        "whole": between("int_uniform", 2, 4),
+        "flat": between("uniform", -1.0, 1.0),
+        "one": {"values": ["x", "y"]},
+    }
+    return make_search(search(method="random", run_cap=runs, parameters=parameters))
+
+
+def test_a_grid_has_every_combination_once():
+    told = runs_of(make_search(search()))
+    assert len({tuple(one.items()) for one in told}) == len(told) == 6
+    assert told[0] == {"a.b": "1", "c": "true", "d": "3"}
+    assert told[-1] == {"a.b": "0.00025", "c": "x", "d": "3"}
+
+
+@given(st.integers(1, 30), st.integers(0, 30))
+def test_draws_lie_between_and_a_longer_search_begins_with_a_shorter_one(runs, more):
+    told = runs_of(drawn(runs))
+    assert len(told) == runs
+    assert runs_of(drawn(runs + more))[:runs] == told
+    for one in told:
+        assert 1e-4 <= float(one["low"]) <= 1e-1
+        assert one["whole"] in "234"
+        assert -1 <= float(one["flat"]) <= 1
+        assert one["one"] in "xy"
+
+
+def test_draws_differ_and_reach_both_ends():
+    told = runs_of(drawn(200))
+    powers = [math.log10(float(one["low"])) for one in told]
+    assert len(set(powers)) > 180
+    assert min(powers) < -3.9
+    assert max(powers) > -1.1
+    assert {one["whole"] for one in told} == {"2", "3", "4"}
+
+
+@pytest.mark.parametrize("value", [True, None, 2, 1e-7, 2.5e-4, [1, 0.5], "exp", "runs/a/b.ckpt"])
+def test_hydra_reads_a_value_as_it_was_meant(value):
+    (told,) = runs_of(make_search(search(parameters={"a.b": {"value": value}})))
+    (override,) = OverridesParser.create().parse_overrides([f"a.b={told['a.b']}"])
+    assert override.value() == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"method": "bayes"}, "method is 'bayes'"),
+        ({"metric": {}, "program": None, "parameters": {}}, "the metric that decides"),
+        ({"method": "random"}, "is no number of runs"),
+        ({"run_cap": "many"}, "is no number of runs"),
+        ({"parameters": {"a": {"min": 1, "max": 2}}}, "parameter a: value, values, or"),
+        ({"parameters": {"a": {"distribution": "beta", "min": 1, "max": 2}}}, "parameter a: value"),
+        (
+            {"parameters": {"a": {"distribution": "uniform", "min": 1, "max": 2}}},
+            "a grid has value",
+        ),
+        (
+            {
+                "method": "random",
+                "run_cap": 1,
+                "parameters": {"a": {"distribution": "log_uniform_values", "min": 0, "max": 2}},
+            },
+            "nothing lies between 0 and 2",
+        ),
+    ],
+)
+def test_a_search_that_cannot_run_here_is_refused(changes, says):
+    with pytest.raises(ValueError, match=says):
+        make_search(search(**changes))
+
+
+def test_what_came_of_a_search_is_read_back_and_what_failed_is_to_be_done_again(tmp_path):
+    plan = make_search(search())
+    told = runs_of(plan)
+    trials = [
+        ended(0, told[0], 0, 0.25, 1.0),
+        ended(1, told[1], 0, 0.5, 2.0),
+        ended(2, told[2], 1, 0.9, 3.0),
+        ended(3, told[3], 0, math.nan, 4.0),
+    ]
+    assert [trial.number for trial in best(trials, largest=True)] == [1, 0, 2, 3]
+    assert [trial.number for trial in best(trials, largest=False)] == [0, 1, 2, 3]
+    write_trials(tmp_path / "runs.csv", trials, plan)
+    assert read_trials(tmp_path / "runs.csv", told) == trials[:2]
+    with pytest.raises(ValueError, match="of another search"):
+        read_trials(tmp_path / "runs.csv", told[1:])
+    assert read_trials(tmp_path / "none.csv", told) == []
+
+
+def test_the_best_value_of_a_run_is_finite(tmp_path):
+    assert math.isnan(best_value(tmp_path, "m", largest=True))
+    (tmp_path / "metrics.csv").write_text("step,m,n\n0,1,\n1,nan,\n2,3,5\n3,2,inf\n")
+    assert best_value(tmp_path, "m", largest=True) == 3
+    assert best_value(tmp_path, "m", largest=False) == 1
+    assert best_value(tmp_path, "n", largest=True) == 5
+
+
+def values(choice):
+    """The values of a parameter that are certain to be tried, or its ends."""
+    return choice.get("values") or [choice[end] for end in ("value", "min", "max") if end in choice]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_value_of_every_search_can_be_built(name, tmp_path):
+    content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
+    plan = make_search(content)
+    assert (ROOT / plan.program).exists()
+    fixed = {n: c["value"] for n, c in plan.parameters.items() if "value" in c}
+    for varied in plan.varied:
+        for value in values(plan.parameters[varied]):
+            parameters = {n: {"value": v} for n, v in (fixed | {varied: value}).items()}
+            (told,) = runs_of(plan._replace(parameters=parameters, method="grid"))
+            build(ROOTS[plan.program], [f"{n}={v}" for n, v in told.items()], tmp_path, plan.metric)
+
+
+def build(root, overrides, folder, metric):
+    """Compose a root and make what a search may change."""
+    small = ["model.network.architecture=hrnet_w18_small", "model.network.pretrained=false"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        words = [*overrides, *(small if root == "train" else ())]
+        cfg = compose(root, words, return_hydra_config=True)
+        cfg.hydra.runtime.output_dir = str(folder)
+        HydraConfig.instance().set_config(cfg)
+        if root == "tune":
+            instantiate(cfg.predictor.decoder)((0, 1))
+            return
+        model = instantiate(cfg.model, _convert_="object")
+        model.optimizer(model.parameters())
+        instantiate(cfg.callbacks, _convert_="object")
+        instantiate(cfg.trainer, logger=False, _convert_="object")
+        assert cfg.monitor == metric
+
+
+def test_a_server_is_told_what_is_told_here():
+    for name in SWEEPS:
+        content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
+        command = content["command"]
+        assert command[:3] == ["${env}", "${interpreter}", "${program}"]
+        assert command[-1] == "${args_no_hyphens}"
+        assert "logger.wandb.online=true" in command
+        # python's None and PyYAML's 1e-3, which is a text, do not arrive as they are meant
+        for choice in content["parameters"].values():
+            assert None not in values(choice)
+            for word in values(choice):
+                assert not (isinstance(word, str) and word[0].isdigit())
+
+
+def test_saved_fields_come_back_in_half_precision_and_what_is_not_finite_is_refused(tmp_path):
+    fields = Fields(torch.randn(1, 17, 6, 8), torch.randn(1, 2, 17, 6, 8))
+    saved = SavedFields(7, fields, torch.randn(1, 2, 3, dtype=torch.float64))
+    write_fields(tmp_path, saved)
+    back = read_fields(tmp_path, 7)
+    assert torch.equal(back.frame, saved.frame)
+    for one, other in zip(back.fields, fields, strict=True):
+        assert torch.equal(one, other.half())
+    with pytest.raises(ValueError, match="image 8: its fields hold NaN or numbers beyond half"):
+        write_fields(
+            tmp_path, saved._replace(image_id=8, fields=Fields(*(1e6 * f for f in fields)))
+        )
+    with pytest.raises(ValueError, match="000000000008"):
+        read_fields(tmp_path, 8)
+    with pytest.raises(FileNotFoundError, match=r"fields\.json is missing"):
+        read_contents(tmp_path)
+    for text in ("{", "[]", '{"skeleton": {"name": "body"}}'):
+        (tmp_path / "fields.json").write_text(text)
+        with pytest.raises(ValueError, match="is not what `make fields` writes"):
+            read_contents(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def true_fields(people, tmp_path_factory):
+    """A folder with fields that say what is true, as a good network's would."""
+    folder = tmp_path_factory.mktemp("fields")
+    truth = people / "annotations/person_keypoints_val2017.json"
+    whole = WholeSet(read_annotations(truth, people / "val2017", BODY, only_annotated=False), 192)
+    samples = [whole[i] for i in range(len(whole))]
+    for sample in samples:
+        targets = encode(sample.keypoints[None], sample.mask[None])
+        tags = torch.zeros_like(targets.heatmaps)
+        for number, person in enumerate(sample.keypoints):
+            tags[encode(person[None, None], sample.mask[None]).heatmaps > 0.1] = 3.0 * number
+        fields = Fields(targets.heatmaps, tags[:, None])
+        write_fields(folder, SavedFields(int(sample.image_id), fields, sample.frame[None]))
+    ids = tuple(int(sample.image_id) for sample in samples)
+    made_by = {"checkpoint": {"file": "runs/best.ckpt"}}
+    write_contents(folder, Contents("drawn", BODY, truth, ids, made_by))
+    return folder
+
+
+def test_what_a_folder_is_of_is_read_back(true_fields):
+    contents = read_contents(true_fields)
+    assert contents.skeleton == BODY
+    assert contents.title == "drawn"
+    assert len(contents.image_ids) == 6
+
+
+TWO = """
+program: scripts/tune.py
+method: grid
+metric: {name: val/ap/body, goal: maximize}
+parameters:
+  fields: {value: FIELDS}
+  predictor.decoder.min_score: {values: [-1.0, 0.1]}
+"""
+
+
+def test_a_search_goes_on_after_a_run_that_fails_and_after_it_was_broken_off(true_fields, tmp_path):
+    file = tmp_path / "two.yaml"
+    file.write_text(TWO.replace("FIELDS", str(true_fields)))
+    words = (f"sweep={file}", "folder=out")
+    first = run("sweep", *words, cwd=tmp_path)
+    assert first.returncode == 1
+    assert "min_score is -1.0; it must be 0 or more" in first.stderr
+    assert "failed, exit code 1" in first.stdout
+    expected = "best: make evaluate checkpoint=runs/best.ckpt predictor.decoder.min_score=0.1"
+    assert first.stdout.splitlines()[-1] == expected
+    with (tmp_path / "out/runs.csv").open() as lines:
+        failed, done = csv.DictReader(lines)
+    assert failed["val/ap/body"] == "nan"
+    assert float(done["val/ap/body"]) > 0.9
+    parts = json.loads((tmp_path / "out/1/metrics.json").read_text())["parts"]
+    assert parts["body"]["ap"] == pytest.approx(float(done["val/ap/body"]))
+    again = run("sweep", *words, cwd=tmp_path)
+    assert "2 runs, 1 done" in again.stdout
+    assert "metrics: " not in again.stdout  # the one that is done does not run again
+
+
+def test_what_was_decided_when_the_fields_were_saved_cannot_be_overridden(true_fields, tmp_path):
+    result = run("tune", f"fields={true_fields}", "predictor.mirror=false", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "predictor.mirror=false comes too late" in result.stderr
+
+
+def test_fields_are_saved_once_and_tuned_without_the_network(people, tmp_path):
+    write_checkpoint(tmp_path / "x.ckpt", PoseNetwork("hrnet_w18_small", BODY, side=64))
+    words = ("checkpoint=x.ckpt", "data=synthetic_body", f"data.root={people}", "data.workers=0")
+    succeeded(run("save_fields", *words, "images=3", "output=fields", cwd=tmp_path))
+    contents = read_contents(tmp_path / "fields")
+    assert len(contents.image_ids) == 3
+    assert contents.made_by["test"]["side"] == 64
+    result = succeeded(run("tune", "fields=fields", "hydra.run.dir=tuned", cwd=tmp_path))
+    assert "synthetic data: 3 images" in result.stdout
+    assert (tmp_path / "tuned/metrics.csv").exists()
+    twice = run("save_fields", *words, "output=fields", cwd=tmp_path)
+    assert "has fields already" in twice.stderr
+
+
+@pytest.mark.slow
+def test_a_search_over_trainings_says_how_to_go_on_with_the_best(people, tmp_path):
+    words = (
+        "count=2", "folder=out", f"data.root={people}", "data.batch_size=4", "data.workers=0",
+        "side=64", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    result = succeeded(run("sweep", *words, cwd=tmp_path))
+    assert "best: make finetune experiment=demo_pretrain" in result.stdout
+    assert "optimization.optimizer.lr=0.004" in result.stdout
+    for number in "01":
+        assert list(Path(tmp_path / "out" / number / "wandb").glob("offline-run-*"))
