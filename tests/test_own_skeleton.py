@@ -8,7 +8,7 @@ import torch
 
 from running import run, succeeded
 from tagpose import Predictor
-from tagpose.model.files import read_weights, write_checkpoint
+from tagpose.model.files import read_weights, write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
 from tagpose.own_skeleton import defined, definition, make_skeleton
 from tagpose.skeleton import BODY, WHOLEBODY
@@ -67,6 +67,13 @@ def test_a_checkpoint_brings_its_skeleton_and_its_side(tmp_path):
     assert read_weights(tmp_path / "fox.ckpt").facts == network.facts
     predictor = Predictor(tmp_path / "fox.ckpt", device="cpu")
     assert (predictor.skeleton, predictor.side) == (network.skeleton, 192)
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_what_is_published_of_a_skeleton_of_ones_own_comes_back_with_it(tmp_path, ending):
+    network = PoseNetwork("hrnet_w18_small", make_skeleton(**FOX), side=192)
+    write_published(tmp_path / f"fox.{ending}", network)
+    assert read_weights(tmp_path / f"fox.{ending}").facts == network.facts
 
 
 @pytest.mark.parametrize("said", [{}, {"skeleton": {"name": "x", "legs": 4}}, {"skeleton": "owl"}])

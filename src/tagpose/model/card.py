@@ -64,7 +64,7 @@ def model_card(
     start = f"- **Started from**: {origin.start}\n" if origin.start else ""
     return f"""# {name}
 
-Bottom-up pose of everybody in an image: one pass finds {skeleton.size} keypoints of each person
+Bottom-up pose of all in an image: one pass finds {skeleton.size} keypoints of each
 ({", ".join(skeleton.limbs)}), and Associative Embedding tags say whose they are. Made with tagpose.
 
 - **Network**: {facts.architecture}, {parameters:,} parameters, skeleton `{skeleton.name}`
@@ -85,9 +85,9 @@ Bottom-up pose of everybody in an image: one pass finds {skeleton.size} keypoint
 
 ## Limits
 
-It finds what its data shows: people as photographs of everyday scenes have them. It says nothing of
-who somebody is, and must not decide about people. Keypoints of small, blurred or hidden hands and
-faces are guesses, which their scores tell.
+It finds what its data shows, and is unsure of all else. Keypoints that are small, blurred or hidden
+are guesses, which their scores tell. Of people it says nothing of who somebody is, and must not
+decide about them.
 """
 
 

@@ -3,13 +3,14 @@
 Nothing that is read can run code: pickles are opened with `weights_only`, safetensors hold none.
 """
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from tagpose.model.network import Facts, PoseNetwork, facts_of
 from tagpose.writing import whole
 
 FACTS: Final = "network"  # where a checkpoint says what network it is of
+_META: Final = "tagpose"  # where a published file of safetensors says it
 _PREFIX: Final = "network."  # the network's name in the LightningModule
 _scalar = np.float64().__reduce__()[0]
 # What a number of numpy is pickled with: published checkpoints may keep their best AP as one. numpy
@@ -59,7 +61,8 @@ def read_weights(file: Path) -> Weights:
             " the published layout, whose tensors are named backbone. and keypoint_head."
         )
     try:
-        return Weights(*from_published(state), resumable=False)
+        told = facts_of(content["meta"]) if "architecture" in content.get("meta", {}) else None
+        return Weights(*from_published(state, told), resumable=False)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -81,8 +84,8 @@ def write_published(file: Path, network: PoseNetwork) -> None:
     state = to_published(network.state_dict())
     if file.suffix == ".safetensors":
         with whole(file) as partial:
-            said = {key: str(value) for key, value in network.facts.written().items()}
-            save_file(state, partial, metadata=said)
+            # of a safetensors file, names and values are text
+            save_file(state, partial, metadata={_META: json.dumps(network.facts.written())})
     else:
         meta = {"CLASSES": ("person",), **network.facts.written()}
         content = {"meta": meta, "state_dict": state}
@@ -95,7 +98,9 @@ def _open(file: Path) -> Any:
         raise FileNotFoundError(f"checkpoint {file} is missing; runs/ holds those made here")
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
+            with safe_open(file, "pt") as opened:
+                meta = json.loads((opened.metadata() or {}).get(_META, "{}"))
+            return {"meta": meta, "state_dict": load_file(file)}
         with torch.serialization.safe_globals(_NUMBERS):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -103,7 +108,7 @@ def _open(file: Path) -> Any:
             f"{file} is no whole checkpoint, or its pickle holds more than tensors and numbers, "
             "which is not loaded; ask whoever made it for safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, SafetensorError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"{file} is no whole checkpoint: {str(error).splitlines()[0]}") from error
 
 

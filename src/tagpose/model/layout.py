@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tagpose.model.network import Facts, PoseNetwork
-from tagpose.skeleton import SKELETONS
+from tagpose.skeleton import BODY, SKELETONS, Skeleton
 
 _WORDS: Final = {"backbone.": "backbone.", "head.": "keypoint_head.final_layer."}
 _LISTED: Final = 12  # names of tensors that an error shows
@@ -29,20 +29,26 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.contiguous() for key, value in _renamed(state, _WORDS).items()}
 
 
-def from_published(state: Mapping[str, Tensor]) -> tuple[Facts, dict[str, Tensor]]:
-    """What network published tensors are of, told from their shapes; and the tensors, renamed.
+def from_published(
+    state: Mapping[str, Tensor], told: Facts | None = None
+) -> tuple[Facts, dict[str, Tensor]]:
+    """What network published tensors are of, and the tensors, renamed.
+
+    Args:
+        state: the tensors by their published names.
+        told: what the file says of them, where it does; otherwise it is told from their shapes.
 
     Raises:
         ValueError: they are of no network that can be made here; it lists what does not fit.
     """
     renamed = _renamed(state, {theirs: ours for ours, theirs in _WORDS.items()})
     shapes = {key: tuple(value.shape) for key, value in renamed.items()}
-    skeleton = _skeleton(shapes)
+    skeleton = told.skeleton if told else _skeleton(shapes)
     faults = {}
-    for architecture in _architectures():
+    for architecture in [told.architecture] if told else _architectures():
         faults[architecture] = _faults(architecture, skeleton, shapes)
         if not faults[architecture]:
-            return Facts(architecture, SKELETONS[skeleton]), renamed
+            return told or Facts(architecture, skeleton), renamed
     nearest = min(faults, key=lambda architecture: len(faults[architecture]))
     raise ValueError(
         f"it fits no HRNet of timm; from the nearest, {nearest}, {len(faults[nearest])} tensors "
@@ -50,7 +56,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[Facts, dict[str, Tensor
     )
 
 
-def _skeleton(shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _skeleton(shapes: Mapping[str, tuple[int, ...]]) -> Skeleton:
     """The skeleton whose heatmaps and tags the head has rows for."""
     if "head.weight" not in shapes:
         heads = [key for key in shapes if not key.startswith("backbone.")]
@@ -65,7 +71,7 @@ def _skeleton(shapes: Mapping[str, tuple[int, ...]]) -> str:
         raise ValueError(
             f"its head has {rows} rows of heatmaps and tags together; known are {sizes}"
         )
-    return known[rows]
+    return SKELETONS[known[rows]]
 
 
 def _renamed(state: Mapping[str, Tensor], words: Mapping[str, str]) -> dict[str, Tensor]:
@@ -81,10 +87,10 @@ def _renamed(state: Mapping[str, Tensor], words: Mapping[str, str]) -> dict[str,
 
 
 @cache
-def _shapes(architecture: str, skeleton: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of a network's tensors, without the memory for them."""
+def _shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of a network's tensors, without the memory for them; the head's for BODY."""
     with torch.device("meta"):
-        network = PoseNetwork(architecture, SKELETONS[skeleton])
+        network = PoseNetwork(architecture, BODY)
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
@@ -93,9 +99,15 @@ def _architectures() -> list[str]:
     return sorted(timm.list_models("hrnet_*"), key=len)
 
 
-def _faults(architecture: str, skeleton: str, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+def _faults(
+    architecture: str, skeleton: Skeleton, shapes: Mapping[str, tuple[int, ...]]
+) -> list[str]:
     """What is missing, too much, or of another shape."""
-    wanted = _shapes(architecture, skeleton)
+    rows = 2 * skeleton.size
+    wanted = {
+        key: (rows, *shape[1:]) if key.startswith("head.") else shape
+        for key, shape in _shapes(architecture).items()
+    }
     missing = [f"{key} is missing" for key in wanted if key not in shapes]
     other = [
         f"{key} is {list(shapes[key])} instead of {list(shape)}"
