@@ -43,8 +43,8 @@ def write_fields(folder: Path, saved: SavedFields) -> Path:
     """Write the fields of an image into its file, whole or not at all; returns the file.
 
     In half precision: float32 takes twice the room, 35 MB an image of the published whole-body
-    test. On 200 drawn images half moves AP of the whole by 0.002, of a part by up to 0.005; thresholds
-    are compared on the same fields all the same.
+    test, and moves AP of the whole by 0.002, of a part by 0.005 at most (200 drawn images); between
+    thresholds, all of which have the same fields, that counts less.
 
     Raises:
         ValueError: a number is not finite in half precision, whose largest is 65504.
