@@ -79,7 +79,7 @@ fields: $(READY) ## what checkpoint=FILE says of the validation images, saved fo
 tune: $(READY) ## thresholds of predictor.decoder judged on fields=FOLDER, without the network
 	$(RUN) scripts/tune.py $(OVERRIDES)
 
-sweep: $(READY) data/synthetic ## a small search on synthetic people, offline: sweep=NAME of conf/sweep
+sweep: $(READY) $(if $(filter-out sweep=demo,$(filter sweep=%,$(MAKEOVERRIDES))),,data/synthetic) ## a search of conf/sweep here: sweep=NAME, by default a small one on synthetic people
 	$(RUN) scripts/sweep.py $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors
