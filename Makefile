@@ -83,7 +83,7 @@ sweep: $(READY) $(if $(filter-out sweep=demo,$(filter sweep=%,$(MAKEOVERRIDES)))
 	$(RUN) scripts/sweep.py $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors
-	$(RUN) -m pytest -m "not slow" -n 2 $(ARGS)
+	$(RUN) -m pytest -m "not slow" -n 2 --dist loadscope $(ARGS)
 
 test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from running import run, succeeded
@@ -19,6 +20,7 @@ SMALL = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_kind_of_work_is_measured_without_a_gpu(tmp_path):
     result = succeeded(run("benchmark", *SMALL, "output=numbers.json", cwd=tmp_path))
     assert "peak_tflops=NUMBER" in result.stdout

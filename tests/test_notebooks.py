@@ -51,6 +51,7 @@ def test_a_notebook_draws_its_own_people_and_says_what_it_shows(file, tmp_path):
     assert (UNTRAINED in shown) == (file in ASKING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ASKING, ids=stem)
 def test_a_notebook_that_asks_a_network_names_it(file, people, tmp_path):
     checkpoint = tmp_path / "untrained.ckpt"

@@ -261,6 +261,7 @@ parameters:
 """
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_after_a_run_that_fails_and_after_it_was_broken_off(true_fields, tmp_path):
     file = tmp_path / "two.yaml"
     file.write_text(TWO.replace("FIELDS", str(true_fields)))
