@@ -1,7 +1,7 @@
 """Find people in pictures and videos: python scripts/predict.py checkpoint=FILE images=PATH."""
 
-from collections import Counter
-from contextlib import nullcontext
+import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +52,8 @@ def check(cfg: DictConfig, named: str) -> None:
 def look(cfg: DictConfig, predictor: Predictor, files: list[Path]) -> list[str]:
     """Find the people of pictures; which ones could not be read, and why."""
     output, numbers, left_out = Path(cfg.output), image_ids(files), []
-    stems = Counter(file.stem for file in files)
+    names = picture_names(files)
+    refuse_to_overwrite([output / name for name in names.values()], files)
     with results(output, cfg.write) as take:
         for seen in tqdm(predictor.each(files), desc="predict", total=len(files), unit="image"):
             if seen.trouble:
@@ -61,10 +62,8 @@ def look(cfg: DictConfig, predictor: Predictor, files: list[Path]) -> list[str]:
             (image, found), file = seen.known(), seen.source
             take(numbers[file], {"file": str(file)}, found)
             if "pictures" in cfg.write:
-                # pictures that differ in their ending alone must not overwrite each other
-                name = file.stem if stems[file.stem] == 1 else file.name
-                write_image(output / f"{name}.png", drawn(cfg, image, found))
-    images = [{"id": i, "file_name": file.name} for file, i in numbers.items()]
+                write_image(output / names[file], drawn(cfg, image, found))
+    images = [{"id": numbers[file], "file_name": str(n)} for file, n in below(files).items()]
     write_json(output / "images.json", images)
     head = f"{len(left_out)} of {len(files)} pictures could not be looked at:"
     return [head, *left_out] if left_out else []
@@ -74,15 +73,17 @@ def film(cfg: DictConfig, predictor: Predictor, named: str) -> list[str]:
     """Find the people of a video and follow them; what could not be decoded."""
     film, output = instantiate(cfg.video), Path(cfg.output)
     file = output / f"{Path(named).stem}.mp4"
+    refuse_to_overwrite([file], [Path(named)])
     with film.open(named) as clip, results(output, cfg.write) as take:
         shown = film.record(file, clip) if "pictures" in cfg.write else nullcontext()
         with shown as show:
             total = film.length(clip)
             scenes = tqdm(film.watch(clip, predictor), desc="predict", total=total, unit="frame")
-            for number, time, image, found in scenes:
-                take(number, {"frame": number, "time": round(time, 4)}, found)
-                if show:
-                    show(drawn(cfg, image, found), time)
+            with suppress(KeyboardInterrupt):  # ends a camera; what was seen is kept
+                for number, time, image, found in scenes:
+                    take(number, {"frame": number, "time": round(time, 4)}, found)
+                    if show:
+                        show(drawn(cfg, image, found), time)
     return [f"{named}: {one}" for one in clip.left_out]
 
 
@@ -99,6 +100,30 @@ def drawn(cfg: DictConfig, image: np.ndarray, found: Found) -> np.ndarray:
         identities=tracks or None,
         boxes=bool(tracks),
     )
+
+
+def picture_names(files: list[Path]) -> dict[Path, str]:
+    """Names of the drawn pictures: as those of the files, and as long as it takes to differ."""
+    ways = (
+        {file: file.stem for file in files},
+        {file: file.name for file in files},
+        {file: str(inside) for file, inside in below(files).items()},
+    )
+    names = next(names for names in ways if len(set(names.values())) == len(files))
+    return {file: f"{name}.png" for file, name in names.items()}
+
+
+def below(files: list[Path]) -> dict[Path, Path]:
+    """Paths of files in the folder that has all of them."""
+    folder = Path(os.path.commonpath([file.parent for file in files]))
+    return {file: file.relative_to(folder) for file in files}
+
+
+def refuse_to_overwrite(targets: list[Path], sources: list[Path]) -> None:
+    """See that nothing that is looked at would be overwritten by what is drawn."""
+    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
+    if both:
+        raise ValueError(f"{min(both)} would be drawn over; name another output=")
 
 
 def image_ids(files: list[Path]) -> dict[Path, int]:

@@ -32,10 +32,11 @@ def publish(cfg: DictConfig) -> None:
     metrics = None
     if cfg.metrics:
         metrics = read_metrics(Path(cfg.metrics), fingerprint(checkpoint)["sha256"])
+    said = model_card(name, network, trained(checkpoint.parent / ".hydra"), metrics)
     for file in files.values():
         write_published(file, network)
         print(f"published layout: {file}")
-    write_card(card, model_card(name, network, trained(checkpoint.parent / ".hydra"), metrics))
+    write_card(card, said)
     print(f"model card: {card}" + ("" if metrics else ", without numbers: name metrics=FILE"))
 
 

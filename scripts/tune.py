@@ -35,7 +35,8 @@ def main(cfg: DictConfig) -> None:
 
 def check_open(overrides: list[str]) -> None:
     """See that nothing is overridden that was decided when the fields were saved."""
-    late = [o for o in overrides if o.startswith("predictor") and ".decoder." not in o]
+    named = [override.lstrip("+~") for override in overrides]
+    late = [o for o in named if o.startswith(("predictor", "side=")) and ".decoder." not in o]
     if [o for o in late if not o.startswith("predictor.device=")]:
         raise ValueError(
             f"{late[0]} comes too late for fields that are saved; only predictor.decoder.* and "

@@ -8,10 +8,13 @@ import torch
 
 from running import run, succeeded
 from tagpose import Predictor
+from tagpose.evaluation.part_ap import part_scores
+from tagpose.evaluation.truth import Truth
 from tagpose.model.files import read_weights, write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
 from tagpose.own_skeleton import defined, definition, make_skeleton
 from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.structures import People
 
 FOX = {
     "name": "fox",
@@ -38,6 +41,18 @@ def test_a_skeleton_is_derived_from_names():
     assert fox.fields == {"keypoints": slice(0, 4)}
     one = make_skeleton("dot", ["at"], [0.1])
     assert one.parts == one.limbs == {"dot": slice(0, 1)}
+
+
+def test_the_total_of_a_skeleton_named_hand_is_no_mean_of_its_sides():
+    two = make_skeleton("hand", ["a", "b"], [0.1, 0.1], parts={"lefthand": 1, "righthand": 1})
+    keypoints = np.array([[[5.0, 5, 2], [50, 50, 2]]])
+    truth = Truth(np.array([1]), np.array([0]), keypoints, np.array([100.0]),
+                  np.array([[0.0, 0, 60, 60]]), np.array([False]))  # fmt: skip
+    moved = keypoints + np.array([[[0.0, 0, 0], [9, 0, 0]]])
+    scores = part_scores(truth, {1: People(moved, np.array([1.0]))}, two)
+    assert scores["lefthand"].ap == pytest.approx(1)
+    assert scores["righthand"].ap == 0
+    assert scores["hand"].ap == pytest.approx(0.1)  # OKS is a half, which is enough once of ten
 
 
 @pytest.mark.parametrize(

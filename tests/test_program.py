@@ -116,6 +116,21 @@ def test_a_video_comes_back_drawn_with_the_people_of_each_frame(stages, people, 
     assert {"track_id", "image_id", "keypoints"} <= set().union(*rows)
 
 
+def test_pictures_of_one_name_lie_apart_and_none_is_drawn_over(stages, people, tmp_path):
+    good = sorted((people / "val2017").iterdir())[:2]
+    for folder, file in zip(("a", "b"), good, strict=True):
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder / "1.png")
+    arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}/*/1.png", "output=apart")
+    succeeded(run("predict", *arguments, cwd=stages))
+    drawn = {str(f.relative_to(stages / "apart")) for f in (stages / "apart").rglob("*.png")}
+    assert drawn == {"a/1.png.png", "b/1.png.png"}
+    named = f"images={tmp_path}/a/1.png"
+    result = run("predict", "checkpoint=two/best.ckpt", named, f"output={tmp_path}/a", cwd=stages)
+    assert "would be drawn over" in result.stderr
+    assert (tmp_path / "a/1.png").read_bytes() == good[0].read_bytes()
+
+
 @pytest.mark.parametrize(
     ("argument", "says"),
     [

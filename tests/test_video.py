@@ -110,6 +110,15 @@ def test_a_recording_that_fails_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recording_of_nothing_is_refused(tmp_path):
+    with (
+        pytest.raises(ValueError, match="no frame that could be seen"),
+        recording(tmp_path / "a.mp4", RATE),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def people_at(*left, score=0.8):
     """People of 40 x 100 pixels whose boxes begin there."""
     keypoints = np.full((len(left), BODY.size, 3), score, np.float32)

@@ -120,7 +120,7 @@ def part_curves(
 def scores_of(curves: Mapping[str, Mapping[str, Curves]]) -> dict[str, Scores]:
     """The scores that `part_scores` has, of what `part_curves` has."""
     scores = {part: _scores(*some.values()) for part, some in curves.items()}
-    if {"lefthand", "righthand"} <= scores.keys():
+    if {"lefthand", "righthand"} <= scores.keys() and "hand" not in scores:
         scores["hand"] = _mean(scores["lefthand"], scores["righthand"])
     return scores
 

@@ -1,6 +1,7 @@
 """This file writes the card of a model: what it is, learned from, and may be used for."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -41,8 +42,10 @@ def origin(data: str, overrides: Sequence[str], start: str | None) -> Origin:
         overrides: that it was started with.
         start: weights that it began with.
     """
-    command = " ".join(["python scripts/train.py", *overrides])
-    return Origin(*_DATA.get(data, _UNKNOWN), command, start)
+    learned, licence = _DATA.get(data, _UNKNOWN)
+    if start:
+        licence += f"; and what {start} asks for, from which training started"
+    return Origin(learned, licence, shlex.join(["python", "scripts/train.py", *overrides]), start)
 
 
 UNKNOWN: Final = Origin(*_UNKNOWN, command="not known here", start=None)

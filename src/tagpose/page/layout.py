@@ -106,7 +106,7 @@ def _shown(caption: str) -> gr.Image:
 def _choice(skeleton: Skeleton) -> gr.Radio:
     """Which part is shown; at first all of them."""
     parts = [(title, part) for part, title in part_titles(skeleton.parts).items()]
-    return gr.Radio(parts, value=parts[-1][1], label="part", visible=len(parts) > 1)
+    return gr.Radio(parts, value=list(skeleton.parts)[-1], label="part", visible=len(parts) > 1)
 
 
 def _download(label: str, name: str) -> gr.DownloadButton:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 from typing import Final, NamedTuple
 
 import av
@@ -79,7 +80,7 @@ def open_camera(number: int) -> Iterator[Clip]:
             raise ValueError(f"camera {number} cannot be opened; is one plugged in, and free?")
         rate = camera.get(cv2.CAP_PROP_FPS)
         fraction = Fraction(rate).limit_denominator(1000) if rate > 0 else _CAMERA_RATE
-        yield Clip(_filmed(camera, fraction), fraction, 0)
+        yield Clip(_filmed(camera), fraction, 0)
     finally:
         camera.release()
 
@@ -88,15 +89,25 @@ def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, clip: Clip
 ) -> Iterator[Frame]:
     """The frames of a stream; what cannot be decoded is counted, and told at the end."""
-    last, broken = 0.0, 0
-    for packet in container.demux(stream):
+    first, last, broken = None, 0.0, 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            clip.left_out.append(f"it cannot be read after {last:.1f} s ({error.strerror})")
+            break
+        if packet is None:
+            break
         try:
             frames = packet.decode()
-        except av.InvalidDataError:
+        except av.FFmpegError:
             broken += 1
             continue
         for frame in frames:
-            last = last + 1 / float(clip.rate) if frame.time is None else frame.time
+            time = last + 1 / float(clip.rate) if frame.time is None else frame.time
+            first = time if first is None else first  # streams may begin later than at 0
+            last = time - first
             image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
             yield Frame(np.ascontiguousarray(image), last)
     if broken:
@@ -106,12 +117,11 @@ def _decoded(
         clip.left_out.append(f"it ends after {last:.1f} s of {promised:.1f} s; is it whole?")
 
 
-def _filmed(camera: cv2.VideoCapture, rate: Fraction) -> Iterator[Frame]:
-    """What a camera sees, until it sees nothing more."""
-    number = 0
+def _filmed(camera: cv2.VideoCapture) -> Iterator[Frame]:
+    """What a camera sees, until it sees nothing more; it drops what nobody takes in time."""
+    start = monotonic()
     while True:
         there, image = camera.read()
         if not there:
             return
-        yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), float(number / rate))
-        number += 1
+        yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), monotonic() - start)

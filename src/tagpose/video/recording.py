@@ -41,4 +41,6 @@ def recording(file: Path, rate: Fraction) -> Iterator[Add]:
             container.mux(stream.encode(frame))
 
         yield add
+        if not stream.codec_context.is_open:
+            raise ValueError(f"{file} is not written: there was no frame that could be seen")
         container.mux(stream.encode())
