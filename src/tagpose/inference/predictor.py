@@ -63,7 +63,7 @@ class Predictor:
         mirror: whether the mirrored image is looked at too, and both merged.
         decoder: makes one from the skeleton's grouping order; by default with the thresholds of
             the published results.
-        device: to run on; by default an accelerator where there is one.
+        device: to run on; by default a CUDA GPU where there is one.
         precision: "float32", as the published numbers are, or "bf16" for the backbone.
         compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
         batch: images of a pass at most; by default as the device likes it.
