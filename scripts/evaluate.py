@@ -25,7 +25,7 @@ from tagpose.evaluation.truth import read_truth
 from tagpose.inference.search import find_people
 from tagpose.model.network import Facts
 from tagpose.model.weights import load_network
-from tagpose.own_skeleton import definition
+from tagpose.own_skeleton import node
 from tagpose.skeleton import Skeleton
 from tagpose.structures import SIDE, People, Record
 
@@ -105,10 +105,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
 
 def of_network(cfg: DictConfig, facts: Facts) -> DictConfig:
     """The configuration with the checkpoint's own skeleton, and its side where none is named."""
-    skeleton = {"_target_": "tagpose.own_skeleton.defined", **definition(facts.skeleton)}
     own = cfg.copy()
     with open_dict(own):
-        own.skeleton, own.side = skeleton, cfg.side or facts.side
+        own.skeleton, own.side = node(facts.skeleton), cfg.side or facts.side
     return own
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
-from tagpose.data.images import list_images, write_image
+from tagpose.data.images import is_camera, list_images, write_image
 from tagpose.drawing.people import draw_people
 from tagpose.evaluation.rows import write_json
 from tagpose.inference.found import Found
@@ -31,8 +31,7 @@ def main(cfg: DictConfig) -> None:
     with told_in_a_sentence():
         named = str(cfg.images)
         check(cfg, named)
-        camera = named.isdecimal() and not Path(named).exists()
-        moving = camera or Path(named).suffix.lower() in _VIDEOS
+        moving = is_camera(named) or Path(named).suffix.lower() in _VIDEOS
         files = [] if moving else list_images(named)  # before a checkpoint is loaded
         predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
         left_out = film(cfg, predictor, named) if moving else look(cfg, predictor, files)

@@ -20,7 +20,7 @@ from tagpose.evaluation.provenance import fingerprint, versions
 from tagpose.evaluation.saved_fields import Contents, SavedFields, write_contents, write_fields
 from tagpose.inference.predictor import Predictor
 from tagpose.model.weights import load_network
-from tagpose.own_skeleton import definition
+from tagpose.own_skeleton import node
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="fields")
@@ -35,8 +35,7 @@ def save_fields(cfg: DictConfig) -> None:
     """Save the fields that the configuration describes."""
     made_with, network = versions(), load_network(Path(cfg.checkpoint))
     with open_dict(cfg):
-        own = {"_target_": "tagpose.own_skeleton.defined", **definition(network.skeleton)}
-        cfg.skeleton, cfg.side = own, cfg.side or network.side
+        cfg.skeleton, cfg.side = node(network.skeleton), cfg.side or network.side
     folder = Path(cfg.output)
     if (folder / "fields.json").exists():
         raise FileExistsError(f"{folder} has fields already; name another output=")

@@ -67,6 +67,11 @@ def definition(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
+def node(skeleton: Skeleton) -> dict[str, Any]:
+    """A skeleton as conf/skeleton has it, for programs whose checkpoint brings it."""
+    return {"_target_": f"{__name__}.{defined.__name__}", **definition(skeleton)}
+
+
 def defined(name: str, **own: Any) -> Skeleton:
     """The skeleton of a `definition`: an official one by its name alone, or one of one's own.
 

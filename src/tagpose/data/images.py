@@ -44,6 +44,11 @@ def write_image(file: Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(partial)
 
 
+def is_camera(named: str) -> bool:
+    """Whether a number is meant for a camera, and not as the name of a file."""
+    return named.isdecimal() and not Path(named).exists()
+
+
 def list_images(named: str | Path) -> list[Path]:
     """The picture at a path, all pictures of a folder, or those that a pattern names; by name.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tagpose.model.backbone import hrnet
 from tagpose.own_skeleton import defined, definition
-from tagpose.skeleton import SKELETONS, Skeleton
+from tagpose.skeleton import Skeleton
 from tagpose.structures import SIDE, Fields
 
 # of ImageNet in 0..255, which every HRNet of timm was trained with
@@ -48,8 +48,7 @@ class Facts(NamedTuple):
     def written(self) -> dict[str, Any]:
         """What a file keeps of them: names and numbers."""
         said = definition(self.skeleton)
-        official = self.skeleton.name in SKELETONS
-        return self._asdict() | {"skeleton": self.skeleton.name if official else said}
+        return self._asdict() | {"skeleton": said["name"] if len(said) == 1 else said}
 
 
 def facts_of(said: Mapping[str, Any]) -> Facts:

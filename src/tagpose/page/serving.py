@@ -73,10 +73,10 @@ def _folder() -> Iterator[str]:
 
 def _app(viewer: Viewer, start: Thresholds, folder: str) -> gr.Blocks:
     """The page with its events."""
-    age = int(viewer.kept.seconds)
+    age, events = int(viewer.kept.seconds), Events(viewer, folder)
     with gr.Blocks(title="tagpose", analytics_enabled=False, delete_cache=(_SWEEP, age)) as app:
-        listen(Events(viewer, folder), lay_out(viewer, start))
-        app.unload(Events(viewer, folder).leave)
+        listen(events, lay_out(viewer, start))
+        app.unload(events.leave)
     return app.queue(api_open=False, max_size=_WAITING)
 
 

@@ -11,6 +11,8 @@ import av
 import cv2
 import numpy as np
 
+from tagpose.data.images import is_camera
+
 _CAMERA_RATE: Final = Fraction(30)  # where a camera does not say
 _SHORT: Final = 1.0  # seconds that a file may promise more than it has, as sound may be longer
 
@@ -39,8 +41,7 @@ class Clip:
 
 def open_clip(named: str) -> AbstractContextManager[Clip]:
     """The frames of a video file, or of the camera of that number."""
-    camera = named.isdecimal() and not Path(named).exists()
-    return open_camera(int(named)) if camera else open_video(Path(named))
+    return open_camera(int(named)) if is_camera(named) else open_video(Path(named))
 
 
 @contextmanager
