@@ -9,7 +9,7 @@ from tagpose.complaints import told_in_a_sentence
 from tagpose.page.kept import Kept
 from tagpose.page.viewer import MOST_PEOPLE, Thresholds, Viewer
 
-with told_in_a_sentence(ImportError):  # gradio is an extra
+with told_in_a_sentence():  # gradio is an extra
     from tagpose.page.serving import serve
 
 MILLION = 1_000_000

@@ -1,9 +1,12 @@
 """Score a checkpoint: python scripts/evaluate.py checkpoint=FILE [data=... key=value ...]."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
@@ -97,7 +100,13 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     annotations = data.opened[data.val_split]
     records = [annotations.record(i) for i in range(min(cfg.pictures, len(annotations)))]
     if records:
-        write_pictures(output, records, found, network.skeleton)
+        show = partial(
+            draw_people,
+            skeleton=network.skeleton,
+            min_score=cfg.min_keypoint_score,
+            min_person_score=cfg.min_person_score,
+        )
+        write_pictures(output, records, found, network.skeleton, show)
     Console().print(table(scores, title))
     print(f"results: {output}")
     return scores
@@ -139,7 +148,11 @@ def report(
 
 
 def write_pictures(
-    output: Path, records: list[Record], found: dict[int, People], skeleton: Skeleton
+    output: Path,
+    records: list[Record],
+    found: dict[int, People],
+    skeleton: Skeleton,
+    show: Callable[[np.ndarray, People], np.ndarray],
 ) -> None:
     """A picture of each record, and people.png with all: the truth, who was found beside it."""
     drawn = []
@@ -147,9 +160,7 @@ def write_pictures(
         image = read_record(record)
         pair = (
             draw_truth(image, record.keypoints, skeleton),
-            draw_people(
-                image, found[record.image_id], skeleton, min_score=0.2, min_person_score=0.3
-            ),
+            show(image, found[record.image_id]),
         )
         drawn.append(pair)
         picture = side_by_side(pair, ("truth", "found"))

@@ -7,9 +7,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.complaints import told_in_a_sentence
-from tagpose.export.description import Exported
-from tagpose.export.folder import write_folder
 from tagpose.model.weights import load_network
+
+with told_in_a_sentence():  # onnxruntime is an extra
+    from tagpose.export.description import Exported
+    from tagpose.export.folder import write_folder
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")

@@ -6,6 +6,7 @@ from typing import Any
 
 import hydra
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, Subset
@@ -21,6 +22,8 @@ from tagpose.evaluation.saved_fields import Contents, SavedFields, write_content
 from tagpose.inference.predictor import Predictor
 from tagpose.model.weights import load_network
 from tagpose.own_skeleton import node
+
+_ONLY_OF_SAVING = ("checkpoint=", "output=", "images=")  # overrides that an evaluation lacks
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="fields")
@@ -59,10 +62,12 @@ def save_fields(cfg: DictConfig) -> None:
 
 
 def origin(cfg: DictConfig) -> dict[str, Any]:
-    """The checkpoint, and the test but for its decoder, which comes later."""
+    """The checkpoint, the test but for its decoder, which comes later, and what was told."""
     test: Any = OmegaConf.to_container(cfg.predictor, resolve=True)
     del test["decoder"]
-    return {"checkpoint": fingerprint(Path(cfg.checkpoint)), "test": test}
+    told = HydraConfig.get().overrides.task
+    told = [word for word in told if not word.startswith(_ONLY_OF_SAVING)]
+    return {"checkpoint": fingerprint(Path(cfg.checkpoint)), "test": test, "told": told}
 
 
 def evenly(there: int, wanted: int | None) -> list[int]:

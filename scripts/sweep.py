@@ -103,9 +103,10 @@ def overrides(told: Told) -> list[str]:
 def going_on(search: Search, told: Told) -> str:
     """The command that goes on with what a run was told."""
     if search.program.endswith("tune.py"):
-        checkpoint = read_contents(Path(told["fields"])).made_by["checkpoint"]["file"]
+        made_by = read_contents(Path(told["fields"])).made_by
+        saved = dict(word.partition("=")[::2] for word in made_by["told"])
         kept = {name: value for name, value in told.items() if name not in _BEFORE_EVALUATION}
-        return command("evaluate", {"checkpoint": checkpoint, **kept})
+        return command("evaluate", {"checkpoint": made_by["checkpoint"]["file"], **saved, **kept})
     stage = told.get("experiment", "")
     if stage in _STAGES:
         return command(stage, {name: value for name, value in told.items() if name != "experiment"})

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +19,7 @@ from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.people import people_in_images
+from tagpose.inference.predictor import chosen_device
 from tagpose.structures import People
 from tagpose.training.history import write_history
 
@@ -53,8 +53,7 @@ def tune(cfg: DictConfig) -> None:
     if not file.exists():
         raise FileNotFoundError(f"{file}, the truth of {folder}, is missing; name it by truth=")
     truth = read_truth(file, contents.skeleton)
-    device = cfg.predictor.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    found = decode(folder, contents, decoder, device)
+    found = decode(folder, contents, decoder, str(chosen_device(cfg.predictor.device)))
     scores = part_scores(select(truth, contents.image_ids), found, contents.skeleton)
     about = {
         "fields": str(folder),

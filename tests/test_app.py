@@ -390,13 +390,6 @@ def test_files_of_the_machine_and_an_api_are_not_handed_out(address, checkpoint)
     assert requests.get(f"{address}gradio_api/info", timeout=60).json()["named_endpoints"] == {}
 
 
-def test_without_gradio_the_program_says_how_to_get_it(tmp_path):
-    (tmp_path / "gradio.py").write_text("raise ModuleNotFoundError('No module named gradio')")
-    told = run("app", "checkpoint=none.ckpt", cwd=tmp_path, PYTHONPATH=str(tmp_path))
-    assert told.returncode == 1
-    assert told.stderr == "error: the page is shown by gradio: pip install 'tagpose[app]'\n"
-
-
 def test_a_port_that_is_taken_is_told_and_nothing_is_left(checkpoint, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

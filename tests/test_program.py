@@ -14,6 +14,9 @@ from PIL import Image
 
 from running import ROOT, run, succeeded
 from tagpose.complaints import told_in_a_sentence
+from tagpose.model.files import write_checkpoint
+from tagpose.model.network import PoseNetwork
+from tagpose.skeleton import BODY
 from tagpose.video.frames import open_clip
 from tagpose.video.recording import recording
 
@@ -220,6 +223,21 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     assert (result.stderr.count("error: ") == 1) != ("Could not override" in result.stderr)
     written = {f.name for f in tmp_path.rglob("*.*") if f.is_file() and "broken" not in f.parts}
     assert written <= {"text.ckpt", "config.yaml", "hydra.yaml", "overrides.yaml", "hparams.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("script", "module", "extra"),
+    [("app", "gradio", "app"), ("export", "onnxruntime", "export"), ("predict", "av", "video")],
+)
+def test_without_an_extra_a_program_says_how_to_get_it(tmp_path, script, module, extra):
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    write_checkpoint(tmp_path / "x.ckpt", PoseNetwork("hrnet_w18_small", BODY, side=64))
+    (tmp_path / "film.mp4").touch()
+    words = ("checkpoint=x.ckpt", *(("images=film.mp4",) if script == "predict" else ()))
+    told = run(script, *words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert told.returncode == 1
+    says = f"error: {module} is not installed; pip install 'tagpose[{extra}]' brings it\n"
+    assert told.stderr == says
 
 
 def test_an_error_that_a_program_names_is_told_in_a_sentence_and_no_other(capsys):

@@ -239,7 +239,7 @@ def true_fields(people, tmp_path_factory):
         fields = Fields(targets.heatmaps, tags[:, None])
         write_fields(folder, SavedFields(int(sample.image_id), fields, sample.frame[None]))
     ids = tuple(int(sample.image_id) for sample in samples)
-    made_by = {"checkpoint": {"file": "runs/best.ckpt"}}
+    made_by = {"checkpoint": {"file": "runs/best.ckpt"}, "told": ["data=synthetic_body"]}
     write_contents(folder, Contents("drawn", BODY, truth, ids, made_by))
     return folder
 
@@ -270,8 +270,8 @@ def test_a_search_goes_on_after_a_run_that_fails_and_after_it_was_broken_off(tru
     assert first.returncode == 1
     assert "min_score is -1.0; it must be 0 or more" in first.stderr
     assert "failed, exit code 1" in first.stdout
-    expected = "best: make evaluate checkpoint=runs/best.ckpt predictor.decoder.min_score=0.1"
-    assert first.stdout.splitlines()[-1] == expected
+    expected = "checkpoint=runs/best.ckpt data=synthetic_body predictor.decoder.min_score=0.1"
+    assert first.stdout.splitlines()[-1] == f"best: make evaluate {expected}"
     with (tmp_path / "out/runs.csv").open() as lines:
         failed, done = csv.DictReader(lines)
     assert failed["val/ap/body"] == "nan"
@@ -296,6 +296,7 @@ def test_fields_are_saved_once_and_tuned_without_the_network(people, tmp_path):
     contents = read_contents(tmp_path / "fields")
     assert len(contents.image_ids) == 3
     assert contents.made_by["test"]["side"] == 64
+    assert contents.made_by["told"] == list(words[1:])
     result = succeeded(run("tune", "fields=fields", "hydra.run.dir=tuned", cwd=tmp_path))
     assert "synthetic data: 3 images" in result.stdout
     assert (tmp_path / "tuned/metrics.csv").exists()

@@ -51,6 +51,11 @@ class _Read(NamedTuple):
     trouble: Exception | None
 
 
+def chosen_device(named: str | None) -> torch.device:
+    """The device of that name; by default a CUDA GPU where there is one."""
+    return torch.device(named or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 class Predictor:
     """A network with everything around it that turns images into people.
 
@@ -63,7 +68,7 @@ class Predictor:
         mirror: whether the mirrored image is looked at too, and both merged.
         decoder: makes one from the skeleton's grouping order; by default with the thresholds of
             the published results.
-        device: to run on; by default a CUDA GPU where there is one.
+        device: to run on; see `chosen_device`.
         precision: "float32", as the published numbers are, or "bf16" for the backbone.
         compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
         batch: images of a pass at most; by default as the device likes it.
@@ -96,7 +101,7 @@ class Predictor:
             )
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = chosen_device(device)
         if not isinstance(network, PoseNetwork):
             network = load_network(Path(network))
         self.network = network.to(self.device).eval()
@@ -141,10 +146,14 @@ class Predictor:
         with ThreadPoolExecutor(_READERS) as readers:
             coming = (readers.submit(self._read, one) for one in images)
             waiting: deque[Future[_Read]] = deque(islice(coming, 2 * max(self.batch, _READERS)))
-            while waiting:
-                chunk = [waiting.popleft().result() for _ in range(min(self.batch, len(waiting)))]
-                waiting.extend(islice(coming, len(chunk)))
-                yield from self._look_at(chunk, thresholds)
+            try:
+                while waiting:
+                    here = min(self.batch, len(waiting))
+                    chunk = [waiting.popleft().result() for _ in range(here)]
+                    waiting.extend(islice(coming, here))
+                    yield from self._look_at(chunk, thresholds)
+            finally:  # whoever stops taking does not wait for what was read ahead
+                readers.shutdown(cancel_futures=True)
 
     def people(self, batch: Views) -> list[People]:
         """The people [B] of a batch, keypoints in image pixels."""

@@ -10,10 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-try:
-    import gradio as gr
-except ModuleNotFoundError as missing:
-    raise ImportError("the page is shown by gradio: pip install 'tagpose[app]'") from missing
+import gradio as gr
 
 from tagpose.page.events import Events, listen
 from tagpose.page.layout import lay_out
