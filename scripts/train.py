@@ -1,26 +1,39 @@
 """Train a stage: python scripts/train.py experiment=pretrain|finetune|... [key=value ...]."""
 
+import os
 import warnings
 from pathlib import Path
+from typing import Any, Final
 
 import hydra
 import wandb
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from lightning import seed_everything
+from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told_in_a_sentence
+from tagpose.data.datamodule import PoseData
+from tagpose.evaluation.provenance import fingerprint, versions
+from tagpose.model.files import read_step
 from tagpose.model.weights import check_same, start_from
+from tagpose.training.checkpoints import newest_whole, remove_stale
 from tagpose.training.history import draw_history
+from tagpose.training.loggers import Csv
+from tagpose.training.record import Record, code_version, flat
 
-_HARMLESS = (
+_AUTO: Final = "auto"
+_HARMLESS: Final = (
     "Experiment logs directory .* exists",  # Hydra made the run's folder
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
     "The '.*dataloader' does not have many workers",
+    "You're resuming from a checkpoint that ended before the epoch",  # PoseData goes on there
 )
+# what a run is told that changes no number of it
+_NO_NUMBER: Final = ("paths", "resume", "run", "logger", "name")
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
@@ -30,7 +43,8 @@ def main(cfg: DictConfig) -> float:
         warnings.filterwarnings("ignore", message=message)
     keep_freed_memory()
     with told_in_a_sentence(MisconfigurationException):
-        if cfg.resume:  # brings all its weights
+        resume = earlier(cfg.resume, Path(cfg.paths.run), named=is_named())
+        if resume:  # brings all its weights
             cfg.init_from, cfg.model.network.pretrained = None, False
         elif OmegaConf.is_missing(cfg, "init_from"):
             raise ValueError(
@@ -39,7 +53,7 @@ def main(cfg: DictConfig) -> float:
             )
         failed = True
         try:
-            score = train(cfg)
+            score = train(cfg, resume)
             failed = False
             return score
         finally:
@@ -47,7 +61,40 @@ def main(cfg: DictConfig) -> float:
             wandb.finish(exit_code=int(failed))
 
 
-def train(cfg: DictConfig) -> float:
+def is_named() -> bool:
+    """Whether the folder of the run is the same when the same command is given again."""
+    overrides = HydraConfig.get().overrides
+    words = [*overrides.task, *overrides.hydra]
+    return "SLURM_JOB_ID" in os.environ or any(
+        word.startswith(("run=", "hydra.run.dir=")) for word in words
+    )
+
+
+def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
+    """The checkpoint that a run goes on from, if it is to go on.
+
+    Raises:
+        ValueError: it cannot be known which, or those of an earlier run would be written over.
+    """
+    if not named and (resume == _AUTO or "TORCHELASTIC_RUN_ID" in os.environ):
+        raise ValueError(
+            "the run has no name by which it is found again, or by which its processes share a "
+            "folder; run=NAME gives it one"
+        )
+    if resume != _AUTO:
+        if resume is None and any(folder.glob("*.ckpt")):
+            raise ValueError(
+                f"{folder} has checkpoints of an earlier run; resume=auto goes on with it, another "
+                "run=NAME begins anew"
+            )
+        return Path(resume) if resume else None
+    remove_stale(folder)
+    newest = newest_whole(folder)
+    print(f"{newest}: goes on" if newest else f"{folder} has no checkpoint, so the run begins")
+    return newest
+
+
+def train(cfg: DictConfig, resume: Path | None) -> float:
     """Train what the configuration describes; the best value of its monitor, NaN without any."""
     seed_everything(cfg.seed, workers=True)
     with warnings.catch_warnings():
@@ -58,21 +105,48 @@ def train(cfg: DictConfig) -> float:
     model = instantiate(cfg.model, _convert_="object")
     if cfg.init_from:
         print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
-    if cfg.resume:
-        check_same(model.network, Path(cfg.resume))
     callbacks = instantiate(cfg.callbacks, _convert_="object")
+    record = Record(Path(cfg.paths.run), lambda: made_of(cfg, data))
     loggers = list(instantiate(cfg.logger, _convert_="object").values())
-    trainer = instantiate(
-        cfg.trainer, callbacks=list(callbacks.values()), logger=loggers, _convert_="object"
+    if resume:
+        check_same(model.network, resume)
+        go_on(loggers, read_step(resume))
+    trainer: Trainer = instantiate(
+        cfg.trainer, callbacks=[*callbacks.values(), record], logger=loggers, _convert_="object"
     )
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
-    trainer.fit(model, data, ckpt_path=cfg.resume)
+    trainer.fit(model, data, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
         draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
         print(f"run: {cfg.paths.run}")
     best = callbacks["best"].best_model_score
     return float("nan") if best is None else float(best)
+
+
+def go_on(loggers: list[Any], step: int) -> None:
+    """Have the loggers go on behind the steps that a checkpoint has."""
+    for logger in loggers:
+        if isinstance(logger, Csv):
+            logger.go_on(step)
+
+
+def made_of(cfg: DictConfig, data: PoseData) -> dict[str, Any]:
+    """All that can change a number of the run, by name."""
+    told: Any = OmegaConf.to_container(cfg, resolve=True)
+    return {
+        **flat({name: value for name, value in told.items() if name not in _NO_NUMBER}),
+        "code": code_version(Path(__file__).parent),
+        **flat({"versions": versions()}),
+        **flat(
+            {
+                "annotations": {
+                    s.annotations: fingerprint(data.root / s.annotations)
+                    for s in (data.train_split, data.val_split)
+                }
+            }
+        ),
+    }
 
 
 if __name__ == "__main__":

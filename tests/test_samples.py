@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from pycocotools import mask as rle
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from running import ROOT
 from tagpose.data.annotations import read_annotations
 from tagpose.data.augmentation import TrainingView
 from tagpose.data.dataset import Draw, TrainingSet, WholeSet, counting_mask
 from tagpose.data.images import read_image
-from tagpose.data.sampling import SameSizeBatches, ShuffledDraws
+from tagpose.data.sampling import Position, SameSizeBatches, ShuffledDraws
 from tagpose.geometry import apply, scale_frame
 from tagpose.skeleton import WHOLEBODY
 
@@ -104,7 +106,7 @@ def test_a_transform_after_the_view_moves_picture_mask_and_keypoints(annotations
 
 def test_workers_draw_what_one_process_draws(annotations):
     def drawn(workers):
-        draws = ShuffledDraws(len(annotations), seed=5)
+        draws = ShuffledDraws(len(annotations), 4, seed=5)
         loader = DataLoader(training(annotations), batch_size=4, sampler=draws, num_workers=workers)
         return torch.cat([batch.image for batch in loader])
 
@@ -170,14 +172,46 @@ def test_processes_share_the_batches_and_no_image_is_seen_twice(processes):
     assert sorted(seen) == list(range(len(sizes)))
 
 
-@pytest.mark.parametrize("repeat", [1, 3])
-def test_every_process_takes_as_many_steps_and_together_they_see_everything(repeat):
-    shares = [list(ShuffledDraws(5, repeat=repeat, rank=r, processes=2)) for r in range(2)]
-    assert len(shares[0]) == len(shares[1])
-    assert {draw.image for share in shares for draw in share} == set(range(5))
-    if repeat > 1:  # a repeated image is another draw
-        drawn = [draw for share in shares for draw in share]
-        assert len({*drawn}) >= repeat * 5
+def batches(draws):
+    return [tuple(batch) for batch in BatchSampler(draws, draws.batch, drop_last=False)]
+
+
+@given(
+    size=st.integers(1, 60),
+    batch=st.integers(1, 5),
+    repeat=st.integers(1, 3),
+    epoch=st.integers(0, 3),
+)
+def test_processes_take_the_batches_of_one_in_turns(size, batch, repeat, epoch):
+    def taken(processes, rank):
+        share = {"repeat": repeat, "rank": rank, "processes": processes, "start": Position(epoch)}
+        return batches(ShuffledDraws(size, batch, **share))
+
+    shares = [taken(2, rank) for rank in range(2)]
+    assert len(shares[0]) == len(shares[1]) > 0
+    together = [one for turn in zip(*shares, strict=True) for one in turn]
+    alone = taken(1, 0)
+    assert together[: len(alone)] == alone[: len(together)]
+    drawn = [draw for one in alone for draw in one]
+    if len(drawn) <= size * repeat:
+        assert len(set(drawn)) == len(drawn)  # a repeated image is another draw
+    if size * repeat % batch == 0:
+        assert {draw.image for draw in drawn} == set(range(size))
+
+
+@given(size=st.integers(1, 40), batch=st.integers(1, 4), rank=st.integers(0, 1), data=st.data())
+def test_an_epoch_that_starts_within_goes_on_with_what_is_left_and_the_next_is_whole(
+    size, batch, rank, data
+):
+    share = {"rank": rank, "processes": 2}
+    whole = ShuffledDraws(size, batch, **share, start=Position(3))
+    done = data.draw(st.integers(0, whole.batches))
+    rest = ShuffledDraws(size, batch, **share, start=Position(3, done))
+    assert batches(rest) == batches(whole)[done:]
+    assert len(rest) == len(whole)
+    whole.set_epoch(4)
+    rest.set_epoch(4)
+    assert batches(rest) == batches(whole)
 
 
 def test_a_process_is_never_left_without_images_and_too_many_processes_are_refused():

@@ -7,16 +7,34 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
+def whole(file: Path, *, lasting: bool = False) -> Iterator[Path]:
     """A path to write to, with the file's ending; what was written has the file's name at the end.
 
     The file's folder is made. Whatever fails in between leaves an earlier file as it was.
+
+    Args:
+        file: to put in place.
+        lasting: whether it is on the disk before anybody goes on, where it outlives the machine;
+            that takes milliseconds, which many small files would feel.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     # in the same folder: there a rename is atomic
     partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
     try:
         yield partial
+        if lasting:
+            _sync(partial)
         partial.replace(file)
+        if lasting:
+            _sync(file.parent)  # where the name is
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, read_annotations
 from tagpose.data.dataset import TrainingSet, WholeSet, single_threaded
-from tagpose.data.sampling import SameSizeBatches, ShuffledDraws
+from tagpose.data.sampling import Position, SameSizeBatches, ShuffledDraws
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
 from tagpose.skeleton import Skeleton
@@ -64,6 +64,7 @@ class PoseData(LightningDataModule):
         self.workers, self.transforms, self.seed = workers, list(transforms.values()), seed
         self.repeat = repeat
         self.opened: dict[Split, Annotations] = {}
+        self.start = Position()
 
     @property
     def truth_file(self) -> Path:
@@ -126,15 +127,18 @@ class PoseData(LightningDataModule):
         annotations = self.opened[self.train_split]
         rank, processes = self._share()
         draws = ShuffledDraws(
-            len(annotations), repeat=self.repeat, seed=self.seed, rank=rank, processes=processes
+            len(annotations),
+            self.batch_size,
+            repeat=self.repeat,
+            seed=self.seed,
+            rank=rank,
+            processes=processes,
+            start=self.start,
         )
-        # Lightning names the epoch too late for workers that start before it, as after a resume
-        draws.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return DataLoader(
             TrainingSet(annotations, self.transforms, seed=self.seed),
             batch_size=self.batch_size,
             sampler=draws,
-            drop_last=len(draws) >= self.batch_size,
             **self._workers(),
         )
 
@@ -151,6 +155,39 @@ class PoseData(LightningDataModule):
         views = ViewSet(self.opened[self.val_split], side, scales)
         batches = SameSizeBatches(views.size, len(views), self.val_batch_size)
         return DataLoader(views, batch_sampler=batches, **self._workers())
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training is, and what its epochs are cut into; a checkpoint keeps it."""
+        trainer = self.trainer
+        assert trainer  # whoever saves trains
+        epoch = trainer.fit_loop.epoch_progress.current.ready - 1
+        taken = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        whole = taken >= trainer.num_training_batches
+        here = Position(epoch + 1) if whole else Position(epoch, taken)
+        return {"position": here._asdict(), "cut": self._cut()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from where a checkpoint was.
+
+        Raises:
+            ValueError: that is within an epoch, whose batches were others than they are now.
+        """
+        start, before, now = Position(**state_dict["position"]), state_dict["cut"], self._cut()
+        if start.batches and before != now:
+            raise ValueError(
+                f"the checkpoint was made within an epoch of {before}; of {now} it would be "
+                "another: only a checkpoint of an epoch's end goes on so"
+            )
+        self.start = start
+
+    def _cut(self) -> dict[str, int]:
+        """What says which images are in which batch of an epoch."""
+        return {
+            "images": len(self.opened[self.train_split]) * self.repeat,
+            "images a batch": self.batch_size,
+            "processes": self._share()[1],
+            "seed": self.seed,
+        }
 
     def _share(self) -> tuple[int, int]:
         """This process's number, and how many share the data."""

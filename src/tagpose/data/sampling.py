@@ -1,6 +1,7 @@
 """This file says which images are drawn when, and what share of them a process sees."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -8,26 +9,48 @@ from torch.utils.data import Sampler
 from tagpose.data.dataset import Draw
 
 
-class ShuffledDraws(Sampler[Draw]):
-    """Every image once an epoch in an order that seed and epoch say; each process its share.
+class Position(NamedTuple):
+    """How far a training is: the batches of an epoch that every process has taken."""
 
-    An epoch belongs to the sampler, not to the loader: `set_epoch` names it. The order is padded
-    from its own start so that all processes take the same number of steps.
+    epoch: int = 0
+    batches: int = 0
+
+
+class ShuffledDraws(Sampler[Draw]):
+    """Every image once an epoch in an order that seed and epoch say; each process its batches.
+
+    The order is cut into batches, which the processes take in turns: what the network learns from
+    depends neither on how many processes share the batches nor on how many each adds up before a
+    step. What fills no whole turn is left to the other epochs; where there is not even one turn,
+    images come more than once.
+
+    An epoch belongs to the sampler, not to the loader: `set_epoch` names it.
 
     Args:
         size: number of images.
+        batch: images of a batch.
         repeat: how often an epoch shows each; more than once where there are few.
         seed: of the order.
         rank: of this process.
         processes: that share the images.
+        start: where to begin; the batches before are left out of its epoch, and of no other.
     """
 
     def __init__(
-        self, size: int, *, repeat: int = 1, seed: int = 0, rank: int = 0, processes: int = 1
+        self,
+        size: int,
+        batch: int,
+        *,
+        repeat: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+        start: Position | None = None,
     ) -> None:
-        self.size, self.repeat, self.seed = size, repeat, seed
-        self.rank, self.processes = rank, processes
-        self.epoch = 0
+        self.size, self.batch, self.repeat, self.seed = size, batch, repeat, seed
+        self.rank, self.processes, self.start = rank, processes, start or Position()
+        self.batches = max(1, size * repeat // (batch * processes))
+        self.set_epoch(self.start.epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Name the epoch that the next iteration draws; Lightning calls it."""
@@ -36,14 +59,17 @@ class ShuffledDraws(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         random = np.random.default_rng([self.seed, self.epoch])
         order = np.concatenate([random.permutation(self.size) for _ in range(self.repeat)])
-        padded = np.resize(order, len(self) * self.processes)[self.rank :: self.processes]
+        taken = self.start.batches if self.epoch == self.start.epoch else 0
+        turns = np.arange(self.batches * self.processes * self.batch)
+        mine = turns.reshape(self.batches, self.processes, self.batch)[taken:, self.rank].ravel()
         # a repeated image is another draw
-        first = self.epoch * self.repeat
-        rounds = np.arange(self.rank, len(self) * self.processes, self.processes) // self.size
-        return (Draw(first + int(r), int(i)) for r, i in zip(rounds, padded, strict=True))
+        rounds = self.epoch * self.repeat + mine // self.size
+        images = order[mine % len(order)]
+        return (Draw(int(r), int(i)) for r, i in zip(rounds, images, strict=True))
 
     def __len__(self) -> int:
-        return -(-self.size * self.repeat // self.processes)
+        # of a whole epoch, wherever it starts: Lightning counts on from there
+        return self.batches * self.batch
 
 
 class SameSizeBatches(Sampler[list[int]]):

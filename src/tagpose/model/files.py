@@ -7,6 +7,7 @@ import json
 import pickle
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def read_weights(file: Path) -> Weights:
         FileNotFoundError: there is no such file.
         ValueError: the file is neither, or not whole, or its network is unknown here.
     """
-    content = _open(Path(file))
+    content = read_tensors(Path(file))
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
@@ -71,7 +72,7 @@ def write_checkpoint(file: Path, network: PoseNetwork) -> None:
     """Write weights as a checkpoint of this project, whole or not at all."""
     state = {_PREFIX + key: value for key, value in network.state_dict().items()}
     content = {"state_dict": state, FACTS: network.facts.written()}
-    _pickle(file, content)
+    write_pickle(file, content)
 
 
 def write_published(file: Path, network: PoseNetwork) -> None:
@@ -89,11 +90,53 @@ def write_published(file: Path, network: PoseNetwork) -> None:
     else:
         meta = {"CLASSES": ("person",), **network.facts.written()}
         content = {"meta": meta, "state_dict": state}
-        _pickle(file, content)
+        write_pickle(file, content)
 
 
-def _open(file: Path) -> Any:
-    """What a file of tensors holds."""
+def write_pickle(file: Path, content: dict[str, Any], *, lasting: bool = False) -> None:
+    """Write a pickle whose bytes depend on the content alone, whole or not at all.
+
+    Args:
+        file: to write.
+        content: tensors, numbers, texts; lists and dicts of them.
+        lasting: see `whole`.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
+    # into a stream, as torch would write down a file's name
+    with whole(file, lasting=lasting) as partial, partial.open("wb") as stream:
+        torch.save(content, stream)
+
+
+def read_step(file: Path) -> int:
+    """The steps that a checkpoint of a run has taken, after reading it through for damage.
+
+    Raises:
+        ValueError: it is not whole, or has no state of a run.
+    """
+    try:
+        with ZipFile(file) as opened:
+            damaged = opened.testzip()
+    except (OSError, BadZipFile) as error:
+        raise ValueError(f"{file} is no whole checkpoint: {error}") from error
+    content = read_tensors(file, mmap=True)
+    if damaged or not isinstance(content, dict) or "global_step" not in content:
+        raise ValueError(f"{file} is no whole checkpoint of a run")
+    return int(content["global_step"])
+
+
+def read_tensors(file: Path, *, mmap: bool = False) -> Any:
+    """What a file of tensors holds, on the CPU.
+
+    Args:
+        file: a pickle of torch, or safetensors.
+        mmap: whether tensors stay in the file until they are looked at.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not whole, or holds more than tensors and numbers.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"checkpoint {file} is missing; runs/ holds those made here")
     try:
@@ -102,7 +145,7 @@ def _open(file: Path) -> Any:
                 meta = json.loads((opened.metadata() or {}).get(_META, "{}"))
             return {"meta": meta, "state_dict": load_file(file)}
         with torch.serialization.safe_globals(_NUMBERS):
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{file} is no whole checkpoint, or its pickle holds more than tensors and numbers, "
@@ -122,10 +165,3 @@ def _own(file: Path, content: dict[str, Any], state: dict[str, Tensor]) -> Weigh
         key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
     }
     return Weights(known, own, resumable="optimizer_states" in content)
-
-
-def _pickle(file: Path, content: dict[str, Any]) -> None:
-    """Write a pickle whose bytes depend on the content alone."""
-    # into a stream, as torch would write down a file's name
-    with whole(file) as partial, partial.open("wb") as stream:
-        torch.save(content, stream)

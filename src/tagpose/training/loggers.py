@@ -1,5 +1,6 @@
-"""This file makes the wandb logger: it never asks, and never fails where there is no network."""
+"""This file makes the loggers: a table that goes on with its run, and wandb, which never asks."""
 
+import csv
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 import wandb
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 _PATIENCE: Final = 20  # seconds for its server to answer; the library's own 90 look like a hang
@@ -16,8 +17,32 @@ _AXIS: Final = "trainer/global_step"  # Lightning's name of the steps
 _BEST: Final = {"val/ap/": "max", "val/ar/": "max", "val/loss/": "min"}
 
 
+class Csv(CSVLogger):
+    """The metrics.csv of a run, which goes on where the run does.
+
+    Args:
+        save_dir: folder of the run.
+    """
+
+    def __init__(self, save_dir: str | Path) -> None:
+        super().__init__(save_dir, name="", version="")
+
+    @rank_zero_only
+    def go_on(self, step: int) -> None:
+        """Keep the rows of the steps before that one, which come not again; Lightning drops all."""
+        file = Path(self.save_dir) / "metrics.csv"
+        if not file.exists():
+            return
+        with file.open(newline="") as lines:
+            rows = [row for row in csv.DictReader(lines) if int(row["step"]) < step]
+        self.experiment.metrics = [{n: v for n, v in row.items() if v} for row in rows]
+        self.save()
+
+
 class Wandb(WandbLogger):
     """A run of wandb, offline unless asked; `wandb sync` uploads later what it kept.
+
+    In a folder that has a run already it is that run which goes on.
 
     The run's summary has the best value of each score of the validation. The checkpoint that is
     best in the monitored one becomes an artefact of the run, with its own scores, once training
@@ -43,6 +68,8 @@ class Wandb(WandbLogger):
         **options: Any,
     ) -> None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
+        for earlier in sorted(Path(save_dir).glob("wandb/*run-*")):
+            options |= {"id": earlier.name.rpartition("-")[2], "resume": "allow"}
         settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
         super().__init__(save_dir=save_dir, project=project, settings=settings, **options)
         self._wandb_init.pop("anonymous", None)  # wandb warns even of the None that Lightning gives

@@ -43,7 +43,9 @@ class PoseTraining(LightningModule):
         return self.network(image)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        return self._loss(batch, self(batch.image), "train")
+        total = self._loss(batch, self(batch.image), "train")
+        # a sum may overflow while no gradient does; now they do, and other processes see it, too
+        return total * torch.where(total.isfinite(), 1.0, torch.nan)
 
     def validation_step(  # type: ignore[override] # fields, for the callbacks
         self, batch: Sample, batch_idx: int
@@ -65,12 +67,15 @@ class PoseTraining(LightningModule):
         checkpoint[FACTS] = self.network.facts.written()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # a fused optimiser walks through memory as it lies: moments must lie as the weights do
+        """Go on with the moments of a checkpoint, and with the rates of the configuration."""
+        groups = self.optimizer(self.parameters()).param_groups
         for optimizer in checkpoint.get("optimizer_states", ()):
             for moments in optimizer["state"].values():
-                for name, value in moments.items():
-                    if isinstance(value, Tensor) and value.ndim == 4:
-                        moments[name] = value.contiguous(memory_format=torch.channels_last)
+                _lay_as_weights(moments)
+            for before, now in zip(optimizer["param_groups"], groups, strict=True):
+                _take_rates(before, now)
+        for scheduler in checkpoint.get("lr_schedulers", ()):
+            scheduler["base_lrs"] = [group["lr"] for group in groups]
 
     def losses(self, batch: Sample, fields: Fields) -> Losses:
         """The terms of a batch, not yet weighted."""
@@ -90,3 +95,17 @@ class PoseTraining(LightningModule):
             sync_dist=stage == "val",
         )
         return total
+
+
+def _lay_as_weights(moments: dict[str, Any]) -> None:
+    """Lay moments in memory as weights lie, side by side with which a fused optimiser reads."""
+    for name, value in moments.items():
+        if isinstance(value, Tensor) and value.ndim == 4:
+            moments[name] = value.contiguous(memory_format=torch.channels_last)
+
+
+def _take_rates(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Give a group of parameters the options of another; a rate stays where its schedule is."""
+    scale = now["lr"] / (before.get("initial_lr") or now["lr"])  # exactly 1 where it is the same
+    rates = {"lr": scale * before["lr"], "initial_lr": now["lr"]}
+    before.update(now | {"params": before["params"]} | rates)

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from lightning import Trainer
 
+from tagpose.training.checkpoints import WholeFiles
+
 
 def make_trainer(*, precision: str = "auto", **options: Any) -> Trainer:
     """A Trainer whose precision is "auto": bf16 on hardware that has it, float32 elsewhere.
@@ -18,7 +20,7 @@ def make_trainer(*, precision: str = "auto", **options: Any) -> Trainer:
     else:
         options["precision"] = precision
     # the data module shares the images among processes itself, without repeating any
-    return Trainer(use_distributed_sampler=False, **options)
+    return Trainer(use_distributed_sampler=False, plugins=[WholeFiles()], **options)
 
 
 def has_bf16(accelerator: str | None) -> bool:

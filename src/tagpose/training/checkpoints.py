@@ -1,0 +1,83 @@
+"""This file keeps what a run goes on from: whole files, finite weights, the newest of them."""
+
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
+
+from tagpose.model.files import read_step, read_tensors, write_pickle
+
+_STALE: Final = "*.tmp.ckpt"  # what `writing.whole` leaves of a process that was killed
+# of a checkpoint: weights, and those that Lightning's average of weights stands in front of
+_FINITE: Final = {"state_dict", "current_model_state", "optimizer_states"}
+
+
+class WholeFiles(TorchCheckpointIO):
+    """How Lightning writes checkpoints: whole or not at all, and on the disk before it goes on.
+
+    Lightning's own way stages a file elsewhere and copies it where the two lie on different disks:
+    who is killed meanwhile, or fills the disk, loses the checkpoint before, too.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: the disk is full or may not be written; what was there stays.
+            ValueError: a tensor of it has numbers that are not finite; what was there stays.
+        """
+        for part in _FINITE & checkpoint.keys():
+            if name := _not_finite(checkpoint[part], part):
+                raise ValueError(
+                    f"{path} is not written, because {name} has numbers that are not finite; what "
+                    "was there before is left as it is"
+                )
+        write_pickle(Path(path), checkpoint, lasting=True)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint, whatever is asked without running anything that is in it.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not whole, or holds more than tensors and numbers.
+        """
+        del map_location, weights_only
+        content: dict[str, Any] = read_tensors(Path(path))
+        return content
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The checkpoint of a folder with the most steps; those that are not whole are told.
+
+    Args:
+        folder: of a run, which may not be there yet.
+    """
+    steps = {}
+    for file in sorted(folder.glob("*.ckpt")):
+        try:
+            steps[file] = read_step(file)
+        except ValueError as error:
+            warnings.warn(f"left aside: {error}", stacklevel=2)
+    return max(steps, key=lambda file: steps[file], default=None)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what a process left that was killed while it wrote a checkpoint."""
+    for file in folder.glob(_STALE):
+        file.unlink()
+
+
+def _not_finite(content: object, name: str) -> str | None:
+    """The name of a tensor with a number that is not finite, if there is one in a tree of them."""
+    if isinstance(content, Tensor):
+        return None if bool(content.isfinite().all()) else name
+    if isinstance(content, list):
+        content = dict(enumerate(content))
+    inner = content.items() if isinstance(content, dict) else ()
+    return next(filter(None, (_not_finite(one, f"{name}.{key}") for key, one in inner)), None)
