@@ -29,6 +29,13 @@ def best_people(groups: Groups, count: int | None) -> Groups:
     return Groups(groups.keypoints[best], groups.tags[best])
 
 
+def finite_images(fields: Fields) -> Tensor:
+    """Which images [B] of a batch have fields of finite numbers alone."""
+    # a sum is finite only if all summands are, and is had in one reading
+    sums = [each.flatten(1).sum(1, dtype=torch.float32) for each in fields]
+    return torch.stack(sums).isfinite().all(0)
+
+
 def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
     """Refuse what would be decoded to nonsense."""
     channels, (finer, cells) = fields.heatmaps.shape[1], (tuple(f.shape[-2:]) for f in fields)
@@ -46,8 +53,7 @@ def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
             )
     if size[0] > STRIDE * finer[0]:
         raise ValueError(f"heatmaps {finer} of an input {size} are coarser than stride {STRIDE}")
-    # a sum is finite only if all summands are, and is had in one reading
-    if not torch.stack([fields.heatmaps.sum(), fields.tags.sum()]).isfinite().all():
+    if not finite_images(fields).all():
         raise ValueError(
             "the fields hold NaN or infinity; the network diverged, or half precision overflowed"
         )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from tagpose.codec.decode import finite_images
 from tagpose.codec.encode import encode
 from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
@@ -52,6 +53,11 @@ class PoseTraining(LightningModule):
     ) -> Fields:
         fields = self(batch.image)
         self._loss(batch, fields, "val")
+        finite = finite_images(fields)
+        lost = (~finite).sum().float()
+        self.log("val/not_finite", lost, reduce_fx="sum", sync_dist=True, on_epoch=True)
+        if lost:
+            fields.heatmaps[~finite] = fields.tags[~finite] = 0  # where nobody is found
         return fields
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -1,0 +1,27 @@
+"""What tests put into a training: something happens at a step."""
+
+import os
+
+from lightning import Callback
+
+
+class Signal(Callback):
+    """Sends a signal to its own process at the end of a step."""
+
+    def __init__(self, step, number, rank=0):
+        self.step, self.number, self.rank = step, number, rank
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), self.number)
+
+
+class SignalInValidation(Signal):
+    """Sends it within the validation after a step."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        pass
+
+    def on_validation_batch_start(self, trainer, module, batch, batch_idx, dataloader_idx=0):
+        if trainer.global_step == self.step and trainer.global_rank == self.rank and not batch_idx:
+            os.kill(os.getpid(), self.number)

@@ -1,0 +1,148 @@
+"""Runs of the program that are stopped, by signals and otherwise, and go on by resume=auto."""
+
+import csv
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from running import run, started, succeeded
+from tagpose.model.files import read_step, read_tensors
+
+HERE = Path(__file__).parent
+EPOCHS, BATCHES = 4, 6
+
+
+def words(people, name, *more):
+    return (
+        "experiment=demo_pretrain", f"data.root={people}", "data.batch_size=2", "data.workers=0",
+        "side=64", "logger=csv", "trainer.accelerator=cpu", "trainer.precision=32-true",
+        f"trainer.max_epochs={EPOCHS}", "~callbacks.panel", f"run={name}", *more,
+    )  # fmt: skip
+
+
+def signal_at(step, number, rank=0, kind="Signal"):
+    said = {"_target_": f"at_step.{kind}", "step": step, "number": int(number), "rank": rank}
+    return [f"+callbacks.at.{name}={value}" for name, value in said.items()]
+
+
+def train(people, folder, name, *more, **environment):
+    paths = {"PYTHONPATH": str(HERE / "programs")}
+    return run("train", *words(people, name, *more), cwd=folder, **paths, **environment)
+
+
+def last(folder, name):
+    return folder / "runs/demo_pretrain" / name / "last.ckpt"
+
+
+def assert_same(one, other):
+    """See that two checkpoints have the same weights, moments and averages, bit for bit."""
+    parts = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
+    both = [read_tensors(file) for file in (one, other)]
+    assert both[0]["global_step"] == both[1]["global_step"]
+    for part in parts:
+        left, right = (dict(leaves(content[part])) for content in both)
+        assert left.keys() == right.keys()
+        assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def leaves(content, name=""):
+    """The tensors of a tree, by name."""
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    inner = content if isinstance(content, dict) else {}
+    inner = dict(enumerate(content)) if isinstance(content, list) else inner
+    for key, one in inner.items():
+        yield from leaves(one, f"{name}.{key}")
+
+
+@pytest.fixture(scope="module")
+def whole(people, tmp_path_factory):
+    """The checkpoint of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    succeeded(train(people, folder, "whole"))
+    return last(folder, "whole")
+
+
+def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, whole, tmp_path):
+    stopped = train(people, tmp_path, "a", *signal_at(8, signal.SIGTERM))
+    assert stopped.returncode == 143
+    assert "SIGTERM: stopped at step 8; resume=" in stopped.stderr + stopped.stdout
+    assert read_step(last(tmp_path, "a")) == 8
+    refused = train(people, tmp_path, "a")
+    assert "has checkpoints of an earlier run; resume=auto goes on" in refused.stderr
+    finished = succeeded(train(people, tmp_path, "a", "resume=auto"))
+    assert "last.ckpt: goes on" in finished.stdout
+    assert_same(last(tmp_path, "a"), whole)
+    rows = (last(tmp_path, "a").parent / "metrics.csv").read_text().splitlines()[1:]
+    steps = [int(row.split(",")[1]) for row in rows]
+    assert steps == sorted(steps)
+    assert len(steps) == len((whole.parent / "metrics.csv").read_text().splitlines()[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("step", "kind", "saved"),
+    [
+        (8, "Signal", 8),
+        (12, "Signal", 11),  # a validation would follow
+        (18, "Signal", 18),  # the end of an epoch without one
+        (12, "SignalInValidation", 11),
+    ],
+)
+def test_any_signal_anywhere_saves_and_ends_with_its_code(
+    people, whole, tmp_path, name, code, step, kind, saved
+):
+    stopped = train(people, tmp_path, "a", *signal_at(step, signal.Signals[name], kind=kind))
+    assert stopped.returncode == code
+    assert f"{name}: stopped at step {step}" in stopped.stderr + stopped.stdout
+    assert read_step(last(tmp_path, "a")) == saved
+    succeeded(train(people, tmp_path, "a", "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+KILLS = 30
+SLEEP = 1.0  # seconds at most that a run may live after it has saved
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_never_stopped(people, tmp_path):
+    long = ("trainer.max_epochs=60", "trainer.check_val_every_n_epoch=5")
+    succeeded(train(people, tmp_path, "whole", *long))
+    kills, draw, file = 0, random.Random(0), last(tmp_path, "a")
+    often = words(people, "a", *long, "resume=auto", "callbacks.last.minutes=0")
+    shared_memory = Path("/dev/shm")  # another disk than the run's
+    elsewhere = {"TMPDIR": str(shared_memory)} if shared_memory.is_dir() else {}
+    while kills < KILLS:
+        before = time.time()
+        process = started("train", *often, cwd=tmp_path, log=tmp_path / "log", **elsewhere)
+        while process.poll() is None and not (file.exists() and file.stat().st_mtime > before):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, SLEEP))
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills == KILLS, (tmp_path / "log").read_text()[-2000:]
+    finished = succeeded(run("train", *often, cwd=tmp_path, **elsewhere))
+    assert "goes on" in finished.stdout
+    assert_same(file, last(tmp_path, "whole"))
+    assert not list(file.parent.glob("*.tmp*"))
+    with (
+        (file.parent / "metrics.csv").open() as one,
+        last(tmp_path, "whole").with_name("metrics.csv").open() as other,
+    ):
+        assert validations(one) == validations(other)
+
+
+def validations(file):
+    """Scores of the validations that a metrics.csv has, by step."""
+    return {
+        row["step"]: row["val/loss/total"] for row in csv.DictReader(file) if row["val/loss/total"]
+    }
