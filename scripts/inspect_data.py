@@ -37,7 +37,10 @@ def inspect_data(cfg: DictConfig) -> bool:
             raise ValueError(f"{key}={cfg[key]} is no number from 0 on")
     data = instantiate(cfg.data, _convert_="object")
     splits = named_splits(data, cfg.split)
-    told = {split: tell(data, split, cfg.faults) for split in dict.fromkeys(splits.values())}
+    told = {
+        split: tell(data, split, cfg.faults, pixels=cfg.pixels)
+        for split in dict.fromkeys(splits.values())
+    }
     rows = []
     for n, (name, split) in enumerate(splits.items()):
         share = len(range(n, cfg.samples, len(splits)))
@@ -60,10 +63,10 @@ def named_splits(data: PoseData, names: str | list[str]) -> dict[str, Split]:
     return chosen
 
 
-def tell(data: PoseData, split: Split, shown: int) -> Inspection:
+def tell(data: PoseData, split: Split, shown: int, *, pixels: bool) -> Inspection:
     """Print what a split has and the first faults of each kind."""
     file = data.root / split.annotations
-    inspection = inspect(file, data.root / split.images, data.skeleton)
+    inspection = inspect(file, data.root / split.images, data.skeleton, pixels=pixels)
     title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
     tables = overview(coverage, title), by_part(coverage.parts), by_visibility(coverage.parts)
     Console().print(*tables)

@@ -26,16 +26,20 @@ def write(folder, images=IMAGES, shift=0.0, names="{}.png", encoding="utf-8"):
     """Images of three people each, image by image in turn: labelled, not labelled, a crowd."""
     rng, rows, listed = np.random.default_rng(0), [], []
     for n in range(3 * images):
-        row = {"id": n, "image_id": 7 + n % images, "iscrowd": n % 3 // 2, "bbox": [1, 1, 5, n % 3]}
+        row = {
+            "id": 300 + n,
+            "image_id": 7 + n % images,
+            "iscrowd": n % 3 // 2,
+            "bbox": [1, 1, 5, n % 3],
+        }
         for field, at in WHOLEBODY.fields.items():
-            points = shift + rng.uniform(0, 8, (at.stop - at.start, 3))
+            points = rng.uniform((shift, shift, 0), (8, 8, 2), (at.stop - at.start, 3))
             row[field] = (points * (n % 3 != 1)).ravel().tolist()
         rows.append(row | {"segmentation": [POLYGON] * (n % 2)})
-    for n in range(images):
+    for n in (*range(images), -6):
         listed.append({"id": 7 + n, "file_name": names.format(n), "width": 12, "height": 9})
         (folder / names.format(n)).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (12, 9)).save(folder / names.format(n))
-    listed.append({"id": 1, "file_name": names.format(0), "width": 12, "height": 9})
     content = {"info": {"description": "drawn"}, "annotations": rows, "images": listed}
     folder.mkdir(exist_ok=True)
     (folder / "a.json").write_text(json.dumps(content), encoding)

@@ -96,7 +96,9 @@ def test_people_crowds_sizes_and_visibilities_are_counted_apart(write):
         person(4, iscrowd=1),
     ]
     _, coverage, faults = inspect(*write(rows, [image(1), image(2)]))
-    assert faults == {}
+    ((kind, (fault,)),) = faults.items()
+    assert kind is Kind.VISIBILITY
+    assert fault == ("annotation 1", "face-5 has the v 3, not from 0 to 2")
     assert (coverage.images, coverage.empty, coverage.widths) == (2, 1, (40, 40))
     assert (coverage.people, coverage.crowds, coverage.without_keypoints) == (3, 1, 1)
     assert (coverage.small, coverage.medium, coverage.large) == (1, 1, 1)
@@ -116,16 +118,18 @@ BROKEN = [  # each alone in its row
     (person(16, face_valid=True), Kind.FLAG, "face_valid is True, but no v is above 0"),
     (person(17, foot_kpts=[9, 9, 0.02] * 6), Kind.FLAG, "is False, but some v is above 0"),
     (person(18, foot_valid="no"), Kind.FLAG, "foot_valid is 'no'"),
-    (person(19, bbox=[10, 10, 31.5, 5]), Kind.BOX, "outside of its image"),
-    (person(20, bbox=[10, 10, 0, 5]), Kind.BOX, "has no area"),
+    (person(19, bbox=[10, 10, 31.5, 5]), Kind.BOX_PLACE, "outside of its image"),
+    (person(20, bbox=[10, 10, 0, 5]), Kind.BOX_PLACE, "has no area"),
     (person(21, bbox=[10, 10, 5]), Kind.BOX, "not four finite numbers"),
+    (person(32, bbox=[10, 10, -5, 5]), Kind.BOX, "has a side below 0"),
+    (person(33, keypoints=[20, 10, 2.5] * 17), Kind.VISIBILITY, "nose has the v 2.5, not from 0"),
     (person(22, area=-4), Kind.AREA, "area is -4"),
     (person(23, area="9"), Kind.AREA, "area is '9'"),
     (person(24, image_id=99), Kind.STRAY, "no image has the id 99"),
     (person(25, image_id="1"), Kind.ANNOTATION_ROW, "image_id is '1', no whole number"),
     (person(26, iscrowd="0"), Kind.ANNOTATION_ROW, "iscrowd is '0', not 0 or 1"),
     (
-        person(27, keypoints=[45, 9, 2] + [9] * 48),
+        person(27, keypoints=[45, 9, 2] + [9, 9, 2] * 16),
         Kind.OUTSIDE,
         "nose at 45.0, 9.0, not on 40 x 30",
     ),

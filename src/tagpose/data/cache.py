@@ -13,7 +13,7 @@ import numpy as np
 
 from tagpose.data.columns import map_columns, write_columns
 
-FORMAT: Final = 1  # raise it with every change of what is cached, or of how it is read
+FORMAT: Final = 2  # raise it with every change of what is cached, or of how it is read
 _LOOKS, _LOOK = 16, 4096  # so many places of a file are looked at, so many bytes each
 _GRACE: Final = 3600.0  # seconds; what is older has been mapped by whoever was about to
 
@@ -39,20 +39,20 @@ def remember(
         facts: what the reading depends on besides.
         read: is called where there is no cache; raises what it likes.
     """
-    places = _places(file, variant, facts)
-    for place in places:
+    found = _files(file, variant, facts)
+    for place in found:
         with suppress(OSError, ValueError):  # there is none, or it is damaged
             return Cached(map_columns(place, check=True), place)
     columns = read()
-    if _places(file, variant, facts) != places:  # it was written while it was read
+    if _files(file, variant, facts) != found:  # it was written while it was read
         return Cached(columns, None)
-    return _store(columns, places, file)
+    return _store(columns, found, file)
 
 
-def _store(columns: Sequence[np.ndarray], places: Sequence[Path], file: Path) -> Cached:
+def _store(columns: Sequence[np.ndarray], found: Sequence[Path], file: Path) -> Cached:
     """The columns out of a new cache, or as they are where none can be written."""
     why: Exception | None = None
-    for place in places:
+    for place in found:
         try:
             write_columns(columns, place)
             _remove_earlier(place)
@@ -75,14 +75,28 @@ def _remove_earlier(place: Path) -> None:
                 other.unlink()
 
 
-def _places(file: Path, variant: str, facts: object) -> list[Path]:
-    """Where the cache of a file as it is now may lie."""
+def _files(file: Path, variant: str, facts: object) -> list[Path]:
+    """Where the cached columns of a file as it is now may lie."""
+    return [place.with_name(f"{place.name}.columns") for place in places(file, variant, facts)]
+
+
+def places(file: Path, variant: str, facts: object) -> list[Path]:
+    """Where what is remembered of a file as it is now may lie, by preference.
+
+    Args:
+        file: that is remembered.
+        variant: of what is remembered of it.
+        facts: what it depends on besides.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     status = file.stat()
     known = (FORMAT, file.name, status.st_size, status.st_mtime_ns, variant, facts)
     digest = sha256(repr(known).encode())
     for look in _looks(file, status.st_size):
         digest.update(look)
-    name = f"{digest.hexdigest()[:32]}.columns"
+    name = digest.hexdigest()[:32]
     return [folder / file.name / variant / name for folder in _folders(file)]
 
 

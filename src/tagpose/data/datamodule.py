@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import albumentations as A
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, read_annotations
 from tagpose.data.dataset import TrainingSet, WholeSet, single_threaded
 from tagpose.data.sampling import Position, SameSizeBatches, ShuffledDraws
+from tagpose.data.screening import sound_copy
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
 from tagpose.skeleton import Skeleton
@@ -39,6 +41,8 @@ class PoseData(LightningDataModule):
         val_batch_size: images of one size in a step of validation.
         workers: processes that read images, for each process of training; 0 reads in between.
         transforms: of albumentations for training, by name, in order.
+        on_error: "stop" at the first fault of a data set, or "skip" the images that have any; see
+            `sound_copy`.
         seed: of the order and of all draws.
         repeat: how often an epoch shows each image; more than once where there are few.
     """
@@ -56,8 +60,13 @@ class PoseData(LightningDataModule):
         transforms: Mapping[str, A.BasicTransform],
         seed: int = 0,
         repeat: int = 1,
+        on_error: str = "stop",
     ) -> None:
         super().__init__()
+        if on_error not in ("stop", "skip"):
+            raise ValueError(f"data.on_error={on_error} is neither stop nor skip")
+        self.on_error = on_error
+        self.sound: dict[Split, Path] = {}
         self.root, self.skeleton = Path(root), skeleton
         self.train_split, self.val_split = Split(*train), Split(*val)
         self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
@@ -69,7 +78,7 @@ class PoseData(LightningDataModule):
     @property
     def truth_file(self) -> Path:
         """The annotations that validation is judged by."""
-        return self.root / self.val_split.annotations
+        return self.file_of(self.val_split)
 
     @property
     def description(self) -> str:
@@ -83,6 +92,7 @@ class PoseData(LightningDataModule):
         for split, only_annotated in self._needed(self.trainer.state.fn).items():
             # what is wrong is told by `setup`, to every process: none may wait for one that ended
             with suppress(OSError, ValueError):
+                self._screen(split)
                 self.read(split, only_annotated=only_annotated)
 
     def setup(self, stage: str) -> None:
@@ -91,6 +101,7 @@ class PoseData(LightningDataModule):
         self.check_there(list(needed))
         for split, only_annotated in needed.items():
             if split not in self.opened:
+                self._screen(split)
                 self.opened[split] = self.read(split, only_annotated=only_annotated)
 
     def _needed(self, stage: str | None) -> dict[Split, bool]:
@@ -100,10 +111,26 @@ class PoseData(LightningDataModule):
     def read(self, split: Split, *, only_annotated: bool) -> Annotations:
         """The annotations of a split; raises what `read_annotations` does."""
         return read_annotations(
-            self.root / split.annotations,
+            self.file_of(split),
             self.root / split.images,
             self.skeleton,
             only_annotated=only_annotated,
+        )
+
+    def file_of(self, split: Split) -> Path:
+        """The annotations of a split, or their sound copy once there is one."""
+        return self.sound.get(split, self.root / split.annotations)
+
+    def _screen(self, split: Split) -> None:
+        """Take a sound copy of a split, where that is asked for; what is left out is told."""
+        if self.on_error == "stop" or split in self.sound:
+            return
+        file = self.root / split.annotations
+        sound = sound_copy(file, self.root / split.images, self.skeleton)
+        self.sound[split] = sound.file
+        rank_zero_info(
+            f"{file}: {sound.images - sound.kept} of {sound.images} images are left out; "
+            f"{sound.listing} says which, and why"
         )
 
     def check_there(self, splits: Sequence[Split]) -> None:

@@ -112,13 +112,7 @@ def read_record(record: Record) -> np.ndarray:
     Raises:
         ValueError: its size is not what the annotations say.
     """
-    image = read_image(record.file)
-    if image.shape[:2] != (record.height, record.width):
-        raise ValueError(
-            f"{record.file} is {image.shape[1]} x {image.shape[0]} pixels, its annotation says "
-            f"{record.width} x {record.height}; was it resized or rotated?"
-        )
-    return image
+    return read_image(record.file, (record.width, record.height))
 
 
 def counting_mask(record: Record) -> np.ndarray:

@@ -1,5 +1,7 @@
 """This file reads one entry of an annotation file, an image or a person, and doubts it."""
 
+from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +10,9 @@ from pycocotools import mask as rle
 
 from tagpose.skeleton import Skeleton
 
+MOST_VISIBLE: Final = 2  # of COCO: labelled and visible; parts have what lies between
+
+_NO_BOX: Final = [0, 0, 0, 0]
 _FILES: Final = {"body": "person_keypoints_*.json", "wholebody": "coco_wholebody_*_v1.0.json"}
 
 
@@ -56,7 +61,35 @@ def keypoints_of(row: dict[str, Any], skeleton: Skeleton, file: Path) -> np.ndar
             ) from error
     if not np.isfinite(keypoints).all():
         raise ValueError(f"{file}: annotation {row.get('id')} has keypoints that are not finite")
+    seen = keypoints[:, 2]
+    if seen.min() < 0 or seen.max() > MOST_VISIBLE:
+        value = seen.min() if seen.min() < 0 else seen.max()
+        raise ValueError(
+            f"{file}: annotation {row.get('id')} has a visibility of {value:g}, which lies between "
+            f"0 and {MOST_VISIBLE}"
+        )
     return keypoints
+
+
+def check_box(row: dict[str, Any], file: Path) -> None:
+    """See that a box, where there is one, is four finite numbers, the sides not below 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+    box = row.get("bbox", _NO_BOX)
+    if not isinstance(box, list) or len(box) != 4 or not is_box(box):
+        raise ValueError(
+            f"{file}: annotation {row.get('id')} has the bbox {box!r}, not x, y, width, height"
+        )
+
+
+def is_box(box: Sequence[Any]) -> bool:
+    """Whether four values are a box."""
+    try:
+        return isfinite(sum(box)) and box[2] >= 0 and box[3] >= 0
+    except TypeError:
+        return False
 
 
 def mask_of(

@@ -1,30 +1,39 @@
 """This file gathers the rows of an annotation file, and keeps of each no more than is needed."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tagpose.data.entries import entry, image_size, integer, keypoints_of, mask_of
+from tagpose.data.entries import check_box, entry, image_size, integer, keypoints_of, mask_of
 from tagpose.data.masks import Masks, lay_masks
 from tagpose.skeleton import Skeleton
 
 
 class ImageRows:
-    """The images of a file; of rows with the same id the last one counts."""
+    """The images of a file."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.rows = file, 0
         self.sizes: dict[int, tuple[int, int]] = {}  # width, height in image pixels, by image id
         self.names: dict[int, object] = {}  # what stands for the name of the file, by image id
+        self._known: set[str] = set()  # the names among them
 
     def append(self, row: object) -> None:
         image = entry(row, "images", self.rows, self.file)
         self.rows += 1
         image_id = integer(image, "id", self.file)
-        self.sizes[image_id] = image_size(image, self.file)
-        self.names[image_id] = image.get("file_name")
+        if image_id in self.sizes:
+            raise ValueError(f"{self.file}: the image id {image_id} stands twice")
+        name = image.get("file_name")
+        if isinstance(name, str) and name in self._known:
+            raise ValueError(
+                f"{self.file}: the file_name {name!r} stands twice; people of one image would be "
+                "background in the other"
+            )
+        self._known.add(name if isinstance(name, str) else "")
+        self.sizes[image_id], self.names[image_id] = image_size(image, self.file), name
 
 
 class PersonRows:
@@ -33,6 +42,7 @@ class PersonRows:
     def __init__(self, file: Path, skeleton: Skeleton) -> None:
         self.file, self.skeleton = file, skeleton
         self.ids: list[object] = []  # of every row
+        self._known: set[object] = set()  # the same
         self.image_ids: list[int] = []  # of every row
         self.counts: list[bool] = []  # of every row
         self.outlines: list[dict[str, Any]] = []  # of the others: the fields that make a mask
@@ -43,8 +53,9 @@ class PersonRows:
         person = entry(row, "annotations", len(self.ids), self.file)
         image_id = integer(person, "image_id", self.file)
         keypoints = keypoints_of(person, self.skeleton, self.file)
+        check_box(person, self.file)
         counts = not person.get("iscrowd", 0) and bool((keypoints[:, 2] > 0).any())
-        self.ids.append(person.get("id"))
+        self._note(person.get("id"))
         self.image_ids.append(image_id)
         self.counts.append(counts)
         if counts:
@@ -52,6 +63,14 @@ class PersonRows:
         else:
             wanted = ("id", "segmentation", "bbox")
             self.outlines.append({key: person[key] for key in wanted if key in person})
+
+    def _note(self, row_id: object) -> None:
+        """Remember the id of a row, which no other may have."""
+        self.ids.append(row_id)
+        if row_id is not None and isinstance(row_id, Hashable):
+            if row_id in self._known:
+                raise ValueError(f"{self.file}: the annotation id {row_id} stands twice")
+            self._known.add(row_id)
 
     def check_images(self, known: Container[int]) -> None:
         """See that everybody is in an image of those that are known by their ids.

@@ -7,35 +7,42 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from tagpose.data.sources import rgb
 from tagpose.writing import whole
 
 _ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def read_image(file: Path) -> np.ndarray:
+def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a picture as the annotations see it: as stored, an EXIF rotation is not applied.
 
     Args:
         file: of any format that Pillow knows.
+        size: width, height that it must have; seen before anything large is unpacked.
 
     Returns:
-        [H, W, 3] uint8 RGB.
+        [H, W, 3] uint8 RGB; other colours are brought to it as by `rgb`.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is no picture, or is cut off.
+        ValueError: the file is no picture, or is cut off, or of another size.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; is this the folder of the images?")
     try:
         with Image.open(file) as image:
-            image.load()
-            # to convert what is RGB would be one more copy
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            if size is None or image.size == size:
+                image.load()
+                return rgb(image)
+            found = image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{file} cannot be read as a picture ({error}); fetch or export it again"
         ) from error
+    raise ValueError(
+        f"{file} is {found[0]} x {found[1]} pixels, its annotation says {size[0]} x {size[1]}; was "
+        "it resized or rotated?"
+    )
 
 
 def write_image(file: Path, image: np.ndarray) -> None:

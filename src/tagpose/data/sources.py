@@ -32,7 +32,7 @@ def image_of(source: Source) -> np.ndarray:
     if isinstance(source, np.ndarray):
         return _of_array(source)
     if isinstance(source, Image.Image):
-        return _rgb(source)
+        return rgb(ImageOps.exif_transpose(source))
     if not isinstance(source, str | Path | bytes):
         raise ValueError(
             f"{type(source).__name__} is no picture; a path, bytes, a picture of Pillow's or an "
@@ -41,7 +41,7 @@ def image_of(source: Source) -> np.ndarray:
     name, file = _opened(source)
     try:
         with Image.open(file) as image:
-            return _rgb(image)
+            return rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{name} cannot be read as a picture ({error}); fetch or export it again"
@@ -69,14 +69,15 @@ def _of_array(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint16:
         array = _to_bytes(array)
     if channels == 4:
-        return _rgb(Image.fromarray(array))
+        return rgb(Image.fromarray(array))
     grey = array.reshape(*array.shape[:2], channels)
     return np.ascontiguousarray(grey if channels == 3 else grey.repeat(3, axis=2))
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    """A picture of Pillow's as RGB, upright."""
-    image = ImageOps.exif_transpose(image)
+def rgb(image: Image.Image) -> np.ndarray:
+    """A picture of Pillow's as RGB, [H, W, 3] uint8, as it lies; see `image_of` for its colours."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.asarray(image)  # to convert it would be one more copy
     if image.mode.startswith("I;16"):
         image = Image.fromarray(_to_bytes(np.asarray(image)))
     elif image.mode in _WIDE:
@@ -84,7 +85,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         shown = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _PAPER), shown)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

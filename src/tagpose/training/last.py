@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
@@ -53,6 +54,8 @@ class Last(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.earlier = {number: signal.getsignal(number) for number in _SIGNALS}
         self._listen()  # before workers start, which are told what their parents do
+        if _is_started(trainer):
+            Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
         launcher: Any = trainer.strategy.launcher
         self.forward = launcher.kill if launcher else None
         if trainer.world_size > 1:
@@ -144,15 +147,22 @@ class Last(Checkpoint):
         """End this process."""
         name = signal.Signals(number).name
         rank_zero_info(f"{name}: stopped at step {trainer.global_step}; resume={self.file} goes on")
-        environment: Any = trainer.strategy
-        started_here = (
-            trainer.local_rank
-            and not getattr(
-                environment, "cluster_environment", environment
-            ).creates_processes_externally
-        )
-        # Lightning kills the first process where one that it started for it ends with another code
-        raise SystemExit(0 if started_here else 128 + number)
+        # the first process kills all others where one that it started ends with another code
+        raise SystemExit(0 if _is_started(trainer) else 128 + number)
+
+
+def _is_started(trainer: Trainer) -> bool:
+    """Whether another process of the same training started this one."""
+    strategy: Any = trainer.strategy
+    cluster = getattr(strategy, "cluster_environment", None)
+    return bool(cluster and trainer.local_rank and not cluster.creates_processes_externally)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Wait until the process that started this one is gone, and end: nobody would hear of it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _validates(trainer: Trainer, batches: range) -> bool:

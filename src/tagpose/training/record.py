@@ -48,7 +48,8 @@ class Record(Callback):
         Raises:
             ValueError: the weights are an average, in front of those that are trained.
         """
-        averages = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]
+        callbacks = trainer.callbacks  # type: ignore[attr-defined] # set by its constructor
+        averages = [one for one in callbacks if isinstance(one, WeightAveraging)]
         if "averaging_state" in checkpoint and not averages:
             raise ValueError(
                 "the checkpoint keeps an average of the weights; callbacks=ema goes on with both"

@@ -13,11 +13,12 @@ class Kind(Enum):
         "annotation rows that cannot be read: they are refused or misread; repair or remove them"
     )
     IMAGE_ID = (
-        "image ids that stand twice: the last row gets the people of all; give each its own id"
+        "image ids that stand twice: training refuses the file, as nobody knows whose people they "
+        "are; give each its own id"
     )
     ANNOTATION_ID = (
-        "annotation ids that stand twice: official tools score the last row in place of the "
-        "others; number them anew"
+        "annotation ids that stand twice: training refuses the file, and official tools score the "
+        "last row in place of the others; number them anew"
     )
     FILE_NAME = (
         "files that stand twice: people of one row are background in the other; keep one row"
@@ -39,7 +40,14 @@ class Kind(Enum):
         "labelled keypoints outside of the image: the network learns to see people in black "
         "margins; their v is to be 0"
     )
+    VISIBILITY = (
+        "visibilities that are not from 0 to 2: training refuses the file; 0 is not labelled, 2 is "
+        "labelled and visible"
+    )
     BOX = (
+        "boxes that are not x, y, width, height, or have a side below 0: training refuses the file"
+    )
+    BOX_PLACE = (
         "boxes of no area or outside of the image: masks and the scores of people without "
         "keypoints go by them; x, y, width, height are in image pixels"
     )

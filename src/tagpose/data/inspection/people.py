@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.data.annotations import REACH, Row
+from tagpose.data.entries import MOST_VISIBLE
 from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 from tagpose.skeleton import Skeleton
@@ -22,6 +23,7 @@ def people_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
     """All that is wrong with what the rows say of people."""
     return chain(
         _keypoint_faults(annotated, skeleton),
+        _visibility_faults(annotated, skeleton),
         _flag_faults(annotated, skeleton),
         _outside_faults(annotated, skeleton),
         _area_faults(annotated),
@@ -56,6 +58,16 @@ def _finite(value: object, limit: int = 2**63) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= limit  # which NaN is not
+
+
+def _visibility_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
+    """Visibilities out of their range."""
+    seen = annotated.keypoints[..., 2]
+    wrong = (seen < 0) | (seen > MOST_VISIBLE)  # which NaN is not
+    for t in np.flatnonzero(wrong.any(axis=1)).tolist():
+        k = int(np.argmax(wrong[t]))
+        found = f"{skeleton.keypoints[k]} has the v {seen[t, k]:g}, not from 0 to {MOST_VISIBLE}"
+        yield Kind.VISIBILITY, Fault(annotated.where[t], found)
 
 
 def _flag_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
@@ -112,17 +124,19 @@ def _box_faults(annotated: Annotated) -> Found:
     """Boxes that are none, have no area, or leave the image."""
     boxes, sizes = annotated.boxes, annotated.sizes
     known = np.isfinite(boxes).all(axis=1)
-    flat = known & (boxes[:, 2:] <= 0).any(axis=1)
+    negative = known & (boxes[:, 2:] < 0).any(axis=1)
+    flat = known & ~negative & (boxes[:, 2:] == 0).any(axis=1)
     ends = boxes[:, :2] + boxes[:, 2:]
     outside = (boxes[:, :2] < -_SLACK).any(axis=1) | (ends > sizes + _SLACK).any(axis=1)
-    outside &= known & ~flat & sizes.all(axis=1)
-    for wrong, why in (
-        (~known, ", not four finite numbers"),
-        (flat, ", which has no area"),
-        (outside, ", outside of its image"),
+    outside &= known & ~negative & ~flat & sizes.all(axis=1)
+    for wrong, kind, why in (
+        (~known, Kind.BOX, ", not four finite numbers"),
+        (negative, Kind.BOX, ", which has a side below 0"),
+        (flat, Kind.BOX_PLACE, ", which has no area"),
+        (outside, Kind.BOX_PLACE, ", outside of its image"),
     ):
         for t in np.flatnonzero(wrong).tolist():
-            yield Kind.BOX, _stating(annotated, t, "bbox", why)
+            yield kind, _stating(annotated, t, "bbox", why)
 
 
 def _segmentation_faults(annotated: Annotated) -> Found:

@@ -23,13 +23,14 @@ class Inspection(NamedTuple):
     faults: dict[Kind, list[Fault]]  # no kind without a fault
 
 
-def inspect(file: Path, folder: Path, skeleton: Skeleton) -> Inspection:
+def inspect(file: Path, folder: Path, skeleton: Skeleton, *, pixels: bool = False) -> Inspection:
     """Count what a data set has and find all that is wrong with it; no fault ends this.
 
     Args:
         file: of the annotations, COCO keypoints or COCO-WholeBody.
         folder: of the images.
         skeleton: whose keypoints are looked at; its parts name the fields.
+        pixels: whether pictures are read whole; see `file_faults`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -43,7 +44,7 @@ def inspect(file: Path, folder: Path, skeleton: Skeleton) -> Inspection:
         image_row_faults(content["images"], images),
         annotation_row_faults(content["annotations"], annotated),
         people_faults(annotated, skeleton),
-        file_faults(images, folder),
+        file_faults(images, folder, pixels=pixels),
     ):
         faults[kind].append(fault)
     return Inspection(

@@ -1,0 +1,168 @@
+"""What is broken in a data set stops training with its name, or is left out, counted and listed.
+
+The table has every fault that is known, what the strict reader says of it, and what the lenient
+one makes of it.
+"""
+
+import json
+import shutil
+import struct
+import zlib
+
+import pytest
+import torch
+from PIL import Image
+
+from tagpose.data.annotations import read_annotations
+from tagpose.data.dataset import WholeSet
+from tagpose.data.screening import sound_copy
+from tagpose.skeleton import BODY
+
+FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
+SIDE = 64
+
+
+@pytest.fixture
+def root(people, tmp_path):
+    """A sound data set of 12 images, to be broken."""
+    shutil.copytree(people, tmp_path / "data", ignore=shutil.ignore_patterns(".tagpose"))
+    return tmp_path / "data"
+
+
+def row(**changes):
+    """Breaks the first annotation by changing its fields."""
+
+    def broken(content, folder):
+        content["annotations"][0] |= changes
+
+    return broken
+
+
+def keypoints(**by_place):
+    """Breaks numbers of the first annotation's keypoints."""
+
+    def broken(content, folder):
+        for place, value in by_place.items():
+            content["annotations"][0]["keypoints"][int(place[1:])] = value
+
+    return broken
+
+
+def picture(write):
+    """Breaks the file of the first image."""
+
+    def broken(content, folder):
+        write(folder / content["images"][0]["file_name"])
+
+    return broken
+
+
+def image(**changes):
+    def broken(content, folder):
+        content["images"][0] |= changes
+
+    return broken
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def turned(file):
+    stored = Image.open(file).convert("RGB")
+    stored.resize((stored.width - 1, stored.height)).save(file)
+
+
+def bomb(file):
+    """A picture of 30,000 x 30,000 pixels in some hundred bytes."""
+
+    def chunk(kind, content):
+        checked = kind + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    file.write_bytes(start + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+
+
+def twice(content, folder):
+    content["annotations"].append(content["annotations"][0])
+
+
+def image_twice(content, folder):
+    content["images"].append(content["images"][0] | {"file_name": "elsewhere.jpg"})
+
+
+def file_twice(content, folder):
+    content["images"][1]["file_name"] = content["images"][0]["file_name"]
+
+
+def stray(content, folder):
+    content["annotations"].append(content["annotations"][0] | {"id": 10**6, "image_id": 10**6})
+
+
+NAN, INFINITE = float("nan"), float("inf")
+# what is broken, what is said of it, how many images are left out
+FAULTS = {
+    "picture cut off": (picture(cut), "cannot be read as a picture", 1),
+    "picture of no bytes": (picture(lambda f: f.write_bytes(b"")), "cannot be read as a", 1),
+    "text named .jpg": (picture(lambda f: f.write_text("<html>")), "cannot be read as a", 1),
+    "picture missing": (picture(lambda f: f.unlink()), "lacks 1 of the images|is missing", 1),
+    "picture of another size": (picture(turned), "pixels, ", 1),
+    "picture that unpacks to 3 GB": (picture(bomb), "30000 x 30000 pixels|bomb", 1),
+    "keypoints of a wrong length": (row(keypoints=[1.0] * 12), "12 numbers|length 12", 1),
+    "no keypoints": (row(keypoints=None), "none in keypoints|is None", 1),
+    "keypoint NaN": (keypoints(_0=NAN), "not finite|nan in keypoints", 1),
+    "keypoint infinite": (keypoints(_1=INFINITE), "not finite|inf in keypoints", 1),
+    "text for a keypoint": (keypoints(_0="x"), "no number|'x' in keypoints", 1),
+    "visibility of 7": (keypoints(_2=7), "visibility of 7|the v 7", 1),
+    "visibility of -1": (keypoints(_2=-1), "visibility of -1|the v -1", 1),
+    "box with a negative side": (row(bbox=[1, 1, -5, 5]), "bbox", 1),
+    "box of NaN": (row(bbox=[NAN] * 4), "bbox", 1),
+    "box of texts": (row(bbox=list("1234")), "bbox", 1),
+    "outline that is none": (row(iscrowd=1, segmentation=[[1, 2]]), "cannot be read|polygon", 1),
+    "annotation of no image": (stray, "is of no image|no image has the id", 0),
+    "text for an image id": (row(image_id="1"), "not a whole number|no whole number", 0),
+    "annotation id twice": (twice, "stands twice|stands in the rows", 1),
+    "image id twice": (image_twice, "stands twice|stands in the rows", 1),
+    "file of two images": (file_twice, "stands twice|stands in the rows", 2),
+    "image of no size": (image(width=0), "has the size|its size is", 1),
+    "text for a size": (image(height="9"), "not a whole number|not whole numbers", 1),
+    "file name out of the folder": (image(file_name="../a.jpg"), "file_name", 1),
+    "absolute file name": (image(file_name="/etc/passwd"), "file_name", 1),
+    "no file name": (image(file_name=None), "file_name", 1),
+    "annotation that is no object": (
+        lambda content, folder: content["annotations"].append([]), "no object", 0,
+    ),
+    "image that is no object": (
+        lambda content, folder: content["images"].append(7), "no object", 0,
+    ),
+}  # fmt: skip
+
+
+def break_it(root, fault):
+    content = json.loads((root / FILE).read_text())
+    fault(content, root / IMAGES)
+    (root / FILE).write_text(json.dumps(content))
+
+
+def see_all(annotations):
+    """Read every image as training does."""
+    whole = WholeSet(annotations, SIDE)
+    return [whole[number] for number in range(len(whole))]
+
+
+@pytest.mark.parametrize(("fault", "says", "left_out"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_stops_the_strict_reader_and_the_lenient_one_leaves_it_out(
+    root, fault, says, left_out
+):
+    break_it(root, fault)
+    arguments = root / FILE, root / IMAGES, BODY
+    with pytest.raises((ValueError, FileNotFoundError), match=says):
+        see_all(read_annotations(*arguments))
+    sound = sound_copy(*arguments)
+    annotations = read_annotations(sound.file, root / IMAGES, BODY)
+    assert len(annotations) == sound.kept == 12 - left_out
+    for sample in see_all(annotations):
+        assert torch.isfinite(sample.keypoints).all()
+    assert sound.listing.read_text().strip()

@@ -1,0 +1,132 @@
+"""Several processes: what one learns, what happens when one dies, and who else starts them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+
+from running import PLAIN, command, started, succeeded
+from stops import PROGRAMS, assert_same, last, signal_at, train, words
+from tagpose.model.files import read_step, read_tensors
+
+TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=1")
+
+pytestmark = pytest.mark.slow
+
+
+def free_port():
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return str(opened.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def whole(people, tmp_path_factory):
+    """The checkpoint of a run of two processes that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    succeeded(train(people, folder, "whole", *TWO))
+    return last(folder, "whole")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_processes_stop_together_and_go_on_exactly(people, whole, tmp_path, workers):
+    told = (*TWO, f"data.workers={workers}")
+    stopped = train(people, tmp_path, "a", *told, *signal_at(8, signal.SIGTERM, rank=1))
+    assert stopped.returncode == 143, stopped.stderr
+    assert read_step(last(tmp_path, "a")) == 8
+    succeeded(train(people, tmp_path, "a", *told, "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_one_two_and_four_processes_learn_the_same_from_the_same_batches(people, tmp_path):
+    plain = (
+        "~callbacks.ema", "~optimization.optimizer.fused", "data.batch_size=1",
+        "optimization.optimizer._target_=torch.optim.SGD", "optimization.optimizer.lr=1.0e-3",
+        "trainer.max_epochs=2",
+    )  # fmt: skip
+    ends = []
+    for processes, added in ((1, 4), (2, 2), (4, 1)):
+        several = ("trainer=ddp", f"trainer.devices={processes}") if processes > 1 else ()
+        added = f"trainer.accumulate_grad_batches={added}"
+        succeeded(train(people, tmp_path, f"{processes}", *several, *plain, added))
+        content = read_tensors(last(tmp_path, f"{processes}"))
+        assert content["global_step"] == 2 * 3
+        ends.append(content["state_dict"])
+    for end in ends[1:]:
+        for name, weight in ends[0].items():
+            if "running" not in name:  # each process counts batch statistics of its own
+                torch.testing.assert_close(end[name], weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_where_a_process_dies_all_end_within_a_minute(people, tmp_path, rank):
+    killed = (*TWO, "trainer.max_epochs=1000", *signal_at(4, signal.SIGKILL, rank=rank))
+    log = tmp_path / "log"
+    process = started("train", *words(people, "a", *killed), cwd=tmp_path, log=log, **PROGRAMS)
+    family = set()
+    while process.poll() is None:
+        family |= set(psutil.Process(process.pid).children(recursive=True))
+        time.sleep(0.1)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    for one in alive:
+        one.kill()
+    assert not alive, log.read_text()[-2000:]
+    assert process.returncode != 0
+
+
+def test_torchrun_starts_two_machines(people, whole, tmp_path):
+    port = free_port()
+    nodes = []
+    for node in range(2):
+        torchrun = [
+            sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1",
+            f"--node-rank={node}", "--master-addr=127.0.0.1", f"--master-port={port}",
+            *command("train", *words(people, "a", *TWO))[1:],
+            "trainer.num_nodes=2", "trainer.devices=1",
+        ]  # fmt: skip
+        nodes.append(subprocess.Popen(torchrun, cwd=tmp_path, env=os.environ | PLAIN))
+    assert [node.wait(300) for node in nodes] == [0, 0]
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp_path):
+    port = free_port()
+
+    def job(*more):
+        tasks = []
+        for task in range(2):
+            told = {
+                "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
+                "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
+                "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "MASTER_PORT": port,
+                "SLURM_JOB_NODELIST": "127.0.0.1", "SLURM_NODELIST": "127.0.0.1",
+            }  # fmt: skip
+            words_ = [word for word in words(people, "", *TWO) if word != "run="]
+            program = command(
+                "train", *words_, "trainer.num_nodes=2", "trainer.devices=1", "resume=auto", *more
+            )
+            tasks.append(
+                subprocess.Popen(program, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | told)
+            )
+        return [task.wait(300) for task in tasks]
+
+    assert job(*signal_at(8, signal.SIGUSR1)) == [138, 138]
+    assert job() == [0, 0]
+    assert_same(last(tmp_path, "4711"), whole)
+
+
+def test_every_process_ends_when_the_group_is_told_to(people, tmp_path):
+    log = tmp_path / "log"
+    long = (*TWO, "trainer.max_epochs=1000")
+    process = started("train", *words(people, "a", *long), cwd=tmp_path, log=log)
+    while not last(tmp_path, "a").exists() and process.poll() is None:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 143, log.read_text()[-2000:]
+    assert read_step(last(tmp_path, "a")) > 0
