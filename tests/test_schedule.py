@@ -2,7 +2,7 @@
 
 import pytest
 
-from tagpose.training.schedule import Cosine, StepDecay
+from tagpose.training.schedule import Cosine, Scaling, StepDecay
 
 
 def test_the_published_schedule_falls_at_epochs_200_and_260_of_300():
@@ -18,3 +18,12 @@ def test_the_cosine_rises_to_one_and_ends_at_its_floor():
     assert schedule(10, 100) == pytest.approx(1)
     assert schedule(55, 100) == pytest.approx(0.525)
     assert schedule(100, 100) == schedule(120, 100) == pytest.approx(0.05)
+
+
+def test_the_rate_follows_the_images_of_a_step_as_it_is_told():
+    assert Scaling()(24) == 1
+    assert Scaling("linear")(384) == pytest.approx(2)
+    assert Scaling("sqrt")(48) == pytest.approx(0.5)
+    assert Scaling("linear", images=24)(24) == 1
+    with pytest.raises(ValueError, match="'half' is none of none, sqrt, linear"):
+        Scaling("half")

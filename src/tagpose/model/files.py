@@ -6,7 +6,8 @@ Nothing that is read can run code: pickles are opened with `weights_only`, safet
 import json
 import pickle
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from shutil import disk_usage
+from typing import Any, BinaryIO, Final, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -104,9 +105,37 @@ def write_pickle(file: Path, content: dict[str, Any], *, lasting: bool = False) 
     Raises:
         OSError: the disk is full or may not be written.
     """
-    # into a stream, as torch would write down a file's name
-    with whole(file, lasting=lasting) as partial, partial.open("wb") as stream:
-        torch.save(content, stream)
+    try:
+        with whole(file, lasting=lasting) as partial, partial.open("wb") as opened:
+            stream: Any = _Stream(opened)
+            try:
+                torch.save(content, stream)  # to a file it would write down the file's name, too
+            except RuntimeError:
+                raise stream.trouble or RuntimeError(f"{file} cannot be written") from None
+    except OSError as error:
+        there = next(parent for parent in file.absolute().parents if parent.is_dir())
+        raise OSError(
+            f"{file} cannot be written ({error.strerror}), with {disk_usage(there).free / 1e6:.0f} "
+            "MB free; what was there before is left as it is"
+        ) from error
+
+
+class _Stream:
+    """A stream that remembers why it could not be written; torch only says that it was short."""
+
+    def __init__(self, opened: BinaryIO) -> None:
+        self.opened = opened
+        self.trouble: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.opened.write(content)
+        except OSError as error:
+            self.trouble = error
+            raise
+
+    def flush(self) -> None:
+        self.opened.flush()
 
 
 def read_step(file: Path) -> int:

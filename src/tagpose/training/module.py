@@ -12,11 +12,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.decode import finite_images
 from tagpose.codec.encode import encode
+from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, Sample
-from tagpose.training.schedule import Schedule
+from tagpose.training.schedule import Scaling, Schedule
 
 
 class PoseTraining(LightningModule):
@@ -27,6 +28,7 @@ class PoseTraining(LightningModule):
         criterion: what it learns.
         optimizer: makes one from parameters.
         schedule: of the learning rate.
+        scaling: of the learning rate with the images of a step.
     """
 
     def __init__(
@@ -35,10 +37,12 @@ class PoseTraining(LightningModule):
         criterion: Criterion,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         schedule: Schedule,
+        scaling: Scaling | None = None,
     ) -> None:
         super().__init__()
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
+        self.scaling = scaling or Scaling()
 
     def forward(self, image: Tensor) -> Fields:
         return self.network(image)
@@ -62,8 +66,12 @@ class PoseTraining(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.optimizer(self.parameters())
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step, steps))
+        trainer = self.trainer
+        steps = int(trainer.estimated_stepping_batches)
+        data: PoseData = trainer.datamodule  # type: ignore[attr-defined] # set by fit
+        images = data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        scale = self.scaling(images)
+        scheduler = LambdaLR(optimizer, lambda step: scale * self.schedule(step, steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

@@ -3,7 +3,34 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+_POWERS: Final = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How the learning rate follows the images of a step, over all processes and added batches.
+
+    Attributes:
+        rule: "none" leaves it as it is, "linear" follows Goyal 2017, "sqrt" Malladi 2022, which is
+            derived for Adam.
+        images: of the step that the configured rate is for; published is 8 x 24.
+
+    Raises:
+        ValueError: there is no such rule.
+    """
+
+    rule: str = "none"
+    images: int = 192
+
+    def __post_init__(self) -> None:
+        if self.rule not in _POWERS:
+            raise ValueError(f"the scaling {self.rule!r} is none of {', '.join(_POWERS)}")
+
+    def __call__(self, images: int) -> float:
+        """Factor of the learning rate for a step of so many images."""
+        return float((images / self.images) ** _POWERS[self.rule])
 
 
 class Schedule(Protocol):

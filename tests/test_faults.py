@@ -1,0 +1,120 @@
+"""Trainings of the program to which something happens: bad data, a full disk, dead workers."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from running import run, started, succeeded
+from stops import PROGRAMS, last, train, words
+from tagpose.model.files import read_step
+
+FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
+
+
+@pytest.fixture
+def broken(people, tmp_path):
+    """A data set of which one picture and one annotation are broken."""
+    root = tmp_path / "broken"
+    shutil.copytree(people, root, ignore=shutil.ignore_patterns(".tagpose"))
+    content = json.loads((root / FILE).read_text())
+    first, second = (row["id"] for row in content["images"][:2])
+    next(row for row in content["annotations"] if row["image_id"] == second)["keypoints"] = None
+    (root / FILE).write_text(json.dumps(content))
+    picture = root / IMAGES / next(r["file_name"] for r in content["images"] if r["id"] == first)
+    picture.write_bytes(picture.read_bytes()[:-300])
+    return root, picture
+
+
+def test_bad_data_stops_a_training_with_its_name_or_is_left_out_and_listed(broken, tmp_path):
+    root, picture = broken
+    told = ("data.workers=2", "trainer.max_epochs=2")
+    strict = train(root, tmp_path, "strict", *told)
+    assert strict.returncode == 1
+    assert "none in keypoints" in strict.stderr
+    assert "Traceback" not in strict.stderr
+    lenient = succeeded(train(root, tmp_path, "lenient", *told, "data.on_error=skip"))
+    said = lenient.stdout + lenient.stderr
+    assert f"{FILE}: 2 of 12 images are left out" in said
+    assert "val2017.json: 0 of 6 images are left out" in said
+    listing = next(root.rglob("*train2017.json/*/*/left_out.txt")).read_text()
+    assert picture.name in listing
+    assert len(listing.splitlines()) == 2
+    assert read_step(last(tmp_path, "lenient")) == 2 * 5
+
+
+def test_a_picture_that_breaks_while_it_is_learned_from_ends_the_run_with_its_name(
+    people, tmp_path
+):
+    root = tmp_path / "broken"
+    shutil.copytree(people, root)
+    picture = next((root / IMAGES).glob("*.jpg"))
+    picture.write_bytes(picture.read_bytes()[:-300])
+    result = train(root, tmp_path, "a", "data.workers=2")
+    assert result.returncode == 1
+    assert f"{picture.name} cannot be read as a picture" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_run_within_half_a_minute_and_nothing_stays(
+    people, tmp_path
+):
+    log = tmp_path / "log"
+    long = ("data.workers=2", "trainer.max_epochs=1000")
+    process = started("train", *words(people, "a", *long), cwd=tmp_path, log=log, **PROGRAMS)
+    while not last(tmp_path, "a").exists() and process.poll() is None:
+        time.sleep(0.1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    workers = [one for one in family if "train.py" in " ".join(one.cmdline())]
+    assert len(workers) >= 2
+    workers[0].send_signal(signal.SIGKILL)
+    assert process.wait(30) == 1
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+    assert "DataLoader worker" in log.read_text()
+    assert "is killed by signal" in log.read_text()
+    assert read_step(last(tmp_path, "a")) > 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for one checkpoint, and not for a second one beside it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(place)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("disks can be mounted by root alone")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_and_what_was_written_stays_whole(people, small_disk, tmp_path):
+    often = (f"hydra.run.dir={small_disk / 'a'}", "callbacks.last.minutes=0")
+    told = [word for word in words(people, "a", *often) if not word.startswith("run=")]
+    result = run("train", *told, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "last.ckpt cannot be written (No space left on device), with" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert read_step(small_disk / "a/last.ckpt") == 1
+    assert not list((small_disk / "a").glob("*.tmp*"))
+    file = small_disk / "a/metrics.csv"
+    assert not file.exists() or list(csv.DictReader(file.open()))
+
+
+def test_a_run_writes_down_what_it_is_made_of(people, tmp_path):
+    succeeded(train(people, tmp_path, "a", "trainer.max_epochs=1"))
+    made_of = json.loads((last(tmp_path, "a").parent / "run.json").read_text())
+    assert made_of["seed"] == 0
+    assert made_of["processes"] == 1
+    assert len(made_of[f"annotations.{FILE}.sha256"]) == 64
+    assert {"versions.torch", "versions.numpy", "versions.tagpose", "code"} <= set(made_of)
+    assert made_of["model.optimizer.lr"] == 8e-3
