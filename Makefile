@@ -12,8 +12,11 @@ READY := .venv/.ready
 SPACE := $(subst ,, )
 OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))) $(ARGS)
 
+# turns for which threads wait awake; why stands in src/tagpose/__init__.py
+export GOMP_SPINCOUNT ?= 2000
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep docs docs-serve test test-slow bench check format lock clean
+.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +90,9 @@ test: $(READY) ## the quick tests, warnings as errors
 
 test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)
+
+fuzz: $(READY) ## what reads files from outside, ten minutes each: an hour
+	TAGPOSE_FUZZ=600 $(RUN) -m pytest -s -o timeout=0 tests/test_fuzz.py $(ARGS)
 
 docs: $(READY) ## the documentation as pages in site/, which open without a server
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet

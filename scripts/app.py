@@ -5,7 +5,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.page.kept import Kept
 from tagpose.page.viewer import MOST_PEOPLE, Thresholds, Viewer
 
@@ -40,4 +40,4 @@ def app(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

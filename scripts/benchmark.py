@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.rows import write_json
 from tagpose.structures import Sample
@@ -158,4 +158,4 @@ def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -7,7 +7,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.archives import Archive, alone, bytes_needed, missing, obtain
 from tagpose.data.download import check_disk
 
@@ -58,4 +58,4 @@ def by_hand(root: Path, files: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -10,6 +10,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from tagpose.complaints import told
+
 _SCRIPTS = Path(__file__).parent
 
 
@@ -44,4 +46,4 @@ def call(script: str, *overrides: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.archives import alone
 from tagpose.data.dataset import read_record
 from tagpose.data.download import fetch
@@ -174,4 +174,4 @@ def write_pictures(
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

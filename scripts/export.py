@@ -6,7 +6,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.model.weights import load_network
 
 with told_in_a_sentence():  # onnxruntime is an extra
@@ -46,4 +46,4 @@ def check_exportable(predictor: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

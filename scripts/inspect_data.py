@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.datamodule import PoseData, Split
 from tagpose.data.images import write_image
 from tagpose.data.inspection import Inspection, Kind, inspect
@@ -93,4 +93,4 @@ def sample_rows(data: PoseData, name: str, inspection: Inspection, number: int) 
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

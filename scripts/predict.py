@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.images import is_camera, list_images, write_image
 from tagpose.drawing.people import draw_people
 from tagpose.evaluation.rows import write_json
@@ -32,6 +32,7 @@ def main(cfg: DictConfig) -> None:
         named = str(cfg.images)
         check(cfg, named)
         moving = is_camera(named) or Path(named).suffix.lower() in _VIDEOS
+        tell_of_videos(Path(named))
         files = [] if moving else list_images(named)  # before a checkpoint is loaded
         predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
         left_out = film(cfg, predictor, named) if moving else look(cfg, predictor, files)
@@ -46,6 +47,13 @@ def check(cfg: DictConfig, named: str) -> None:
         raise ValueError(f"images={named} is an address; fetch it, and name the file")
     if not isinstance(cfg.write, ListConfig) or not set(cfg.write) <= set(_WRITES):
         raise ValueError(f"write={cfg.write} is no list of any of {', '.join(_WRITES)}")
+
+
+def tell_of_videos(folder: Path) -> None:
+    """Say which videos of a folder of pictures are passed over."""
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if file.suffix.lower() in _VIDEOS:
+            print(f"{file} is a video and is passed over; images={file} looks at it")
 
 
 def look(cfg: DictConfig, predictor: Predictor, files: list[Path]) -> list[str]:
@@ -135,4 +143,4 @@ def image_ids(files: list[Path]) -> dict[Path, int]:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

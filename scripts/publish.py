@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.provenance import fingerprint
 from tagpose.model.card import UNKNOWN, Origin, model_card, origin, read_metrics, write_card
 from tagpose.model.files import write_published
@@ -53,4 +53,4 @@ def trained(said: Path) -> Origin:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -6,11 +6,11 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.truth import read_truth
 from tagpose.report.page import make_page, write_page
 from tagpose.report.pictures import Pictures, image_files
-from tagpose.report.run import read_run
+from tagpose.report.run import name_runs, read_run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="report")
@@ -23,10 +23,11 @@ def main(cfg: DictConfig) -> None:
 def report(cfg: DictConfig) -> None:
     """Read what the configuration names, and say where the page is."""
     results = [Path(file) for file in (cfg.results, cfg.other) if file]
-    names = [str(name) for name in cfg.names][: len(results)]
+    names = [str(name) for name in cfg.names or name_runs(results)][: len(results)]
     if len(set(names)) < len(results) or "truth" in names:
         raise ValueError(
-            f"names={list(cfg.names)} are not {len(results)} names, none of them truth"
+            f"names={names} are not {len(results)} names, none of them truth; names=[ONE,OTHER] "
+            "gives them"
         )
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.truth)
     truth = read_truth(file, skeleton)
@@ -45,4 +46,4 @@ def report(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.dataset import single_threaded
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
@@ -98,4 +98,4 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

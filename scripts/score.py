@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.part_ap import row_scores
 from tagpose.evaluation.rows import read_rows
 from tagpose.evaluation.table import table
@@ -24,4 +24,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

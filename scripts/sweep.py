@@ -41,6 +41,8 @@ def main(arguments: list[str]) -> None:
         search = read_search(name, words, own)
         now = f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
         folder = Path(own.get("folder") or f"runs/sweep/{Path(name).stem}/{now}")
+        if "folder" in own and not words and "sweep" not in own and not folder.exists():
+            raise FileNotFoundError(f"{folder} is missing, so there is no search to go on with")
         trials = run_all(search, folder)
     Console().print(table(trials, search, str(folder)))
     if trials and (first := best(trials, largest=search.largest)[0]).done:

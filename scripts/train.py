@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.provenance import fingerprint, versions
 from tagpose.model.files import read_step
@@ -121,6 +121,9 @@ def train(cfg: DictConfig, resume: Path | None) -> float:
         draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
         print(f"run: {cfg.paths.run}")
     best = callbacks["best"].best_model_score
+    if best is None and trainer.is_global_zero:
+        every = trainer.check_val_every_n_epoch
+        print(f"there was no validation, hence no best.ckpt; it comes every {every} epochs")
     return float("nan") if best is None else float(best)
 
 
@@ -150,4 +153,4 @@ def made_of(cfg: DictConfig, data: PoseData) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

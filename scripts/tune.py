@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
 from tagpose.codec.decode import Decoder
-from tagpose.complaints import told_in_a_sentence
+from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.part_ap import Scores, part_scores
 from tagpose.evaluation.rows import write_json
 from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
@@ -91,4 +91,4 @@ def log(cfg: DictConfig, scores: dict[str, Scores], about: dict[str, Any]) -> No
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as rle
 
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import counting_mask, read_record
+from tagpose.data.entries import unpacked
 from tagpose.data.images import read_image
 from tagpose.skeleton import BODY, WHOLEBODY
 
@@ -131,3 +135,21 @@ def test_a_picture_that_is_cut_off_is_refused(tmp_path, kept):
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"a\.jpg cannot be read as a picture"):
         read_image(file)
+
+
+@given(runs=st.lists(st.integers(0, 5000), min_size=1, max_size=40))
+def test_a_packed_mask_is_unpacked_as_the_library_does(runs):
+    pixels = sum(runs)
+    assume(pixels)
+    plain = {"size": [pixels, 1], "counts": runs}
+    packed = rle.frPyObjects(plain, pixels, 1)["counts"].decode()
+    assert unpacked(packed) == runs
+
+
+@pytest.mark.parametrize(
+    "counts", ["", "1", "o", "^^^^^^^^^^^^^^^", "ÿÿ", "1" * 500, "PPPPPP0", [-80, 160]]
+)
+def test_a_mask_that_would_be_read_from_foreign_memory_is_refused(write, counts):
+    crowd = _row(iscrowd=1, segmentation={"size": [8, 10], "counts": counts})
+    with pytest.raises(ValueError, match="annotation 1 has a segmentation that cannot be read"):
+        read_annotations(*write(crowd))

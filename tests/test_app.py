@@ -19,6 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from running import ROOT, run
 from tagpose import Predictor
+from tagpose.drawing.hues import identity_colour
 from tagpose.inference.found import found
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
@@ -163,6 +164,19 @@ def test_heatmaps_tags_and_people_lie_where_the_keypoint_is(network, size):
         assert (columns.mean(), rows.mean()) == pytest.approx(place, abs=cell)
     drawn = people_picture(lit, found(lit.people, size, BODY))
     assert drawn[round(place[1]), round(place[0])].any()
+
+
+def test_each_number_of_the_picture_is_at_a_box_of_its_colour(network):
+    looked = look_at(np.zeros((200, 200, 3), np.uint8), predictor_of(network, side=128))
+    keypoints = np.zeros((2, BODY.size, 3), np.float32)
+    keypoints[0, :2] = (20, 20, 1), (80, 180, 1)
+    keypoints[1, :2] = (120, 30, 1), (180, 170, 1)
+    people = found(People(keypoints, np.float32([0.9, 0.8])), (200, 200), BODY)
+    drawn, pixels = people_picture(looked, people), looked.picture.shape[1] / 200
+    for p, box in enumerate(people.boxes):
+        row, left = round(pixels * (box[1] + box[3] / 2)), round(pixels * box[0])
+        outside = drawn[row, left - round(10 * pixels) : left]  # of the margin, left of them
+        assert (outside == identity_colour(p)).all(-1).any()
 
 
 def test_a_part_of_ones_own_is_shown_alone_and_its_name_is_only_a_name(tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -115,6 +116,21 @@ def rows(people, skeleton):
     )
 
 
+def example(script, *arguments, cwd):
+    """Run an example; its exit code, what it printed, and what it complained of."""
+    command = [sys.executable, script, *arguments]
+    return subprocess.run(command, cwd=cwd, text=True, capture_output=True, check=False)
+
+
+def with_least(folder, copy, least):
+    """The example in a copy of its folder, telling of people from a score on."""
+    shutil.copytree(folder, copy)
+    script, text = copy / "example.py", (folder / "example.py").read_text()
+    assert "LEAST = 0.3 " in text
+    script.write_text(text.replace("LEAST = 0.3 ", f"LEAST = {least} "))
+    return script
+
+
 def agreeing(found, expected):
     """How many keypoints are near, and how many there are."""
     assert found.shape == expected.shape
@@ -167,7 +183,8 @@ def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_pa
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
     bare = partial(subprocess.run, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert bare([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 1
-    bare([sys.executable, folder / "example.py", "picture.png", "people.json"], check=True)
+    script = with_least(folder, tmp_path / "all", 0)
+    bare([sys.executable, script, "picture.png", "people.json"], check=True)
     found = json.loads((tmp_path / "people.json").read_text())["people"]
     expected = predictor_of(network, mirror)(picture).to_dict()["people"]
     assert [one["score"] for one in found] == pytest.approx(
@@ -176,6 +193,34 @@ def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_pa
     ours, theirs = (rows(people, network.skeleton) for people in (found, expected))
     near, every = agreeing(ours, theirs)
     assert near >= 0.99 * every
+
+
+def test_the_example_tells_of_those_from_its_score_on_and_of_nobody_else(exported, tmp_path):
+    folder, network, mirror = exported
+    Image.fromarray(pictures(LONG)[0]).save(tmp_path / "picture.png")
+    scores = predictor_of(network, mirror)(tmp_path / "picture.png").scores.tolist()
+    for least in (0.3, (scores[0] + scores[1]) / 2):
+        script = with_least(folder, tmp_path / f"{least}", least)
+        told = json.loads(succeeded(example(script, "picture.png", cwd=tmp_path)).stdout)
+        expected = [score for score in scores if score >= least]
+        assert [one["score"] for one in told["people"]] == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("missing.png",), "error: missing.png is missing"),
+        (("text.png",), "error: text.png cannot be read as a picture"),
+        (("picture.png", "none/people.json"), "none/people.json"),
+    ],
+)
+def test_what_the_example_cannot_do_is_one_sentence(exported, tmp_path, arguments, says):
+    Image.fromarray(pictures(SIZES[0])[0]).save(tmp_path / "picture.png")
+    (tmp_path / "text.png").write_text("no picture")
+    told = example(exported[0] / "example.py", *arguments, cwd=tmp_path)
+    assert told.returncode == 1
+    assert says in told.stderr
+    assert len(told.stderr.splitlines()) == 1
 
 
 def test_a_folder_says_what_is_in_it_and_nothing_of_this_machine(exported):

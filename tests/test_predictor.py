@@ -12,7 +12,7 @@ from tagpose.evaluation.rows import from_rows
 from tagpose.inference.found import found
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import People
 
 
@@ -97,6 +97,17 @@ def test_boxes_and_part_scores_are_of_the_keypoints_that_are_there():
     one = found(People(keypoints, np.float32([0.05, 0])), (99, 99), BODY)
     assert one.boxes.tolist() == [[10, 20, 4, 30], [0, 0, 0, 0]]
     assert one.part_scores["body"] == pytest.approx([0.05, 0])
+
+
+def test_scores_of_a_part_are_the_same_whatever_is_kept_of_its_keypoints():
+    keypoints = np.random.default_rng(0).random((3, WHOLEBODY.size, 3), np.float32)
+    people = People(keypoints, np.ones(3, np.float32))
+    every, few = (
+        found(people, (99, 99), WHOLEBODY, min_keypoint_score=least) for least in (0, 0.7)
+    )
+    assert (few.keypoints[..., 2] == 0).sum() > (every.keypoints[..., 2] == 0).sum()
+    for part in WHOLEBODY.limbs:
+        assert few.part_scores[part] == pytest.approx(every.part_scores[part])
 
 
 def test_thresholds_of_the_decoder_are_arguments(predictor):

@@ -1,6 +1,7 @@
 """The published layout: what is imported is what was published, and what does not fit is listed."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.part_ap import Scores
 from tagpose.evaluation.provenance import fingerprint
 from tagpose.evaluation.published import differences, published_row
-from tagpose.model.card import UNKNOWN, model_card, read_metrics
+from tagpose.model.card import UNKNOWN, model_card, origin, read_metrics
 from tagpose.model.files import read_weights, write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import check_same, load_network, start_from
@@ -151,6 +152,37 @@ def test_a_card_says_what_a_model_learned_from_its_licence_and_its_own_numbers(t
     ):
         assert words in card
     assert "Not scored" in model_card("x", network, UNKNOWN, None)
+
+
+@pytest.mark.parametrize(
+    ("override", "shown"),
+    [
+        ("init_from=/home/me/runs/pretrain/T/best.ckpt", "init_from=runs/pretrain/T/best.ckpt"),
+        ("init_from=/home/me/weights.pth", "init_from=weights.pth"),
+        ("data.root='/home/me/my coco'", "data.root='my coco'"),
+        ("data.root=/home/me/coco/", "data.root=coco"),
+        ("data.val=[/home/me/val.json,/home/me/val2017]", "data.val=[val.json,val2017]"),
+        ("data.val=[a.json, /home/me/val2017]", "data.val=[a.json, val2017]"),
+        ("+own={root:/home/me/a,name:b}", "+own={root:a,name:b}"),
+        ("hydra.searchpath=[file:///home/me/conf]", "hydra.searchpath=[conf]"),
+        *[
+            (same, same)
+            for same in (
+                "init_from=runs/pretrain/T/best.ckpt",
+                "data.root=../coco",
+                "output=${paths.runs}/best",
+                "logger.wandb.host=https://home/me",
+                "data.transforms.view.zoom=[0.5,2]",
+            )
+        ],
+    ],
+)
+def test_a_card_names_no_folder_of_the_machine_it_was_written_on(network, override, shown):
+    key, value = override.split("=")
+    said = origin("coco", [override], value if key == "init_from" else None)
+    card = model_card("x", network, said, None)
+    assert shlex.join(["python", "scripts/train.py", shown]) in card
+    assert "/home" not in card.replace("https://home", "")
 
 
 def test_what_is_published_twice_has_the_same_bytes(tmp_path, network):

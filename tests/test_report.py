@@ -1,14 +1,18 @@
 """The page on a result file: its curves are those of the AP, and each error is told by its kind."""
 
+import base64
 import math
 import re
 import zipfile
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from running import ROOT, run, succeeded
 from tagpose.evaluation.part_ap import compare, part_curves, part_scores
@@ -19,10 +23,11 @@ from tagpose.report.bars import error_bars
 from tagpose.report.curves import lines_of
 from tagpose.report.errors import Kind, keypoint_kinds, tally
 from tagpose.report.images import image_errors, largest
-from tagpose.report.matches import match_people
+from tagpose.report.matches import balanced_score, match_people
 from tagpose.report.page import make_page, write_page
-from tagpose.report.run import read_run
-from tagpose.report.tables import error_grid
+from tagpose.report.pictures import Pictures, image_files
+from tagpose.report.run import name_runs, read_run
+from tagpose.report.tables import error_grid, headline, whom_counted
 from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import People
 
@@ -169,6 +174,87 @@ def test_a_person_whose_body_alone_is_right_is_found():
     assert (kinds[0] == Kind.MISS).sum() == WHOLEBODY.size - BODY.size
 
 
+def f1_of(truth, found, least):
+    """F1 at OKS .5 of those from a score on, by the AR of the table."""
+    kept = {
+        image: People(
+            people.keypoints[people.scores >= least], people.scores[people.scores >= least]
+        )
+        for image, people in found.items()
+    }
+    people, told = len(truth.image), sum(len(people.scores) for people in kept.values())
+    return 2 * part_scores(truth, kept, BODY)["body"].ar50 * people / (told + people)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), steps=st.sampled_from([3, 1000]))
+def test_no_other_score_has_a_better_f1_than_that_of_the_balance(seed, steps):
+    rng = np.random.default_rng(seed)
+    truth = crowded(rng, BODY)
+    labelled = truth.keypoints * [1, 1, 0] + [0, 0, 2]
+    truth = truth._replace(keypoints=labelled, crowd=np.zeros(len(truth.image), bool))
+    found = {}
+    for n in range(6):
+        keypoints = labelled[truth.image == n].repeat(3, axis=0)
+        keypoints[..., :2] += rng.normal(0, 15, (*keypoints.shape[:2], 1)) * rng.random((12, 1, 1))
+        # of a few steps many are equal
+        found[n + 1] = People(keypoints, rng.integers(0, steps, 12) / steps)
+    scores = sorted({score for people in found.values() for score in people.scores.tolist()})
+    f1 = [f1_of(truth, found, score) for score in scores]
+    chosen = balanced_score(truth, compare(truth, found, BODY), BODY)
+    assert f1[scores.index(chosen)] == pytest.approx(max(f1))
+
+
+def test_weak_people_by_the_hundred_are_in_the_ap_but_not_among_the_errors(tmp_path):
+    truth, rng = apart(2), np.random.default_rng(0)
+    weak = truth.keypoints[:1].repeat(18, axis=0) + rng.uniform(2000, 9000, (18, 1, 1)) * [1, 1, 0]
+    keypoints = np.concatenate([truth.keypoints, weak])
+    people = People(keypoints, np.r_[0.75, 0.5, rng.uniform(0.01, 0.1, 18)])
+    file = tmp_path / "results.json"
+    write_rows(file, to_rows(7, people, WHOLEBODY))
+    read = read_run("it", file, truth, WHOLEBODY)
+    assert read.min_score == 0.5
+    assert read.errors.loss.tolist() == pytest.approx([0], abs=1e-6)
+    assert dict(headline(read, truth, WHOLEBODY))["false people"] == "0"
+    told = (
+        "from a score of 0.5 on, where precision and recall balance best; the 18 below count in AP"
+    )
+    assert told in whom_counted(read)
+    every = read_run("it", file, truth, WHOLEBODY, min_score=-math.inf)
+    assert every.errors.false.tolist() == [18]
+    assert every.scores == read.scores
+    assert whom_counted(every) == "people of any score"
+    asked = read_run("it", file, truth, WHOLEBODY, min_score=0.6)
+    assert asked.errors.missed.tolist() == [1]
+    assert "from a score of 0.6 on, as asked for" in whom_counted(asked)
+
+
+def test_where_nobody_is_right_everybody_takes_part(tmp_path):
+    truth = apart(1)
+    write_rows(
+        tmp_path / "far.json", to_rows(7, People(truth.keypoints + 500, np.ones(1)), WHOLEBODY)
+    )
+    write_rows(tmp_path / "none.json", [])
+    for name, false in (("far", 1), ("none", 0)):
+        read = read_run(name, tmp_path / f"{name}.json", truth, WHOLEBODY)
+        assert read.errors.false.tolist() == [false]
+        assert whom_counted(read) == "people of any score, as none of them is right"
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["runs/w32.json"], ["w32"]),
+        (["runs/w32/results.json"], ["w32/results"]),
+        (["runs/w32/results.json", "runs/w48/results.json"], ["w32/results", "w48/results"]),
+        (["old/w32.json", "new/w32.json"], ["old/w32", "new/w32"]),
+        (["old/truth.json", "w32.json"], ["old/truth", "w32"]),
+    ],
+)
+def test_a_run_is_named_by_its_file_and_with_the_folder_where_that_says_too_little(files, names):
+    assert name_runs([Path(file) for file in files]) == names
+
+
 def test_the_worst_images_come_first_and_those_without_loss_not_at_all():
     assert largest(np.array([0, 3.0, 1, 5, 0, 3]), 9) == [3, 1, 5, 2]
     assert largest(np.array([0, 3.0, 1, 5, 0, 3]), 2) == [3, 1]
@@ -266,6 +352,25 @@ def test_the_page_stands_alone_and_shows_both_files(people, results):
     assert page.count("<img") == page.count('alt="') == page.count("data:image/")
     for word in ("left hand", "inversion", "0.000", "lost", "people missed"):
         assert word in page
+    assert page.count("where precision and recall balance best") == 2 + 1
+
+
+def test_every_picture_of_the_page_keeps_its_place_while_it_is_not_loaded(people, results):
+    file = people / "annotations/coco_wholebody_val_v1.0.json"
+    truth = read_truth(file, WHOLEBODY)
+    read = read_run("lost", results / "lost.json", truth, WHOLEBODY)
+    pictures = Pictures(image_files(file, people / "val2017"), truth, WHOLEBODY, side=100)
+    page = make_page([read], file, truth, WHOLEBODY, worst=2, pictures=pictures)
+    write_page(results / "sized.html", page)
+    html = (results / "sized.html").read_text(encoding="utf-8")
+    sized = re.findall(
+        r'<img src="data:image/([^;]*);base64,([^"]*)"[^>]* width="(\d+)" height="(\d+)"', html
+    )
+    assert len(sized) == html.count("<img") > 4
+    for kind, content, width, height in sized:
+        if kind == "jpeg":
+            size = Image.open(BytesIO(base64.b64decode(content))).size
+            assert (int(width), int(height)) == size
 
 
 def test_without_pictures_the_page_says_so(people, results):

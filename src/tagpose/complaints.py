@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import requires
-from typing import Final
+from typing import Any, Final
 
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 _TOLD: Final[tuple[type[Exception], ...]] = (
@@ -22,6 +23,13 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
     HydraException,
     OmegaConfBaseException,
 )
+
+
+def told(main: Callable[[], Any]) -> None:
+    """Run a program of Hydra's; what its configuration refuses is told in a sentence, too."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it would tell in paragraphs, and advise to add the key
+    with told_in_a_sentence():
+        main()
 
 
 @contextmanager
@@ -48,6 +56,8 @@ def sentence(error: BaseException) -> str:
         return f"{error.full_key} must be given, as {error.full_key}=VALUE"
     if isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name)):
         return f"{error.name} is not installed; pip install 'tagpose[{extra}]' brings it"
+    if isinstance(error, ConfigCompositionException):
+        return _refused(error)
     # hydra wraps what a constructor raises, and what importing it does
     if isinstance(error, (InstantiationException, ImportError)) and error.__cause__ is not None:
         return sentence(error.__cause__)
@@ -56,6 +66,19 @@ def sentence(error: BaseException) -> str:
     if "Original Traceback" in text:
         return text.splitlines()[-1].partition(": ")[2]
     return text or type(error).__name__
+
+
+def _refused(error: ConfigCompositionException) -> str:
+    """What an override asks for that is not there, and what may be meant."""
+    cause = error.__cause__
+    if not isinstance(cause, OmegaConfBaseException) or cause.parent_node is None:
+        # behind the first lines stands where Hydra has looked
+        lines = str(error).partition("Config search path")[0].splitlines()
+        return ", ".join(filter(None, map(str.strip, lines))).replace(":,", ":")
+    known = [str(key) for key in cause.parent_node]
+    near = get_close_matches(str(cause.key), known, n=1)
+    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"there is no {cause.full_key or cause.key} in the configuration; {meant}"
 
 
 def _extra_with(module: str | None) -> str | None:

@@ -72,7 +72,8 @@ class Decoder:
         fill_in: whether people are given keypoints at which no peak was theirs.
 
     Raises:
-        ValueError: if `min_score` is negative, as a score of 0 says that a keypoint is missing.
+        ValueError: if `min_score` is negative, as a score of 0 says that a keypoint is missing; or
+            if nobody could be found.
     """
 
     grouping_order: tuple[int, ...]
@@ -85,6 +86,11 @@ class Decoder:
     def __post_init__(self) -> None:
         if self.min_score < 0:
             raise ValueError(f"min_score is {self.min_score}; it must be 0 or more")
+        for name in ("max_people", "max_peaks"):
+            if (most := getattr(self, name)) is not None and most < 1:
+                raise ValueError(f"{name} is {most}; with fewer than 1 nobody is found")
+        if self.max_tag_distance <= 0:
+            raise ValueError(f"max_tag_distance is {self.max_tag_distance}; it must be above 0")
 
     @torch.inference_mode()
     def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:

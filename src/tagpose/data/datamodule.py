@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from os import cpu_count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +40,8 @@ class PoseData(LightningDataModule):
         side: of the input in input pixels: the square of training, the shorter side of validation.
         batch_size: images a process takes in a step of training.
         val_batch_size: images of one size in a step of validation.
-        workers: processes that read images, for each process of training; 0 reads in between.
+        workers: processes that read images, for each process of training, and no more than there
+            are cores; 0 reads in between.
         transforms: of albumentations for training, by name, in order.
         on_error: "stop" at the first fault of a data set, or "skip" the images that have any; see
             `sound_copy`.
@@ -70,7 +72,8 @@ class PoseData(LightningDataModule):
         self.root, self.skeleton = Path(root), skeleton
         self.train_split, self.val_split = Split(*train), Split(*val)
         self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
-        self.workers, self.transforms, self.seed = workers, list(transforms.values()), seed
+        self.workers = min(workers, cpu_count() or 1)
+        self.transforms, self.seed = list(transforms.values()), seed
         self.repeat = repeat
         self.opened: dict[Split, Annotations] = {}
         self.start = Position()

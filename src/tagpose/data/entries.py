@@ -10,8 +10,11 @@ from pycocotools import mask as rle
 
 from tagpose.skeleton import Skeleton
 
+MOST_PIXELS: Final = 2 * 89_478_485  # of an image that Pillow opens
 MOST_VISIBLE: Final = 2  # of COCO: labelled and visible; parts have what lies between
 
+_PACKED_FROM: Final = 48  # "0"
+_PACKED_LONGEST: Final = 30  # bits of a run before its last group: an image has fewer pixels
 _NO_BOX: Final = [0, 0, 0, 0]
 _FILES: Final = {"body": "person_keypoints_*.json", "wholebody": "coco_wholebody_*_v1.0.json"}
 
@@ -37,6 +40,11 @@ def image_size(image: dict[str, Any], file: Path) -> tuple[int, int]:
     width, height = (integer(image, key, file) for key in ("width", "height"))
     if min(width, height) < 1:
         raise ValueError(f"{file}: image {image['id']} has the size {width} x {height}")
+    if width * height > MOST_PIXELS:  # the library of masks has no room for more, and crashes
+        raise ValueError(
+            f"{file}: image {image['id']} has {width} x {height} pixels; {MOST_PIXELS} are read at "
+            "most"
+        )
     return width, height
 
 
@@ -123,11 +131,44 @@ def _compressed(segmentation: Any, size: tuple[int, int], reach: float) -> dict[
     counts = segmentation["counts"]
     if segmentation["size"] != [height, width]:
         raise ValueError(f"its size is {segmentation['size']}, not {[height, width]}")
+    # the library takes whatever it is told, and reads and writes past its memory
+    runs = counts if isinstance(counts, list) else unpacked(counts)
+    if not all(isinstance(run, int) and run >= 0 for run in runs):
+        raise ValueError("its runs are not lengths")
+    if sum(runs) != height * width:
+        raise ValueError(f"it covers {sum(runs)} pixels, not {height * width}")
     if isinstance(counts, list):
-        if sum(counts) != height * width:  # the library would read past its memory
-            raise ValueError(f"it covers {sum(counts)} pixels, not {height * width}")
         return rle.frPyObjects(segmentation, height, width)
     return {"size": [height, width], "counts": counts.encode()}
+
+
+def unpacked(counts: str) -> list[int]:
+    """The runs of a mask that COCO has packed into a text.
+
+    A run has groups of 5 bits, the lowest first, each in a character from "0" on; the sixth bit
+    says that another follows, the fifth of the last one is the sign. From the fourth run on it is
+    the difference to the one before the last (`rleToString` of pycocotools).
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for code in counts.encode("latin-1"):
+        bits = code - _PACKED_FROM
+        if not 0 <= bits < 64 or shift > _PACKED_LONGEST:
+            raise ValueError("its runs are packed into a text that is none of COCO's")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("its runs end within one")
+    return runs
 
 
 def _check_polygons(polygons: list[list[float]], reach: float) -> None:

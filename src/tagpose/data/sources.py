@@ -52,6 +52,10 @@ def _opened(source: str | Path | bytes) -> tuple[str, Any]:
     """What a source is called, and what Pillow opens of it."""
     if isinstance(source, bytes):
         return f"what was given as {len(source)} bytes", io.BytesIO(source)
+    if "://" in str(source):
+        raise ValueError(f"{source} is an address; fetch it, and name the file")
+    if Path(source).is_dir():
+        raise ValueError(f"{source} is a folder; a list of its files would do")
     if not Path(source).is_file():
         raise FileNotFoundError(f"{source} is missing; is this the folder of the images?")
     return str(source), source

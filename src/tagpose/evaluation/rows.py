@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from tagpose.evaluation.refusal import check_people
+from tagpose.evaluation.refusal import check_people, is_id
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
 from tagpose.writing import whole
@@ -79,8 +79,11 @@ def read_rows(path: Path) -> list[Row]:
     """Rows of a result file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is not a JSON list of objects.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"result file {path} is missing; `make evaluate` writes one")
     try:
         rows = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
@@ -138,6 +141,6 @@ def _fields(row: Row, place: int, skeleton: Skeleton) -> list[str]:
     absent = [field for field in ("image_id", "score", *fields) if field not in row]
     if absent:
         raise ValueError(f"row {place} has no {absent[0]!r}; skeleton {skeleton.name!r} wants it")
-    if not isinstance(row["image_id"], int):
+    if not is_id(row["image_id"]):
         raise ValueError(f"row {place}: image_id is {row['image_id']!r}, not a whole number")
     return fields

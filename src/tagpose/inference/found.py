@@ -18,7 +18,7 @@ class Found(NamedTuple):
 
     keypoints: np.ndarray  # [P, K, 3] float32: x, y, score; rows of 0 where there is none
     scores: np.ndarray  # [P] float32, what the evaluation ranks people by
-    part_scores: Mapping[str, np.ndarray]  # of each part [P]: the mean of its keypoints' scores
+    part_scores: Mapping[str, np.ndarray]  # of each part [P]: the mean of all its keypoints' scores
     boxes: np.ndarray  # [P, 4] float32: left, top, width, height around the keypoints
     size: tuple[int, int]  # width, height of the image
     skeleton: Skeleton
@@ -80,9 +80,10 @@ def found(
     """
     kept = people.scores >= min_person_score
     keypoints, scores = people.keypoints[kept], people.scores[kept]
+    # of what was found: a part is no worse because less of it is kept
+    parts = {part: keypoints[:, at, 2].mean(1) for part, at in skeleton.limbs.items()}
     sure = (keypoints[..., 2] > 0) & (keypoints[..., 2] >= min_keypoint_score)
     keypoints = np.where(sure[..., None], keypoints, np.float32(0))
-    parts = {part: keypoints[:, at, 2].mean(1) for part, at in skeleton.limbs.items()}
     return Found(keypoints, scores, parts, _boxes(keypoints, sure), size, skeleton)
 
 

@@ -1,8 +1,10 @@
 """This file finds the people of images: network, mirror test, decoding, back to image pixels."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, overload
@@ -24,6 +26,7 @@ from tagpose.model.weights import load_network
 from tagpose.structures import Fields, People
 
 _READERS: Final = 4  # threads that read and warp the next images while the network works
+_OPTIONS: Final = ("side", "scales", "mirror", "device", "precision", "compiled", "batch")
 _BATCH: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
 
 
@@ -52,8 +55,29 @@ class _Read(NamedTuple):
 
 
 def chosen_device(named: str | None) -> torch.device:
-    """The device of that name; by default a CUDA GPU where there is one."""
-    return torch.device(named or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device of that name; by default a CUDA GPU where there is one.
+
+    Raises:
+        ValueError: there is none here.
+    """
+    there = torch.cuda.is_available()
+    try:
+        device = torch.device(named or ("cuda" if there else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"device {named!r} is none; cpu or cuda would do") from error
+    if device.type == "cuda" and not there:
+        raise ValueError(f"device {named!r}: torch sees no CUDA GPU here; device=cpu does without")
+    return device
+
+
+def _check_names(thresholds: Mapping[str, Any]) -> None:
+    """See that thresholds are those of the decoder."""
+    known = [field.name for field in fields(Decoder) if field.name != "grouping_order"]
+    for name in thresholds:
+        if name not in known:
+            near = get_close_matches(name, [*known, *_OPTIONS], n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"there is no {name!r} of a Predictor{meant}")
 
 
 class Predictor:
@@ -94,6 +118,11 @@ class Predictor:
         batch: int | None = None,
         **thresholds: Any,
     ) -> None:
+        _check_names(thresholds)
+        if side is not None and side < 1:
+            raise ValueError(f"side is {side}; it is the input's shorter side, in input pixels")
+        if not isinstance(scales, Sequence):
+            raise ValueError(f"scales are {scales!r}, no list such as [1] or [2, 1, 0.5]")
         if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
             raise ValueError(
                 f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "

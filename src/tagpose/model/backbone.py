@@ -1,14 +1,19 @@
 """This file makes HRNet backbones (Sun 2019) from timm, cut down to their stride-4 branch."""
 
 import logging
-from typing import Any
+from socket import create_connection
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants
 from timm.models import load_pretrained
 from torch import Tensor, nn
 
-_FAMILY = "hrnet_"
+_FAMILY: Final = "hrnet_"
+_PATIENCE: Final = 5  # seconds for the hub to answer
 
 
 def hrnet(name: str, *, pretrained: bool = False) -> tuple[nn.Module, int]:
@@ -45,6 +50,9 @@ def _load_imagenet(network: Any, name: str) -> None:
 
     timm loads what fits and only warns of the rest, so each tensor is compared with itself before.
     """
+    if not _reachable(constants.ENDPOINT):
+        # else it is asked again and again for a minute; this finds what is in the cache
+        constants.HF_HUB_OFFLINE = True
     before = {key: value.clone() for key, value in network.state_dict().items()}
     logging.getLogger("timm.models._builder").setLevel(logging.ERROR)  # names every unused key
     try:
@@ -61,6 +69,19 @@ def _load_imagenet(network: Any, name: str) -> None:
             f"the file of ImageNet weights of {name} left {len(same)} of {len(before)} tensors as"
             f" they were, {same[0]} the first; it belongs to another network"
         )
+
+
+def _reachable(address: str) -> bool:
+    """Whether somebody listens at an address; behind a proxy nobody knows."""
+    there = urlsplit(address)
+    if getproxies():
+        return True
+    try:
+        port = there.port or (443 if there.scheme == "https" else 80)
+        create_connection((there.hostname or "", port), timeout=_PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 def _untouched(key: str, value: Tensor, before: dict[str, Tensor]) -> bool:

@@ -1,6 +1,7 @@
 """This file writes the card of a model: what it is, learned from, and may be used for."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ _DATA: Final[Mapping[str, tuple[str, str]]] = {
     "synthetic_body": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
 }
 _TEST: Final = ("side", "scales", "mirror", "precision")  # what numbers depend on
+# An absolute path in an override, also one in a list or a file: URI; a/b, ../a, ${a}/b and https://a
+# have none.
+_ABSOLUTE: Final = re.compile(r"(?:file://|(?<![\w.}:/-])|(?<=:)(?!//))/[^,\]})'\"]*")
+_RUNS: Final = "runs"  # the folder that runs are in
 _UNKNOWN: Final = ("not known here", "not known here; whoever trained it knows")
 
 
@@ -43,9 +48,11 @@ def origin(data: str, overrides: Sequence[str], start: str | None) -> Origin:
         start: weights that it began with.
     """
     learned, licence = _DATA.get(data, _UNKNOWN)
+    start = start and _anywhere(start)
     if start:
         licence += f"; and what {start} asks for, from which training started"
-    return Origin(learned, licence, shlex.join(["python", "scripts/train.py", *overrides]), start)
+    command = ["python", "scripts/train.py", *map(_anywhere, overrides)]
+    return Origin(learned, licence, shlex.join(command), start)
 
 
 UNKNOWN: Final = Origin(*_UNKNOWN, command="not known here", start=None)
@@ -114,6 +121,19 @@ def read_metrics(file: Path, sha256: str) -> dict[str, Any]:
     if scored != sha256:
         raise ValueError(f"{file} is of another checkpoint; score this one by `make evaluate`")
     return metrics
+
+
+def _anywhere(text: str) -> str:
+    """A text whose paths say nothing of this machine: those of runs from there on, or names."""
+    return _ABSOLUTE.sub(lambda found: _short(Path(found[0].removeprefix("file://"))), text)
+
+
+def _short(path: Path) -> str:
+    """An absolute path from the last folder of runs on, or its name alone."""
+    parts = path.parts
+    if _RUNS not in parts:
+        return path.name
+    return "/".join(parts[len(parts) - 1 - parts[::-1].index(_RUNS) :])
 
 
 def _numbers(metrics: Mapping[str, Any] | None) -> str:

@@ -18,7 +18,7 @@ _ANY: Final = float(np.finfo(np.float32).tiny)  # a missing keypoint scores 0
 
 
 def people_picture(looked: Looked, found: Found) -> np.ndarray:
-    """The picture with those found in it, numbered as in the table.
+    """The picture with those found in it, framed and numbered as in the table.
 
     Args:
         looked: the image.
@@ -38,6 +38,7 @@ def people_picture(looked: Looked, found: Found) -> np.ndarray:
         found.skeleton,
         min_score=_ANY,
         labels=numbers,
+        boxes=True,
     )
 
 

@@ -102,8 +102,8 @@ def _launch(app: gr.Blocks, host: str, port: int | None, max_upload: float) -> N
         )
     except OSError as error:
         raise OSError(
-            f"nobody can listen on port {port} of {host}; is another page there? "
-            "port=null takes one that is free"
+            f"nobody can listen on port {port} of {host}; is it this machine, no other page "
+            "there? port=null takes a port that is free"
         ) from error
 
 

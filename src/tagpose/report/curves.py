@@ -19,6 +19,7 @@ from tagpose.report.run import Run
 from tagpose.skeleton import Skeleton
 
 _INCHES: Final = (4.2, 3.8)
+_SIZE: Final = tuple(round(96 * inches) for inches in _INCHES)  # pixels, as CSS counts them
 _LONG: Final = 14  # letters of a name that has a line of the legend for itself
 
 
@@ -50,7 +51,8 @@ def precision_figures(runs: list[Run], skeleton: Skeleton) -> list[Picture]:
             # the same numbers are the same file; names are no formulas
             with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
                 drawn = embed_svg(_draw(lines, [inks[part], OTHER]))
-            pictures.append(Picture(drawn, f"precision over recall, {name}: {_words(lines)}", name))
+            words = f"precision over recall, {name}: {_words(lines)}"
+            pictures.append(Picture(drawn, words, name, *_SIZE))
     return pictures
 
 

@@ -1,17 +1,18 @@
-"""This file says who found whom when only the errors count: everybody who is found at all."""
+"""This file says who found whom when only the errors count, and from which score on."""
 
 import math
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.matching import candidates, match
+from tagpose.evaluation.matching import THRESHOLDS, candidates, match
 from tagpose.evaluation.oks import labelled_parts
 from tagpose.evaluation.part_ap import Compared
 from tagpose.evaluation.truth import Truth
 from tagpose.skeleton import Skeleton
 
 LEAST: Final = 0.1  # OKS of a person who counts as found (Ruggero Ronchi & Perona 2017)
+RIGHT: Final = float(THRESHOLDS[0])  # OKS of a person who counts as right where scores are weighed
 
 
 class Matches(NamedTuple):
@@ -39,14 +40,36 @@ def match_people(
     found, ignored = compared.detections, compared.ignored[:, -1]  # of all keypoints together
     ranks = np.where(found.scores[-1] >= min_score, found.ranks[-1], -1)
     oks = person_oks(truth, compared, skeleton)
-    some = candidates(compared.pairs, oks, ranks, np.array([LEAST]))
-    (whom,) = match(some, ignored, truth.crowd, len(ranks))  # [D]
+    whom = _choose(truth, compared, oks, ranks, LEAST)
     detection = np.flatnonzero((whom >= 0) & ~np.r_[ignored, True][whom])
     person = whom[detection]
     missed = ~ignored
     missed[person] = False
     reached = _of_pairs(compared, oks, detection, person)
     return Matches(detection, person, reached, ranks >= 0, missed, (ranks >= 0) & (whom < 0))
+
+
+def balanced_score(truth: Truth, compared: Compared, skeleton: Skeleton) -> float:
+    """The score from which on precision and recall balance best: F1 of people is largest.
+
+    A detection is right if it found somebody at OKS .5. Arguments are those of `match_people`.
+
+    Returns:
+        The score of one of the detections, or minus infinity where none is right.
+    """
+    ranks, ignored = compared.detections.ranks[-1], compared.ignored[:, -1]
+    oks = person_oks(truth, compared, skeleton)
+    whom = _choose(truth, compared, oks, ranks, RIGHT)
+    counting = np.flatnonzero((ranks >= 0) & ~np.r_[ignored, False][whom])
+    scores = compared.detections.scores[-1, counting]
+    order = np.argsort(-scores, kind="stable")
+    scores, right = scores[order], np.cumsum(whom[counting[order]] >= 0)
+    if not right.any():
+        return -math.inf
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + np.count_nonzero(~ignored))
+    # those of one score take part together
+    last = np.flatnonzero(np.diff(scores, append=-math.inf))
+    return float(scores[last[np.argmax(f1[last])]])
 
 
 def person_oks(truth: Truth, compared: Compared, skeleton: Skeleton) -> np.ndarray:
@@ -62,6 +85,15 @@ def person_oks(truth: Truth, compared: Compared, skeleton: Skeleton) -> np.ndarr
     mean = np.einsum("ml,ml->m", compared.oks[:, :limbs], weights[compared.pairs.person])
     # whoever has no label is there to ignore detections, as in the official evaluation
     return np.where(counts[compared.pairs.person] == 0, compared.oks[:, -1], mean)
+
+
+def _choose(
+    truth: Truth, compared: Compared, oks: np.ndarray, ranks: np.ndarray, least: float
+) -> np.ndarray:
+    """Whom each detection found at that OKS, [D] int64, -1 for nobody."""
+    some = candidates(compared.pairs, oks, ranks, np.array([least]))
+    (whom,) = match(some, compared.ignored[:, -1], truth.crowd, len(ranks))
+    return whom
 
 
 def _of_pairs(

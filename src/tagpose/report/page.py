@@ -12,7 +12,7 @@ from tagpose.evaluation.truth import Truth
 from tagpose.report.bars import MEANINGS, Bar, error_bars
 from tagpose.report.cards import Card, changed_cards, worst_cards
 from tagpose.report.curves import precision_figures
-from tagpose.report.matches import LEAST
+from tagpose.report.matches import LEAST, RIGHT
 from tagpose.report.pictures import Picture, Pictures
 from tagpose.report.run import Run
 from tagpose.report.tables import (
@@ -23,6 +23,7 @@ from tagpose.report.tables import (
     people_grid,
     score_grid,
     size_grid,
+    whom_counted,
 )
 from tagpose.skeleton import Skeleton
 from tagpose.writing import whole
@@ -42,6 +43,7 @@ class Comparison(NamedTuple):
     """A second run beside the first."""
 
     run: str
+    counted: str  # whom counts, bars and pictures are of
     scores: Grid
     curves: Sequence[Picture]
     bars: Sequence[Bar]
@@ -56,6 +58,7 @@ class Page(NamedTuple):
     run: str
     sources: Sequence[Source]
     headline: Sequence[tuple[str, str]]  # what, and how much
+    counted: str  # whom counts, bars and pictures are of
     scores: Grid
     sizes: Grid
     curves: Sequence[Picture]
@@ -64,8 +67,8 @@ class Page(NamedTuple):
     errors: Grid
     people: Grid
     least: float  # OKS of who counts as found
+    right: float  # OKS of who counts as right where scores are weighed
     best: int  # found people of an image that take part
-    left_out: Sequence[tuple[str, int]]  # runs, and how many people who score too low for it
     worst: Sequence[Card]
     has_pictures: bool
     comparison: Comparison | None
@@ -96,6 +99,7 @@ def make_page(
         run=run.name,
         sources=[Source(name, *fingerprint(file).values()) for name, file in files.items()],
         headline=headline(run, truth, skeleton),
+        counted=whom_counted(run),
         scores=score_grid(run.scores),
         sizes=size_grid(run, truth, skeleton),
         curves=precision_figures([run], skeleton),
@@ -104,8 +108,8 @@ def make_page(
         errors=error_grid(run, skeleton),
         people=people_grid(run, truth),
         least=LEAST,
+        right=RIGHT,
         best=MAX_DETECTIONS,
-        left_out=[(some.name, number) for some in runs if (number := _left_out(some))],
         worst=worst_cards(run, truth, worst, pictures),
         has_pictures=pictures is not None,
         comparison=_compared(run, others[0], truth, skeleton, worst, pictures) if others else None,
@@ -126,17 +130,13 @@ def write_page(file: Path, page: Page) -> None:
         partial.write_text(html, encoding="utf-8")
 
 
-def _left_out(run: Run) -> int:
-    """How many people were found but do not take part in the errors."""
-    return int((run.compared.detections.ranks[-1] >= 0).sum() - run.matches.shown.sum())
-
-
 def _compared(
     run: Run, other: Run, truth: Truth, skeleton: Skeleton, count: int, pictures: Pictures | None
 ) -> Comparison:
     """The part of the page on two runs."""
     return Comparison(
         run=other.name,
+        counted=whom_counted(other),
         scores=difference_grid(run, other),
         curves=precision_figures([run, other], skeleton),
         bars=error_bars([run, other], skeleton),

@@ -30,6 +30,8 @@ class Picture(NamedTuple):
     source: str  # a data: URI
     words: str  # for those who don't see it
     title: str
+    width: int  # pixels
+    height: int
 
 
 def embed_svg(drawn: bytes) -> str:
@@ -37,11 +39,12 @@ def embed_svg(drawn: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
 
 
-def embed_photo(image: np.ndarray) -> str:
-    """A data: URI of a picture [H, W, 3] uint8 RGB."""
+def embed_photo(image: np.ndarray, words: str, title: str) -> Picture:
+    """A picture [H, W, 3] uint8 RGB as the page has it."""
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    source = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Picture(source, words, title, width=image.shape[1], height=image.shape[0])
 
 
 def image_files(annotations: Path, folder: Path) -> dict[int, Path]:
@@ -88,7 +91,7 @@ class Pictures:
         left, top, width, height = self.truth.boxes[missed].T
         _frame(drawn, np.c_[left, top, left + width, top + height] * zoom, _MISSED)
         words = f"image {self.truth.image_ids[n]}, the truth: {missed.sum()} people missed"
-        return Picture(embed_photo(drawn), words, "truth")
+        return embed_photo(drawn, words, "truth")
 
     def of_run(self, n: int, run: Run) -> Picture:
         """Image number n with those whom a run found, and boxes around those not there."""
@@ -99,7 +102,7 @@ class Pictures:
         drawn = draw_people(image, people, self.skeleton, min_score=self.min_score)
         _frame(drawn, _extents(found.keypoints[here & run.matches.false]) * zoom, _FALSE)
         words = f"image {self.truth.image_ids[n]}, {run.name}: {here.sum()} people found"
-        return Picture(embed_photo(drawn), words, run.name)
+        return embed_photo(drawn, words, run.name)
 
     def _small(self, n: int) -> tuple[np.ndarray, float]:
         """Image number n as the page shows it, and pixels of the page per image pixel."""

@@ -1,5 +1,6 @@
 """This file lays numbers into tables of words."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -37,6 +38,14 @@ def headline(run: Run, truth: Truth, skeleton: Skeleton) -> list[tuple[str, str]
         ("false people", _count(int(matches.false.sum()))),
         ("of their keypoints good", f"{good[Kind.GOOD] / good.sum().clip(1):.1%}"),
     ]
+
+
+def whom_counted(run: Run) -> str:
+    """Whose matches are counted, and how many people are not."""
+    ranked = int((run.compared.detections.ranks[-1] >= 0).sum())
+    below = ranked - int(run.matches.shown.sum())
+    others = f"; the {_count(below)} below count in AP alone" if below else ""
+    return f"people {_from_score(run.min_score, balanced=run.balanced)}{others}"
 
 
 def score_grid(scores: Mapping[str, Scores]) -> Grid:
@@ -101,6 +110,14 @@ def difference_grid(one: Run, other: Run) -> Grid:
         rows.append([name, *cells])
     head = ["part", *len(_COMPARED) * [one.name, other.name, "gain"]]
     return Grid(head, rows, [("", 1), *((number, 3) for number in _COMPARED)])
+
+
+def _from_score(score: float, *, balanced: bool) -> str:
+    """From which score on people are counted, and why."""
+    if score == -math.inf:
+        return "of any score" + (", as none of them is right" if balanced else "")
+    why = "where precision and recall balance best" if balanced else "as asked for"
+    return f"from a score of {score:.3g} on, {why}"
 
 
 def _number(value: float) -> str:

@@ -65,7 +65,10 @@ def read_trials(file: Path, runs: Sequence[Told]) -> list[Trial]:
     for number, state, seconds, value, *words in rows:
         told = dict(zip(header[len(_FACTS) + 1 :], words, strict=True))
         if not int(number) < len(runs) or runs[int(number)] != told:
-            raise ValueError(f"{file} is of another search; name another folder=")
+            raise ValueError(
+                f"{file} is of another search; the words of its first command go on with it, "
+                "another folder= begins anew"
+            )
         done.append(Trial(int(number), told, state, float(value), float(seconds)))
     return [trial for trial in done if trial.done]
 

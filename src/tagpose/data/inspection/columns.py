@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.data.annotations import Row, is_inside
+from tagpose.data.entries import MOST_PIXELS
 from tagpose.skeleton import Skeleton
 
 # What a valid flag says. Files of the body have none.
@@ -45,7 +46,7 @@ class Annotated(NamedTuple):
 def lay_images(rows: Sequence[object]) -> Images:
     """Columns of the image rows."""
     kept = {place: row for place, row in enumerate(rows) if isinstance(row, dict)}
-    sizes = [[whole(row.get(key)) or 0 for key in ("width", "height")] for row in kept.values()]
+    sizes = [_size(row) for row in kept.values()]
     return Images(
         rows=list(kept.values()),
         where=[_where("image", place, row) for place, row in kept.items()],
@@ -84,6 +85,12 @@ def whole(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
     return None
+
+
+def _size(row: Row) -> tuple[int, int]:
+    """Width and height in image pixels; 0 for one that is not stated, or has no room in memory."""
+    width, height = (whole(row.get(key)) or 0 for key in ("width", "height"))
+    return (width, height) if width * height <= MOST_PIXELS else (0, 0)
 
 
 def _where(noun: str, place: int, row: Row) -> str:

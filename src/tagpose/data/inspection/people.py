@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.data.annotations import REACH, Row
-from tagpose.data.entries import MOST_VISIBLE
+from tagpose.data.entries import MOST_VISIBLE, unpacked
 from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 from tagpose.skeleton import Skeleton
@@ -182,7 +182,10 @@ def _unreadable_polygons(polygons: Sequence[object], side: int) -> str:
 def _unreadable_runs(counts: object, pixels: int) -> str:
     """Why counts are not the lengths of runs that cover the image."""
     if isinstance(counts, str):
-        return ""  # packed; what it covers is known when it is unpacked
+        try:
+            counts = unpacked(counts)
+        except ValueError as error:
+            return f"segmentation: {error}"
     if not isinstance(counts, list) or not all(_length(count) for count in counts):
         return f"segmentation has the runs {brief(counts)}, not lengths"
     covered = sum(counts)

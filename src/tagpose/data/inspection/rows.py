@@ -7,9 +7,11 @@ from reprlib import repr as brief
 from typing import Final
 
 from tagpose.data.annotations import Row
+from tagpose.data.entries import MOST_PIXELS
 from tagpose.data.inspection.columns import Annotated, Images, whole
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 
+_ROOM: Final = f" from 1 on, with {MOST_PIXELS} pixels at most"
 _NAMED: Final = 4  # rows at most by which something that stands there again and again is named
 
 
@@ -24,7 +26,7 @@ def image_row_faults(rows: Sequence[object], images: Images) -> Found:
             yield Kind.IMAGE_ROW, Fault(where, f"file_name is {found}, not one in the folder")
         if not size.all():
             found = " x ".join(brief(row.get(key)) for key in ("width", "height"))
-            yield Kind.IMAGE_ROW, Fault(where, f"its size is {found}, not whole numbers from 1 on")
+            yield Kind.IMAGE_ROW, Fault(where, f"its size is {found}, not of whole numbers{_ROOM}")
     yield from _twice(images.ids, images.where, Kind.IMAGE_ID)
     files = [None if name is None else str(PurePath(name)) for name in images.names]
     yield from _twice(files, images.where, Kind.FILE_NAME)
