@@ -35,7 +35,7 @@ class Diary(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, number):
         self.seen.append((trainer.current_epoch, number, digest(batch.image, batch.keypoints)))
 
-    def on_validation_epoch_end(self, trainer, module):
+    def on_validation_end(self, trainer, module):
         if not trainer.sanity_checking:
             scores = [float(trainer.callback_metrics[name]) for name in SCORES]
             self.seen.append((trainer.global_step, *scores))

@@ -214,8 +214,9 @@ def test_an_epoch_that_starts_within_goes_on_with_what_is_left_and_the_next_is_w
     assert batches(rest) == batches(whole)
 
 
-def test_a_process_is_never_left_without_images_and_too_many_processes_are_refused():
+def test_a_process_is_never_left_without_images_and_a_guests_do_not_count():
     shares = [SameSizeBatches(lambda _: (64, 64), 2, 8, rank=r, processes=2) for r in range(2)]
     assert [len(share) for share in shares] == [1, 1]
-    with pytest.raises(ValueError, match="1 images cannot be shared by 2 processes"):
-        SameSizeBatches(lambda _: (64, 64), 1, 8, processes=2)
+    few = [SameSizeBatches(lambda _: (64, 64), 2, 8, rank=r, processes=4) for r in range(4)]
+    assert [list(share) for share in few] == [[[0]], [[1]], [[0]], [[0]]]
+    assert [share.guest for share in few] == [False, False, True, True]

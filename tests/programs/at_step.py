@@ -1,7 +1,10 @@
 """What tests put into a training: something happens at a step."""
 
+import json
 import os
+from pathlib import Path
 
+import psutil
 from lightning import Callback
 
 
@@ -25,3 +28,24 @@ class SignalInValidation(Signal):
     def on_validation_batch_start(self, trainer, module, batch, batch_idx, dataloader_idx=0):
         if trainer.global_step == self.step and trainer.global_rank == self.rank and not batch_idx:
             os.kill(os.getpid(), self.number)
+
+
+class Watch(Callback):
+    """Writes down now and then what memory and files the training has."""
+
+    def __init__(self, file, every=50):
+        self.file, self.every = Path(file), every
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step % self.every:
+            return
+        own = psutil.Process()
+        workers = [one.memory_info().rss for one in own.children(recursive=True)]
+        row = {
+            "step": trainer.global_step,
+            "main": own.memory_info().rss / 1e6,
+            "workers": sum(workers) / 1e6,
+            "files": own.num_fds(),
+        }
+        with self.file.open("a") as out:
+            out.write(json.dumps(row) + "\n")

@@ -77,6 +77,7 @@ class PoseData(LightningDataModule):
         self.repeat = repeat
         self.opened: dict[Split, Annotations] = {}
         self.start = Position()
+        self.guest = False  # whether what this process sees of validation does not count
 
     @property
     def truth_file(self) -> Path:
@@ -178,6 +179,7 @@ class PoseData(LightningDataModule):
         batches = SameSizeBatches(
             whole.input_size, len(whole), self.val_batch_size, rank=rank, processes=processes
         )
+        self.guest = batches.guest
         return DataLoader(whole, batch_sampler=batches, **self._workers())
 
     def view_loader(self, side: int, scales: Sequence[float]) -> DataLoader[Views]:

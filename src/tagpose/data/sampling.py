@@ -75,15 +75,15 @@ class ShuffledDraws(Sampler[Draw]):
 class SameSizeBatches(Sampler[list[int]]):
     """Batches of images whose inputs have one size; each process its share, no image twice.
 
+    Where there are fewer images than processes some are guests: they see an image of another's,
+    as a process that saw nothing would keep the others waiting, and theirs does not count.
+
     Args:
         size_of: width, height in input pixels of image number i.
         images: how many there are.
         batch_size: at most.
         rank: of this process.
         processes: that share the images.
-
-    Raises:
-        ValueError: there are fewer images than processes.
     """
 
     def __init__(
@@ -95,17 +95,14 @@ class SameSizeBatches(Sampler[list[int]]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        if images < processes:
-            raise ValueError(
-                f"{images} images cannot be shared by {processes} processes; take fewer"
-            )
         alike: dict[tuple[int, int], list[int]] = {}
         for index in range(images):
             alike.setdefault(size_of(index), []).append(index)
         batches = _batches(alike.values(), batch_size)
-        if len(batches) < processes:  # every process must see something, or the others wait for it
+        if len(batches) < processes:
             batches = _batches(alike.values(), 1)
-        self.batches = batches[rank::processes]
+        self.guest = rank >= len(batches)
+        self.batches = batches[:1] if self.guest else batches[rank::processes]
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
