@@ -70,9 +70,8 @@ class PoseTraining(LightningModule):
             fields.heatmaps[~finite] = fields.tags[~finite] = 0  # where nobody is found
         if not self._data().guest:
             images = len(batch.image)
-            summed = [*(images * term for term in terms.values()), (~finite).sum(), images]
-            like = {"dtype": torch.float64, "device": self.device}
-            self.seen.append(torch.stack([torch.as_tensor(one, **like) for one in summed]))
+            sums = torch.stack([*(images * term for term in terms.values()), (~finite).sum()])
+            self.seen.append(nn.functional.pad(sums.double(), (0, 1), value=images))
         return fields
 
     def on_validation_epoch_end(self) -> None:
