@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from tagpose.model.backbone import hrnet
-from tagpose.model.files import FACTS, write_checkpoint
+from tagpose.model.files import FACTS, read_tensors, write_checkpoint, write_pickle
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network, start_from
 from tagpose.own_skeleton import defined
@@ -201,3 +201,12 @@ def test_weights_that_cannot_be_fetched_are_told_with_the_way_out(monkeypatch, t
         RuntimeError, match=r"could not be fetched.* model.network.pretrained=false"
     ):
         hrnet(SMALL, pretrained=True)
+
+
+def test_tensors_of_other_shapes_than_a_checkpoint_says_are_refused(checkpoint, tmp_path):
+    content = read_tensors(checkpoint)
+    name = "network.backbone.conv1.weight"
+    content["state_dict"][name] = content["state_dict"][name][:, :2]
+    write_pickle(tmp_path / "x.ckpt", content)
+    with pytest.raises(ValueError, match=rf"x\.ckpt is not of {SMALL} as it says: size mismatch"):
+        load_network(tmp_path / "x.ckpt")

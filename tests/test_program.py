@@ -224,6 +224,12 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     assert written <= {"text.ckpt", "config.yaml", "hydra.yaml", "overrides.yaml", "hparams.yaml"}
 
 
+def test_a_gpu_that_is_full_is_told_with_what_needs_less(capsys):
+    with pytest.raises(SystemExit), told_in_a_sentence():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has")
+    assert capsys.readouterr().err.startswith("error: CUDA out of memory: a smaller data.batch")
+
+
 @pytest.mark.parametrize(
     ("script", "module", "extra"),
     [("app", "gradio", "app"), ("export", "onnxruntime", "export"), ("predict", "av", "video")],

@@ -56,6 +56,11 @@ def sentence(error: BaseException) -> str:
         return f"{error.full_key} must be given, as {error.full_key}=VALUE"
     if isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name)):
         return f"{error.name} is not installed; pip install 'tagpose[{extra}]' brings it"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program loads
+        return (
+            f"{str(error).partition('. ')[0]}: a smaller data.batch_size with more "
+            "trainer.accumulate_grad_batches, a smaller side, or bf16 in place of float32 need less"
+        )
     if isinstance(error, ConfigCompositionException):
         return _refused(error)
     # hydra wraps what a constructor raises, and what importing it does

@@ -1,9 +1,11 @@
 """This file carries weights: out of files into networks, from stage one into stage two."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
+from torch import Tensor
 
 from tagpose.model.files import read_weights
 from tagpose.model.network import PoseNetwork
@@ -36,7 +38,7 @@ def load_network(file: Path) -> PoseNetwork:
     known, state, _ = read_weights(file)
     with torch.device("meta"):  # without the time to draw weights that the file's replace
         network = PoseNetwork(known.architecture, known.skeleton, side=known.side)
-    missing, unexpected = network.load_state_dict(state, strict=False, assign=True)
+    missing, unexpected = _load(network, state, file, assign=True)
     if missing or unexpected:
         raise ValueError(
             f"{file} lacks {len(missing)} tensors of {known.architecture} and has "
@@ -89,10 +91,14 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
         raise ValueError(f"{file} lacks {' and '.join(_HEAD)}; is it whole?")
     for name in _HEAD:
         rows = dict(network.named_parameters())[name].detach().clone()
+        if state[name].shape != (2 * source.size, *rows.shape[1:]):
+            raise ValueError(
+                f"{file}: {name} has the shape {list(state[name].shape)}; is it whole?"
+            )
         to, come_from = _shared_rows(source, target)
         rows[to] = state[name][come_from]
         state[name] = rows
-    missing, unexpected = network.load_state_dict(state, strict=False)
+    missing, unexpected = _load(network, state, file)
     if missing or unexpected:
         raise ValueError(
             f"{file} lacks {len(missing)} tensors of {network.architecture} and has "
@@ -103,6 +109,18 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
         keypoints=tuple(k for k in target.keypoints if k in source.keypoints),
         fresh=tuple(k for k in target.keypoints if k not in source.keypoints),
     )
+
+
+def _load(
+    network: PoseNetwork, state: Mapping[str, Tensor], file: Path, *, assign: bool = False
+) -> tuple[list[str], list[str]]:
+    """Put tensors into a network; which ones are missing, and which are too much."""
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False, assign=assign)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise ValueError(f"{file} is not of {network.architecture} as it says: {first}") from error
+    return missing, unexpected
 
 
 def _shared_rows(source: Skeleton, target: Skeleton) -> tuple[list[int], list[int]]:
