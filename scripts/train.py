@@ -44,6 +44,7 @@ def main(cfg: DictConfig) -> float:
     keep_freed_memory()
     with told_in_a_sentence(MisconfigurationException):
         resume = earlier(cfg.resume, Path(cfg.paths.run), named=is_named())
+        configured = OmegaConf.to_container(cfg, resolve=True)
         if resume:  # brings all its weights
             cfg.init_from, cfg.model.network.pretrained = None, False
         elif OmegaConf.is_missing(cfg, "init_from"):
@@ -53,7 +54,7 @@ def main(cfg: DictConfig) -> float:
             )
         failed = True
         try:
-            score = train(cfg, resume)
+            score = train(cfg, resume, configured)
             failed = False
             return score
         finally:
@@ -65,9 +66,7 @@ def is_named() -> bool:
     """Whether the folder of the run is the same when the same command is given again."""
     overrides = HydraConfig.get().overrides
     words = [*overrides.task, *overrides.hydra]
-    return "SLURM_JOB_ID" in os.environ or any(
-        word.startswith(("run=", "hydra.run.dir=")) for word in words
-    )
+    return any(word.startswith(("run=", "hydra.run.dir=")) for word in words)
 
 
 def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
@@ -76,25 +75,28 @@ def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
     Raises:
         ValueError: it cannot be known which, or those of an earlier run would be written over.
     """
-    if not named and (resume == _AUTO or "TORCHELASTIC_RUN_ID" in os.environ):
+    others = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
+    if not named and (resume == _AUTO or others):
         raise ValueError(
             "the run has no name by which it is found again, or by which its processes share a "
             "folder; run=NAME gives it one"
         )
-    if resume != _AUTO:
-        if resume is None and any(folder.glob("*.ckpt")):
-            raise ValueError(
-                f"{folder} has checkpoints of an earlier run; resume=auto goes on with it, another "
-                "run=NAME begins anew"
-            )
-        return Path(resume) if resume else None
-    remove_stale(folder)
-    newest = newest_whole(folder)
-    print(f"{newest}: goes on" if newest else f"{folder} has no checkpoint, so the run begins")
-    return newest
+    if resume == _AUTO:
+        remove_stale(folder)
+        newest = newest_whole(folder)
+        print(f"{newest}: goes on" if newest else f"{folder} has no checkpoint, so the run begins")
+        return newest
+    file = Path(resume) if resume else None
+    inside = file is not None and file.resolve().parent == folder.resolve()
+    if any(folder.glob("*.ckpt")) and not inside:
+        raise ValueError(
+            f"{folder} has checkpoints of an earlier run; resume=auto goes on with it, another "
+            "run=NAME begins anew"
+        )
+    return file
 
 
-def train(cfg: DictConfig, resume: Path | None) -> float:
+def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
     """Train what the configuration describes; the best value of its monitor, NaN without any."""
     seed_everything(cfg.seed, workers=True)
     with warnings.catch_warnings():
@@ -106,7 +108,7 @@ def train(cfg: DictConfig, resume: Path | None) -> float:
     if cfg.init_from:
         print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
-    record = Record(Path(cfg.paths.run), lambda: made_of(cfg, data))
+    record = Record(Path(cfg.paths.run), lambda: made_of(configured, data))
     loggers = list(instantiate(cfg.logger, _convert_="object").values())
     if resume:
         check_same(model.network, resume)
@@ -134,21 +136,15 @@ def go_on(loggers: list[Any], step: int) -> None:
             logger.go_on(step)
 
 
-def made_of(cfg: DictConfig, data: PoseData) -> dict[str, Any]:
-    """All that can change a number of the run, by name."""
-    told: Any = OmegaConf.to_container(cfg, resolve=True)
+def made_of(configured: dict[str, Any], data: PoseData) -> dict[str, Any]:
+    """What the numbers of the run depend on, by name."""
+    files = (data.train_split.annotations, data.val_split.annotations)
+    kept = {name: value for name, value in configured.items() if name not in _NO_NUMBER}
     return {
-        **flat({name: value for name, value in told.items() if name not in _NO_NUMBER}),
-        "code": code_version(Path(__file__).parent),
+        **flat(kept),
+        **flat({"annotations": {file: fingerprint(data.root / file) for file in files}}),
         **flat({"versions": versions()}),
-        **flat(
-            {
-                "annotations": {
-                    s.annotations: fingerprint(data.root / s.annotations)
-                    for s in (data.train_split, data.val_split)
-                }
-            }
-        ),
+        "code": code_version(Path(__file__).parent),
     }
 
 

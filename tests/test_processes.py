@@ -80,6 +80,14 @@ def test_where_a_process_dies_all_end_within_a_minute(people, tmp_path, rank):
     assert process.returncode != 0
 
 
+def test_two_processes_that_are_stopped_within_a_validation_end_and_go_on(people, whole, tmp_path):
+    halt = signal_at(12, signal.SIGTERM, kind="SignalInValidation")
+    stopped = train(people, tmp_path, "a", *TWO, *halt)
+    assert stopped.returncode == 143, stopped.stderr
+    succeeded(train(people, tmp_path, "a", *TWO, "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
 def test_torchrun_starts_two_machines(people, whole, tmp_path):
     port = free_port()
     nodes = []
@@ -107,9 +115,13 @@ def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp
                 "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "MASTER_PORT": port,
                 "SLURM_JOB_NODELIST": "127.0.0.1", "SLURM_NODELIST": "127.0.0.1",
             }  # fmt: skip
-            words_ = [word for word in words(people, "", *TWO) if word != "run="]
             program = command(
-                "train", *words_, "trainer.num_nodes=2", "trainer.devices=1", "resume=auto", *more
+                "train",
+                *words(people, "4711", *TWO),
+                "trainer.num_nodes=2",
+                "trainer.devices=1",
+                "resume=auto",
+                *more,
             )
             tasks.append(
                 subprocess.Popen(program, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | told)
@@ -121,12 +133,14 @@ def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp
     assert_same(last(tmp_path, "4711"), whole)
 
 
-def test_every_process_ends_when_the_group_is_told_to(people, tmp_path):
-    log = tmp_path / "log"
-    long = (*TWO, "trainer.max_epochs=1000")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_every_process_ends_when_the_group_is_told_to(people, tmp_path, workers, name):
+    log, number = tmp_path / "log", signal.Signals[name]
+    long = (*TWO, f"data.workers={workers}", "trainer.max_epochs=1000")
     process = started("train", *words(people, "a", *long), cwd=tmp_path, log=log)
     while not last(tmp_path, "a").exists() and process.poll() is None:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(60) == 143, log.read_text()[-2000:]
+    os.killpg(process.pid, number)
+    assert process.wait(60) == 128 + number, log.read_text()[-2000:]
     assert read_step(last(tmp_path, "a")) > 0

@@ -1,9 +1,13 @@
 """A run that goes on is the run that was never stopped: data, weights, moments, scores."""
 
+import shutil
+
 import pytest
 from lightning.pytorch.callbacks import Checkpoint
 
 from short_training import BATCHES, EPOCHS, configuration, result, train
+from tagpose.training.checkpoints import newest_whole, remove_stale
+from tagpose.training.loggers import Csv
 
 
 class SaveAll(Checkpoint):
@@ -83,3 +87,50 @@ def test_another_rate_counts_from_where_the_run_goes_on(people, never_stopped, t
     cfg = configuration(people, tmp_path, "optimization.optimizer.lr=4.0e-3")  # half
     found = result(*train(cfg, start=folder / "batch11.ckpt"))
     assert float(found.end["rate"]) == pytest.approx(float(expected.end["rate"]) / 2)
+
+
+def test_the_newest_whole_checkpoint_is_taken_and_where_none_is_whole_nothing_is(
+    never_stopped, tmp_path
+):
+    folder, _ = never_stopped
+    assert newest_whole(tmp_path / "nowhere") is None
+    for name, file in (("last", "batch17"), ("best", "validation12")):
+        shutil.copy(folder / f"{file}.ckpt", tmp_path / f"{name}.ckpt")
+    assert newest_whole(tmp_path) == tmp_path / "last.ckpt"
+    content = bytearray((tmp_path / "last.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"left aside: .*last\.ckpt is no whole checkpoint"):
+        assert newest_whole(tmp_path) == tmp_path / "best.ckpt"
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="left aside"),
+        pytest.raises(ValueError, match=r"none of the checkpoints in .* is whole; another run="),
+    ):
+        newest_whole(tmp_path)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    for name in ("last.ckpt", "last.host.7.tmp.ckpt"):
+        (tmp_path / name).touch()
+    remove_stale(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")
+def test_metrics_go_on_behind_whole_rows(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,step,x\n0,1,5\n0,2,6\n1,3,7\n1,")
+    logger = Csv(tmp_path)
+    logger.go_on(3)
+    logger.log_metrics({"x": 8.0}, step=3)
+    logger.save()
+    rows = (tmp_path / "metrics.csv").read_text().split()
+    assert rows == ["epoch,step,x", "0,1,5", "0,2,6", ",3,8.0"]
+
+
+def test_a_rate_follows_the_images_of_a_step_of_the_training(people, tmp_path):
+    rule = ("optimization.scaling.rule=linear", "optimization.scaling.images=8")
+    trainer, _ = train(configuration(people, tmp_path, *rule), accumulate_grad_batches=2)
+    plain, _ = train(configuration(people, tmp_path), accumulate_grad_batches=2)
+    rates = [one.lr_scheduler_configs[0].scheduler.get_last_lr()[0] for one in (trainer, plain)]
+    assert rates[0] == pytest.approx(rates[1] * 4 / 8)

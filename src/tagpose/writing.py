@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import gethostname
 
 
 @contextmanager
@@ -19,14 +20,15 @@ def whole(file: Path, *, lasting: bool = False) -> Iterator[Path]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     # in the same folder: there a rename is atomic
-    partial = file.with_name(f"{file.stem}.{os.getpid()}.tmp{file.suffix}")
+    partial = file.with_name(f"{file.stem}.{gethostname()}.{os.getpid()}.tmp{file.suffix}")
     try:
         yield partial
         if lasting:
             _sync(partial)
         partial.replace(file)
         if lasting:
-            _sync(file.parent)  # where the name is
+            with suppress(OSError):  # not every file system can
+                _sync(file.parent)  # where the name is
     finally:
         partial.unlink(missing_ok=True)
 

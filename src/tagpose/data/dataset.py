@@ -1,5 +1,6 @@
 """This file turns numbers of images into samples: the same draw for the same seed, epoch, image."""
 
+import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -144,6 +145,13 @@ def split_channels(image: np.ndarray) -> np.ndarray:
 
 
 def single_threaded(worker: int) -> None:
-    """What a worker of a loader starts with: the workers are the parallelism."""
+    """What a worker of a loader starts with: the workers are the parallelism.
+
+    Signals to the whole group are for the first process, which saves; a worker that died of one
+    would end the run before. A second SIGTERM is the loader's own.
+    """
     del worker
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

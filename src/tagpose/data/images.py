@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from tagpose.data.sources import rgb
+from tagpose.data.sources import UNREADABLE, rgb
 from tagpose.writing import whole
 
 _ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -35,7 +35,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
                 image.load()
                 return rgb(image)
             found = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{file} cannot be read as a picture ({error}); fetch or export it again"
         ) from error

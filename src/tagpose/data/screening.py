@@ -73,7 +73,8 @@ def _in(folder: Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
-                yield from _in(Path(entry.path))
+                if not entry.name.startswith("."):  # as caches do, and this copy
+                    yield from _in(Path(entry.path))
             else:
                 yield entry
 

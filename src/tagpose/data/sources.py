@@ -9,6 +9,15 @@ from PIL import Image, ImageOps
 
 Source: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
+# what Pillow raises of files that are broken, or of a kind that it does not know
+UNREADABLE: Final = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    NotImplementedError,
+    Image.DecompressionBombError,
+)
+
 _PAPER: Final = "white"  # behind what is transparent
 _TWO_BYTES: Final = 257  # 65535 / 255
 _WIDE: Final = ("I", "F")  # modes of 32 bits, whose range is anybody's
@@ -42,7 +51,7 @@ def image_of(source: Source) -> np.ndarray:
     try:
         with Image.open(file) as image:
             return rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{name} cannot be read as a picture ({error}); fetch or export it again"
         ) from error

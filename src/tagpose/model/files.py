@@ -8,7 +8,7 @@ import pickle
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, BinaryIO, Final, NamedTuple
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ def read_step(file: Path) -> int:
     try:
         with ZipFile(file) as opened:
             damaged = opened.testzip()
-    except (OSError, BadZipFile) as error:
+    except Exception as error:  # as of `read_tensors`
         raise ValueError(f"{file} is no whole checkpoint: {error}") from error
     content = read_tensors(file, mmap=True)
     if damaged or not isinstance(content, dict) or "global_step" not in content:

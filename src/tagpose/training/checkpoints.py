@@ -57,6 +57,9 @@ def newest_whole(folder: Path) -> Path | None:
 
     Args:
         folder: of a run, which may not be there yet.
+
+    Raises:
+        ValueError: there are some, and none is whole.
     """
     steps = {}
     for file in sorted(folder.glob("*.ckpt")):
@@ -64,13 +67,17 @@ def newest_whole(folder: Path) -> Path | None:
             steps[file] = read_step(file)
         except ValueError as error:
             warnings.warn(f"left aside: {error}", stacklevel=2)
+    if not steps and any(folder.glob("*.ckpt")):
+        raise ValueError(
+            f"none of the checkpoints in {folder} is whole; another run=NAME begins anew"
+        )
     return max(steps, key=lambda file: steps[file], default=None)
 
 
 def remove_stale(folder: Path) -> None:
     """Remove what a process left that was killed while it wrote a checkpoint."""
     for file in folder.glob(_STALE):
-        file.unlink()
+        file.unlink(missing_ok=True)  # another process may have been quicker
 
 
 def _not_finite(content: object, name: str) -> str | None:

@@ -15,6 +15,7 @@ from tagpose.model.files import write_pickle
 from tagpose.structures import Sample
 
 _WINDOW: Final = 100  # steps over which skipped ones are counted
+_KEPT: Final = 20  # batches at most, 19 MB each of 24 images
 
 
 class Finite(Callback):
@@ -35,11 +36,13 @@ class Finite(Callback):
         self.total = 0
         self.kept: list[Tensor] = []
         self.batch: Sample | None = None
+        self.images: list[Tensor] = []  # ids, of the batches since the last step
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Sample, batch_idx: int
     ) -> None:
         self.batch = batch
+        self.images.append(batch.image_id)
         if batch_idx % trainer.accumulate_grad_batches == 0:
             buffers = list(pl_module.buffers())
             if not self.kept:
@@ -49,6 +52,8 @@ class Finite(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
+        if getattr(trainer.precision_plugin, "scaler", None):
+            return  # of 16-mixed, which skips by itself, and often at first
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         finite = bool(get_total_norm(gradients).isfinite())
         self.skipped.append(not finite)
@@ -69,14 +74,17 @@ class Finite(Callback):
         batch_idx: int,
     ) -> None:
         self.batch = None
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self.images = []
         if self.total:
             pl_module.log("train/skipped_steps", float(self.total))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"total": self.total}
+        return {"total": self.total, "skipped": list(self.skipped)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.total = state_dict["total"]
+        self.skipped.extend(state_dict["skipped"])
 
     def _tell(self, trainer: Trainer) -> None:
         """Keep the batch, and end the run where there were too many.
@@ -86,10 +94,15 @@ class Finite(Callback):
         """
         assert self.batch
         file = self.folder / f"step_{trainer.global_step:07d}_rank_{trainer.global_rank}.pt"
-        batch = {name: tensor.cpu() for name, tensor in self.batch._asdict().items()}
-        write_pickle(file, batch)
-        ids = batch["image_id"].tolist()
-        seen = f"step {trainer.global_step}: loss or gradient is not finite with the images {ids}"
+        if self.total <= _KEPT:
+            batch = {name: tensor.cpu() for name, tensor in self.batch._asdict().items()}
+            write_pickle(file, batch)
+        ids = torch.cat(self.images).tolist()
+        of_others = "" if trainer.world_size == 1 else ", or those of another process"
+        seen = (
+            f"step {trainer.global_step}: loss or gradient is not finite with the images {ids}"
+            f"{of_others}"
+        )
         times = sum(self.skipped)
         if times > self.most:
             raise ValueError(
@@ -97,4 +110,4 @@ class Finite(Callback):
                 f"are in {self.folder}. A lower optimization.optimizer.lr, a "
                 "trainer.gradient_clip_val or trainer.precision=32-true may do"
             )
-        rank_zero_warn(f"{seen}; it is skipped, the batch is {file}")
+        rank_zero_warn(f"{seen}; it is skipped, the last batch is in {self.folder}")

@@ -1,12 +1,8 @@
-"""This file keeps the checkpoint that a run goes on from, and ends a run that is asked to end."""
+"""This file keeps the checkpoint that a run goes on from, also when the run is told to end."""
 
-import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
-from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -15,11 +11,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed
 
-NAME: Final = "last.ckpt"
+from tagpose.training.stopping import Hearing, exit_code
 
-# Schedulers end a job with SIGTERM, or warn it by SIGUSR1; a person with SIGINT.
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-_AT_ONCE: Final = 1.0  # seconds in which signals count as one: whoever starts processes repeats it
+NAME: Final = "last.ckpt"
 
 
 class _Asked(NamedTuple):
@@ -32,11 +26,9 @@ class _Asked(NamedTuple):
 class Last(Checkpoint):
     """Keeps `last.ckpt`, from which a run goes on exactly, and ends the run when a signal says so.
 
-    A signal lets the step end, saves, and ends every process with the code 128 + signal, which
-    schedulers take for a reason to start again; a second one ends the process at once.
-
-    Saved is after a step now and then, after each epoch, and before the last step that precedes a
-    validation: Lightning goes on behind a validation that it was stopped before.
+    A signal lets the step end, saves, and ends every process. Saved is after a step now and then,
+    after each epoch, and before the last step that precedes a validation: Lightning goes on behind
+    a validation that it was stopped before.
 
     Args:
         folder: of the run.
@@ -45,19 +37,20 @@ class Last(Checkpoint):
 
     def __init__(self, folder: str | Path, minutes: float = 10.0) -> None:
         self.file, self.seconds = Path(folder) / NAME, 60 * minutes
-        self.signal = 0
-        self.received = self.saved = time.monotonic()
-        self.earlier: dict[int, Any] = {}
+        self.saved = time.monotonic()
+        self.hearing: Hearing | None = None
         self.group: Any = None
-        self.forward: Callable[[int], None] | None = None
+
+    @property
+    def signal(self) -> int:
+        """The signal that this process got, or 0."""
+        return self.hearing.number if self.hearing else 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.earlier = {number: signal.getsignal(number) for number in _SIGNALS}
-        self._listen()  # before workers start, which are told what their parents do
-        if _is_started(trainer):
-            Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
         launcher: Any = trainer.strategy.launcher
-        self.forward = launcher.kill if launcher else None
+        # before workers start, which hear what their parents hear
+        forward = launcher.kill if launcher else None
+        self.hearing = Hearing(started=_is_started(trainer), forward=forward)
         if trainer.world_size > 1:
             # apart from the gradients': a GPU would have to end its step before it answers
             self.group = distributed.new_group(backend="gloo")
@@ -67,6 +60,13 @@ class Last(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._listen()
+        step = trainer.global_step
+        least, most = -self._most(-step), self._most(step)
+        if least != most:
+            raise ValueError(
+                f"processes go on from different steps, {least} and {most}; do all see the same "
+                f"files in {self.file.parent}?"
+            )
 
     def on_train_batch_end(
         self,
@@ -81,11 +81,10 @@ class Last(Checkpoint):
         if not last and (batch_idx + 1) % added:
             return  # gradients that wait for others are in no checkpoint
         asked = self._agree(trainer)
-        if not _validates(trainer, range(batch_idx, batch_idx + 1)):
+        if not _validates(trainer, batch_idx, range(1)):
             if last:
                 return  # saved at the end of the epoch, which is now
-            next_step = range(batch_idx + 1, batch_idx + 1 + added)
-            if asked.signal or asked.save or _validates(trainer, next_step):
+            if asked.signal or asked.save or _validates(trainer, batch_idx, range(1, 1 + added)):
                 self._save(trainer)
         if asked.signal:
             self._leave(trainer, asked.signal)
@@ -107,34 +106,37 @@ class Last(Checkpoint):
         if self.signal:  # saved before; each process leaves, as they have different numbers of them
             self._leave(trainer, self.signal)
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        number = self.signal
+        self.teardown(trainer, pl_module, "fit")
+        if number and not isinstance(exception, SystemExit):
+            # one that waited for another, which has left already
+            raise SystemExit(exit_code(number)) from exception
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for number, handler in self.earlier.items():
-            signal.signal(number, handler)
+        if self.hearing:
+            self.hearing.end()
 
     def _listen(self) -> None:
-        """Have signals remembered instead of obeyed."""
-        for number in _SIGNALS:
-            signal.signal(number, self._remember)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; obey one that is sent again."""
-        del frame
-        now = time.monotonic()
-        if self.signal and now - self.received > _AT_ONCE:
-            os._exit(128 + number)
-        if not self.signal:
-            self.signal, self.received = number, now
-            if self.forward:
-                self.forward(number)
+        if self.hearing:
+            self.hearing.listen()
 
     def _agree(self, trainer: Trainer) -> _Asked:
         """What any process was asked; all of them do the same after the same step."""
         late = time.monotonic() - self.saved > self.seconds
-        asked = torch.tensor([self.signal, int(late and trainer.is_global_zero)])
-        if self.group:
-            distributed.all_reduce(asked, distributed.ReduceOp.MAX, group=self.group)
-        number, save = asked.tolist()
+        both = 2 * self.signal + int(late and trainer.is_global_zero)
+        number, save = divmod(self._most(both), 2)
         return _Asked(number, bool(save))
+
+    def _most(self, value: int) -> int:
+        """The largest value of all processes."""
+        if not self.group:
+            return value
+        shared = torch.tensor(value)
+        distributed.all_reduce(shared, distributed.ReduceOp.MAX, group=self.group)
+        return int(shared)
 
     def _save(self, trainer: Trainer) -> None:
         """Save, and what was logged until now."""
@@ -146,9 +148,10 @@ class Last(Checkpoint):
     def _leave(self, trainer: Trainer, number: int) -> None:
         """End this process."""
         name = signal.Signals(number).name
-        rank_zero_info(f"{name}: stopped at step {trainer.global_step}; resume={self.file} goes on")
+        there = f"; resume={self.file} goes on" if self.file.exists() else ""
+        rank_zero_info(f"{name}: stopped at step {trainer.global_step}{there}")
         # the first process kills all others where one that it started ends with another code
-        raise SystemExit(0 if _is_started(trainer) else 128 + number)
+        raise SystemExit(0 if _is_started(trainer) else exit_code(number))
 
 
 def _is_started(trainer: Trainer) -> bool:
@@ -158,16 +161,13 @@ def _is_started(trainer: Trainer) -> bool:
     return bool(cluster and trainer.local_rank and not cluster.creates_processes_externally)
 
 
-def _end_with_parent(parent: int) -> None:
-    """Wait until the process that started this one is gone, and end: nobody would hear of it."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _validates(trainer: Trainer, batches: range) -> bool:
-    """Whether a validation follows one of the batches of those numbers in the epoch."""
-    every = trainer.check_val_every_n_epoch
-    counts = every is None or (trainer.current_epoch + 1) % every == 0
-    between = trainer.val_check_batch or 1
-    return trainer.enable_validation and counts and any((b + 1) % between == 0 for b in batches)
+def _validates(trainer: Trainer, batch_idx: int, ahead: range) -> bool:
+    """Whether a validation follows one of the batches that are so many ahead of this one."""
+    every, between = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if not trainer.enable_validation or between is None:  # or it follows the clock
+        return False
+    if every is None:  # batches are counted through all epochs
+        batch_idx = trainer.fit_loop.total_batch_idx
+    elif (trainer.current_epoch + 1) % every:
+        return False
+    return any((batch_idx + 1 + more) % between == 0 for more in ahead)

@@ -33,8 +33,9 @@ class Csv(CSVLogger):
         file = Path(self.save_dir) / "metrics.csv"
         if not file.exists():
             return
-        with file.open(newline="") as lines:
-            rows = [row for row in csv.DictReader(lines) if int(row["step"]) < step]
+        with file.open(newline="") as lines:  # of which the last may be half a row
+            rows = [row for row in csv.DictReader(lines) if (row["step"] or "").isdigit()]
+        rows = [row for row in rows if int(row["step"]) < step]
         self.experiment.metrics = [{n: v for n, v in row.items() if v} for row in rows]
         self.save()
 
@@ -69,7 +70,8 @@ class Wandb(WandbLogger):
     ) -> None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
         for earlier in sorted(Path(save_dir).glob("wandb/*run-*")):
-            options |= {"id": earlier.name.rpartition("-")[2], "resume": "allow"}
+            # run-DATE_TIME-ID
+            options |= {"id": earlier.name.split("run-")[1].partition("-")[2], "resume": "allow"}
         settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
         super().__init__(save_dir=save_dir, project=project, settings=settings, **options)
         self._wandb_init.pop("anonymous", None)  # wandb warns even of the None that Lightning gives

@@ -31,6 +31,10 @@ class Record(Callback):
         if trainer.is_global_zero:
             self.made_of = self.look()
             self.made_of["processes"] = trainer.world_size
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # not before: an attempt to go on that is refused leaves what is true
+        if trainer.is_global_zero:
             write_json(self.file, self.made_of)
 
     def state_dict(self) -> dict[str, Any]:

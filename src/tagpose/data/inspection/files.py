@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tagpose.data.images import read_image
 from tagpose.data.inspection.columns import Images
 from tagpose.data.inspection.kinds import Fault, Found, Kind
+from tagpose.data.sources import UNREADABLE
 
 
 def file_faults(images: Images, folder: Path, *, pixels: bool = False) -> Found:
@@ -74,7 +75,7 @@ def _not_as_stated(file: Path, width: int, height: int) -> str:
     try:
         with Image.open(file) as image:
             stored = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return f"cannot be read as a picture ({error})"
     if stored == (width, height) or not (width and height):
         return ""
