@@ -39,6 +39,7 @@ def agreeing_with_plain(decoder, fields):
     return agreeing(decoder(fields), plain_decode(decoder, fields))
 
 
+@pytest.mark.slow
 def test_small_scenes_decode_as_their_enlarged_maps_do():
     decoder = Decoder(WHOLEBODY.grouping_order)
     batches = [range(start, start + 10) for start in range(0, SCENES, 10)]

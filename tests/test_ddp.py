@@ -24,6 +24,7 @@ def validate(people, devices, output):
     return json.loads(output.read_text())
 
 
+@pytest.mark.slow
 def test_scores_and_losses_of_validation_are_the_same_on_two_processes(people, tmp_path):
     one, two = (validate(people, devices, tmp_path / f"{devices}.json") for devices in (1, 2))
     assert one["images"] == two["images"] > 2

@@ -48,19 +48,6 @@ def test_bad_data_stops_a_training_with_its_name_or_is_left_out_and_listed(broke
     assert read_step(last(tmp_path, "lenient")) == 2 * 5
 
 
-def test_a_picture_that_breaks_while_it_is_learned_from_ends_the_run_with_its_name(
-    people, tmp_path
-):
-    root = tmp_path / "broken"
-    shutil.copytree(people, root)
-    picture = next((root / IMAGES).glob("*.jpg"))
-    picture.write_bytes(picture.read_bytes()[:-300])
-    result = train(root, tmp_path, "a", "data.workers=2")
-    assert result.returncode == 1
-    assert f"{picture.name} cannot be read as a picture" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 @pytest.mark.slow
 def test_a_worker_that_is_killed_ends_the_run_within_half_a_minute_and_nothing_stays(
     people, tmp_path

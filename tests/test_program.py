@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -189,21 +190,30 @@ def _broken_annotations(people, folder):
     return folder
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "says"),
     [
         ("train", ("experiment=finetune",), "init_from names no checkpoint"),
         ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
-        ("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole checkpoint"),
-        ("train", ("experiment=demo_finetune", "start=scratch", "BROKEN"), "no whole JSON file"),
-        (
+        slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
+        slow(
+            "train", ("experiment=demo_finetune", "start=scratch", "BROKEN"), "no whole JSON file"
+        ),
+        slow(
             "train",
             ("experiment=demo_pretrain", "DATA", "model.network.architecture=hrnet_w33"),
             "'hrnet_w33' is no HRNet of timm",
         ),
-        ("train", ("experiment=demo_pretrain", "DATA", "trainer.max_epoch=1"), "max_epoch"),
-        ("train", ("experiment=demo_pretrain", "DATA", "+trainer.max_epoch=1"), "max_epoch"),
+        (
+            "train",
+            ("experiment=demo_pretrain", "DATA", "trainer.max_epoch=1"),
+            "there is no trainer.max_epoch in the configuration; did you mean max_epochs?",
+        ),
+        slow("train", ("experiment=demo_pretrain", "DATA", "+trainer.max_epoch=1"), "max_epoch"),
         ("evaluate", (), "checkpoint must be given"),
         ("predict", ("checkpoint=x.ckpt", "images=nowhere"), "nowhere has no pictures"),
     ],
@@ -311,6 +321,7 @@ def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_
     assert "checkpoint last is missing" in result.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_stage(people, tmp_path):
     result = run(
         "train", "experiment=demo_pretrain", f"data.root={people}", "trainer=ddp", *SMALL,

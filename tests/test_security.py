@@ -31,12 +31,16 @@ def evil(tmp_path_factory):
     network = PoseNetwork("hrnet_w18_small", BODY, side=64)
     write_checkpoint(folder / "sound.ckpt", network)
     content = read_tensors(folder / "sound.ckpt")
-    more = {"optimizer_states": [], "global_step": 3, "callbacks": {"x": Evil(folder / "made")}}
+    more = {
+        "optimizer_states": [],
+        "global_step": 3,
+        "callbacks": {"x": Evil(folder / "made_by_evil")},
+    }
     torch.save(content | more, folder / "zip.ckpt")
     torch.save(content | more, folder / "old.ckpt", _use_new_zipfile_serialization=False)
     (folder / "bare.ckpt").write_bytes(pickle.dumps(content | more))
     with zipfile.ZipFile(folder / "slip.ckpt", "w") as slip:
-        slip.writestr("../../made", b"outside")
+        slip.writestr("../../made_by_evil", b"outside")
         slip.writestr("archive/data.pkl", pickle.dumps({}))
     return folder
 
@@ -64,7 +68,7 @@ def test_no_program_runs_what_is_in_a_checkpoint(people, evil, tmp_path, program
     result = run(script, *told, cwd=tmp_path)
     assert result.returncode == 1
     assert "zip.ckpt is no whole checkpoint, or its pickle holds more than tensors" in result.stderr
-    assert not (evil / "made").exists()
+    assert not (evil / "made_by_evil").exists()
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -72,7 +76,7 @@ def test_no_program_runs_what_is_in_a_checkpoint(people, evil, tmp_path, program
 def test_code_in_a_checkpoint_of_any_form_is_refused(evil, name):
     with pytest.raises(ValueError, match=rf"{name}\.ckpt"):
         read_tensors(evil / f"{name}.ckpt")
-    assert not list(evil.parent.rglob("made"))
+    assert not list(evil.parent.rglob("made_by_evil"))
 
 
 @pytest.mark.parametrize("skeleton", [

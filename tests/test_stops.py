@@ -22,6 +22,7 @@ def whole(people, tmp_path_factory):
     return last(folder, "whole")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, whole, tmp_path):
     stopped = train(people, tmp_path, "a", *signal_at(8, signal.SIGTERM))
     assert stopped.returncode == 143
