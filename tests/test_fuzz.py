@@ -31,7 +31,7 @@ from tagpose.model.weights import load_network
 from tagpose.skeleton import BODY
 from tagpose.structures import People
 
-SECONDS = float(os.environ.get("TAGPOSE_FUZZ", "1"))
+SECONDS = float(os.environ.get("TAGPOSE_FUZZ", "0.3"))
 OWN = (ValueError, FileNotFoundError)  # what the readers say that they raise
 VALUES = [
     None, True, [], {}, "", "x", "1", -1, 0, 2**31, 2**63, 2**64, 1e308, -1e308, 1e-320, "\ud800",

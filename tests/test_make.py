@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 def dry(*words):
     """The last command that make would run."""
     # `make test` hands its own flags and variables to the makes below it
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    own = ("MAKE", "ARGS")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     result = subprocess.run(
         ["make", "--dry-run", *words], cwd=ROOT, env=plain, text=True, capture_output=True,
         check=True,
