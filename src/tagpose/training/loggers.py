@@ -46,9 +46,8 @@ class Wandb(WandbLogger):
     In a folder that has a run already it is that run which goes on.
 
     The run's summary has the best value of each score of the validation. The checkpoint that is
-    best in the monitored one becomes an artefact of the run, with its own scores, once training
-    has ended. Lightning's `log_model` is left alone: of the two checkpoints that a run keeps it
-    calls the last one the best, and offline it is an error.
+    best becomes an artefact of the run, with its own scores, once training has ended.
+    Lightning's `log_model` is left alone: offline it is an error.
 
     Args:
         save_dir: folder of the run.
@@ -110,7 +109,7 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
-        if checkpoint_callback.monitor:  # the other one keeps the last, whatever its scores
+        if checkpoint_callback.monitor:  # one without keeps the last, whatever its scores
             self.best = Path(checkpoint_callback.best_model_path), self.scores
 
     @rank_zero_only

@@ -17,6 +17,7 @@ from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, Sample
+from tagpose.training.moments import adopt
 from tagpose.training.schedule import Scaling, Schedule
 
 _TERMS: Final = ("total", *Losses._fields)
@@ -102,15 +103,7 @@ class PoseTraining(LightningModule):
         checkpoint[FACTS] = self.network.facts.written()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the moments of a checkpoint, and with the rates of the configuration."""
-        groups = self.optimizer(self.parameters()).param_groups
-        for optimizer in checkpoint.get("optimizer_states", ()):
-            for moments in optimizer["state"].values():
-                _lay_as_weights(moments)
-            for before, now in zip(optimizer["param_groups"], groups, strict=True):
-                _take_rates(before, now)
-        for scheduler in checkpoint.get("lr_schedulers", ()):
-            scheduler["base_lrs"] = [group["lr"] for group in groups]
+        adopt(checkpoint, self.optimizer(self.parameters()).param_groups)
 
     def losses(self, batch: Sample, fields: Fields) -> Losses:
         """The terms of a batch, not yet weighted."""
@@ -127,17 +120,3 @@ class PoseTraining(LightningModule):
         terms = self.losses(batch, fields)
         each = {name: term.mean() for name, term in terms._asdict().items()}
         return {"total": self.criterion.total(terms)} | each
-
-
-def _lay_as_weights(moments: dict[str, Any]) -> None:
-    """Lay moments in memory as weights lie, side by side with which a fused optimiser reads."""
-    for name, value in moments.items():
-        if isinstance(value, Tensor) and value.ndim == 4:
-            moments[name] = value.contiguous(memory_format=torch.channels_last)
-
-
-def _take_rates(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Give a group of parameters the options of another; a rate stays where its schedule is."""
-    scale = now["lr"] / (before.get("initial_lr") or now["lr"])  # exactly 1 where it is the same
-    rates = {"lr": scale * before["lr"], "initial_lr": now["lr"]}
-    before.update(now | {"params": before["params"]} | rates)
