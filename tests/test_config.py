@@ -60,6 +60,10 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
         "trainer=cpu",
         "trainer=debug",
         "model=hrnet_w48",
+        "trainer.sync_batchnorm=true",
+        "trainer.accumulate_grad_batches=4",
+        "trainer.gradient_clip_val=1",
+        "optimization.scaling.rule=linear",
     ],
 )
 def test_every_option_composes_with_a_stage(composed, override):

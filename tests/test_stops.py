@@ -61,6 +61,12 @@ def test_any_signal_anywhere_saves_and_ends_with_its_code(
     assert_same(last(tmp_path, "a"), whole)
 
 
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_weights(people, whole, tmp_path):
+    succeeded(train(people, tmp_path, "a", "trainer.deterministic=true"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
 KILLS = 30
 SLEEP = 1.0  # seconds at most that a run may live after it has saved
 
