@@ -23,9 +23,8 @@ def main(cfg: DictConfig) -> None:
     one, two = run / "demo_pretrain", run / "demo_finetune"
     if not Path(cfg.data.root).exists():
         call("synthesise", f"root={cfg.data.root}")
-    shutil.rmtree(
-        run, ignore_errors=True
-    )  # an earlier demo's, so that none of it is taken for this
+    # an earlier demo's, so that none of it is taken for this
+    shutil.rmtree(run, ignore_errors=True)
     call("train", "experiment=demo_pretrain", data, side, f"hydra.run.dir={one}", *cfg.both)
     begin = f"init_from={one}/best.ckpt"
     call("train", "experiment=demo_finetune", begin, data, side, f"hydra.run.dir={two}", *cfg.both)
