@@ -37,19 +37,19 @@ def inspect_data(cfg: DictConfig) -> bool:
             raise ValueError(f"{key}={cfg[key]} is no number from 0 on")
     data = instantiate(cfg.data, _convert_="object")
     splits = named_splits(data, cfg.split)
-    told = {
+    inspections = {
         split: tell(data, split, cfg.faults, pixels=cfg.pixels)
         for split in dict.fromkeys(splits.values())
     }
     rows = []
     for n, (name, split) in enumerate(splits.items()):
         share = len(range(n, cfg.samples, len(splits)))
-        rows += sample_rows(data, name, told[split], share) if share else []
+        rows += sample_rows(data, name, inspections[split], share) if share else []
     if rows:
         sheet = Path(cfg.output) / "sheet.png"
         write_image(sheet, contact_sheet(rows))
         print(f"sheet: {sheet}")
-    return not any(inspection.faults for inspection in told.values())
+    return not any(inspection.faults for inspection in inspections.values())
 
 
 def named_splits(data: PoseData, names: str | list[str]) -> dict[str, Split]:

@@ -65,9 +65,9 @@ def origin(cfg: DictConfig) -> dict[str, Any]:
     """The checkpoint, the test but for its decoder, which comes later, and what was told."""
     test: Any = OmegaConf.to_container(cfg.predictor, resolve=True)
     del test["decoder"]
-    told = HydraConfig.get().overrides.task
-    told = [word for word in told if not word.startswith(_ONLY_OF_SAVING)]
-    return {"checkpoint": fingerprint(Path(cfg.checkpoint)), "test": test, "told": told}
+    words = HydraConfig.get().overrides.task
+    words = [word for word in words if not word.startswith(_ONLY_OF_SAVING)]
+    return {"checkpoint": fingerprint(Path(cfg.checkpoint)), "test": test, "told": words}
 
 
 def evenly(there: int, wanted: int | None) -> list[int]:

@@ -8,7 +8,7 @@ from running import run
 from tagpose.model.files import read_tensors
 
 PROGRAMS = {"PYTHONPATH": str(Path(__file__).parent / "programs")}
-EPOCHS, BATCHES = 4, 6
+EPOCHS = 4
 
 
 def words(people, name, *more):

@@ -114,10 +114,8 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("read", ["annotations", "truth"])
-def test_annotations_of_any_content_are_read_or_refused(people, written, read):
-    folder = people / "val2017"
-    sound = json.loads((people / "annotations/person_keypoints_val2017.json").read_text())
+def json_of(sound, written):
+    """Makes files of arbitrary bytes, and of JSON to which something has happened."""
     content = json.dumps(sound).encode()
 
     def variants(draw):
@@ -125,28 +123,31 @@ def test_annotations_of_any_content_are_read_or_refused(people, written, read):
         if kind < 0.1:
             return written(draw.randbytes(draw.randrange(300)))
         return written(damaged(content, draw) if kind < 0.4 else changed(sound, draw))
+
+    return variants
+
+
+@pytest.mark.parametrize("read", ["annotations", "truth"])
+def test_annotations_of_any_content_are_read_or_refused(people, written, read):
+    folder = people / "val2017"
+    sound = json.loads((people / "annotations/person_keypoints_val2017.json").read_text())
 
     def annotations(file):
         read_annotations(file, folder, BODY)
         for cache in file.parent.glob(".tagpose/*/*/*"):
             cache.unlink()
 
-    holds_out(annotations if read == "annotations" else lambda f: read_truth(f, BODY), variants)
+    holds_out(
+        annotations if read == "annotations" else lambda f: read_truth(f, BODY),
+        json_of(sound, written),
+    )
 
 
 def test_result_files_of_any_content_are_read_or_refused(written):
     torch.manual_seed(0)
     found = People(torch.rand(3, BODY.size, 3).numpy(), torch.rand(3).numpy())
     sound = to_rows(7, found, BODY)
-    content = json.dumps(sound).encode()
-
-    def variants(draw):
-        kind = draw.random()
-        if kind < 0.1:
-            return written(draw.randbytes(draw.randrange(300)))
-        return written(damaged(content, draw) if kind < 0.4 else changed(sound, draw))
-
-    holds_out(lambda file: from_rows(read_rows(file), BODY), variants)
+    holds_out(lambda file: from_rows(read_rows(file), BODY), json_of(sound, written))
 
 
 @pytest.mark.parametrize("read", [load_network, read_step])

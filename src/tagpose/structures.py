@@ -14,7 +14,7 @@ Three spaces, never only "pixels":
 """
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -68,3 +68,8 @@ class People(NamedTuple):
 
     keypoints: np.ndarray  # [P, K, 3] float32: x, y (the docstring says in which space), score
     scores: np.ndarray  # [P] float32
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value that was read can be an id or a size: a whole number that fits 64 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from tagpose.skeleton import Skeleton
+from tagpose.structures import is_whole
 
 MOST_PIXELS: Final = 2 * 89_478_485  # of an image that Pillow opens
 MOST_VISIBLE: Final = 2  # of COCO: labelled and visible; parts have what lies between
@@ -29,10 +30,9 @@ def entry(row: object, key: str, place: int, file: Path) -> dict[str, Any]:
 def integer(row: dict[str, Any], key: str, file: Path) -> int:
     """A field that must be a whole number, of 64 bits."""
     value = row.get(key)
-    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-    if not whole:
+    if not is_whole(value):
         raise ValueError(f"{file}: {key} is {value!r} in row {row.get('id')}, not a whole number")
-    return int(value)  # type: ignore[arg-type] # it is one
+    return value
 
 
 def image_size(image: dict[str, Any], file: Path) -> tuple[int, int]:

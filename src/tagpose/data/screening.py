@@ -17,8 +17,7 @@ from tagpose.data.cache import places
 from tagpose.data.inspection.columns import Annotated, Images, lay_annotated, lay_images
 from tagpose.data.inspection.files import file_faults
 from tagpose.data.inspection.kinds import Fault, Kind
-from tagpose.data.inspection.people import people_faults
-from tagpose.data.inspection.rows import annotation_row_faults, image_row_faults
+from tagpose.data.inspection.report import row_faults
 from tagpose.skeleton import Skeleton
 from tagpose.writing import whole
 
@@ -87,9 +86,7 @@ def _screen(content: Row, folder: Path, skeleton: Skeleton) -> tuple[Row, list[s
         images = lay_images(kept["images"])
         annotated = lay_annotated(kept["annotations"], images, skeleton)
         faults = chain(
-            image_row_faults(kept["images"], images),
-            annotation_row_faults(kept["annotations"], annotated),
-            people_faults(annotated, skeleton),
+            row_faults(kept, images, annotated, skeleton),
             file_faults(images, folder, pixels=True) if pixels else (),
         )
         harmful = [fault for kind, fault in faults if kind in _HARMFUL]

@@ -1,4 +1,4 @@
-"""This file refuses what must not be scored."""
+"""This file refuses people that must not be scored."""
 
 import numpy as np
 
@@ -26,8 +26,3 @@ def check_people(image_id: int, people: People, skeleton: Skeleton) -> None:
             f"image {image_id}, row {int(np.argmin(finite))}: a coordinate or score is not finite; "
             "has the training diverged?"
         )
-
-
-def is_id(value: object) -> bool:
-    """Whether a value can be an image's id: a whole number of 64 bits."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

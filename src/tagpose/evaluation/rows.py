@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from tagpose.evaluation.refusal import check_people, is_id
+from tagpose.evaluation.refusal import check_people
 from tagpose.skeleton import Skeleton
-from tagpose.structures import People
+from tagpose.structures import People, is_whole
 from tagpose.writing import whole
 
 Row: TypeAlias = dict[str, Any]  # JSON: what a key holds depends on the key
@@ -141,6 +141,6 @@ def _fields(row: Row, place: int, skeleton: Skeleton) -> list[str]:
     absent = [field for field in ("image_id", "score", *fields) if field not in row]
     if absent:
         raise ValueError(f"row {place} has no {absent[0]!r}; skeleton {skeleton.name!r} wants it")
-    if not is_id(row["image_id"]):
+    if not is_whole(row["image_id"]):
         raise ValueError(f"row {place}: image_id is {row['image_id']!r}, not a whole number")
     return fields

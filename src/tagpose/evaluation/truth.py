@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.refusal import is_id
 from tagpose.skeleton import Skeleton
+from tagpose.structures import is_whole
 
 
 class Truth(NamedTuple):
@@ -86,7 +86,7 @@ def _lists(path: Path) -> list[list[dict[str, Any]]]:
 def _have(rows: object, key: str) -> bool:
     """Whether rows are a list of objects with a whole number under the key."""
     return isinstance(rows, list) and all(
-        isinstance(row, dict) and is_id(row.get(key)) for row in rows
+        isinstance(row, dict) and is_whole(row.get(key)) for row in rows
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from difflib import get_close_matches
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, overload
@@ -26,7 +27,6 @@ from tagpose.model.weights import load_network
 from tagpose.structures import Fields, People
 
 _READERS: Final = 4  # threads that read and warp the next images while the network works
-_OPTIONS: Final = ("side", "scales", "mirror", "device", "precision", "compiled", "batch")
 _BATCH: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
 
 
@@ -75,7 +75,7 @@ def _check_names(thresholds: Mapping[str, Any]) -> None:
     known = [field.name for field in fields(Decoder) if field.name != "grouping_order"]
     for name in thresholds:
         if name not in known:
-            near = get_close_matches(name, [*known, *_OPTIONS], n=1)
+            near = get_close_matches(name, [*known, *signature(Predictor).parameters], n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"there is no {name!r} of a Predictor{meant}")
 

@@ -12,6 +12,7 @@ import numpy as np
 from tagpose.data.annotations import Row, is_inside
 from tagpose.data.entries import MOST_PIXELS
 from tagpose.skeleton import Skeleton
+from tagpose.structures import is_whole
 
 # What a valid flag says. Files of the body have none.
 INVALID, VALID, UNSAID, UNREADABLE = range(4)
@@ -82,9 +83,7 @@ def lay_annotated(rows: Sequence[object], images: Images, skeleton: Skeleton) ->
 
 def whole(value: object) -> int | None:
     """A whole number that fits 64 bits; None for all else."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return value
-    return None
+    return value if is_whole(value) else None
 
 
 def _size(row: Row) -> tuple[int, int]:

@@ -5,11 +5,11 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from tagpose.data.annotations import description_of, read_lists
-from tagpose.data.inspection.columns import lay_annotated, lay_images
+from tagpose.data.annotations import Row, description_of, read_lists
+from tagpose.data.inspection.columns import Annotated, Images, lay_annotated, lay_images
 from tagpose.data.inspection.coverage import Coverage, count
 from tagpose.data.inspection.files import file_faults
-from tagpose.data.inspection.kinds import Fault, Kind
+from tagpose.data.inspection.kinds import Fault, Found, Kind
 from tagpose.data.inspection.people import people_faults
 from tagpose.data.inspection.rows import annotation_row_faults, image_row_faults
 from tagpose.skeleton import Skeleton
@@ -41,12 +41,19 @@ def inspect(file: Path, folder: Path, skeleton: Skeleton, *, pixels: bool = Fals
     annotated = lay_annotated(content["annotations"], images, skeleton)
     faults = defaultdict(list)
     for kind, fault in chain(
-        image_row_faults(content["images"], images),
-        annotation_row_faults(content["annotations"], annotated),
-        people_faults(annotated, skeleton),
+        row_faults(content, images, annotated, skeleton),
         file_faults(images, folder, pixels=pixels),
     ):
         faults[kind].append(fault)
     return Inspection(
         description_of(content, file), count(images, annotated, skeleton), dict(faults)
+    )
+
+
+def row_faults(content: Row, images: Images, annotated: Annotated, skeleton: Skeleton) -> Found:
+    """All that is wrong with the rows of a file, whatever lies in the folder of its images."""
+    return chain(
+        image_row_faults(content["images"], images),
+        annotation_row_faults(content["annotations"], annotated),
+        people_faults(annotated, skeleton),
     )
