@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.codec.views import mirror_fields
 from tagpose.data.synthetic.figure import pose
 from tagpose.skeleton import WHOLEBODY
@@ -39,7 +39,7 @@ def crowd(count, cells=(128, 176), seed=0):
     """
     random = np.random.default_rng(seed)
     keypoints = people_keypoints(count, cells, random)
-    drawn = encode(keypoints[None], torch.ones(1, *cells)).heatmaps
+    drawn = Encoder()(keypoints[None], torch.ones(1, *cells)).heatmaps
     height = 0.4 + 0.6 * torch.from_numpy(random.random((1, WHOLEBODY.size, 1, 1))).float()
     levels = random.permutation(count) * 1.2 - 0.6 * count
     views = []

@@ -49,15 +49,18 @@ def write(folder, images=IMAGES, shift=0.0, names="{}.png", encoding="utf-8"):
 def same(one, other):
     """See that annotations say the same, field by field and image by image."""
     for field in fields(Annotations):
-        if field.name not in ("ignored", "cached"):
+        if field.name not in ("ignored", "cached", "skeleton"):
             a, b = (getattr(annotations, field.name) for annotations in (one, other))
             np.testing.assert_array_equal(a, b)
             assert getattr(a, "dtype", None) == getattr(b, "dtype", None)
     assert dict(one.ignored) == dict(other.ignored)
+    assert one.skeleton == other.skeleton
     for index in range(len(one)):
         a, b = (annotations.record(index) for annotations in (one, other))
-        np.testing.assert_array_equal(a.keypoints, b.keypoints)
-        assert a._replace(keypoints=None) == b._replace(keypoints=None)
+        for name in ("keypoints", "unlabelled"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+        alone = {"keypoints": None, "unlabelled": None}
+        assert a._replace(**alone) == b._replace(**alone)
 
 
 def uncached(monkeypatch, *arguments, **options):

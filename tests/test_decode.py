@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tagpose.codec.decode import Decoder
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.codec.enlargement import enlarge, read_enlarged, read_windows
 from tagpose.codec.filling import Seekers, best_places
 from tagpose.codec.maxima import local_maxima
@@ -42,7 +42,7 @@ def paint(people, tags, tilt=1e-3):
             keypoints[0, number, kind] = torch.tensor([STRIDE * x, STRIDE * y, 2])
             fields[0, 0, kind, max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = tag
     slope = 1 + tilt * torch.arange(CELLS)
-    heatmaps = encode(keypoints, torch.ones(1, CELLS, CELLS)).heatmaps
+    heatmaps = Encoder()(keypoints, torch.ones(1, CELLS, CELLS)).heatmaps
     return Fields(heatmaps * slope * slope[:, None], fields)
 
 
@@ -73,7 +73,7 @@ def test_people_apart_come_back_within_a_quarter_cell_and_rounding(seed, count, 
     places[..., 0] += width * np.arange(count)[:, None]
     keypoints = torch.zeros(1, count, skeleton.size, 3)
     keypoints[0, ..., :2], keypoints[..., 2] = torch.from_numpy(STRIDE * places), 2
-    heatmaps = encode(keypoints, torch.ones(1, width, width * count)).heatmaps
+    heatmaps = Encoder()(keypoints, torch.ones(1, width, width * count)).heatmaps
     # no two pixels alike: an exact target has four equal ones around its cell's middle
     slope = 1 + 1e-3 * torch.rand(
         heatmaps.shape[-2:], generator=torch.Generator().manual_seed(seed)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.losses import Criterion, heatmap_loss, tag_losses
 from tagpose.structures import STRIDE, Fields
 
@@ -19,7 +19,7 @@ def people(*places, kinds=3):
 
 
 def targets(keypoints, mask=None):
-    return encode(keypoints, torch.ones(1, CELLS, CELLS) if mask is None else mask)
+    return Encoder()(keypoints, torch.ones(1, CELLS, CELLS) if mask is None else mask)
 
 
 def test_a_peak_is_one_and_stands_at_the_keypoints_cell():
@@ -34,6 +34,52 @@ def test_a_perfect_prediction_costs_nothing():
     tags[..., :10], tags[..., 10:] = -20, 20
     losses = Criterion()(Fields(goal.heatmaps, tags[:, None]), goal)
     assert all(term.item() == pytest.approx(0, abs=1e-6) for term in losses)
+
+
+def test_between_cells_a_gaussian_stands_where_the_keypoint_is():
+    keypoints = people((5, 7))
+    keypoints[..., :2] = torch.tensor([4 * 5.25 + 1.5, 4 * 7.5 + 1.5])  # cells from their middles
+    drawn = Encoder(sub_cell=True)(keypoints, torch.ones(1, CELLS, CELLS)).heatmaps[0, 0]
+    y, x = torch.meshgrid(torch.arange(CELLS), torch.arange(CELLS), indexing="ij")
+    meant = (-((x - 5.25) ** 2 + (y - 7.5) ** 2) / 8).exp()
+    near = meant > 0.1
+    torch.testing.assert_close(drawn[near], meant[near])
+
+
+def test_small_people_have_small_gaussians_down_to_the_least():
+    near, far = people((10, 10)), people((10, 10))
+    far[0, 0, 1, 0] += STRIDE * 64  # outside of the map does not count
+    far[0, 0, 2, 0] -= STRIDE * 8
+    one = torch.ones(1, CELLS, CELLS)
+    widths = [
+        Encoder(least_sigma=0.5, sigma=8)(some, one).heatmaps[0, 0, 10, 11] for some in (near, far)
+    ]
+    sigmas = [(-0.5 / width.log()).sqrt().item() for width in widths]
+    assert sigmas == pytest.approx([0.5, 1.0])
+
+
+def test_an_unlabelled_limb_teaches_nothing_where_it_may_be_and_as_usual_elsewhere():
+    unlabelled = torch.zeros(1, 1, 2, 4)
+    unlabelled[0, 0, 1] = torch.tensor([20.0, 8.0, 44.0, 40.0])  # cells 5 to 10, 2 to 9
+    known, one = people((20, 20)), torch.ones(1, CELLS, CELLS)
+    gradients = []
+    for spare in (False, True):
+        encoder = Encoder((0, 0, 1), spare_unlabelled=spare)
+        predicted = torch.full((1, 3, CELLS, CELLS), 0.3, requires_grad=True)
+        heatmap_loss(predicted, encoder(known, one, unlabelled)).sum().backward()
+        gradients.append(predicted.grad[0])
+    published, spared = gradients
+    assert not spared[2, 2:10, 5:11].any()
+    assert published[2, 2:10, 5:11].all()
+    spared[2, 2:10, 5:11] = published[2, 2:10, 5:11]
+    torch.testing.assert_close(spared, published)
+
+
+def test_where_somebody_else_has_a_label_an_unlabelled_limb_is_in_no_doubt():
+    everywhere = torch.tensor([[[[0.0, 0.0, 96.0, 96.0]]]])
+    encoder = Encoder((0, 0, 0), spare_unlabelled=True)
+    targets = encoder(people((5, 7)), torch.ones(1, CELLS, CELLS), everywhere)
+    assert torch.equal(targets.mask > 0, targets.heatmaps > 0)
 
 
 def test_masked_cells_have_no_gradient_and_others_have():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from running import ROOT, run, succeeded
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import WholeSet
 from tagpose.evaluation.saved_fields import (
@@ -232,10 +232,10 @@ def true_fields(people, tmp_path_factory):
     whole = WholeSet(read_annotations(truth, people / "val2017", BODY, only_annotated=False), 192)
     samples = [whole[i] for i in range(len(whole))]
     for sample in samples:
-        targets = encode(sample.keypoints[None], sample.mask[None])
+        targets = Encoder()(sample.keypoints[None], sample.mask[None])
         tags = torch.zeros_like(targets.heatmaps)
         for number, person in enumerate(sample.keypoints):
-            tags[encode(person[None, None], sample.mask[None]).heatmaps > 0.1] = 3.0 * number
+            tags[Encoder()(person[None, None], sample.mask[None]).heatmaps > 0.1] = 3.0 * number
         fields = Fields(targets.heatmaps, tags[:, None])
         write_fields(folder, SavedFields(int(sample.image_id), fields, sample.frame[None]))
     ids = tuple(int(sample.image_id) for sample in samples)

@@ -71,7 +71,7 @@ def heatmap_loss(
     Returns:
         [B] mean over K, h, w.
     """
-    weight = targets.mask[:, None]  # [B, 1, h, w]
+    weight = targets.mask
     if emphasis:
         weight = weight * (1 + emphasis * targets.heatmaps)
     error = (weight * (prediction.float() - targets.heatmaps).square()).mean((2, 3))  # [B, K]

@@ -28,6 +28,18 @@ class Skeleton(NamedTuple):
         alone = {part: at for part, at in self.parts.items() if part != self.name}
         return alone or self.parts
 
+    @property
+    def limb_of(self) -> tuple[int, ...]:
+        """[K] the number of the limb that each keypoint is of."""
+        return tuple(
+            f for f, at in enumerate(self.limbs.values()) for _ in range(*at.indices(self.size))
+        )
+
+    @property
+    def limb_mirror(self) -> tuple[int, ...]:
+        """[F] the limb that a mirrored image shows in the place of each one."""
+        return tuple(self.limb_of[self.mirror[at.start]] for at in self.limbs.values())
+
 
 def _swap(name: str) -> str:
     """The name on the other side of the body."""

@@ -5,6 +5,7 @@ The alphabet of the shapes, here and in every docstring:
     B images of a batch     K keypoints of a skeleton    H W rows, columns of the network's input
     P people                L tags of a keypoint         h w rows, columns of its maps
     N peaks of a heatmap    M maps, the K of all images  T people of all images
+    F limbs of a skeleton
 
 Three spaces, never only "pixels":
 
@@ -35,6 +36,9 @@ class Record(NamedTuple):
     height: int  # image pixels
     keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 where labelled
     ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and people without any keypoint
+    # [P, F, 4] float32 left, top, right, bottom in image pixels of where a person's limb may be
+    # that has no label at all; 0 where it has some
+    unlabelled: np.ndarray
 
 
 class Sample(NamedTuple):
@@ -43,6 +47,7 @@ class Sample(NamedTuple):
     image: Tensor  # [3, H, W] uint8 RGB
     keypoints: Tensor  # [P, K, 3] float32: x, y in input pixels, v; absent people are rows of 0
     mask: Tensor  # [h, w] uint8: 1 where the heatmap loss counts
+    unlabelled: Tensor  # [P, F, 4] float32: as the record's, in input pixels
     frame: Tensor  # [2, 3] float64: image pixels -> input pixels
     image_id: Tensor  # [] int64
 
@@ -51,7 +56,7 @@ class Targets(NamedTuple):
     """What the network's fields should be, drawn on the device of the network."""
 
     heatmaps: Tensor  # [B, K, h, w]
-    mask: Tensor  # [B, h, w]: 1 where the heatmap loss counts
+    mask: Tensor  # [B, 1 or K, h, w]: 1 where the heatmap loss counts
     cells: Tensor  # [B, P, K] int64: y * w + x, 0 where not visible
     visible: Tensor  # [B, P, K] bool: labelled and inside the map
 

@@ -9,7 +9,7 @@ import torch
 
 from crowds import crowd
 from tagpose.codec.decode import Decoder
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.codec.views import merge_mirror
 from tagpose.losses import Criterion, tag_losses
 from tagpose.model.network import PoseNetwork
@@ -37,12 +37,12 @@ def labels():
 
 def drawing():
     """Targets of a batch."""
-    return partial(encode, *labels())
+    return partial(Encoder(), *labels())
 
 
 def losing():
     """The tag loss of a batch, forward and backward."""
-    targets = encode(*labels())
+    targets = Encoder()(*labels())
     tags = torch.randn(IMAGES, WHOLEBODY.size, CELLS, CELLS, requires_grad=True)
 
     def work():
@@ -69,7 +69,7 @@ def training_step(network):
     def step():
         start = perf_counter()
         optimizer.zero_grad()
-        losses = criterion(network(images), encode(*known))
+        losses = criterion(network(images), Encoder()(*known))
         criterion.total(losses).backward()
         optimizer.step()
         return perf_counter() - start

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from lightning import Trainer, seed_everything
 
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion
 from tagpose.model.network import PoseNetwork
@@ -23,7 +23,7 @@ class Seer(PoseTraining):
 
     def validation_step(self, batch, batch_idx):
         super().validation_step(batch, batch_idx)
-        targets = encode(batch.keypoints, batch.mask)
+        targets = Encoder()(batch.keypoints, batch.mask)
         heatmaps, tags = targets.heatmaps.clone(), torch.zeros_like(targets.heatmaps)
         for i, image_id in enumerate(batch.image_id.tolist()):
             random = torch.Generator().manual_seed(image_id)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.losses import Criterion, heatmap_loss, tag_losses
 from tagpose.structures import STRIDE, Fields
 
@@ -22,7 +22,7 @@ def _encode(keypoints, mask):
     """Encode keypoints that the figures give in cells."""
     keypoints = keypoints.clone()
     keypoints[..., :2] *= STRIDE
-    return encode(keypoints, mask)
+    return Encoder()(keypoints, mask)
 
 
 @pytest.mark.parametrize("case", ["square133", "wide17"])
@@ -31,6 +31,23 @@ def test_heatmaps_are_drawn_as_the_reference_draws_them(figure, case):
     width, height = given["size_wh"].tolist()
     targets = _encode(given["keypoints"][None], torch.ones(1, height, width))
     torch.testing.assert_close(targets.heatmaps[0], given["heatmaps"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("case", ["square133", "wide17"])
+def test_heatmaps_between_cells_are_drawn_as_the_reference_draws_them(figure, case):
+    given = _case(figure("targets.npz"), case)
+    width, height = given["size_wh"].tolist()
+    cells = given["keypoints"][..., :2]
+    keypoints = torch.cat([(cells + 0.5) * STRIDE - 0.5, given["keypoints"][..., 2:]], -1)
+    drawn = Encoder(sub_cell=True)(keypoints[None], torch.ones(1, height, width)).heatmaps[0]
+    # The reference takes the cell below, and ours the nearest: they differ in a keypoint that is
+    # outside by less than a cell, and where 7 cells or more are between, exp(-49 / 8) = 0.0022.
+    outside = ((cells < 0) | (cells >= given["size_wh"] - 0.5)).any(-1)  # [P, K]
+    alike = ~(outside & (cells > -1).all(-1) & (cells < given["size_wh"]).all(-1)).any(0)
+    ours, theirs = drawn[alike], given["heatmaps_udp"][alike]
+    torch.testing.assert_close(ours, theirs, atol=0.0022, rtol=0)
+    sure = (ours > 0.0022) & (theirs > 0.0022)
+    torch.testing.assert_close(ours[sure], theirs[sure], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("case", ["square133", "wide17"])

@@ -14,6 +14,7 @@ from tagpose.data.gathering import ImageRows, PersonRows
 from tagpose.data.masks import Masks
 from tagpose.data.presence import check_present
 from tagpose.data.stream import Rows, check_there, read_object
+from tagpose.data.unlabelled import unlabelled_boxes
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Record
 
@@ -30,10 +31,13 @@ class Annotations:
 
     description: str  # what the file says it is
     folder: Path  # of the images
+    skeleton: Skeleton  # of the people
     image_ids: np.ndarray  # [N] int64
     files: np.ndarray  # [N] str: names in the folder
     sizes: np.ndarray  # [N, 2] int64: width, height in image pixels
     keypoints: np.ndarray  # [T, K, 3] float32: everybody who counts, image after image
+    # [T, 1 + F, 4] float32, of person and limbs: left, top, width, height; 0 where not given
+    boxes: np.ndarray
     offsets: np.ndarray  # [N + 1] int64: image i has people offsets[i] to offsets[i + 1]
     ignored: Masks  # image id -> RLE masks
     cached: Path | None = None  # where the columns lie; None where they are in memory alone
@@ -45,7 +49,7 @@ class Annotations:
         """Another process opens the cache itself: nothing large travels to it."""
         if self.cached is None:
             return dict(vars(self))
-        return {"cached": self.cached, "folder": self.folder}
+        return {"cached": self.cached, "folder": self.folder, "skeleton": self.skeleton}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["cached"] is not None:
@@ -63,13 +67,15 @@ class Annotations:
         image_id = int(self.image_ids[index])
         width, height = self.sizes[index].tolist()
         first, last = self.offsets[index : index + 2]
+        keypoints = self.keypoints[first:last].copy()  # a cache cannot be written; torch warns
         return Record(
             image_id=image_id,
             file=self.folder / str(self.files[index]),
             width=width,
             height=height,
-            keypoints=self.keypoints[first:last].copy(),  # a cache cannot be written; torch warns
+            keypoints=keypoints,
             ignored=self.ignored.get(image_id, ()),
+            unlabelled=unlabelled_boxes(keypoints, self.boxes[first:last], self.skeleton),
         )
 
 
@@ -95,21 +101,25 @@ def read_annotations(
     variant = skeleton.name + ("-annotated" if only_annotated else "")
     read = partial(_read, file, skeleton, only_annotated=only_annotated)
     columns, cached = remember(file, variant, dict(skeleton.fields), read)
-    annotations = _named(columns, folder, cached)
+    annotations = _named(columns, folder, skeleton, cached)
     check_present(folder, annotations.files.tolist(), file)
     return annotations
 
 
-def _named(columns: Sequence[np.ndarray], folder: Path, cached: Path | None) -> Annotations:
+def _named(
+    columns: Sequence[np.ndarray], folder: Path, skeleton: Skeleton, cached: Path | None
+) -> Annotations:
     """Annotations of the columns that `_read` lays."""
-    description, image_ids, files, sizes, keypoints, offsets, *masks = columns
+    description, image_ids, files, sizes, keypoints, boxes, offsets, *masks = columns
     return Annotations(
         description=str(description),
         folder=folder,
+        skeleton=skeleton,
         image_ids=image_ids,
         files=files,
         sizes=sizes,
         keypoints=keypoints,
+        boxes=boxes,
         offsets=offsets,
         ignored=Masks(*masks),
         cached=cached,
@@ -132,13 +142,14 @@ def _read(file: Path, skeleton: Skeleton, *, only_annotated: bool) -> list[np.nd
     names = [_file_name(i, images.names[i], file) for i in kept]
     if not kept:
         raise ValueError(f"{file}: has no image with annotations; is this the right file?")
-    keypoints, offsets = people.lay_keypoints(kept)
+    keypoints, boxes, offsets = people.lay_people(kept)
     return [
         np.array(description_of(content, file)),
         np.array(kept, np.int64),
         np.array(names),
         np.array([images.sizes[i] for i in kept], np.int64),
         keypoints,
+        boxes,
         offsets,
         *(masks.image_ids, masks.sizes, masks.offsets, masks.runs),
     ]

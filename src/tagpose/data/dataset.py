@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tagpose.data.annotations import Annotations
 from tagpose.data.augmentation import View, in_order, show_whole
 from tagpose.data.images import read_image
+from tagpose.data.unlabelled import seen_boxes
 from tagpose.geometry import input_size, whole_frame
 from tagpose.structures import Record, Sample
 
@@ -63,7 +64,7 @@ class TrainingSet(Dataset[Sample]):
             mask=shown["mask"],
             frame=shown["frame"],
         )
-        return make_sample(record, view, self.annotations.most_people)
+        return make_sample(record, view, self.annotations)
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -96,7 +97,7 @@ class WholeSet(Dataset[Sample]):
         size = self.input_size(index)
         frame = whole_frame(record.width, record.height, size)
         view = show_whole(read_record(record), record.keypoints, counting_mask(record), frame, size)
-        return make_sample(record, view, self.annotations.most_people)
+        return make_sample(record, view, self.annotations)
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -124,14 +125,18 @@ def counting_mask(record: Record) -> np.ndarray:
     return 1 - cv2.transpose(covered.T)
 
 
-def make_sample(record: Record, view: View, rows: int) -> Sample:
-    """Tensors of a view; people are padded to `rows` with zeros, so that samples stack."""
-    keypoints = np.zeros((rows, *view.keypoints.shape[1:]), np.float32)
-    keypoints[: len(view.keypoints)] = view.keypoints
+def make_sample(record: Record, view: View, of: Annotations) -> Sample:
+    """Tensors of a view of one of many; people are padded with zeros, so that samples stack."""
+    boxes = seen_boxes(record.unlabelled, view.frame, of.skeleton)
+    keypoints, unlabelled = (
+        np.concatenate([some, np.zeros((of.most_people - len(some), *some.shape[1:]), np.float32)])
+        for some in (view.keypoints, boxes)
+    )
     return Sample(
         image=torch.from_numpy(split_channels(view.image)),
         keypoints=torch.from_numpy(keypoints),
         mask=torch.from_numpy(view.mask),
+        unlabelled=torch.from_numpy(unlabelled),
         frame=torch.from_numpy(view.frame),
         image_id=torch.from_numpy(np.array(record.image_id)),
     )

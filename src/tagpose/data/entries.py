@@ -92,6 +92,25 @@ def check_box(row: dict[str, Any], file: Path) -> None:
         )
 
 
+def boxes_of(row: dict[str, Any], keys: Sequence[str], file: Path) -> np.ndarray:
+    """Boxes [n, 4] in fields of a person: left, top, width, height; zeros where none is given.
+
+    Raises:
+        ValueError: one is not four finite numbers.
+    """
+    boxes = [row.get(key) or _NO_BOX for key in keys]
+    try:
+        values = np.array(boxes, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        values = np.empty(0, np.float32)
+    if values.shape != (len(keys), 4) or not np.isfinite(values).all():
+        given = dict(zip(keys, boxes, strict=True))
+        raise ValueError(
+            f"{file}: annotation {row.get('id')} has the boxes {given}, not x, y, width, height"
+        )
+    return values
+
+
 def is_box(box: Sequence[Any]) -> bool:
     """Whether four values are a box."""
     try:

@@ -6,8 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from tagpose.data.entries import check_box, entry, image_size, integer, keypoints_of, mask_of
+from tagpose.data.entries import (
+    boxes_of,
+    check_box,
+    entry,
+    image_size,
+    integer,
+    keypoints_of,
+    mask_of,
+)
 from tagpose.data.masks import Masks, lay_masks
+from tagpose.data.unlabelled import box_keys
 from tagpose.skeleton import Skeleton
 
 
@@ -47,7 +56,8 @@ class PersonRows:
         self.counts: list[bool] = []  # of every row
         self.outlines: list[dict[str, Any]] = []  # of the others: the fields that make a mask
         # of those who count; one block of memory, because an array for each takes twice as much
-        self._keypoints = bytearray()
+        self._keypoints, self._boxes = bytearray(), bytearray()
+        self._box_keys = box_keys(skeleton)
 
     def append(self, row: object) -> None:
         person = entry(row, "annotations", len(self.ids), self.file)
@@ -60,6 +70,7 @@ class PersonRows:
         self.counts.append(counts)
         if counts:
             self._keypoints += keypoints.tobytes()
+            self._boxes += boxes_of(person, self._box_keys, self.file).tobytes()
         else:
             wanted = ("id", "segmentation", "bbox")
             self.outlines.append({key: person[key] for key in wanted if key in person})
@@ -99,19 +110,22 @@ class PersonRows:
         ]
         return lay_masks(others, masks)
 
-    def lay_keypoints(self, images: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def lay_people(self, images: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Those who count, image after image.
 
         Args:
             images: N ids, among them those of all rows.
 
         Returns:
-            Keypoints [T, K, 3] float32: x, y in image pixels, v; and offsets [N + 1] int64: image
-            i has people offsets[i] to offsets[i + 1].
+            Keypoints [T, K, 3] float32: x, y in image pixels, v; boxes of person and limbs
+            [T, 1 + F, 4] float32: left, top, width, height; and offsets [N + 1] int64: image i has
+            people offsets[i] to offsets[i + 1].
         """
         place = {image_id: n for n, image_id in enumerate(images)}
         of_row = np.array([place[image_id] for image_id in self.image_ids], np.int64)
         image = of_row[np.array(self.counts, bool)]  # [T]
         people = np.frombuffer(self._keypoints, np.float32).reshape(-1, self.skeleton.size, 3)
+        boxes = np.frombuffer(self._boxes, np.float32).reshape(-1, len(self._box_keys), 4)
+        order = np.argsort(image, kind="stable")
         each = np.bincount(image, minlength=len(images))
-        return people[np.argsort(image, kind="stable")], np.cumsum([0, *each])
+        return people[order], boxes[order], np.cumsum([0, *each])

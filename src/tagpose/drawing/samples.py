@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.hues import Colour
 from tagpose.drawing.people import draw_truth
@@ -29,7 +29,7 @@ def draw_sample(sample: Sample, skeleton: Skeleton, title: str) -> np.ndarray:
         [H, W, 3] uint8 RGB.
     """
     image = sample.image.permute(1, 2, 0).numpy()
-    targets = encode(sample.keypoints[None], sample.mask[None])
+    targets = Encoder()(sample.keypoints[None], sample.mask[None])
     return side_by_side(
         (
             image,

@@ -41,6 +41,7 @@ class Facts(NamedTuple):
     architecture: str
     skeleton: Skeleton
     side: int = SIDE  # of the inputs it learned from, in input pixels
+    sub_cell: bool = False  # whether its peaks stand between the cells, where the keypoints are
 
     def __str__(self) -> str:
         return f"{self.architecture} with the skeleton {self.skeleton.name}"
@@ -60,7 +61,12 @@ def facts_of(said: Mapping[str, Any]) -> Facts:
     try:
         skeleton = said["skeleton"]
         skeleton = defined(skeleton) if isinstance(skeleton, str) else defined(**skeleton)
-        return Facts(str(said["architecture"]), skeleton, int(said.get("side", SIDE)))
+        return Facts(
+            str(said["architecture"]),
+            skeleton,
+            int(said.get("side", SIDE)),
+            bool(said.get("sub_cell", False)),
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"it does not say which network it is of: {error}") from error
 
@@ -72,6 +78,7 @@ class PoseNetwork(nn.Module):
         architecture: an HRNet of timm, such as "hrnet_w32".
         skeleton: whose keypoints it predicts.
         side: of the inputs that it learns from, in input pixels; a fact for those who test it.
+        sub_cell: whether it learns peaks between the cells (see `Encoder`); a fact, too.
         pretrained: whether the backbone starts from ImageNet weights.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
@@ -84,12 +91,14 @@ class PoseNetwork(nn.Module):
         skeleton: Skeleton,
         *,
         side: int = SIDE,
+        sub_cell: bool = False,
         pretrained: bool = False,
         tag_std: float = _HEAD_STD,
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.architecture, self.skeleton, self.side = architecture, skeleton, side
+        self.architecture, self.skeleton = architecture, skeleton
+        self.side, self.sub_cell = side, sub_cell
         self.backbone, channels = hrnet(architecture, pretrained=pretrained)
         self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
         heatmaps, tags = self.head.weight.data.chunk(2)
@@ -111,7 +120,7 @@ class PoseNetwork(nn.Module):
     @property
     def facts(self) -> Facts:
         """What a file of its weights says of it."""
-        return Facts(self.architecture, self.skeleton, self.side)
+        return Facts(self.architecture, self.skeleton, self.side, self.sub_cell)
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""

@@ -37,7 +37,9 @@ def load_network(file: Path) -> PoseNetwork:
     """
     known, state, _ = read_weights(file)
     with torch.device("meta"):  # without the time to draw weights that the file's replace
-        network = PoseNetwork(known.architecture, known.skeleton, side=known.side)
+        network = PoseNetwork(
+            known.architecture, known.skeleton, side=known.side, sub_cell=known.sub_cell
+        )
     missing, unexpected = _load(network, state, file, assign=True)
     if missing or unexpected:
         raise ValueError(

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.decode import finite_images
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
@@ -32,6 +32,7 @@ class PoseTraining(LightningModule):
         optimizer: makes one from parameters.
         schedule: of the learning rate.
         scaling: of the learning rate with the images of a step.
+        encoder: makes what draws the targets, from the limbs of keypoints and `sub_cell`.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class PoseTraining(LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         schedule: Schedule,
         scaling: Scaling | None = None,
+        encoder: Callable[..., Encoder] = Encoder,
     ) -> None:
         super().__init__()
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.scaling = scaling or Scaling()
+        self.encoder = encoder(network.skeleton.limb_of, sub_cell=network.sub_cell)
         self.seen: list[Tensor] = []  # of a validation: sums over the images of each batch
 
     def forward(self, image: Tensor) -> Fields:
@@ -108,7 +111,8 @@ class PoseTraining(LightningModule):
     def losses(self, batch: Sample, fields: Fields) -> Losses:
         """The terms of a batch, not yet weighted."""
         with torch.autocast(self.device.type, enabled=False):  # small differences, squared
-            return self.criterion(fields, encode(batch.keypoints, batch.mask))
+            targets = self.encoder(batch.keypoints, batch.mask, batch.unlabelled)
+            return self.criterion(fields, targets)
 
     def _data(self) -> PoseData:
         """The data that the Trainer was given."""

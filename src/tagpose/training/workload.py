@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tagpose.codec.decode import Decoder
-from tagpose.codec.encode import encode
+from tagpose.codec.encode import Encoder
 from tagpose.data.synthetic.figure import pose
 from tagpose.inference.people import people_in_images
 from tagpose.inference.predictor import Predictor
@@ -44,6 +44,7 @@ def draw_batch(images: int, people: int, rows: int, side: int, device: torch.dev
     return Sample(
         image=shown,
         keypoints=draw_people(images, people, rows, side).to(device),
+        unlabelled=torch.zeros(images, rows, len(WHOLEBODY.limbs), 4, device=device),
         mask=torch.ones(cells, dtype=torch.uint8, device=device),
         frame=torch.eye(2, 3, dtype=torch.float64, device=device).repeat(images, 1, 1),
         image_id=torch.arange(images, device=device),
@@ -56,10 +57,10 @@ def draw_fields(batch: Sample, people: int) -> Fields:
     Heatmaps are the targets over a low, smooth noise; the tags of a person surround its keypoints
     and fade to a flat background.
     """
-    heatmaps = encode(batch.keypoints, batch.mask).heatmaps
+    heatmaps = Encoder()(batch.keypoints, batch.mask).heatmaps
     tags, weights = torch.zeros_like(heatmaps), torch.full_like(heatmaps, 0.05)
     for person in range(people):  # all at once would take the memory of as many batches
-        near = encode(batch.keypoints[:, person : person + 1], batch.mask).heatmaps
+        near = Encoder()(batch.keypoints[:, person : person + 1], batch.mask).heatmaps
         tags += 3.0 * person * near  # far apart, as learned ones are
         weights += near
     tags /= weights
