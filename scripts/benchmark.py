@@ -152,8 +152,7 @@ def find(
 
 def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
     """The decoding alone."""
-    order = instantiate(cfg.skeleton).grouping_order
-    decoder = instantiate(cfg.predictor.decoder, _convert_="object")(order)
+    decoder = instantiate(cfg.predictor.decoder, _convert_="object")(instantiate(cfg.skeleton))
     return decoding_work(decoder, drawn(cfg, images, device), cfg.people)
 
 

@@ -55,6 +55,7 @@ def save_fields(cfg: DictConfig) -> None:
         skeleton=network.skeleton,
         truth=data.truth_file.resolve(),
         image_ids=save_each(folder, predictor, loader),
+        sub_cell=network.sub_cell,
         made_by=origin(cfg) | {"versions": made_with},
     )
     write_contents(folder, contents)

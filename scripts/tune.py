@@ -48,7 +48,7 @@ def tune(cfg: DictConfig) -> None:
     """Score the thresholds that the configuration describes."""
     folder = Path(cfg.fields)
     contents = read_contents(folder)
-    decoder = instantiate(cfg.predictor.decoder)(contents.skeleton.grouping_order)
+    decoder = instantiate(cfg.predictor.decoder)(contents.skeleton, sub_cell=contents.sub_cell)
     file = Path(cfg.truth or contents.truth)
     if not file.exists():
         raise FileNotFoundError(f"{file}, the truth of {folder}, is missing; name it by truth=")

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.decode import best_people, person_scores, person_tags
-from tagpose.codec.grouping import gather_people, group_peaks
+from tagpose.codec.decode import best_people, person_scores
+from tagpose.codec.grouping import gather_people, group_peaks, person_tags
 from tagpose.structures import STRIDE, People
 
 
@@ -30,9 +30,7 @@ def _decode_image(decoder, heatmaps, tags):
     there = tags.flatten(1, 2).gather(1, best.indices[..., None].expand(-1, -1, tags.shape[-1]))
     scores, peak_tags = best.values.numpy(), there.numpy()
     xy = np.stack([best.indices % width, best.indices // width], -1)
-    owned = group_peaks(
-        scores, peak_tags, decoder.grouping_order, decoder.min_score, decoder.max_tag_distance
-    )
+    owned = group_peaks(scores, peak_tags, xy, decoder.grouping)
     groups = best_people(gather_people(owned, xy, scores, peak_tags), decoder.max_people)
     keypoints = groups.keypoints.copy()
     for person, owner in zip(keypoints, person_tags(groups), strict=True):

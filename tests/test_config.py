@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tagpose.codec.decode import Decoder
 from tagpose.inference.predictor import Predictor
+from tagpose.skeleton import BODY
 from tagpose.training.module import PoseTraining
 from tagpose.training.trainer import has_bf16
 
@@ -123,8 +124,7 @@ def test_an_experiment_of_the_evaluation_trains_nothing(composed, experiment):
 def test_the_predictor_of_the_configuration_is_the_published_one(composed):
     cfg = composed("checkpoint=x", root="evaluate")
     predictor = instantiate(cfg.predictor, _convert_="object")
-    order = (0, 1)
-    assert predictor.keywords["decoder"](order) == Decoder(order)
+    assert predictor.keywords["decoder"](BODY) == Decoder(BODY.grouping_order)
     given = inspect.signature(Predictor).parameters
     for name in ("mirror", "device", "side", "precision", "compiled"):
         assert predictor.keywords[name] == given[name].default

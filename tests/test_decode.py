@@ -274,3 +274,19 @@ def test_what_is_not_finite_or_of_another_skeleton_is_refused():
         decode(coarse)
     with pytest.raises(ValueError, match="min_score"):
         Decoder(BODY.grouping_order, min_score=-1)
+
+
+@given(x=st.floats(6, 4 * CELLS - 8), y=st.floats(6, 4 * CELLS - 8), height=st.floats(0.2, 1))
+def test_what_was_encoded_between_cells_is_read_back_where_it_was(x, y, height):
+    keypoints = torch.tensor([x, y, 2.0]).expand(1, 1, KINDS, 3)
+    heatmaps = Encoder(sub_cell=True)(keypoints, torch.ones(1, CELLS, CELLS)).heatmaps
+    fields = Fields(height * heatmaps, torch.zeros(1, 1, KINDS, CELLS, CELLS))
+    (people,) = Decoder(tuple(range(KINDS)), sub_cell=True)(fields)
+    np.testing.assert_allclose(people.keypoints[0, :, :2], KINDS * [[x, y]], atol=0.01)
+
+
+def test_at_the_border_a_peak_between_cells_stays_in_its_cell():
+    heatmaps = torch.zeros(1, KINDS, CELLS, CELLS)
+    heatmaps[..., 0, CELLS - 1] = 1
+    (people,) = Decoder(tuple(range(KINDS)), sub_cell=True)(Fields(heatmaps, heatmaps[:, None]))
+    np.testing.assert_allclose(people.keypoints[0, 0, :2], [STRIDE * CELLS - 2.5, 1.5])

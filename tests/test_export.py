@@ -20,7 +20,7 @@ from PIL import Image
 
 from crowds import crowd
 from running import ROOT, run, succeeded
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decode import Decoder, decoder_of
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.views import merge_mirror
 from tagpose.data.views import show as shown_by_opencv
@@ -172,6 +172,15 @@ def test_people_are_those_of_the_predictor(exported):
         assert people.scores == pytest.approx(expected.scores, abs=1e-4)
         counts.append(agreeing(in_image(people.keypoints, view.frame), expected.keypoints))
     near, every = np.sum(counts, 0)
+    assert near >= 0.99 * every
+
+
+def test_every_option_of_the_decoder_is_the_exported_one_too():
+    options = {"by_limb": True, "near_roots": True, "nearest": True, "anatomical": True}
+    decoder = decoder_of(WHOLEBODY, sub_cell=True, **options)
+    fields = merge_mirror(*crowd(5, (64, 88), seed=1), WHOLEBODY.mirror)
+    found = NumpyDecoder(stride=STRIDE, **asdict(decoder))(*(one[0].numpy() for one in fields))
+    near, every = agreeing(found.keypoints, decoder(fields)[0].keypoints)
     assert near >= 0.99 * every
 
 

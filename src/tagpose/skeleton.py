@@ -29,6 +29,15 @@ class Skeleton(NamedTuple):
         return alone or self.parts
 
     @property
+    def limb_roots(self) -> tuple[tuple[int, ...], ...]:
+        """[F] the keypoints of the body that each limb hangs on; none of the body itself."""
+        index = {name: k for k, name in enumerate(self.keypoints)}
+        return tuple(
+            tuple(index[name] for name in LIMB_ROOTS.get(limb, ()) if name in index)
+            for limb in self.limbs
+        )
+
+    @property
     def limb_of(self) -> tuple[int, ...]:
         """[K] the number of the limb that each keypoint is of."""
         return tuple(
@@ -39,6 +48,16 @@ class Skeleton(NamedTuple):
     def limb_mirror(self) -> tuple[int, ...]:
         """[F] the limb that a mirrored image shows in the place of each one."""
         return tuple(self.limb_of[self.mirror[at.start]] for at in self.limbs.values())
+
+
+LIMB_ROOTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "foot": ("left_ankle", "right_ankle"),
+        "face": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+        "lefthand": ("left_wrist",),
+        "righthand": ("right_wrist",),
+    }
+)
 
 
 def _swap(name: str) -> str:
@@ -248,4 +267,13 @@ WHOLEBODY: Final = _official(
     _BODY_BONES + _FOOT_BONES + _HAND_BONES,
     sum(_WHOLE.values(), ()),
 )
+
+
+def anatomical_order(skeleton: Skeleton) -> tuple[int, ...]:
+    """[K] the keypoints of a body in BODY's order of grouping, then the others as they are."""
+    index = {name: k for k, name in enumerate(skeleton.keypoints)}
+    first = [index[name] for k in BODY.grouping_order if (name := BODY.keypoints[k]) in index]
+    return (*first, *(k for k in skeleton.grouping_order if k not in first))
+
+
 SKELETONS: Final = MappingProxyType({skeleton.name: skeleton for skeleton in (BODY, WHOLEBODY)})

@@ -1,26 +1,22 @@
 """This file turns fields into people: peaks, groups, places between pixels, missing keypoints."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tagpose.codec.filling import fill_in
-from tagpose.codec.grouping import Groups, gather_people, group_peaks
+from tagpose.codec.grouping import Grouping, Groups, gather_people, group_peaks, person_tags
 from tagpose.codec.peaks import Peaks, adjust, find_peaks
+from tagpose.skeleton import Skeleton, anatomical_order
 from tagpose.structures import STRIDE, Fields, People
 
 
 def person_scores(keypoints: np.ndarray) -> np.ndarray:
     """How sure a person is: the mean over all K of its peaks' scores [P, K, 3], missing ones 0."""
     return keypoints[..., 2].mean(-1)
-
-
-def person_tags(groups: Groups) -> np.ndarray:
-    """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has."""
-    found = groups.keypoints[..., 2:] > 0
-    return (groups.tags * found).sum(1) / found.sum(1, dtype=np.float32)
 
 
 def best_people(groups: Groups, count: int | None) -> Groups:
@@ -70,6 +66,10 @@ class Decoder:
         min_score: heatmap value that a peak must be above.
         max_tag_distance: how near a peak's tag must be to a person's.
         fill_in: whether people are given keypoints at which no peak was theirs.
+        sub_cell: whether the network learned peaks between the cells; see `read_places`.
+        limb_of: for tags of people that are means over limbs; see `Grouping`.
+        nearest: whether the nearer one of equal assignments is taken; see `Grouping`.
+        roots: near which keypoints must be; see `Grouping`.
 
     Raises:
         ValueError: if `min_score` is negative, as a score of 0 says that a keypoint is missing; or
@@ -82,6 +82,10 @@ class Decoder:
     min_score: float = 0.1
     max_tag_distance: float = 1.0
     fill_in: bool = True
+    sub_cell: bool = False
+    limb_of: tuple[int, ...] = ()
+    nearest: bool = False
+    roots: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.min_score < 0:
@@ -91,6 +95,18 @@ class Decoder:
                 raise ValueError(f"{name} is {most}; with fewer than 1 nobody is found")
         if self.max_tag_distance <= 0:
             raise ValueError(f"max_tag_distance is {self.max_tag_distance}; it must be above 0")
+
+    @property
+    def grouping(self) -> Grouping:
+        """By what rule peaks become people."""
+        return Grouping(
+            order=self.grouping_order,
+            min_score=self.min_score,
+            max_tag_distance=self.max_tag_distance,
+            limb_of=self.limb_of,
+            nearest=self.nearest,
+            roots=self.roots,
+        )
 
     @torch.inference_mode()
     def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:
@@ -127,10 +143,7 @@ class Decoder:
         """The people of each image to whom peaks belong, in the order of their founding."""
         x, y, scores, tags = (values.cpu().numpy() for values in peaks)
         xy = np.stack([x, y], axis=-1)
-        owned = (
-            group_peaks(*one, self.grouping_order, self.min_score, self.max_tag_distance)
-            for one in zip(scores, tags, strict=True)
-        )
+        owned = (group_peaks(*one, self.grouping) for one in zip(scores, tags, xy, strict=True))
         return [gather_people(*one) for one in zip(owned, xy, scores, tags, strict=True)]
 
     def _place(self, groups: list[Groups], fields: Fields, size: tuple[int, int]) -> np.ndarray:
@@ -140,8 +153,37 @@ class Decoder:
             return torch.from_numpy(np.concatenate(arrays)).to(fields.heatmaps.device)
 
         image = sent([np.full(len(one.tags), number) for number, one in enumerate(groups)])
-        people = adjust(sent([one.keypoints for one in groups]), image, fields.heatmaps, size)
+        people = sent([one.keypoints for one in groups])
+        people = adjust(people, image, fields.heatmaps, size, sub_cell=self.sub_cell)
         if self.fill_in:
-            owners = sent([person_tags(one) for one in groups])
-            people = fill_in(people, image, owners, fields, size)
+            owners = sent([person_tags(one, self.limb_of) for one in groups])
+            people = fill_in(people, image, owners, fields, size, sub_cell=self.sub_cell)
         return people.cpu().numpy()
+
+
+def decoder_of(
+    skeleton: Skeleton,
+    *,
+    by_limb: bool = False,
+    near_roots: bool = False,
+    anatomical: bool = False,
+    **options: Any,
+) -> Decoder:
+    """The decoder of a skeleton's fields.
+
+    Args:
+        skeleton: whose.
+        by_limb: whether a person's tag is the mean over limbs, not over keypoints.
+        near_roots: whether hands must be near their wrists, feet near their ankles, and a face
+            near the keypoints of the head.
+        anatomical: whether hips come before arms, as published for the body alone.
+        options: of `Decoder`, by name.
+    """
+    order = anatomical_order(skeleton) if anatomical else skeleton.grouping_order
+    roots = tuple(skeleton.limb_roots[limb] for limb in skeleton.limb_of)
+    return Decoder(
+        order,
+        limb_of=skeleton.limb_of if by_limb else (),
+        roots=roots if near_roots else (),
+        **options,
+    )

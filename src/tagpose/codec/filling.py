@@ -49,7 +49,13 @@ class _Pairs(NamedTuple):
 
 
 def fill_in(
-    people: Tensor, image: Tensor, person_tags: Tensor, fields: Fields, size: tuple[int, int]
+    people: Tensor,
+    image: Tensor,
+    person_tags: Tensor,
+    fields: Fields,
+    size: tuple[int, int],
+    *,
+    sub_cell: bool = False,
 ) -> Tensor:
     """People whose missing keypoints are where the heatmap is high and the tag is theirs.
 
@@ -59,6 +65,7 @@ def fill_in(
         person_tags: [T, L] mean of the tags at the keypoints that a person has.
         fields: of the batch.
         size: height, width of the network's input, multiples of those of the tags.
+        sub_cell: as `read_places` has it.
 
     Returns:
         [T, K, 3] float32; a keypoint stays missing where the score found is not positive.
@@ -72,7 +79,8 @@ def fill_in(
     places = best_places(maps, Seekers(which, person_tags.to(tags)[person].mT))
     x, y = places % size[1], places // size[1]
     score = read_enlarged(maps.heatmaps, which, x, y, size)
-    found = torch.cat([read_places(maps.heatmaps, which, x, y, size), score[:, None]], dim=-1)
+    between = read_places(maps.heatmaps, which, x, y, size, sub_cell=sub_cell)
+    found = torch.cat([between, score[:, None]], dim=-1)
     filled = people.clone()
     filled[person, keypoint] = torch.where(score[:, None] > 0, found, 0)
     return filled

@@ -10,6 +10,11 @@ from scipy.optimize import linear_sum_assignment
 # pairs whose rounded distances are equal.
 _DISTANCE_COST: Final = 100
 _LEFT_OVER_COST: Final = 1e10  # of a peak for which there is no person
+_FAR: Final = 1e6  # tag distance of pairs that are not made
+# How far from what it hangs on a keypoint may be, in units of the longer side of the box around
+# what its person has so far: a foot is 0.152 of a standing person's height (Drillis and Contini
+# 1966), and of somebody cut off at the waist half is seen.
+_REACH: Final = 0.5
 
 
 class Groups(NamedTuple):
@@ -19,54 +24,112 @@ class Groups(NamedTuple):
     tags: np.ndarray  # [P, K, L] float32; 0 where missing
 
 
+class Grouping(NamedTuple):
+    """By what rule peaks become people. The published rule is the default.
+
+    Attributes:
+        order: in which the keypoints are attached to people.
+        min_score: what a peak must be above.
+        max_tag_distance: what the distance of a peak from a person must be below.
+        limb_of: [K] the number of each keypoint's limb: a person's tag is the mean over its limbs,
+            of the mean in each. Without, it is the mean over all keypoints, half of which are the
+            face's.
+        nearest: whether of assignments whose rounded distances are equal the nearer one is taken,
+            and not the one that a solver meets first.
+        roots: [K] the keypoints that a keypoint's limb hangs on; it must be near one of them,
+            where its person has some. Without, it may be anywhere.
+    """
+
+    order: Sequence[int]
+    min_score: float
+    max_tag_distance: float
+    limb_of: Sequence[int] = ()
+    nearest: bool = False
+    roots: Sequence[Sequence[int]] = ()
+
+
 class _Founded(NamedTuple):
     """What is known of the people so far; a keypoint's step adds to it, or gives a larger one."""
 
     numbers: dict[float, int]  # of people, by the first tag of the peak that founded them
     peaks: np.ndarray  # [P, K] int64: which of its keypoint's peaks a person has, -1 for none
-    tag_sums: np.ndarray  # [P, L] float32
-    tag_counts: np.ndarray  # [P, 1] float32: tags in the sum, 1 or more
+    tag_sums: np.ndarray  # [P, F, L] float32, limb by limb
+    tag_counts: np.ndarray  # [P, F, 1] float32: tags in the sum; above 0 in one limb at least
 
     @property
     def mean_tags(self) -> np.ndarray:
         """What the next peaks are compared with [P, L]."""
-        return self.tag_sums / self.tag_counts
+        return _mean(self.tag_sums, self.tag_counts)
 
 
-def group_peaks(
-    scores: np.ndarray,
-    tags: np.ndarray,
-    order: Sequence[int],
-    min_score: float,
-    max_tag_distance: float,
-) -> np.ndarray:
+def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean [P, L] over the limbs of which there is some, each by its sum and its count."""
+    means: np.ndarray = sums / np.maximum(counts, 1)
+    return means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
+
+
+def person_tags(groups: Groups, limb_of: Sequence[int] = ()) -> np.ndarray:
+    """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has.
+
+    Args:
+        groups: P people.
+        limb_of: as `Grouping` has it.
+    """
+    found = groups.keypoints[..., 2:] > 0
+    limbs = np.zeros(found.shape[1], int) if not len(limb_of) else np.asarray(limb_of)
+    own = limbs[:, None] == np.arange(limbs.max() + 1)  # [K, F]
+    sums = np.stack([(groups.tags * (found & at[:, None])).sum(1) for at in own.T], 1)
+    counts = np.stack([(found & at[:, None]).sum(1, dtype=np.float32) for at in own.T], 1)
+    return _mean(sums, counts)
+
+
+def group_peaks(scores: np.ndarray, tags: np.ndarray, xy: np.ndarray, by: Grouping) -> np.ndarray:
     """Who owns which peak.
 
     Args:
         scores: [K, N] by falling score.
         tags: [K, N, L].
-        order: in which the keypoints are attached to people.
-        min_score: what a peak must be above.
-        max_tag_distance: what the distance of a peak from a person must be below.
+        xy: [K, N, 2] places, input pixels.
+        by: the rule.
 
     Returns:
         [P, K] int64: for each person, in the order of founding, the number of its peak of each
         keypoint, -1 where it has none.
     """
-    people = _nobody(kinds=len(scores), tags=tags.shape[2])
-    counts = (scores > min_score).sum(1).tolist()
-    for keypoint in order:
+    limb_of = by.limb_of or [0] * len(scores)
+    people = _nobody(kinds=len(scores), limbs=1 + max(limb_of), tags=tags.shape[2])
+    counts = (scores > by.min_score).sum(1).tolist()
+    for keypoint in by.order:
         count = counts[keypoint]
         if count == 0:
             continue
         peaks = tags[keypoint, :count]
-        owners = assign(people.mean_tags, peaks, scores[keypoint, :count], max_tag_distance)
-        people = _attach(people, keypoint, owners, peaks)
+        far = _far(people, keypoint, xy, count, by.roots[keypoint]) if by.roots else None
+        owners = assign(people.mean_tags, peaks, scores[keypoint, :count], by, far)
+        people = _attach(people, keypoint, limb_of[keypoint], owners, peaks)
     return people.peaks
 
 
+def _far(
+    people: _Founded, keypoint: int, xy: np.ndarray, count: int, roots: Sequence[int]
+) -> np.ndarray:
+    """Which of the first peaks [N, P] of a keypoint are too far from what it hangs on."""
+    owned = people.peaks
+    places = np.where(owned[..., None] >= 0, xy[np.arange(len(xy)), owned], np.nan)  # [P, K, 2]
+    hung = places[:, list(roots)]
+    apart = np.hypot(*np.moveaxis(xy[keypoint, :count, None, None] - hung, -1, 0))  # [N, P, R]
+    nearest = np.fmin.reduce(apart, 2, initial=np.nan) if len(roots) else apart.sum(2) * np.nan
+    sides = np.fmax.reduce(places, 1) - np.fmin.reduce(places, 1)  # [P, 2]
+    far: np.ndarray = nearest > _REACH * sides.max(1)  # false where there is nothing to hang on
+    return far
+
+
 def assign(
-    people: np.ndarray, peaks: np.ndarray, scores: np.ndarray, max_tag_distance: float
+    people: np.ndarray,
+    peaks: np.ndarray,
+    scores: np.ndarray,
+    by: Grouping,
+    far: np.ndarray | None = None,
 ) -> np.ndarray:
     """The person that each peak of one keypoint goes to, by the Hungarian method.
 
@@ -74,7 +137,8 @@ def assign(
         people: [P, L] mean tags.
         peaks: [N, L] tags, by falling score.
         scores: [N].
-        max_tag_distance: pairs that far apart are not made.
+        by: the rule.
+        far: [N, P] pairs that are not made, however near their tags are.
 
     Returns:
         [N] int64, -1 for peaks that go to nobody.
@@ -83,24 +147,29 @@ def assign(
     # very one of the established implementation: float64, and a column for each peak left over.
     apart = peaks.T[:, :, None].astype(np.float64) - people.T[:, None]  # [L, N, P]
     distance = np.sqrt(np.add.reduce(np.square(apart, out=apart), 0))  # [N, P]
+    if far is not None:
+        distance[far] = _FAR
     cost = np.full((len(peaks), max(len(peaks), len(people))), _LEFT_OVER_COST)
-    cost[:, : len(people)] = _DISTANCE_COST * np.rint(distance) - scores[:, None].astype(np.float64)
+    rest = distance if by.nearest else -scores[:, None].astype(np.float64)
+    cost[:, : len(people)] = _DISTANCE_COST * np.rint(distance) + rest
     rows, columns = linear_sum_assignment(cost)
     there = columns < len(people)
     rows, columns = rows[there], columns[there]
-    close = distance[rows, columns] < max_tag_distance
+    close = distance[rows, columns] < by.max_tag_distance
     owners = np.full(len(peaks), -1)
     owners[rows[close]] = columns[close]
     return owners
 
 
-def _nobody(kinds: int, tags: int) -> _Founded:
-    """No people with K keypoints of L tags."""
-    sums, counts = np.empty((0, tags), np.float32), np.empty((0, 1), np.float32)
+def _nobody(kinds: int, limbs: int, tags: int) -> _Founded:
+    """No people with K keypoints in F limbs, of L tags."""
+    sums, counts = np.empty((0, limbs, tags), np.float32), np.empty((0, limbs, 1), np.float32)
     return _Founded({}, np.empty((0, kinds), np.int64), sums, counts)
 
 
-def _attach(people: _Founded, keypoint: int, owners: np.ndarray, tags: np.ndarray) -> _Founded:
+def _attach(
+    people: _Founded, keypoint: int, limb: int, owners: np.ndarray, tags: np.ndarray
+) -> _Founded:
     """The people with one keypoint more, and those whom its peaks found.
 
     A founder whose first tag is exactly that of an older one, as around a symmetric peak, where
@@ -109,8 +178,8 @@ def _attach(people: _Founded, keypoint: int, owners: np.ndarray, tags: np.ndarra
     """
     if (owners >= 0).all():  # an owner each
         people.peaks[owners, keypoint] = np.arange(len(owners))
-        people.tag_sums[owners] += tags
-        people.tag_counts[owners] += 1
+        people.tag_sums[owners, limb] += tags
+        people.tag_counts[owners, limb] += 1
         return people
     numbers = people.numbers
     founds = owners < 0
@@ -118,12 +187,14 @@ def _attach(people: _Founded, keypoint: int, owners: np.ndarray, tags: np.ndarra
     owners[founds] = [numbers.setdefault(tag, len(numbers)) for tag in tags[founds, 0].tolist()]
     new = len(numbers) - len(people.peaks)
     peaks = np.pad(people.peaks, ((0, new), (0, 0)), constant_values=-1)
-    sums, counts = (np.pad(one, ((0, new), (0, 0))) for one in (people.tag_sums, people.tag_counts))
+    more = (0, new), (0, 0), (0, 0)
+    sums, counts = (np.pad(one, more) for one in (people.tag_sums, people.tag_counts))
     for peak, owner in enumerate(owners):  # one by one, as several may have one owner
-        kept = 0 if founds[peak] else 1
+        if founds[peak]:
+            sums[owner] = counts[owner] = 0
         peaks[owner, keypoint] = peak
-        sums[owner] = kept * sums[owner] + tags[peak]
-        counts[owner] = kept * counts[owner] + 1
+        sums[owner, limb] += tags[peak]
+        counts[owner, limb] += 1
     return _Founded(numbers, peaks, sums, counts)
 
 

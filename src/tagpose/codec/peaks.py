@@ -7,8 +7,9 @@ from torch import Tensor
 
 from tagpose.codec.enlargement import read_enlarged
 from tagpose.codec.maxima import Maxima, local_maxima
-from tagpose.structures import Fields
+from tagpose.structures import STRIDE, Fields
 
+_LEAST: Final = 1e-3  # of a heatmap's value whose logarithm is taken
 _TOPK_BY_HEAP: Final = 64  # values per wanted one from which on it keeps a heap (TopKImpl.h)
 
 
@@ -102,7 +103,13 @@ def _rank(which: Tensor, maps: int) -> Tensor:
 
 
 def read_places(
-    heatmaps: Tensor, channel: Tensor, x: Tensor, y: Tensor, size: tuple[int, int]
+    heatmaps: Tensor,
+    channel: Tensor,
+    x: Tensor,
+    y: Tensor,
+    size: tuple[int, int],
+    *,
+    sub_cell: bool = False,
 ) -> Tensor:
     """Places of peaks between the pixels: the middle, and a quarter toward the higher neighbour.
 
@@ -112,10 +119,15 @@ def read_places(
         x: int64, input pixels.
         y: int64, input pixels.
         size: height, width of the network's input.
+        sub_cell: whether the heatmaps are of a network that learned peaks between the cells: then
+            a place is the top of the Gaussian through a cell and its neighbours, along each axis.
+            (A parabola through logarithms; Zhang 2020 writes it as a Taylor step.)
 
     Returns:
         [..., 2] float32 x, y in input pixels.
     """
+    if sub_cell:
+        return torch.stack(_tops(heatmaps, channel, x, y, size), dim=-1)
     height, width = size
     left, right = (x - 1).clamp(min=0), (x + 1).clamp(max=width - 1)
     up, down = (y - 1).clamp(min=0), (y + 1).clamp(max=height - 1)
@@ -124,12 +136,44 @@ def read_places(
     return torch.stack([_quarter(x, before, after), _quarter(y, above, below)], dim=-1)
 
 
+def _tops(
+    heatmaps: Tensor, channel: Tensor, x: Tensor, y: Tensor, size: tuple[int, int]
+) -> list[Tensor]:
+    """Tops x and y, in input pixels, of the Gaussians through the cells of pixels."""
+    height, width = heatmaps.shape[-2:]
+    ratio = size[0] // height
+    # heatmaps that were enlarged already have neighbours that say the same
+    step = 1 if ratio > 1 else STRIDE
+    column, row = x // ratio, y // ratio
+    flat, tops = heatmaps.flatten(), []
+    for at, across, length in ((column, 1, width), (row, width, height)):
+        place = (channel * height + row) * width + column
+        inside = (at >= step) & (at < length - step)
+        beside = torch.where(inside, step * across, 0)
+        values = [flat[place + to].clamp(min=_LEAST).log() for to in (-beside, 0, beside)]
+        tops.append(ratio * (at + step * _top(*values)) + (ratio - 1) / 2)
+    return tops
+
+
+def _top(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
+    """Where between the neighbours a parabola is highest, from -0.5 to 0.5; 0 where it is none."""
+    bend = 2 * here - before - after
+    return torch.where(bend > 0, (after - before) / (2 * bend), 0).clamp(-0.5, 0.5)
+
+
 def _quarter(at: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """Pixel indexes, half a pixel and a quarter on; of equal neighbours the first wins."""
     return at + 0.5 + torch.where(after > before, 0.25, -0.25)
 
 
-def adjust(people: Tensor, image: Tensor, heatmaps: Tensor, size: tuple[int, int]) -> Tensor:
+def adjust(
+    people: Tensor,
+    image: Tensor,
+    heatmaps: Tensor,
+    size: tuple[int, int],
+    *,
+    sub_cell: bool = False,
+) -> Tensor:
     """People whose keypoints lie between the pixels.
 
     Args:
@@ -137,6 +181,7 @@ def adjust(people: Tensor, image: Tensor, heatmaps: Tensor, size: tuple[int, int
         image: [T] int64, of the batch.
         heatmaps: [B, K, h, w] of the batch.
         size: height, width of the network's input.
+        sub_cell: as `read_places` has it.
 
     Returns:
         [T, K, 3] float32 x, y (input pixels), score; missing keypoints stay as they are.
@@ -144,6 +189,6 @@ def adjust(people: Tensor, image: Tensor, heatmaps: Tensor, size: tuple[int, int
     x, y = people[..., :2].long().unbind(-1)
     kinds = people.shape[1]
     channel = image[:, None] * kinds + torch.arange(kinds, device=image.device)
-    places = read_places(heatmaps.flatten(0, 1), channel, x, y, size)
+    places = read_places(heatmaps.flatten(0, 1), channel, x, y, size, sub_cell=sub_cell)
     found = people[..., 2:] > 0
     return torch.cat([torch.where(found, places, people[..., :2]), people[..., 2:]], dim=-1)

@@ -4,8 +4,6 @@ COCO-WholeBody has no labels for a face, hand or foot that is too small or blurr
 it stands in the picture all the same.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -13,18 +11,9 @@ import numpy as np
 from tagpose.geometry import apply
 from tagpose.skeleton import Skeleton
 
-# The keypoints that a limb hangs on.
-_ROOTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "foot": ("left_ankle", "right_ankle"),
-        "face": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
-        "lefthand": ("left_wrist",),
-        "righthand": ("right_wrist",),
-    }
-)
-# How far from there it reaches, in units of the longer side of the person's box: a foot is 0.152 of
-# a standing person's height, head and neck 0.182, a hand 0.108 (Drillis and Contini 1966); people
-# who bend or are cut off are larger than their box.
+# How far from what it hangs on a limb reaches, in units of the longer side of the person's box: a
+# foot is 0.152 of a standing person's height, head and neck 0.182, a hand 0.108 (Drillis and
+# Contini 1966); people who bend or are cut off are larger than their box.
 _REACH: Final = 0.2
 _MARGIN: Final = 0.1  # around a given box, in units of its longer side, which its points lie on
 
@@ -55,13 +44,12 @@ def unlabelled_boxes(keypoints: np.ndarray, boxes: np.ndarray, skeleton: Skeleto
     person = np.where(given[:, 0], own[:, 0], _around(keypoints, labelled, 0.0))
     reach = _REACH * _longer(person)
     places = []
-    for limb, (name, at) in enumerate(skeleton.limbs.items(), start=1):
-        hung = [
-            skeleton.keypoints.index(k) for k in _ROOTS.get(name, ()) if k in skeleton.keypoints
-        ]
-        rooted = labelled & np.isin(np.arange(skeleton.size), hung)
+    for limb, (at, roots) in enumerate(
+        zip(skeleton.limbs.values(), skeleton.limb_roots, strict=True)
+    ):
+        rooted = labelled & np.isin(np.arange(skeleton.size), roots)
         place = np.where(rooted.any(1)[:, None], _around(keypoints, rooted, reach), person)
-        place = np.where(given[:, limb], _wider(own[:, limb]), place)
+        place = np.where(given[:, 1 + limb], _wider(own[:, 1 + limb]), place)
         places.append(np.where(labelled[:, at].any(1)[:, None], 0, place))
     return np.stack(places, 1, dtype=np.float32)
 

@@ -37,6 +37,7 @@ class Contents(NamedTuple):
     truth: Path  # the annotations that people are judged by
     image_ids: tuple[int, ...]
     made_by: Mapping[str, Any]  # for JSON: the checkpoint, its test, the versions
+    sub_cell: bool = False  # whether their peaks stand between the cells
 
 
 def write_fields(folder: Path, saved: SavedFields) -> Path:

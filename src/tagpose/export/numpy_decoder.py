@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..codec.grouping import Groups, gather_people, group_peaks
+from ..codec.grouping import Grouping, Groups, gather_people, group_peaks, person_tags
 from .numpy_filling import filled_in, sought
-from .numpy_maps import between_pixels, enlarged
+from .numpy_maps import between_pixels, enlarged, tops
 from .numpy_peaks import best_maxima
 
 
@@ -34,6 +34,10 @@ class NumpyDecoder:
         min_score: heatmap value that a peak must be above.
         max_tag_distance: how near a peak's tag must be to a person's.
         fill_in: whether people are given keypoints at which no peak was theirs.
+        sub_cell: whether the network learned peaks between the cells.
+        limb_of: for tags of people that are means over limbs; see `Grouping`.
+        nearest: whether the nearer one of equal assignments is taken; see `Grouping`.
+        roots: near which keypoints must be; see `Grouping`.
     """
 
     grouping_order: Sequence[int]
@@ -43,6 +47,22 @@ class NumpyDecoder:
     min_score: float
     max_tag_distance: float
     fill_in: bool
+    sub_cell: bool = False
+    limb_of: Sequence[int] = ()
+    nearest: bool = False
+    roots: Sequence[Sequence[int]] = ()
+
+    @property
+    def grouping(self) -> Grouping:
+        """By what rule peaks become people."""
+        return Grouping(
+            order=self.grouping_order,
+            min_score=self.min_score,
+            max_tag_distance=self.max_tag_distance,
+            limb_of=self.limb_of,
+            nearest=self.nearest,
+            roots=self.roots,
+        )
 
     def __call__(self, heatmaps: np.ndarray, tags: np.ndarray) -> People:
         """The people of one image, keypoints in input pixels.
@@ -57,12 +77,12 @@ class NumpyDecoder:
         if not (np.isfinite(heatmaps).all() and np.isfinite(tags).all()):
             raise ValueError("the fields hold NaN or infinity; is the network whole?")
         groups = self._best(self._grouped(heatmaps, tags))
-        keypoints, owners = groups.keypoints.copy(), _owners(groups)
+        keypoints, owners = groups.keypoints.copy(), person_tags(groups, self.limb_of)
         for k, heatmap in enumerate(heatmaps):
             points = keypoints[:, k]
             if self.fill_in and heatmap.max() > 0 and not points[:, 2].all():
                 points = filled_in(points, owners, sought(heatmap, tags[:, k], self.stride))
-            keypoints[:, k] = _between_pixels(points, heatmap, self.stride)
+            keypoints[:, k] = self._between_pixels(points, heatmap)
         return People(keypoints, _scores(groups))
 
     def _grouped(self, heatmaps: np.ndarray, tags: np.ndarray) -> Groups:
@@ -75,8 +95,13 @@ class NumpyDecoder:
             there = slice(len(best.scores))
             xy[k, there], scores[k, there] = np.stack([best.x, best.y], axis=-1), best.scores
             own[k, there] = enlarged(tags[:, k], best.x, best.y, self.stride).T
-        owned = group_peaks(scores, own, self.grouping_order, self.min_score, self.max_tag_distance)
-        return gather_people(owned, xy, scores, own)
+        return gather_people(group_peaks(scores, own, xy, self.grouping), xy, scores, own)
+
+    def _between_pixels(self, points: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+        """Points [P, 3] of one keypoint moved from their pixels; missing ones stay as they are."""
+        x, y = points[:, :2].T.astype(np.int64)
+        places = (tops if self.sub_cell else between_pixels)(heatmap, x, y, self.stride)
+        return np.where(points[:, 2:] > 0, np.c_[places, points[:, 2]], points)
 
     def _best(self, groups: Groups) -> Groups:
         """The people by falling score, those founded first before their equals."""
@@ -87,16 +112,3 @@ class NumpyDecoder:
 def _scores(groups: Groups) -> np.ndarray:
     """How sure people are [P]: the mean over all K of their peaks' scores, missing ones 0."""
     return groups.keypoints[..., 2].mean(-1)
-
-
-def _owners(groups: Groups) -> np.ndarray:
-    """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has."""
-    found = groups.keypoints[..., 2:] > 0
-    return (groups.tags * found).sum(1) / found.sum(1, dtype=np.float32)
-
-
-def _between_pixels(points: np.ndarray, heatmap: np.ndarray, ratio: int) -> np.ndarray:
-    """Points [P, 3] of one keypoint moved from their pixels; missing ones stay as they are."""
-    x, y = points[:, :2].T.astype(np.int64)
-    places = between_pixels(heatmap, x, y, ratio)
-    return np.where(points[:, 2:] > 0, np.c_[places, points[:, 2]], points)

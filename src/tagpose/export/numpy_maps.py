@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+LEAST: Final = np.float32(1e-3)  # of a heatmap's value whose logarithm is taken
 AROUND: Final = 3  # cells of a square that holds all that its middle cell's pixels lie between
 
 
@@ -46,6 +47,24 @@ def square(
     """The pixels x [n, 1, side], y [n, side, 1] of n cells, and those around within a reach."""
     offset = np.arange(-reach, ratio + reach)
     return columns[:, None, None] * ratio + offset, rows[:, None, None] * ratio + offset[:, None]
+
+
+def tops(heatmap: np.ndarray, x: np.ndarray, y: np.ndarray, ratio: int) -> np.ndarray:
+    """Tops of the Gaussians through the cells of pixels and their neighbours, along each axis.
+
+    Arguments and result are those of `between_pixels`.
+    """
+    places, (column, row) = [], (x // ratio, y // ratio)
+    height, width = heatmap.shape
+    for at, down, across, length in ((column, 0, 1, width), (row, 1, 0, height)):
+        inside = ((at >= 1) & (at < length - 1)).astype(np.int64)
+        steps = (to * inside for to in (-1, 0, 1))
+        values = (heatmap[row + down * to, column + across * to] for to in steps)
+        before, here, after = (np.log(np.maximum(value, LEAST)) for value in values)
+        bend = 2 * here - before - after
+        top = np.where(bend > 0, (after - before) / (2 * np.where(bend > 0, bend, 1)), 0)
+        places.append(ratio * (at + np.clip(top, -0.5, 0.5)) + (ratio - 1) / 2)
+    return np.stack(places, axis=-1)
 
 
 def between_pixels(heatmap: np.ndarray, x: np.ndarray, y: np.ndarray, ratio: int) -> np.ndarray:

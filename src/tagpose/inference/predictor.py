@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
 from difflib import get_close_matches
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, overload
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decode import Decoder, decoder_of
 from tagpose.codec.views import merge_mirror, merge_scales
 from tagpose.data.sources import Source, image_of
 from tagpose.data.views import Views, show
@@ -27,6 +27,7 @@ from tagpose.model.weights import load_network
 from tagpose.structures import Fields, People
 
 _READERS: Final = 4  # threads that read and warp the next images while the network works
+_OF_SKELETON: Final = ("grouping_order", "limb_of", "roots", "sub_cell")  # and of the network
 _BATCH: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
 
 
@@ -72,7 +73,9 @@ def chosen_device(named: str | None) -> torch.device:
 
 def _check_names(thresholds: Mapping[str, Any]) -> None:
     """See that thresholds are those of the decoder."""
-    known = [field.name for field in fields(Decoder) if field.name != "grouping_order"]
+    made = signature(decoder_of).parameters.values()
+    told = [one.name for one in made if one.kind is Parameter.KEYWORD_ONLY]
+    known = [field.name for field in fields(Decoder) if field.name not in _OF_SKELETON] + told
     for name in thresholds:
         if name not in known:
             near = get_close_matches(name, [*known, *signature(Predictor).parameters], n=1)
@@ -111,7 +114,7 @@ class Predictor:
         side: int | None = None,
         scales: Sequence[float] = (1.0,),
         mirror: bool = True,
-        decoder: Callable[..., Decoder] = Decoder,
+        decoder: Callable[..., Decoder] = decoder_of,
         device: str | None = None,
         precision: str = "float32",
         compiled: bool = False,
@@ -138,7 +141,7 @@ class Predictor:
             self.network.compile_backbone()
         self.precision, self.skeleton = precision, network.skeleton
         self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
-        self.decoder = decoder(network.skeleton.grouping_order, **thresholds)
+        self.decoder = decoder(network.skeleton, sub_cell=network.sub_cell, **thresholds)
         self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
 
     @overload

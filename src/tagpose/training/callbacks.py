@@ -1,17 +1,19 @@
 """This file holds what watches a training: AP per part, images a second."""
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import distributed
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decode import decoder_of
 from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.predictions import Predictions
 from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.people import people_in_images
+from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
 
@@ -28,7 +30,7 @@ class PartAP(Callback):
 
     def __init__(self, skeleton: Skeleton, **decoder: Any) -> None:
         self.skeleton = skeleton
-        self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
+        self.decoder = decoder_of(skeleton, **decoder)
         self.found = Predictions()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -37,6 +39,8 @@ class PartAP(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.found.reset()
+        network: PoseNetwork = pl_module.network  # type: ignore[assignment] # of our module
+        self.decoder = replace(self.decoder, sub_cell=network.sub_cell)
 
     def on_validation_batch_start(
         self,

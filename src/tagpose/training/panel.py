@@ -1,5 +1,6 @@
 """This file draws validation images while a network trains."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decode import decoder_of
 from tagpose.data.images import write_image
 from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
+from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
 
@@ -31,11 +33,13 @@ class Panel(Callback):
         self, skeleton: Skeleton, folder: str | Path, images: int = 4, **decoder: Any
     ) -> None:
         self.skeleton, self.folder, self.images = skeleton, Path(folder), images
-        self.decoder = Decoder(self.skeleton.grouping_order, **decoder)
+        self.decoder = decoder_of(skeleton, **decoder)
         self.rows: list[np.ndarray] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = []
+        network: PoseNetwork = pl_module.network  # type: ignore[assignment] # of our module
+        self.decoder = replace(self.decoder, sub_cell=network.sub_cell)
 
     def on_validation_batch_end(  # type: ignore[override] # our module returns fields
         self,
