@@ -179,7 +179,7 @@ def build(root, overrides, folder, metric):
         cfg.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(cfg)
         if root == "tune":
-            instantiate(cfg.predictor.decoder)((0, 1))
+            instantiate(cfg.predictor.decoder)(BODY)
             return
         model = instantiate(cfg.model, _convert_="object")
         model.optimizer(model.parameters())
