@@ -61,10 +61,20 @@ class Targets(NamedTuple):
     visible: Tensor  # [B, P, K] bool: labelled and inside the map
 
 
+class Pyramid(NamedTuple):
+    """What the network learns to predict: heatmaps at each of its resolutions, tags at the first.
+
+    The first has cells of STRIDE input pixels, each further one cells of half the side.
+    """
+
+    heatmaps: tuple[Tensor, ...]  # [B, K, h, w], [B, K, 2 h, 2 w]
+    tags: Tensor  # [B, 1, K, h, w]
+
+
 class Fields(NamedTuple):
     """What the network predicts: where keypoints are, and whose."""
 
-    heatmaps: Tensor  # [B, K, h, w]
+    heatmaps: Tensor  # [B, K, h, w], or of smaller cells than the tags
     tags: Tensor  # [B, L, K, h, w]; L is 1 out of the network, 2 after the mirror test
 
 

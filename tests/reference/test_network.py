@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tagpose.model.layout import from_published
+from tagpose.model.layout import from_published, to_published
 from tagpose.model.network import PoseNetwork
 
 
@@ -29,23 +29,29 @@ def _weight(key, shape):
     return torch.from_numpy(np.asarray(x, np.float32))
 
 
-@pytest.mark.parametrize("name", ["hrnet_w32_body", "hrnet_w32_wholebody"])
-def test_published_tensors_give_the_published_networks_output(figure, name):
+@pytest.mark.parametrize(
+    "name", ["hrnet_w32_body", "hrnet_w32_wholebody", "higherhrnet_w32_body"]
+)
+def test_published_tensors_give_the_published_networks_outputs(figure, name):
     with np.load(figure(f"network/{name}.npz")) as file:
         figures = dict(file)
     layout = [key.partition(" ") for key in figures["keys"].tolist()]
-    state = {
+    published = {
         key: _weight(key, tuple(int(side) for side in shape.split("x") if side))
         for key, _, shape in layout
     }
-    facts, state = from_published(state)
+    facts, state = from_published(published)
     assert f"{facts.architecture}_{facts.skeleton.name}" == name
     network = PoseNetwork(facts.architecture, facts.skeleton).eval()
     network.load_state_dict(state)
+    assert to_published(network.state_dict()).keys() == published.keys()
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():
-        fields = network.fields(torch.from_numpy(inputs).float())
-    output = torch.cat([fields.heatmaps, fields.tags[:, 0]], dim=1)
-    assert list(output.shape) == figures["shape_0"].tolist()
-    found, expected = output.flatten().numpy()[figures["index_0"]], figures["value_0"]
-    assert np.abs(found - expected).max() < 1e-3 * np.std(expected)
+        heatmaps, tags = network.pyramid(torch.from_numpy(inputs).float())
+    outputs = [torch.cat([heatmaps[0], tags[:, 0]], dim=1), *heatmaps[1:]]
+    assert sum(key.startswith("shape_") for key in figures) == len(outputs)
+    for number, output in enumerate(outputs):
+        assert list(output.shape) == figures[f"shape_{number}"].tolist()
+        found = output.flatten().numpy()[figures[f"index_{number}"]]
+        expected = figures[f"value_{number}"]
+        assert np.abs(found - expected).max() < 1e-3 * np.std(expected)

@@ -45,8 +45,22 @@ _W32_BODY: Final = f"{_HOST}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth"
 _W48_BODY: Final = f"{_HOST}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth"
 _W32_WHOLE: Final = f"{_HOST}/hrnet_w32_coco_wholebody_512x512_plus-f1f1185c_20210517.pth"
 _W48_WHOLE: Final = f"{_HOST}/hrnet_w48_coco_wholebody_512x512_plus-4de8a695_20210517.pth"
+_HIGHER_W32_BODY: Final = f"{_HOST}/higher_hrnet32_coco_512x512-8ae85183_20200713.pth"
+_HIGHER_W48_BODY: Final = f"{_HOST}/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth"
+_HIGHER_W32_WHOLE: Final = (
+    f"{_HOST}/higher_hrnet32_coco_wholebody_512x512_plus-2fa137ab_20210517.pth"
+)
+_HIGHER_W48_WHOLE: Final = (
+    f"{_HOST}/higher_hrnet48_coco_wholebody_512x512_plus-934f08aa_20210517.pth"
+)
 _W32_NUMBERS: Final = _whole(0.551, 0.650, 0.271, 0.451, 0.564, 0.618, 0.159, 0.238, 0.342, 0.453)
 _W48_NUMBERS: Final = _whole(0.592, 0.686, 0.443, 0.595, 0.619, 0.674, 0.347, 0.438, 0.422, 0.532)
+_HIGHER_W32_NUMBERS: Final = _whole(
+    0.590, 0.672, 0.185, 0.335, 0.676, 0.721, 0.212, 0.298, 0.401, 0.493
+)
+_HIGHER_W48_NUMBERS: Final = _whole(
+    0.630, 0.706, 0.440, 0.573, 0.730, 0.777, 0.389, 0.477, 0.487, 0.574
+)
 
 _ROWS: Final = (
     Published("hrnet_w32", "wholebody", (1,), _W32_WHOLE, _W32_NUMBERS),
@@ -55,6 +69,12 @@ _ROWS: Final = (
     Published("hrnet_w48", "body", (1,), _W48_BODY, _body(0.665, 0.716)),
     Published("hrnet_w32", "body", (2, 1, 0.5), _W32_BODY, _body(0.698, 0.748)),
     Published("hrnet_w48", "body", (2, 1, 0.5), _W48_BODY, _body(0.712, 0.757)),
+    Published("higherhrnet_w32", "wholebody", (1,), _HIGHER_W32_WHOLE, _HIGHER_W32_NUMBERS),
+    Published("higherhrnet_w48", "wholebody", (1,), _HIGHER_W48_WHOLE, _HIGHER_W48_NUMBERS),
+    Published("higherhrnet_w32", "body", (1,), _HIGHER_W32_BODY, _body(0.677, 0.723)),
+    Published("higherhrnet_w48", "body", (1,), _HIGHER_W48_BODY, _body(0.686, 0.731)),
+    Published("higherhrnet_w32", "body", (2, 1, 0.5), _HIGHER_W32_BODY, _body(0.706, 0.747)),
+    Published("higherhrnet_w48", "body", (2, 1, 0.5), _HIGHER_W48_BODY, _body(0.716, 0.755)),
 )
 
 

@@ -9,7 +9,6 @@ from tagpose.codec.decode import Decoder
 from tagpose.evaluation.provenance import fingerprint
 from tagpose.model.network import MEAN, STD, PoseNetwork
 from tagpose.skeleton import Skeleton
-from tagpose.structures import STRIDE
 
 _PACKAGES: Final = (
     "tagpose",
@@ -38,11 +37,13 @@ def description(exported: Exported) -> dict[str, Any]:
     """Plain lists, names and numbers, for JSON."""
     thresholds = asdict(exported.decoder)
     del thresholds["grouping_order"]  # which the skeleton has
+    strides = exported.network.strides
     return {
         "architecture": exported.network.architecture,
         "skeleton": _skeleton(exported.network.skeleton),
         "side": exported.side,
-        "stride": STRIDE,
+        "stride": strides[0],
+        "heatmap_stride": strides[-1],
         "mirror_test": exported.mirror,
         "decoder": thresholds,
         "normalisation": {"mean": MEAN, "std": STD, "inside_network": True},

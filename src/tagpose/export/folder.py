@@ -107,6 +107,8 @@ def _readme(exported: Exported) -> str:
         skeleton=skeleton.name,
         keypoints=skeleton.size,
         side=exported.side,
+        heatmap_stride=exported.network.strides[-1],
+        stride=exported.network.strides[0],
         views=1 + exported.mirror,
         mirror="with" if exported.mirror else "without",
         licence=exported.licence,

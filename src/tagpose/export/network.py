@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tagpose.codec.views import mirror_fields
 from tagpose.model.network import PoseNetwork
-from tagpose.structures import STRIDE, Fields
+from tagpose.structures import Fields
 
 INPUT: Final = "image"
 
@@ -66,9 +66,11 @@ def write_onnx(file: Path, test: WholeTest) -> float:
     program = _followed(test.eval())
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # they name the files and lines of this machine
-    for fields in program.model.graph.outputs:
+    strides = test.network.strides
+    ends = strides[-1], strides[0]
+    for fields, stride in zip(program.model.graph.outputs, ends, strict=True):
         for axis, side in zip((-2, -1), _SIDES, strict=True):
-            fields.shape[axis] = f"{_DIVISOR // STRIDE}*{side}"
+            fields.shape[axis] = f"{_DIVISOR // stride}*{side}"
     program.save(file)
     return _difference(file, test)
 

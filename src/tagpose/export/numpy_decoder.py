@@ -28,7 +28,7 @@ class NumpyDecoder:
 
     Attributes:
         grouping_order: in which keypoints are attached to people, from the skeleton.
-        stride: input pixels per cell of the maps.
+        stride: input pixels per cell of the tags.
         max_people: how many an image may have, the best ones; None for any number.
         max_peaks: how many a heatmap may have, the best ones.
         min_score: heatmap value that a peak must be above.
@@ -68,7 +68,7 @@ class NumpyDecoder:
         """The people of one image, keypoints in input pixels.
 
         Args:
-            heatmaps: [K, h, w] float32.
+            heatmaps: [K, h, w] float32, or of smaller cells than the tags.
             tags: [L, K, h, w] float32.
 
         Raises:
@@ -76,32 +76,37 @@ class NumpyDecoder:
         """
         if not (np.isfinite(heatmaps).all() and np.isfinite(tags).all()):
             raise ValueError("the fields hold NaN or infinity; is the network whole?")
+        ratio = self._heat_ratio(heatmaps, tags)
         groups = self._best(self._grouped(heatmaps, tags))
         keypoints, owners = groups.keypoints.copy(), person_tags(groups, self.limb_of)
         for k, heatmap in enumerate(heatmaps):
             points = keypoints[:, k]
             if self.fill_in and heatmap.max() > 0 and not points[:, 2].all():
                 points = filled_in(points, owners, sought(heatmap, tags[:, k], self.stride))
-            keypoints[:, k] = self._between_pixels(points, heatmap)
+            keypoints[:, k] = self._between_pixels(points, heatmap, ratio)
         return People(keypoints, _scores(groups))
 
     def _grouped(self, heatmaps: np.ndarray, tags: np.ndarray) -> Groups:
         """People with the peaks that are theirs."""
-        shape = len(heatmaps), self.max_peaks
+        shape, ratio = (len(heatmaps), self.max_peaks), self._heat_ratio(heatmaps, tags)
         xy, scores = np.zeros((*shape, 2), np.int64), np.zeros(shape, np.float32)
         own = np.zeros((*shape, len(tags)), np.float32)
         for k, heatmap in enumerate(heatmaps):
-            best = best_maxima(heatmap, self.stride, self.max_peaks, self.min_score)
+            best = best_maxima(heatmap, ratio, self.max_peaks, self.min_score)
             there = slice(len(best.scores))
             xy[k, there], scores[k, there] = np.stack([best.x, best.y], axis=-1), best.scores
             own[k, there] = enlarged(tags[:, k], best.x, best.y, self.stride).T
         return gather_people(group_peaks(scores, own, xy, self.grouping), xy, scores, own)
 
-    def _between_pixels(self, points: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    def _between_pixels(self, points: np.ndarray, heatmap: np.ndarray, ratio: int) -> np.ndarray:
         """Points [P, 3] of one keypoint moved from their pixels; missing ones stay as they are."""
         x, y = points[:, :2].T.astype(np.int64)
-        places = (tops if self.sub_cell else between_pixels)(heatmap, x, y, self.stride)
+        places = (tops if self.sub_cell else between_pixels)(heatmap, x, y, ratio)
         return np.where(points[:, 2:] > 0, np.c_[places, points[:, 2]], points)
+
+    def _heat_ratio(self, heatmaps: np.ndarray, tags: np.ndarray) -> int:
+        """Input pixels per cell of the heatmaps."""
+        return self.stride * tags.shape[-1] // heatmaps.shape[-1]
 
     def _best(self, groups: Groups) -> Groups:
         """The people by falling score, those founded first before their equals."""

@@ -15,22 +15,31 @@ _FIRST: Final = 64  # cells that say how good the best pixel is at least; of 1 t
 
 
 class Sought(NamedTuple):
-    """The maps of one keypoint, and what the pixels of each cell lie between."""
+    """The maps of one keypoint, and what the pixels of each cell of the tags lie between."""
 
-    heatmap: np.ndarray  # [h, w]
+    heatmap: np.ndarray  # [h, w], or of smaller cells
     tags: np.ndarray  # [L, h, w]
-    ratio: int  # input pixels per cell
+    ratio: int  # input pixels per cell of the tags
+    heat_ratio: int  # input pixels per cell of the heatmap
     ceiling: np.ndarray  # [h, w] of the heatmap, at most
     lowest: np.ndarray  # [L, h, w] of the tags
     highest: np.ndarray  # [L, h, w] of the tags
 
 
 def sought(heatmap: np.ndarray, tags: np.ndarray, ratio: int) -> Sought:
-    """What must be known to look for a keypoint, for whomever."""
-    ceiling, around = maximum_filter(heatmap, AROUND), (1, AROUND, AROUND)
+    """What must be known to look for a keypoint, for whomever.
+
+    Args:
+        heatmap: [h, w], or of smaller cells.
+        tags: [L, h, w].
+        ratio: input pixels per cell of the tags.
+    """
+    rows, columns = tags.shape[1:]
+    finer, around = heatmap.shape[-1] // columns, (1, AROUND, AROUND)
+    ceiling = maximum_filter(heatmap, AROUND).reshape(rows, finer, columns, finer).max((1, 3))
     ceiling += _ROUNDING * np.abs(ceiling)
     lowest, highest = minimum_filter(tags, around), maximum_filter(tags, around)
-    return Sought(heatmap, tags, ratio, ceiling, lowest, highest)
+    return Sought(heatmap, tags, ratio, ratio // finer, ceiling, lowest, highest)
 
 
 def filled_in(points: np.ndarray, owners: np.ndarray, maps: Sought) -> np.ndarray:
@@ -47,7 +56,7 @@ def filled_in(points: np.ndarray, owners: np.ndarray, maps: Sought) -> np.ndarra
     filled = points.copy()
     for person in np.flatnonzero(points[:, 2] == 0):
         x, y = _best_pixel(maps, owners[person])
-        score = enlarged(maps.heatmap, x, y, maps.ratio)
+        score = enlarged(maps.heatmap, x, y, maps.heat_ratio)
         if score > 0:
             filled[person] = x, y, score
     return filled
@@ -62,7 +71,7 @@ def _best_pixel(maps: Sought, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray
     first = np.argpartition(bound, -min(_FIRST, bound.size))[-_FIRST:]
     least = _values(maps, owner, first)[0].max()
     values, places = _values(maps, owner, np.flatnonzero(bound >= least))
-    best, width = places[values == values.max()].min(), maps.ratio * maps.heatmap.shape[1]
+    best, width = places[values == values.max()].min(), maps.ratio * maps.tags.shape[-1]
     return best % width, best // width
 
 
@@ -77,9 +86,9 @@ def _bound(maps: Sought, owner: np.ndarray) -> np.ndarray:
 
 def _values(maps: Sought, owner: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the pixels of cells [n] are worth [n, side, side], and their places, y * W + x."""
-    rows, columns = np.divmod(cells, maps.heatmap.shape[1])
+    rows, columns = np.divmod(cells, maps.tags.shape[-1])
     x, y = square(columns, rows, maps.ratio)
     apart = enlarged(maps.tags, x, y, maps.ratio) - owner[:, None, None, None]
     distance = np.sqrt(np.square(apart).sum(0))
-    values = enlarged(maps.heatmap, x, y, maps.ratio) - np.rint(distance)
-    return values, y * (maps.ratio * maps.heatmap.shape[1]) + x
+    values = enlarged(maps.heatmap, x, y, maps.heat_ratio) - np.rint(distance)
+    return values, y * (maps.ratio * maps.tags.shape[-1]) + x

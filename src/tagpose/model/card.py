@@ -70,6 +70,7 @@ def model_card(
         metrics: what `make evaluate` wrote of it in metrics.json; None where it was not scored.
     """
     facts, skeleton = network.facts, network.skeleton
+    tag, heat = network.strides[0], network.strides[-1]
     parameters = sum(parameter.numel() for parameter in network.parameters())
     start = f"- **Started from**: {origin.start}\n" if origin.start else ""
     return f"""# {name}
@@ -78,6 +79,7 @@ Bottom-up pose of all in an image: one pass finds {skeleton.size} keypoints of e
 ({", ".join(skeleton.limbs)}), and Associative Embedding tags say whose they are. Made with tagpose.
 
 - **Network**: {facts.architecture}, {parameters:,} parameters, skeleton `{skeleton.name}`
+- **Output**: heatmaps with a cell for {heat} x {heat} input pixels, tags for {tag} x {tag}
 - **Input**: RGB, shorter side {facts.side} pixels
 - **Learned from**: {origin.data}
 {start}- **Licence of the weights**: {origin.licence}

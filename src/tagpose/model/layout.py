@@ -1,7 +1,8 @@
 """This file translates between this project's tensors and the layout of published checkpoints.
 
 That layout (OpenMMLab, 2020) names the same tensors with other words in front, so nothing is
-computed: `backbone.` holds an HRNet as timm names it, `keypoint_head.final_layer.` the head.
+computed: `backbone.` holds an HRNet as timm names it, `keypoint_head.` the head, or both heads of a
+HigherHRNet.
 """
 
 from collections.abc import Mapping
@@ -12,10 +13,18 @@ import timm
 import torch
 from torch import Tensor
 
-from tagpose.model.network import Facts, PoseNetwork
+from tagpose.model.higher import HIGHER
+from tagpose.model.network import FINER, Facts, PoseNetwork, Rows
 from tagpose.skeleton import BODY, SKELETONS, Skeleton
 
 _WORDS: Final = {"backbone.": "backbone.", "head.": "keypoint_head.final_layer."}
+_HIGHER_WORDS: Final = {
+    "backbone.": "backbone.",
+    "head.": "keypoint_head.final_layers.0.",
+    f"{FINER}head.": "keypoint_head.final_layers.1.",
+    f"{FINER}layers.": "keypoint_head.deconv_layers.0.",
+}
+_OURS: Final = {theirs: ours for words in (_WORDS, _HIGHER_WORDS) for ours, theirs in words.items()}
 _LISTED: Final = 12  # names of tensors that an error shows
 
 
@@ -26,7 +35,8 @@ def is_published(state: Mapping[str, Tensor]) -> bool:
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a network under their published names."""
-    return {key: value.contiguous() for key, value in _renamed(state, _WORDS).items()}
+    words = _HIGHER_WORDS if _is_higher(state) else _WORDS
+    return {key: value.contiguous() for key, value in _renamed(state, words).items()}
 
 
 def from_published(
@@ -41,11 +51,11 @@ def from_published(
     Raises:
         ValueError: they are of no network that can be made here; it lists what does not fit.
     """
-    renamed = _renamed(state, {theirs: ours for ours, theirs in _WORDS.items()})
+    renamed = _renamed(state, _OURS)
     shapes = {key: tuple(value.shape) for key, value in renamed.items()}
     skeleton = told.skeleton if told else _skeleton(shapes)
     faults = {}
-    for architecture in [told.architecture] if told else _architectures():
+    for architecture in [told.architecture] if told else _architectures(shapes):
         faults[architecture] = _faults(architecture, skeleton, shapes)
         if not faults[architecture]:
             return told or Facts(architecture, skeleton), renamed
@@ -61,8 +71,8 @@ def _skeleton(shapes: Mapping[str, tuple[int, ...]]) -> Skeleton:
     if "head.weight" not in shapes:
         heads = [key for key in shapes if not key.startswith("backbone.")]
         raise ValueError(
-            f"it has no {_WORDS['head.']}weight, but {_listed(heads)}; is it of another method, or "
-            "a HigherHRNet?"
+            f"it has no {_WORDS['head.']}weight, nor {_HIGHER_WORDS['head.']}weight, but "
+            f"{_listed(heads)}; is it of another method?"
         )
     rows = shapes["head.weight"][0]
     known = {2 * skeleton.size: name for name, skeleton in SKELETONS.items()}
@@ -86,28 +96,32 @@ def _renamed(state: Mapping[str, Tensor], words: Mapping[str, str]) -> dict[str,
     return {name(key): value for key, value in state.items()}
 
 
+def _is_higher(state: Mapping[str, object]) -> bool:
+    """Whether tensors by our names are of a network with the finer head."""
+    return any(key.startswith(FINER) for key in state)
+
+
 @cache
-def _shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of a network's tensors, without the memory for them; the head's for BODY."""
+def _shapes(architecture: str) -> tuple[dict[str, tuple[int, ...]], dict[str, Rows]]:
+    """Shapes of a network's tensors for BODY, without the memory for them, and the rows in them."""
     with torch.device("meta"):
         network = PoseNetwork(architecture, BODY)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    return shapes, network.keypoint_rows
 
 
-def _architectures() -> list[str]:
-    """HRNets of timm, the plain name before others that are made alike."""
-    return sorted(timm.list_models("hrnet_*"), key=len)
+def _architectures(shapes: Mapping[str, object]) -> list[str]:
+    """HRNets of timm, with the finer head if these have one; plain names before their like."""
+    prefix = HIGHER if _is_higher(shapes) else ""
+    return [prefix + name for name in sorted(timm.list_models("hrnet_*"), key=len)]
 
 
 def _faults(
     architecture: str, skeleton: Skeleton, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
     """What is missing, too much, or of another shape."""
-    rows = 2 * skeleton.size
-    wanted = {
-        key: (rows, *shape[1:]) if key.startswith("head.") else shape
-        for key, shape in _shapes(architecture).items()
-    }
+    wanted, rows = _shapes(architecture)
+    wanted = wanted | {key: (rows[key].count(skeleton), *wanted[key][1:]) for key in rows}
     missing = [f"{key} is missing" for key in wanted if key not in shapes]
     other = [
         f"{key} is {list(shapes[key])} instead of {list(shape)}"

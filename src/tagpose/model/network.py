@@ -1,22 +1,23 @@
-"""This file holds the network: an HRNet backbone and the head of Associative Embedding."""
+"""This file holds the network: an HRNet backbone and the heads of Associative Embedding."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tagpose.codec.views import merge_resolutions
 from tagpose.model.backbone import hrnet
+from tagpose.model.higher import HEAD_STD, HIGHER, FinerHead
 from tagpose.own_skeleton import defined, definition
 from tagpose.skeleton import Skeleton
-from tagpose.structures import SIDE, Fields
+from tagpose.structures import SIDE, STRIDE, Fields, Pyramid
 
 # of ImageNet in 0..255, which every HRNet of timm was trained with
 MEAN: Final = (123.675, 116.28, 103.53)
 STD: Final = (58.395, 57.12, 57.375)
-
-_HEAD_STD: Final = 0.001  # of the initial weights, as published
+FINER: Final = "finer."  # before the names of the finer head's tensors
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -33,6 +34,23 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
             torch.tensor(v, dtype=torch.float32, device=device)[:, None, None] for v in (MEAN, STD)
         )
         return mean, deviation
+
+
+class Rows(NamedTuple):
+    """What the rows of a tensor, its first axis, are for."""
+
+    before: int  # rows for something else, then
+    times: int  # so many rows for each keypoint, all K and again all K
+
+    def count(self, skeleton: Skeleton) -> int:
+        """How many they are."""
+        return self.before + self.times * skeleton.size
+
+    def of(self, names: Iterable[str], skeleton: Skeleton) -> list[int]:
+        """Which of them are for something else, or for keypoints of these names."""
+        at = [skeleton.keypoints.index(name) for name in names]
+        starts = range(self.before, self.count(skeleton), skeleton.size)
+        return [*range(self.before), *(start + row for start in starts for row in at)]
 
 
 class Facts(NamedTuple):
@@ -75,14 +93,15 @@ class PoseNetwork(nn.Module):
     """One pass from images to the fields of a skeleton.
 
     Args:
-        architecture: an HRNet of timm, such as "hrnet_w32".
+        architecture: an HRNet of timm, such as "hrnet_w32"; "higherhrnet_w32" is the same with the
+            finer head of HigherHRNet.
         skeleton: whose keypoints it predicts.
         side: of the inputs that it learns from, in input pixels; a fact for those who test it.
         sub_cell: whether it learns peaks between the cells (see `Encoder`); a fact, too.
         pretrained: whether the backbone starts from ImageNet weights.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
-        compiled: whether the backbone is compiled; see `compile_backbone`.
+        compiled: whether backbone and finer head are compiled; see `compile_backbone`.
     """
 
     def __init__(
@@ -93,29 +112,49 @@ class PoseNetwork(nn.Module):
         side: int = SIDE,
         sub_cell: bool = False,
         pretrained: bool = False,
-        tag_std: float = _HEAD_STD,
+        tag_std: float = HEAD_STD,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.architecture, self.skeleton = architecture, skeleton
         self.side, self.sub_cell = side, sub_cell
-        self.backbone, channels = hrnet(architecture, pretrained=pretrained)
+        name = architecture.removeprefix(HIGHER)
+        self.backbone, channels = hrnet(name, pretrained=pretrained)
         self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
         heatmaps, tags = self.head.weight.data.chunk(2)
-        nn.init.normal_(heatmaps, std=_HEAD_STD)
+        nn.init.normal_(heatmaps, std=HEAD_STD)
         nn.init.normal_(tags, std=tag_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
+        is_finer = name != architecture
+        self.finer = FinerHead(channels, self.skeleton.size) if is_finer else None
         # w18_small trains 1.1 times as fast on a CPU with it, 1.4 times in bf16
         self.to(memory_format=torch.channels_last)
         if compiled:
             self.compile_backbone()
 
     def compile_backbone(self) -> None:
-        """Have torch.compile fuse the backbone from its next pass on, which takes minutes.
+        """Have torch.compile fuse all but the 1 x 1 head from the next pass on; it takes minutes.
 
         In place, so that parameters keep their names, and files of weights are the same without.
         """
         self.backbone.compile()
+        if self.finer:
+            self.finer.compile()
+
+    @property
+    def keypoint_rows(self) -> dict[str, Rows]:
+        """The tensors whose rows depend on the keypoints, by name."""
+        rows = dict.fromkeys(("head.weight", "head.bias"), Rows(0, 2))  # heatmaps, then tags
+        if self.finer:
+            rows |= dict.fromkeys((f"{FINER}head.weight", f"{FINER}head.bias"), Rows(0, 1))
+            # of a transposed convolution rows are inputs: features, then the first outputs
+            rows[f"{FINER}layers.0.0.weight"] = Rows(self.head.in_channels, 2)
+        return rows
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels per cell of each resolution; tags are at the first, fields at the last."""
+        return (STRIDE, STRIDE // 2) if self.finer else (STRIDE,)
 
     @property
     def facts(self) -> Facts:
@@ -124,12 +163,14 @@ class PoseNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""
-        return self.fields(normalise(image))
+        return merge_resolutions(self.pyramid(normalise(image)))
 
-    def fields(self, inputs: Tensor) -> Fields:
-        """Fields of normalised images [B, 3, H, W], float32."""
+    def pyramid(self, inputs: Tensor) -> Pyramid:
+        """What is learned: outputs of normalised images [B, 3, H, W], float32."""
         features = self.backbone(inputs)[0].float()
         # bf16 has too few digits for fields: neighbouring cells of a peak would be equal
         with torch.autocast(features.device.type, enabled=False):
-            heatmaps, tags = self.head(features).contiguous().chunk(2, dim=1)
-        return Fields(heatmaps, tags[:, None])
+            outputs = self.head(features).contiguous()
+        heatmaps, tags = outputs.chunk(2, dim=1)
+        finer = (self.finer(features, outputs),) if self.finer else ()
+        return Pyramid((heatmaps, *finer), tags[:, None])

@@ -2,29 +2,29 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tagpose.model.files import read_weights
-from tagpose.model.network import PoseNetwork
+from tagpose.model.higher import HIGHER
+from tagpose.model.network import FINER, Facts, PoseNetwork, Rows
 from tagpose.skeleton import Skeleton
-
-_HEAD: Final = ("head.weight", "head.bias")
 
 
 class Carried(NamedTuple):
     """What a start from other weights took, and what it did not."""
 
     tensors: int  # taken whole
-    keypoints: tuple[str, ...]  # whose rows of the head were taken
+    keypoints: tuple[str, ...]  # whose rows of the heads were taken
     fresh: tuple[str, ...]  # keypoints whose rows start anew
+    aside: str = ""  # what became of a finer head that only one of the networks has
 
     def __str__(self) -> str:
         return (
-            f"{self.tensors} tensors of the backbone and the head's rows of "
-            f"{len(self.keypoints)} keypoints taken, {len(self.fresh)} keypoints start anew"
+            f"{self.tensors} tensors whole and the heads' rows of {len(self.keypoints)} keypoints "
+            f"taken, {len(self.fresh)} keypoints start anew{self.aside}"
         )
 
 
@@ -75,42 +75,72 @@ def check_same(network: PoseNetwork, file: Path) -> None:
 def start_from(network: PoseNetwork, file: Path) -> Carried:
     """Start a network from another's weights, which may be of another skeleton.
 
-    The backbone is taken whole. Of the head, the heatmap and tag rows of keypoints that both
-    skeletons have, by name; the other rows stay as they were initialised.
+    Backbone and blocks are taken whole. Of what depends on the keypoints, the rows of those that
+    both skeletons have, by name; the other rows stay as they were initialised. A finer head that
+    the file lacks does, too, and one that the network lacks is left out.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or of another architecture, or anything else is missing.
+        ValueError: it is no checkpoint, or of another backbone, or anything else is missing.
     """
     known, state, _ = read_weights(file)
-    if known.architecture != network.architecture:
-        raise ValueError(
-            f"{file} is of {known.architecture}, the model is {network.architecture}; "
-            f"take model={known.architecture} or another checkpoint"
-        )
-    source, target = known.skeleton, network.skeleton
-    if not state.keys() >= set(_HEAD):
-        raise ValueError(f"{file} lacks {' and '.join(_HEAD)}; is it whole?")
-    for name in _HEAD:
-        rows = dict(network.named_parameters())[name].detach().clone()
-        if state[name].shape != (2 * source.size, *rows.shape[1:]):
-            raise ValueError(
-                f"{file}: {name} has the shape {list(state[name].shape)}; is it whole?"
-            )
-        to, come_from = _shared_rows(source, target)
-        rows[to] = state[name][come_from]
-        state[name] = rows
+    _check_backbone(network, known, file)
+    # a finer head that only one of them has stays out of it
+    passed = FINER if known.architecture != network.architecture else ()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(passed)}
+    rows = {n: of_it for n, of_it in network.keypoint_rows.items() if not n.startswith(passed)}
+    _take_rows(network, rows, state, known.skeleton, file)
     missing, unexpected = _load(network, state, file)
+    missing = [name for name in missing if not name.startswith(passed)]
     if missing or unexpected:
         raise ValueError(
             f"{file} lacks {len(missing)} tensors of {network.architecture} and has "
-            f"{len(unexpected)} others; nothing may be missing but rows of the head"
+            f"{len(unexpected)} others; nothing may be missing but rows of keypoints"
         )
+    source, target = known.skeleton.keypoints, network.skeleton.keypoints
     return Carried(
-        tensors=len(state) - len(_HEAD),
-        keypoints=tuple(k for k in target.keypoints if k in source.keypoints),
-        fresh=tuple(k for k in target.keypoints if k not in source.keypoints),
+        tensors=len(state) - len(rows),
+        keypoints=tuple(k for k in target if k in source),
+        fresh=tuple(k for k in target if k not in source),
+        aside=_aside(network) if passed else "",
     )
+
+
+def _check_backbone(network: PoseNetwork, known: Facts, file: Path) -> None:
+    """See that a file is of a network with the same backbone, whatever its heads."""
+    theirs, ours = known.architecture, network.architecture
+    if theirs.removeprefix(HIGHER) != ours.removeprefix(HIGHER):
+        raise ValueError(
+            f"{file} is of {theirs}, the model is {ours}; take model={theirs} or another checkpoint"
+        )
+
+
+def _take_rows(
+    network: PoseNetwork,
+    rows: Mapping[str, Rows],
+    state: dict[str, Tensor],
+    source: Skeleton,
+    file: Path,
+) -> None:
+    """Give tensors of a state the network's own rows where the source has no such keypoint."""
+    lacking = [name for name in rows if name not in state]
+    if lacking:
+        raise ValueError(f"{file} lacks {' and '.join(lacking)}; is it whole?")
+    target, parameters = network.skeleton, dict(network.named_parameters())
+    shared = [k for k in target.keypoints if k in source.keypoints]
+    for name, of_it in rows.items():
+        own = parameters[name].detach().clone()
+        if state[name].shape != (of_it.count(source), *own.shape[1:]):
+            raise ValueError(
+                f"{file}: {name} has the shape {list(state[name].shape)}; is it whole?"
+            )
+        own[of_it.of(shared, target)] = state[name][of_it.of(shared, source)]
+        state[name] = own
+
+
+def _aside(network: PoseNetwork) -> str:
+    """What became of a finer head that only one of two networks has."""
+    return ", and so does the finer head" if network.finer else "; the finer head is left out"
 
 
 def _load(
@@ -123,14 +153,3 @@ def _load(
         first = str(error).splitlines()[1].strip()
         raise ValueError(f"{file} is not of {network.architecture} as it says: {first}") from error
     return missing, unexpected
-
-
-def _shared_rows(source: Skeleton, target: Skeleton) -> tuple[list[int], list[int]]:
-    """Rows of the head for the keypoints both have, in the target's and in the source's."""
-    shared = [k for k in target.keypoints if k in source.keypoints]
-    to, come_from = ([s.keypoints.index(k) for k in shared] for s in (target, source))
-    # K rows of heatmaps, then K rows of tags
-    return (
-        to + [target.size + row for row in to],
-        come_from + [source.size + row for row in come_from],
-    )
