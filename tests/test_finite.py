@@ -28,8 +28,8 @@ class Broken:
     def __init__(self, criterion, kind):
         self.criterion, self.kind = sound(criterion), kind
 
-    def __call__(self, fields, targets):
-        return self.criterion(fields, targets)
+    def __call__(self, pyramid, targets):
+        return self.criterion(pyramid, targets)
 
     def total(self, terms):
         total = self.criterion.total(terms)

@@ -5,7 +5,7 @@ import torch
 
 from tagpose.codec.encode import Encoder
 from tagpose.losses import Criterion, heatmap_loss, tag_losses
-from tagpose.structures import STRIDE, Fields
+from tagpose.structures import STRIDE, Pyramid
 
 CELLS = 24
 
@@ -32,7 +32,7 @@ def test_a_perfect_prediction_costs_nothing():
     goal = targets(people((5, 7), (15, 9)))
     tags = torch.zeros(1, 3, CELLS, CELLS)
     tags[..., :10], tags[..., 10:] = -20, 20
-    losses = Criterion()(Fields(goal.heatmaps, tags[:, None]), goal)
+    losses = Criterion()(Pyramid((goal.heatmaps,), tags[:, None]), [goal])
     assert all(term.item() == pytest.approx(0, abs=1e-6) for term in losses)
 
 
@@ -134,7 +134,7 @@ def test_nobody_one_somebody_outside_and_a_crowd_have_finite_losses_and_gradient
     tags = torch.randn(1, 1, 3, CELLS, CELLS, requires_grad=True)
     heatmaps = torch.randn(1, 3, CELLS, CELLS, requires_grad=True)
     criterion = Criterion(emphasis=30)
-    total = criterion.total(criterion(Fields(heatmaps, tags), targets(people(*places))))
+    total = criterion.total(criterion(Pyramid((heatmaps,), tags), [targets(people(*places))]))
     total.backward()
     assert total.isfinite()
     assert heatmaps.grad.isfinite().all()
@@ -143,9 +143,8 @@ def test_nobody_one_somebody_outside_and_a_crowd_have_finite_losses_and_gradient
 
 def test_people_in_another_order_cost_the_same():
     prediction = torch.randn(1, 3, CELLS, CELLS)
-    fields = Fields(prediction, torch.randn(1, 1, 3, CELLS, CELLS))
+    pyramid = Pyramid((prediction,), torch.randn(1, 1, 3, CELLS, CELLS))
     some = people((5, 5), (15, 15), (9, 3))
-    for a, b in zip(
-        Criterion()(fields, targets(some)), Criterion()(fields, targets(some.flip(1))), strict=True
-    ):
+    one, other = (Criterion()(pyramid, [targets(each)]) for each in (some, some.flip(1)))
+    for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b)

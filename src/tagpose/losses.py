@@ -1,12 +1,14 @@
-"""This file says how far the network's fields are from the targets: one value per image."""
+"""This file says how far what the network predicts is from the targets: one value per image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tagpose.structures import Fields, Targets
+from tagpose.structures import Pyramid, Targets
 
 
 class Losses(NamedTuple):
@@ -22,7 +24,7 @@ class Criterion:
     """What is learned, and how much each term weighs; calling it compares a batch.
 
     Attributes:
-        heatmap: weight of the heatmaps' error.
+        heatmap: weight of the heatmaps' error, the same at each resolution, as published.
         pull: weight of the spread of a person's tags.
         push: weight of the nearness of people's tags.
         skip_empty: whether a keypoint that nobody in the image has contributes 0.
@@ -41,13 +43,19 @@ class Criterion:
         if self.push_form not in ("exp", "hinge"):
             raise ValueError(f"push_form {self.push_form!r} is neither exp nor hinge")
 
-    def __call__(self, fields: Fields, targets: Targets) -> Losses:
-        """The terms of a batch, one value per image each."""
-        pull, push = tag_losses(fields.tags[:, 0], targets, push_form=self.push_form)
-        heatmap = heatmap_loss(
-            fields.heatmaps, targets, skip_empty=self.skip_empty, emphasis=self.emphasis
-        )
-        return Losses(heatmap, pull, push)
+    def __call__(self, pyramid: Pyramid, targets: Sequence[Targets]) -> Losses:
+        """The terms of a batch, one value per image each.
+
+        Args:
+            pyramid: of the network.
+            targets: of the same batch, one for each resolution; tags are read at the first.
+        """
+        pull, push = tag_losses(pyramid.tags[:, 0], targets[0], push_form=self.push_form)
+        heatmaps = [
+            heatmap_loss(heatmaps, one, skip_empty=self.skip_empty, emphasis=self.emphasis)
+            for heatmaps, one in zip(pyramid.heatmaps, targets, strict=True)
+        ]
+        return Losses(reduce(torch.add, heatmaps), pull, push)
 
     def total(self, losses: Losses) -> Tensor:
         """The weighted sum of the terms' means over the batch, a scalar."""

@@ -69,7 +69,7 @@ def training_step(network):
     def step():
         start = perf_counter()
         optimizer.zero_grad()
-        losses = criterion(network(images), Encoder()(*known))
+        losses = criterion(network.pyramid(images), [Encoder()(*known)])
         criterion.total(losses).backward()
         optimizer.step()
         return perf_counter() - start

@@ -6,7 +6,7 @@ import torch
 
 from tagpose.codec.encode import Encoder
 from tagpose.losses import Criterion, heatmap_loss, tag_losses
-from tagpose.structures import STRIDE, Fields
+from tagpose.structures import STRIDE, Pyramid
 
 
 def _case(path, case):
@@ -67,19 +67,19 @@ def given(figure, request):
     return _case(figure("losses.npz"), request.param)
 
 
-def _fields(prediction):
+def _pyramid(prediction):
     heatmaps, tags = prediction.chunk(2, dim=1)
-    return Fields(heatmaps, tags[:, None])
+    return Pyramid((heatmaps,), tags[:, None])
 
 
 def test_each_term_is_that_of_the_reference(given):
     targets = _encode(given["keypoints"], given["mask"])
-    fields = _fields(given["prediction"])
+    pyramid = _pyramid(given["prediction"])
     for skip_empty, name in ((False, "heatmap_loss"), (True, "heatmap_loss_skip_empty")):
-        found = heatmap_loss(fields.heatmaps, targets, skip_empty=skip_empty)
+        found = heatmap_loss(pyramid.heatmaps[0], targets, skip_empty=skip_empty)
         torch.testing.assert_close(found, given[name], msg=name)
     for push_form, name in (("exp", "exp"), ("hinge", "max")):
-        pull, push = tag_losses(fields.tags[:, 0], targets, push_form=push_form)
+        pull, push = tag_losses(pyramid.tags[:, 0], targets, push_form=push_form)
         torch.testing.assert_close(pull, given[f"pull_{name}"])
         torch.testing.assert_close(push, given[f"push_{name}"])
 
@@ -87,7 +87,8 @@ def test_each_term_is_that_of_the_reference(given):
 def test_total_and_gradient_are_those_of_the_reference(given):
     prediction = given["prediction"].requires_grad_()
     criterion = Criterion()  # the published weights
-    found = criterion(_fields(prediction), _encode(given["keypoints"], given["mask"]))
+    targets = _encode(given["keypoints"], given["mask"])
+    found = criterion(_pyramid(prediction), [targets])
     total = criterion.total(found)
     total.backward()
     torch.testing.assert_close(total.detach(), given["total"])

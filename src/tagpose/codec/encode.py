@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tagpose.structures import STRIDE, Targets
 
-SIGMA: Final = 2.0  # cells; HigherHRNet (Cheng 2020) for maps at stride 4
-# Cells between the ends of a person whose Gaussians are as wide as that: half of 512 input pixels.
-_USUAL_EXTENT: Final = 64.0
+SIGMA: Final = 2.0  # cells; HigherHRNet (Cheng 2020) for maps at any stride
+# Input pixels between the ends of a person whose Gaussians are as wide as that: half of 512.
+_USUAL_EXTENT: Final = 256.0
 
 
 class _Gaussians(NamedTuple):
@@ -36,6 +36,7 @@ class Encoder:
         sub_cell: whether a Gaussian's middle is where the keypoint is, between the cells. A cell's
             middle is then the middle of its input pixels, so that what is drawn is what a decoder
             with the same option reads. (Unbiased coordinates as in Huang 2020, Zhang 2020.)
+        stride: of the maps, input pixels per cell: STRIDE, or a part of it.
         sigma: of the Gaussians, in cells.
         least_sigma: of small people, whose keypoints stand close; it grows with a person up to
             `sigma`. None for one width for all.
@@ -44,6 +45,7 @@ class Encoder:
 
     limb_of: tuple[int, ...] = ()
     sub_cell: bool = False
+    stride: int = STRIDE
     sigma: float = SIGMA
     least_sigma: float | None = None
     spare_unlabelled: bool = False
@@ -62,9 +64,11 @@ class Encoder:
 
         Args:
             keypoints: [B, P, K, 3] x, y in input pixels, v > 0 where labelled; absent people are 0.
-            mask: [B, h, w] 1 where the heatmap loss counts.
+            mask: [B, h, w] 1 where the heatmap loss counts, in cells of STRIDE input pixels.
             unlabelled: [B, P, F, 4] as a Sample has them; None for nothing.
         """
+        finer = STRIDE // self.stride
+        mask = mask.repeat_interleave(finer, -2).repeat_interleave(finer, -1)
         height, width = mask.shape[-2:]
         cells, beside = self._cells(keypoints[..., :2])
         x, y = cells.unbind(-1)
@@ -85,8 +89,8 @@ class Encoder:
         """Cells [B, P, K, 2] int64 of input pixels, and where beside their middles, in cells."""
         if not self.sub_cell:
             # the integer part, so that a keypoint up to one cell left of the map still counts
-            return (at / STRIDE).trunc().long(), None
-        place = to_cells(at)
+            return (at / self.stride).trunc().long(), None
+        place = to_cells(at, self.stride)
         cells = place.add(0.5).floor()
         return cells.long(), place - cells
 
@@ -117,7 +121,7 @@ class Encoder:
             return None
         last = torch.where(visible[..., None], at, -torch.inf).amax(2)  # [B, P, 2] input pixels
         first = torch.where(visible[..., None], at, torch.inf).amin(2)
-        extent = (last - first).amax(-1, keepdim=True) / STRIDE
+        extent = (last - first).amax(-1, keepdim=True)
         return (self.sigma * extent / _USUAL_EXTENT).clamp(self.least_sigma, self.sigma)
 
     def _counting(self, heatmaps: Tensor, mask: Tensor, unlabelled: Tensor | None) -> Tensor:
@@ -125,21 +129,22 @@ class Encoder:
         counts = mask.float()[:, None]
         if not self.spare_unlabelled or unlabelled is None:
             return counts
-        spared = _inside(unlabelled, *mask.shape[-2:])[:, list(self.limb_of)]
+        spared = _inside(to_cells(unlabelled, self.stride), *mask.shape[-2:])
+        spared = spared[:, list(self.limb_of)]
         return counts * ~(spared & (heatmaps == 0))  # where another has a label, there is no doubt
 
 
-def to_cells(at: Tensor) -> Tensor:
-    """Input pixels as cells of which number i has its middle at i, and covers STRIDE pixels."""
-    return (at + 0.5) / STRIDE - 0.5
+def to_cells(at: Tensor, stride: int) -> Tensor:
+    """Input pixels as cells of which number i has its middle at i, and covers `stride` pixels."""
+    return (at + 0.5) / stride - 0.5
 
 
 def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Which cells [B, F, h, w] have their middle in one of the people's boxes [B, P, F, 4].
+    """Which cells [B, F, h, w] have their middle in one of the people's boxes [B, P, F, 4] of cells.
 
     A box is all rows and columns between its ends, so that one product counts for all people.
     """
-    low, high = to_cells(boxes).chunk(2, -1)  # [B, P, F, 2] x, y
+    low, high = boxes.chunk(2, -1)  # [B, P, F, 2] x, y
     within = []
     for axis, length in ((1, height), (0, width)):
         cell = torch.arange(length, device=boxes.device)

@@ -163,10 +163,14 @@ class PoseNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""
-        return merge_resolutions(self.pyramid(normalise(image)))
+        return merge_resolutions(self.pyramid(image))
 
-    def pyramid(self, inputs: Tensor) -> Pyramid:
-        """What is learned: outputs of normalised images [B, 3, H, W], float32."""
+    def pyramid(self, image: Tensor) -> Pyramid:
+        """What the fields of images [B, 3, H, W] uint8 RGB are merged of, and what is learned."""
+        return self.outputs(normalise(image))
+
+    def outputs(self, inputs: Tensor) -> Pyramid:
+        """The same of normalised images [B, 3, H, W], float32."""
         features = self.backbone(inputs)[0].float()
         # bf16 has too few digits for fields: neighbouring cells of a peak would be equal
         with torch.autocast(features.device.type, enabled=False):

@@ -12,11 +12,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.decode import finite_images
 from tagpose.codec.encode import Encoder
+from tagpose.codec.views import merge_resolutions
 from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
-from tagpose.structures import Fields, Sample
+from tagpose.structures import Fields, Pyramid, Sample
 from tagpose.training.moments import adopt
 from tagpose.training.schedule import Scaling, Schedule
 
@@ -32,7 +33,7 @@ class PoseTraining(LightningModule):
         optimizer: makes one from parameters.
         schedule: of the learning rate.
         scaling: of the learning rate with the images of a step.
-        encoder: makes what draws the targets, from the limbs of keypoints and `sub_cell`.
+        encoder: makes what draws targets, from the limbs of keypoints, `sub_cell` and a stride.
     """
 
     def __init__(
@@ -48,14 +49,15 @@ class PoseTraining(LightningModule):
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.scaling = scaling or Scaling()
-        self.encoder = encoder(network.skeleton.limb_of, sub_cell=network.sub_cell)
+        known = network.skeleton.limb_of, network.sub_cell
+        self.encoders = [encoder(*known, stride) for stride in network.strides]
         self.seen: list[Tensor] = []  # of a validation: sums over the images of each batch
 
     def forward(self, image: Tensor) -> Fields:
         return self.network(image)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        terms = self._terms(batch, self(batch.image))
+        terms = self._terms(batch, self.network.pyramid(batch.image))
         shown = {f"train/loss/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(shown, batch_size=len(batch.image))
         # a sum may overflow while no gradient does; now they do, and other processes see it, too
@@ -67,8 +69,9 @@ class PoseTraining(LightningModule):
     def validation_step(  # type: ignore[override] # fields, for the callbacks
         self, batch: Sample, batch_idx: int
     ) -> Fields:
-        fields = self(batch.image)
-        terms = self._terms(batch, fields)
+        pyramid = self.network.pyramid(batch.image)
+        terms = self._terms(batch, pyramid)
+        fields = merge_resolutions(pyramid)
         finite = finite_images(fields)
         if not finite.all():
             fields.heatmaps[~finite] = fields.tags[~finite] = 0  # where nobody is found
@@ -108,19 +111,19 @@ class PoseTraining(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         adopt(checkpoint, self.optimizer(self.parameters()).param_groups)
 
-    def losses(self, batch: Sample, fields: Fields) -> Losses:
+    def losses(self, batch: Sample, pyramid: Pyramid) -> Losses:
         """The terms of a batch, not yet weighted."""
         with torch.autocast(self.device.type, enabled=False):  # small differences, squared
-            targets = self.encoder(batch.keypoints, batch.mask, batch.unlabelled)
-            return self.criterion(fields, targets)
+            labels = batch.keypoints, batch.mask, batch.unlabelled
+            return self.criterion(pyramid, [encoder(*labels) for encoder in self.encoders])
 
     def _data(self) -> PoseData:
         """The data that the Trainer was given."""
         data: PoseData = self.trainer.datamodule  # type: ignore[attr-defined] # set by fit
         return data
 
-    def _terms(self, batch: Sample, fields: Fields) -> dict[str, Tensor]:
+    def _terms(self, batch: Sample, pyramid: Pyramid) -> dict[str, Tensor]:
         """The total of a batch and its terms, scalars by name."""
-        terms = self.losses(batch, fields)
+        terms = self.losses(batch, pyramid)
         each = {name: term.mean() for name, term in terms._asdict().items()}
         return {"total": self.criterion.total(terms)} | each

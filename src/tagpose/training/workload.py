@@ -78,7 +78,8 @@ def training_work(training: PoseTraining, batch: Sample, *, bf16: bool) -> Work:
     def work() -> None:
         optimizer.zero_grad()
         with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bf16):
-            total = training.criterion.total(training.losses(batch, training(batch.image)))
+            losses = training.losses(batch, training.network.pyramid(batch.image))
+            total = training.criterion.total(losses)
         torch.autograd.backward(total)
         optimizer.step()
 
