@@ -14,7 +14,7 @@ from tagpose.structures import STRIDE, People
 
 
 def plain_decode(decoder, fields):
-    """People [B] of fields, whose heatmaps are of the size of the tags."""
+    """People [B] of fields, whose heatmaps may be finer than the tags."""
     size = [STRIDE * side for side in fields.tags.shape[-2:]]
     heatmaps = functional.interpolate(fields.heatmaps, size, mode="bilinear")
     tags = [functional.interpolate(t, size, mode="bilinear") for t in fields.tags.unbind(1)]

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -49,6 +50,15 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
     assert data.skeleton is model.network.skeleton
     instantiate(cfg.callbacks, _convert_="object")
     instantiate(cfg.trainer, logger=False, _convert_="object")
+
+
+@pytest.mark.parametrize("model", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
+def test_every_model_can_be_built(composed, model):
+    cfg = composed("experiment=pretrain", f"model={model}", "model.network.pretrained=false")
+    with torch.device("meta"):  # without the time to draw weights
+        training = instantiate(cfg.model, _convert_="object")
+    assert training.network.architecture == cfg.model.network.architecture
+    assert len(training.encoders) == len(training.network.strides)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crowds import crowd
+from crowds import crowd, finer
 from plain_decode import plain_decode
 from tagpose.codec.decode import Decoder
 from tagpose.codec.views import merge_mirror
@@ -59,6 +59,13 @@ def test_whole_scenes_decode_as_their_enlarged_maps_do():
         agreeing_with_plain(decoder, scenes([number], WHOLE, most=30)) for number in range(SCENES)
     ]
     same, every = np.sum(counts, 0)
+    assert same / every >= 0.999
+
+
+@pytest.mark.parametrize("cells", [SMALL, UNEVEN])
+def test_scenes_with_finer_heatmaps_decode_as_their_enlarged_maps_do(cells):
+    decoder = Decoder(WHOLEBODY.grouping_order)
+    same, every = agreeing_with_plain(decoder, finer(scenes(range(6), cells, most=6)))
     assert same / every >= 0.999
 
 

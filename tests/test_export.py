@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crowds import crowd
+from crowds import crowd, finer
 from running import ROOT, run, succeeded
 from tagpose.codec.decode import Decoder, decoder_of
 from tagpose.codec.peaks import find_peaks
@@ -60,11 +60,13 @@ sys.meta_path.insert(0, Without())
 """
 
 
-def network_of(skeleton):
+def network_of(skeleton, architecture="hrnet_w18_small"):
     """A network that finds somebody anywhere, with heatmaps and tags as large as trained ones."""
     torch.manual_seed(3)
-    network = PoseNetwork("hrnet_w18_small", skeleton, side=SIDE, tag_std=0.01).eval()
+    network = PoseNetwork(architecture, skeleton, side=SIDE, tag_std=0.01).eval()
     torch.nn.init.normal_(network.head.weight[: skeleton.size], std=0.005)
+    if network.finer:
+        torch.nn.init.normal_(network.finer.head.weight, std=0.5)
     return network
 
 
@@ -77,17 +79,18 @@ def pictures(*sizes):
 
 
 CASES = [
-    pytest.param((BODY, True), id="body"),
-    pytest.param((WHOLEBODY, False), id="wholebody", marks=pytest.mark.slow),
+    pytest.param(("hrnet_w18_small", BODY, True), id="body"),
+    pytest.param(("higherhrnet_w18_small", BODY, True), id="higher"),
+    pytest.param(("hrnet_w18_small", WHOLEBODY, False), id="wholebody", marks=pytest.mark.slow),
 ]
 
 
 @pytest.fixture(scope="module", params=CASES)
 def exported(request, tmp_path_factory):
     """A folder, and the network and test that it is of."""
-    skeleton, mirror = request.param
+    architecture, skeleton, mirror = request.param
     at = tmp_path_factory.mktemp("exported")
-    network = network_of(skeleton)
+    network = network_of(skeleton, architecture)
     write_checkpoint(at / "best.ckpt", network)
     printed = succeeded(
         run(
@@ -241,6 +244,7 @@ def test_a_folder_says_what_is_in_it_and_nothing_of_this_machine(exported):
     assert known["checkpoint"]["sha256"] == hashlib.sha256(checkpoint).hexdigest()
     assert known["side"] == SIDE
     assert known["mirror_test"] is mirror
+    assert (known["stride"], known["heatmap_stride"]) == (4, network.strides[-1])
     assert len((folder / "example.py").read_text().splitlines()) <= 40
     assert skeleton.name in (folder / "README.md").read_text()
     for file in folder.rglob("*"):
@@ -263,12 +267,13 @@ def test_a_skeleton_of_ones_own_is_described():
     assert json.loads(json.dumps(said))["skeleton"]["bones"] == [[0, 2]]
 
 
+@pytest.mark.parametrize("change", [lambda fields: fields, finer], ids=["plain", "finer"])
 @pytest.mark.parametrize("cells", [(32, 48), (30, 44)])
-def test_crowds_are_decoded_as_with_torch(cells):
+def test_crowds_are_decoded_as_with_torch(cells, change):
     torched = Decoder(WHOLEBODY.grouping_order)
     decoder, counts = NumpyDecoder(stride=STRIDE, **asdict(torched)), []
     for count in (1, 3, 6):
-        fields = merge_mirror(*crowd(count, cells, seed=count), WHOLEBODY.mirror)
+        fields = change(merge_mirror(*crowd(count, cells, seed=count), WHOLEBODY.mirror))
         people, expected = decoder(*(each[0].numpy() for each in fields)), torched(fields)[0]
         assert people.scores == pytest.approx(expected.scores, abs=1e-5)
         counts.append(agreeing(people.keypoints, expected.keypoints))
@@ -286,16 +291,21 @@ def test_nobody_is_found_where_there_is_nobody_and_nan_is_refused():
         decoder(heatmaps, tags)
 
 
-@given(seed=st.integers(0, 2**31), count=st.integers(1, 40), eighths=st.booleans())
-def test_peaks_are_those_of_torch_in_their_order(seed, count, eighths):
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 40),
+    eighths=st.booleans(),
+    ratio=st.sampled_from([STRIDE // 2, STRIDE]),
+)
+def test_peaks_are_those_of_torch_in_their_order(seed, count, eighths, ratio):
     draw = torch.Generator().manual_seed(seed)
     # of eighths bilinear mixtures of quarters are exact, and many are equal
     heatmaps = torch.rand(1, 1, 20, 36, generator=draw)
     heatmaps = (8 * heatmaps).floor() / 8 if eighths else heatmaps
     fields = Fields(heatmaps, torch.zeros(1, 1, 1, 20, 36))
-    expected = find_peaks(fields, (STRIDE * 20, STRIDE * 36), count, 0.1)
+    expected = find_peaks(fields, (ratio * 20, ratio * 36), count, 0.1)
     there = expected.scores[0, 0] > 0
-    found = best_maxima(heatmaps[0, 0].numpy(), STRIDE, count, 0.1)
+    found = best_maxima(heatmaps[0, 0].numpy(), ratio, count, 0.1)
     assert found.scores == pytest.approx(expected.scores[0, 0, there].numpy(), abs=1e-6)
     for ours, theirs in ((found.x, expected.x), (found.y, expected.y)):
         assert (ours == theirs[0, 0, there].numpy()).all()

@@ -18,12 +18,14 @@ from tagpose.skeleton import BODY
 SIDE = 64
 
 
-@pytest.fixture(scope="module")
-def network():
+@pytest.fixture(scope="module", params=["hrnet_w18_small", "higherhrnet_w18_small"])
+def network(request):
     """A network whose fields are those of somebody: any one will do for laws."""
     torch.manual_seed(3)
-    network = PoseNetwork("hrnet_w18_small", BODY, tag_std=0.5).eval()
+    network = PoseNetwork(request.param, BODY, tag_std=0.5).eval()
     torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.05)
+    if network.finer:
+        torch.nn.init.normal_(network.finer.head.weight, std=0.05)
     return network
 
 

@@ -28,8 +28,9 @@ def checkpoint(body, tmp_path):
     return tmp_path / "body.ckpt"
 
 
-def test_every_parameter_receives_a_gradient():
-    network = PoseNetwork(SMALL, BODY)
+@pytest.mark.parametrize("architecture", [SMALL, f"higher{SMALL}"])
+def test_every_parameter_receives_a_gradient(architecture):
+    network = PoseNetwork(architecture, BODY)
     fields = network(torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8))
     (fields.heatmaps.sum() + fields.tags.sum()).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())

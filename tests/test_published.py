@@ -33,8 +33,11 @@ def same(one, other):
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 @pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY])
-def test_what_was_published_is_imported_as_the_same_tensors(tmp_path, ending, skeleton):
-    network = PoseNetwork(SMALL, skeleton)
+@pytest.mark.parametrize("architecture", [SMALL, f"higher{SMALL}"])
+def test_what_was_published_is_imported_as_the_same_tensors(
+    tmp_path, ending, skeleton, architecture
+):
+    network = PoseNetwork(architecture, skeleton)
     write_published(tmp_path / f"weights.{ending}", network)
     back = load_network(tmp_path / f"weights.{ending}")
     assert back.facts == network.facts
@@ -42,7 +45,10 @@ def test_what_was_published_is_imported_as_the_same_tensors(tmp_path, ending, sk
     assert [file.name for file in tmp_path.iterdir()] == [f"weights.{ending}"]
 
 
-@pytest.mark.parametrize("architecture", [SMALL, "hrnet_w18_small_v2", "hrnet_w32", "hrnet_w48"])
+@pytest.mark.parametrize(
+    "architecture",
+    [SMALL, "hrnet_w18_small_v2", "hrnet_w32", "hrnet_w48", f"higher{SMALL}", "higherhrnet_w32"],
+)
 def test_the_architecture_is_told_from_the_shapes(tmp_path, architecture):
     write_published(tmp_path / "weights.pth", PoseNetwork(architecture, BODY))
     assert read_weights(tmp_path / "weights.pth").facts[:2] == (architecture, BODY)
@@ -82,11 +88,20 @@ def test_tensors_that_do_not_fit_are_listed(tmp_path, network, change, says):
 def test_another_method_is_refused_with_what_it_has_for_a_head(tmp_path):
     state = {
         "backbone.conv1.weight": torch.ones(1),
-        "keypoint_head.final_layers.0.bias": torch.ones(1),
+        "keypoint_head.offsets.0.bias": torch.ones(1),
     }
-    torch.save({"meta": {}, "state_dict": state}, tmp_path / "higher.pth")
-    with pytest.raises(ValueError, match=r"final_layers\.0\.bias.* HigherHRNet"):
-        load_network(tmp_path / "higher.pth")
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"but keypoint_head\.offsets\.0\.bias; is it of another"):
+        load_network(tmp_path / "other.pth")
+
+
+def test_of_a_higherhrnet_what_does_not_fit_is_listed(tmp_path):
+    network = PoseNetwork(f"higher{SMALL}", WHOLEBODY)
+    name = "keypoint_head.deconv_layers.0.2.0.conv1.weight"
+    file = edited(tmp_path / "weights.pth", network, lambda state: state.pop(name))
+    says = rf"from the nearest, higher{SMALL}, 1 tensors differ: finer\.layers\.2\.0\.conv1"
+    with pytest.raises(ValueError, match=says):
+        load_network(file)
 
 
 def test_a_best_score_kept_as_a_number_of_numpy_is_no_hindrance(tmp_path, network):
@@ -193,7 +208,7 @@ def test_what_is_published_twice_has_the_same_bytes(tmp_path, network):
 
 
 def test_every_published_checkpoint_is_named_by_its_checksum():
-    for architecture in ("hrnet_w32", "hrnet_w48"):
+    for architecture in ("hrnet_w32", "hrnet_w48", "higherhrnet_w32", "higherhrnet_w48"):
         for skeleton in ("body", "wholebody"):
             checksum = published_row(architecture, skeleton, (1,)).checksum
             assert len(checksum) == 8

@@ -29,9 +29,7 @@ def _weight(key, shape):
     return torch.from_numpy(np.asarray(x, np.float32))
 
 
-@pytest.mark.parametrize(
-    "name", ["hrnet_w32_body", "hrnet_w32_wholebody", "higherhrnet_w32_body"]
-)
+@pytest.mark.parametrize("name", ["hrnet_w32_body", "hrnet_w32_wholebody", "higherhrnet_w32_body"])
 def test_published_tensors_give_the_published_networks_outputs(figure, name):
     with np.load(figure(f"network/{name}.npz")) as file:
         figures = dict(file)

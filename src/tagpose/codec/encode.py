@@ -140,7 +140,7 @@ def to_cells(at: Tensor, stride: int) -> Tensor:
 
 
 def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Which cells [B, F, h, w] have their middle in one of the people's boxes [B, P, F, 4] of cells.
+    """Which cells [B, F, h, w] have their middle in one of the boxes [B, P, F, 4], in cells.
 
     A box is all rows and columns between its ends, so that one product counts for all people.
     """
