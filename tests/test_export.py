@@ -66,7 +66,8 @@ def network_of(skeleton, architecture="hrnet_w18_small"):
     network = PoseNetwork(architecture, skeleton, side=SIDE, tag_std=0.01).eval()
     torch.nn.init.normal_(network.head.weight[: skeleton.size], std=0.005)
     if network.finer:
-        torch.nn.init.normal_(network.finer.head.weight, std=0.5)
+        torch.nn.init.normal_(network.get_parameter("finer.layers.0.0.weight"), std=0.02)
+        torch.nn.init.normal_(network.finer.head.weight, std=0.17)
     return network
 
 
