@@ -19,10 +19,10 @@ from tagpose.data.download import fetch
 from tagpose.data.images import write_image
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
-from tagpose.evaluation.part_ap import Scores, part_scores
+from tagpose.evaluation.part_ap import Scores, row_scores
 from tagpose.evaluation.provenance import fingerprint, versions
 from tagpose.evaluation.published import Published, differences, published_row
-from tagpose.evaluation.rows import from_rows, to_rows, write_json, write_rows
+from tagpose.evaluation.rows import Row, to_rows, write_json, write_rows
 from tagpose.evaluation.table import comparison, numbers, table
 from tagpose.evaluation.truth import read_truth
 from tagpose.inference.search import find_people
@@ -90,13 +90,14 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
     loader = data.view_loader(predictor.side, predictor.scales)
     found = find_people(predictor, loader)
-    rows = [row for i, people in found.items() for row in to_rows(i, people, network.skeleton)]
     output = Path(cfg.output)
-    write_rows(output / "results.json", rows)
     # what the file says is what is scored: rounded
-    scores = part_scores(truth, from_rows(rows, network.skeleton), network.skeleton)
+    both = [rows_of(found, network.skeleton, by_part=by_part) for by_part in (False, True)]
+    write_rows(output / "results.json", both[cfg.by_part])
+    scores, ranked = (row_scores(truth, rows, network.skeleton) for rows in both)
     title = f"{data.description}: {len(truth.image_ids)} images"
-    write_json(output / "metrics.json", report(cfg, title, scores, data.truth_file, made_with))
+    said = report(cfg, title, scores, data.truth_file, made_with)
+    write_json(output / "metrics.json", said | {"ranked_by_part": numbers(ranked)})
     annotations = data.opened[data.val_split]
     records = [annotations.record(i) for i in range(min(cfg.pictures, len(annotations)))]
     if records:
@@ -108,8 +109,19 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
         )
         write_pictures(output, records, found, network.skeleton, show)
     Console().print(table(scores, title))
+    if len(ranked) > 1:
+        Console().print(table(ranked, "the same, parts ranked by scores of their own"))
     print(f"results: {output}")
     return scores
+
+
+def rows_of(found: dict[int, People], skeleton: Skeleton, *, by_part: bool) -> list[Row]:
+    """Rows of the official result format of all images."""
+    return [
+        row
+        for image_id, people in found.items()
+        for row in to_rows(image_id, people, skeleton, by_part=by_part)
+    ]
 
 
 def of_network(cfg: DictConfig, facts: Facts) -> DictConfig:

@@ -20,6 +20,7 @@ def main(cfg: DictConfig) -> None:
             side=cfg.side,
             max_people=cfg.max_people,
             seed=cfg.seed,
+            sparse=cfg.sparse,
         )
         print(f"synthetic people: {cfg.root}")
 

@@ -294,3 +294,16 @@ def test_random_results_score_as_officially(seed, claims):
     ours = row_scores(truth, rows, WHOLEBODY)
     for part, expected in official.scores(*official.load(truth, rows)).items():
         assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part
+
+
+def test_parts_may_be_ranked_by_scores_of_their_own_and_the_whole_stays_as_it_is():
+    keypoints = np.zeros((2, WHOLEBODY.size, 3), np.float32)
+    keypoints[0, :, 2], keypoints[1, WHOLEBODY.parts["foot"], 2] = 0.4, 0.9
+    people = People(keypoints, np.array([0.36, 0.16], np.float32))
+    as_person, by_part = (
+        to_rows(7, people, WHOLEBODY, by_part=by_part) for by_part in (False, True)
+    )
+    assert [row["foot_score"] for row in as_person] == pytest.approx([0.36, 0.16])
+    assert [row["foot_score"] for row in by_part] == pytest.approx([0.4 * 0.6, 0.9 * 0.4])
+    assert [row["score"] for row in by_part] == pytest.approx([0.4 * 0.6, 0])  # the body's
+    assert [row["wholebody_score"] for row in by_part] == pytest.approx([0.36, 0.16])

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from tagpose.evaluation.ranking import part_ranks
 from tagpose.evaluation.refusal import check_people
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People, is_whole
@@ -24,28 +25,33 @@ _DECIMALS: Final = 3  # of coordinates; the annotations have at most two
 _SCORE_DECIMALS: Final = 6  # of keypoints; a person's own score keeps all, it decides the order
 
 
-def to_rows(image_id: int, people: People, skeleton: Skeleton) -> list[Row]:
+def to_rows(
+    image_id: int, people: People, skeleton: Skeleton, *, by_part: bool = False
+) -> list[Row]:
     """Rows of one image's people.
 
     Args:
         image_id: of the image, as in the annotations.
         people: P people with keypoints [P, K, 3] in image pixels.
         skeleton: that has K keypoints.
+        by_part: whether each part has a score of its own, see `part_ranks`; by default all have
+            the person's (the classic rule).
 
     Returns:
-        P rows of plain Python numbers. Every part has the person's score (the classic rule).
+        P rows of plain Python numbers.
 
     Raises:
         ValueError: a number is not finite, or the skeleton has another number of keypoints.
     """
     check_people(image_id, people, skeleton)
     keypoints = _rounded(people.keypoints)
-    other = [key for part in skeleton.parts if (key := score_key(part, skeleton)) != "score"]
+    keys = [score_key(part, skeleton) for part in skeleton.parts]
+    ranks = part_ranks(people, skeleton) if by_part else people.scores[:, None].repeat(len(keys), 1)
     rows = []
-    for points, score in zip(keypoints, people.scores.tolist(), strict=True):
-        row: Row = {"image_id": int(image_id), "category_id": _PERSON, "score": score}
+    for points, scores in zip(keypoints, ranks.tolist(), strict=True):
+        row: Row = {"image_id": int(image_id), "category_id": _PERSON}
         row |= {field: points[at].ravel().tolist() for field, at in skeleton.fields.items()}
-        rows.append(row | dict.fromkeys(other, score))
+        rows.append(row | dict(zip(keys, scores, strict=True)))
     return rows
 
 

@@ -1,5 +1,6 @@
 """This file puts figures into a picture and says what is labelled of each."""
 
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import cv2
@@ -9,22 +10,32 @@ from tagpose.data.synthetic.figure import INDEX, Figure, Random, pose
 from tagpose.data.synthetic.painting import FINE, Canvas, Place, dress, paint
 from tagpose.skeleton import WHOLEBODY
 
-_PEOPLE: Final = (0.04, 0.48, 0.34, 0.09, 0.05)  # chances of none, one, two, three, four people
+# chances of none, one, two and more people, up to eight
+_PEOPLE: Final = (0.04, 0.48, 0.34, 0.09, 0.05, 0.04, 0.04, 0.03, 0.03)
 _SHAPES: Final = ((1.0, 1.0), (1.25, 1.0), (1.0, 1.25))  # width, height in units of `side`
 # Standing height in units of the picture's, for one person, two, more: there is less room.
 _SIZES: Final = ((0.75, 0.97), (0.65, 0.9), (0.55, 0.75))
 _CLOSE, _CLOSE_SIZE = 0.3, (1.0, 1.6)  # chance of somebody alone so near that the legs are cut off
+_ANY_SIZE: Final = (0.3, 0.97)  # where labels are sparse
 _STANDING: Final = 0.95  # height of an upright figure in its own units
 _SMALLEST_PART: Final = 8.0  # image pixels; smaller faces and hands are not labelled
 _SEEN_SHARE: Final = 0.6  # of a face's or a hand's points that must be seen for labels
+# Where labels are sparse: parts smaller than that (image pixels) have none, and none of those that
+# are blurred by chance.
+_LABELLED_FROM: Final = MappingProxyType(
+    {"foot": 22.0, "face": 25.0, "lefthand": 14.0, "righthand": 14.0}
+)
+_BLURRED: Final = 0.2  # chance
+_BLUR: Final = 0.12  # sigma in units of the part's longer side
 _UNLABELLED_PART, _UNLABELLED_PERSON, _CROWD, _OBJECT = 0.07, 0.04, 0.05, 0.25  # chances
 
 
 class Painted(NamedTuple):
     """A person in a picture."""
 
-    keypoints: np.ndarray  # [K, 3] x, y in image pixels, v; all 0 where not labelled
+    keypoints: np.ndarray  # [K, 3] x, y in image pixels, v; all 0 where nobody could label
     mask: np.ndarray  # [H, W] bool: what is seen of it
+    unlabelled: tuple[str, ...] = ()  # parts that are too small or blurred for labels
 
 
 class Scene(NamedTuple):
@@ -35,8 +46,16 @@ class Scene(NamedTuple):
     crowd: np.ndarray | None  # [H, W] bool
 
 
-def paint_scene(random: Random, side: int, max_people: int) -> Scene:
-    """A random scene whose shorter side has so many image pixels."""
+def paint_scene(random: Random, side: int, max_people: int, *, sparse: bool = False) -> Scene:
+    """A random scene whose shorter side has so many image pixels.
+
+    Args:
+        random: draws it.
+        side: in image pixels.
+        max_people: in it, up to 8.
+        sparse: whether people are of all sizes, and about half of their faces, hands and feet too
+            small or too blurred for labels.
+    """
     chances = np.array(_PEOPLE[: max_people + 1])
     count = int(random.choice(len(chances), p=chances / chances.sum()))
     shape = _SHAPES[random.integers(len(_SHAPES) if count < 2 else 2)]  # not narrow for several
@@ -44,7 +63,7 @@ def paint_scene(random: Random, side: int, max_people: int) -> Scene:
     image = _background(random, width * FINE, height * FINE)
     crowd = _paint_crowd(image, random) if count < 3 and random.random() < _CROWD else None
     figures = [pose(random) for _ in range(count)]
-    places = _places(figures, random, width * FINE, height * FINE)
+    places = _places(figures, random, width * FINE, height * FINE, sparse=sparse)
     layers = [_paint(image, f, p, random) for f, p in zip(figures, places, strict=True)]
     objects = [_paint_object(image, random)] if random.random() < _OBJECT else []
     covers = [*layers, *objects]
@@ -54,6 +73,8 @@ def paint_scene(random: Random, side: int, max_people: int) -> Scene:
         for f, p, layer, mask in zip(figures, places, layers, seen, strict=True)
         if _shrink(mask).sum() > 60  # image pixels; less is nobody
     )
+    if sparse:
+        people = tuple(_sparsely_labelled(image, person, random) for person in people)
     hidden = np.zeros_like(image[..., 0], bool)
     for cover in covers:
         hidden |= cover
@@ -82,12 +103,14 @@ def _background(random: Random, width: int, height: int) -> np.ndarray:
     return image
 
 
-def _places(figures: list[Figure], random: Random, width: int, height: int) -> list[Place]:
+def _places(
+    figures: list[Figure], random: Random, width: int, height: int, *, sparse: bool
+) -> list[Place]:
     """Where figures stand, side by side with some overlap; some are cut off by the edges."""
     if not figures:
         return []
     slot = width / len(figures)
-    size = _SIZES[min(len(figures), len(_SIZES)) - 1]
+    size = _ANY_SIZE if sparse else _SIZES[min(len(figures), len(_SIZES)) - 1]
     places = []
     for figure, number in zip(figures, random.permutation(len(figures)), strict=True):
         heights = figure.points[:, 1]
@@ -135,6 +158,38 @@ def _paint_crowd(image: np.ndarray, random: Random) -> np.ndarray:
         place = Place(np.array([start + step * 0.35 * scale, y + random.normal(0, 4)]), scale)
         mask |= _paint(image, pose(random), place, random)
     return mask
+
+
+def _sparsely_labelled(image: np.ndarray, person: Painted, random: Random) -> Painted:
+    """A person some of whose parts are blurred in the picture [FINE * H, FINE * W, 3]."""
+    unlabelled = []
+    for part, least in _LABELLED_FROM.items():
+        points = person.keypoints[WHOLEBODY.parts[part]]
+        points = points[points[:, 2] > 0, :2]
+        blurred = random.random() < _BLURRED
+        if not len(points):
+            continue
+        extent = np.ptp(points, axis=0).max()
+        if blurred:
+            _blur(image, FINE * points, FINE * max(0.5, _BLUR * extent))
+        if blurred or extent < least:
+            unlabelled.append(part)
+    return person._replace(unlabelled=tuple(unlabelled))
+
+
+def _blur(image: np.ndarray, points: np.ndarray, sigma: float) -> None:
+    """Blur a picture around points [n, 2] of it, fading out."""
+    low = np.floor(points.min(0) - 3 * sigma).astype(int).clip(0)
+    high = np.ceil(points.max(0) + 3 * sigma).astype(int) + 1
+    window = image[low[1] : high[1], low[0] : high[0]]
+    where = np.zeros(window.shape[:2], np.float32)
+    hull = cv2.convexHull((points - low).astype(np.int32))
+    cv2.fillConvexPoly(where, hull, 1.0)
+    share = cv2.GaussianBlur(
+        cv2.dilate(where, np.ones((3, 3)), iterations=int(sigma)), (0, 0), sigma
+    )
+    soft = cv2.GaussianBlur(window, (0, 0), sigma)
+    window[:] = window + share[..., None] * (soft.astype(np.float32) - window)
 
 
 def _uncovered(mask: np.ndarray, covers: list[np.ndarray]) -> np.ndarray:

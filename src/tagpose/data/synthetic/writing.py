@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     side: int  # shorter side in image pixels
     max_people: int
     seed: int
+    sparse: bool  # whether half of the parts have no labels to learn from
 
 
 def write_synthetic(
@@ -40,6 +41,7 @@ def write_synthetic(
     side: int = 256,
     max_people: int = 4,
     seed: int = 0,
+    sparse: bool = False,
     processes: int | None = None,
 ) -> None:
     """Draw a data set; the same for the same seed on any number of processes.
@@ -49,8 +51,11 @@ def write_synthetic(
         train: number of images to learn from.
         val: number of images to be judged on.
         side: of an image's shorter side in image pixels.
-        max_people: in an image, up to 4.
+        max_people: in an image, up to 8.
         seed: of everything.
+        sparse: whether people are of all sizes, and about half of their faces, hands and feet are
+            too small or blurred for labels, as in COCO-WholeBody. What one is judged on has labels
+            of them all the same, which only drawn people can have.
         processes: that draw; by default one for each core.
 
     Raises:
@@ -62,7 +67,7 @@ def write_synthetic(
     partial_root = root.with_name(f"{root.name}.partial")
     shutil.rmtree(partial_root, ignore_errors=True)
     try:
-        plan = Plan(partial_root, side, max_people, seed)
+        plan = Plan(partial_root, side, max_people, seed, sparse)
         for split, count in zip(_SPLITS, (train, val), strict=True):
             _write_split(plan, split, count, processes)
         partial_root.rename(root)
@@ -125,13 +130,23 @@ _CATEGORY: Final = {
 def _write_scene(plan: Plan, split: str, number: int) -> tuple[Row, list[Row]]:
     """Draw one image; its row, and the rows of its people without ids."""
     random = np.random.default_rng([plan.seed, _SPLITS.index(split), number])
-    scene = paint_scene(random, plan.side, plan.max_people)
+    scene = paint_scene(random, plan.side, plan.max_people, sparse=plan.sparse)
+    if split == _SPLITS[0]:
+        scene = scene._replace(people=tuple(map(_without_unlabelled, scene.people)))
     height, width = scene.image.shape[:2]
     image_id = 1000 * (1 + _SPLITS.index(split)) * 100 + 7 * number  # not one after the other
     name = f"{image_id:012d}.jpg"
     Image.fromarray(scene.image).save(plan.root / f"{split}2017" / name, quality=92)
     image = {"id": image_id, "file_name": name, "width": width, "height": height, "license": 1}
     return image, [{"image_id": image_id} | row for row in _rows(scene)]
+
+
+def _without_unlabelled(person: Painted) -> Painted:
+    """A person without the keypoints that nobody would label."""
+    keypoints = person.keypoints.copy()
+    for part in person.unlabelled:
+        keypoints[WHOLEBODY.parts[part]] = 0
+    return person._replace(keypoints=keypoints)
 
 
 def _rows(scene: Scene) -> list[Row]:
@@ -147,7 +162,7 @@ def _rows(scene: Scene) -> list[Row]:
 
 def _person(person: Painted) -> Row:
     """The annotation of one person with every official field but the ids."""
-    keypoints, mask = person
+    keypoints, mask, _ = person
     row: Row = {
         "category_id": 1,
         "iscrowd": 0,

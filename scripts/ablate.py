@@ -1,0 +1,117 @@
+"""Judge levers of accuracy one by one: python scripts/ablate.py [key=value of conf/ablate.yaml]."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from tagpose.complaints import told, told_in_a_sentence
+from tagpose.evaluation.ablation import Trial, ablation_lines
+from tagpose.evaluation.rows import write_json
+from tagpose.writing import whole
+
+_SCRIPTS = Path(__file__).parent
+_TOGETHER = "all together"
+
+
+class Cost(NamedTuple):
+    """What a program took."""
+
+    seconds: float
+    memory: float  # bytes, the most that its first process held
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="ablate")
+def main(cfg: DictConfig) -> None:
+    """Train and score what is not there yet, and print the table after each."""
+    with told_in_a_sentence():
+        if not Path(cfg.root).exists():
+            sizes = [f"train={cfg.images}", f"val={cfg.held_out}", f"side={cfg.image_side}"]
+            call("synthesise", f"root={cfg.root}", "sparse=true", "max_people=6", *sizes)
+        levers = with_all(OmegaConf.to_container(cfg.levers), list(cfg.together))
+        trials: list[Trial] = []
+        for seed in cfg.seeds:
+            for name, lever in levers.items():
+                trials.append(trial(cfg, name, lever, seed))
+                lines = ablation_lines(trials)
+                with whole(Path(cfg.run) / "table.md") as partial:
+                    partial.write_text("\n".join(lines) + "\n")
+                print("\n".join(lines), flush=True)
+
+
+def with_all(levers: Any, together: list[str]) -> dict[str, dict[str, Any]]:
+    """The levers, and at the end those together that are to be the recipe."""
+    unknown = [name for name in together if name not in levers]
+    if unknown:
+        raise ValueError(f"together has {unknown[0]!r}, which is none of the levers")
+    chosen = [levers[name] for name in together]
+    every = {key: [o for one in chosen for o in one.get(key, [])] for key in ("train", "test")}
+    return levers | {_TOGETHER: every | {"by_part": any(one.get("by_part") for one in chosen)}}
+
+
+def trial(cfg: DictConfig, name: str, lever: dict[str, Any], seed: int) -> Trial:
+    """What a lever brings with a seed, from the disk where it is there."""
+    run = Path(cfg.run) / f"seed{seed}"
+    own = run / (name.replace(" ", "_") if lever.get("train") else "classic")
+    learned = trained(cfg, own, [*cfg.second, f"init_from={start(cfg, run, seed)}"], lever, seed)
+    changed = lever.get("train") or lever.get("test")
+    place = run / "tests" / (name.replace(" ", "_") if changed else "classic")
+    scored = (f"checkpoint={own}/best.ckpt", "data=synthetic", f"data.root={cfg.root}")
+    tested = once(place, "evaluate", *scored, *cfg.test, *lever.get("test", []))
+    said = json.loads((place / "metrics.json").read_bytes())
+    parts = said["ranked_by_part" if lever.get("by_part") else "parts"]
+    return Trial(
+        lever=name,
+        seed=seed,
+        ap={part: numbers["ap"] for part, numbers in parts.items()},
+        train_seconds=learned.seconds if lever.get("train") or name == "classic" else 0.0,
+        test_seconds=tested.seconds,
+        memory=max(learned.memory, tested.memory),
+    )
+
+
+def start(cfg: DictConfig, run: Path, seed: int) -> Path:
+    """Stage one's weights of a seed."""
+    trained(cfg, run / "first", list(cfg.first), {}, seed)
+    return run / "first" / "best.ckpt"
+
+
+def trained(
+    cfg: DictConfig, folder: Path, stage: list[str], lever: dict[str, Any], seed: int
+) -> Cost:
+    """Train, or go on with a training that was stopped."""
+    told_all = [*stage, *cfg.always, *lever.get("train", []), f"data.root={cfg.root}"]
+    return once(folder, "train", *told_all, f"seed={seed}", "resume=auto")
+
+
+def once(folder: Path, script: str, *overrides: str) -> Cost:
+    """Run a script into a folder, unless it did already; what it took."""
+    done = folder / "cost.json"
+    if not done.exists():
+        cost = call(script, *overrides, f"hydra.run.dir={folder}")
+        write_json(done, cost._asdict())
+    return Cost(**json.loads(done.read_bytes()))
+
+
+def call(script: str, *overrides: str) -> Cost:
+    """Run a script as a user would, and end where it fails."""
+    print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
+    begun = time.monotonic()
+    process = subprocess.Popen([sys.executable, str(_SCRIPTS / f"{script}.py"), *overrides])
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    kibibytes = 1 if sys.platform == "darwin" else 1024
+    return Cost(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
+
+
+if __name__ == "__main__":
+    told(main)
