@@ -23,7 +23,7 @@ def ablation_lines(trials: Sequence[Trial]) -> list[str]:
     """A table in Markdown: the first lever's AP, and how far the others are from it.
 
     Each number is the mean over the seeds that both have, with the standard deviation of the
-    difference where there are several.
+    difference where there are several. Costs that nothing has are left out.
 
     Args:
         trials: the first one's lever is what the others are compared with.
