@@ -18,7 +18,7 @@ from tagpose.data.annotations import read_annotations
 from tagpose.data.inspection import Kind, inspect
 from tagpose.data.inspection.kinds import listing
 from tagpose.data.inspection.samples import choose
-from tagpose.drawing.samples import draw_mask
+from tagpose.drawing.samples import draw_boxes, draw_mask
 from tagpose.evaluation.truth import read_truth
 from tagpose.skeleton import BODY, SKELETONS, WHOLEBODY
 
@@ -312,3 +312,12 @@ def test_photographs_have_no_faults_and_can_be_drawn(tmp_path):
     told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
     assert told.count("no faults") == 1  # both halves are the same file
     assert (tmp_path / "out/sheet.png").exists()
+
+
+def test_boxes_of_unlabelled_parts_are_outlined_where_they_are():
+    picture = np.zeros((40, 60, 3), np.uint8)
+    boxes = np.zeros((1, len(WHOLEBODY.limbs), 4), np.float32)
+    boxes[0, 2] = 10, 5, 30, 25
+    rows, columns = np.nonzero(draw_boxes(picture, boxes, WHOLEBODY).any(-1))
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (10, 5, 30, 25)
+    assert not picture.any()

@@ -8,6 +8,7 @@ import numpy as np
 from tagpose.codec.encode import Encoder
 from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.hues import Colour
+from tagpose.drawing.palette import part_colour
 from tagpose.drawing.people import draw_truth
 from tagpose.drawing.sheets import side_by_side
 from tagpose.skeleton import Skeleton
@@ -19,6 +20,8 @@ _VEIL: Final[Colour] = (150, 0, 110)  # over it, for dark alone is not seen in t
 
 def draw_sample(sample: Sample, skeleton: Skeleton, title: str) -> np.ndarray:
     """A row of four pictures: the image, its keypoints, where the loss counts, the heatmaps.
+
+    Over the third are the boxes in which parts without labels may be, which `Encoder` may spare.
 
     Args:
         sample: one, not a batch; its keypoints are drawn as they came out of the augmentation.
@@ -34,11 +37,30 @@ def draw_sample(sample: Sample, skeleton: Skeleton, title: str) -> np.ndarray:
         (
             image,
             draw_truth(image, sample.keypoints.numpy(), skeleton),
-            draw_mask(image, sample.mask.numpy()),
+            draw_boxes(draw_mask(image, sample.mask.numpy()), sample.unlabelled.numpy(), skeleton),
             draw_heatmaps(image, targets.heatmaps[0].numpy(), skeleton),
         ),
-        (title, "keypoints", "veiled: the loss does not count", "heatmaps by part"),
+        (title, "keypoints", "veiled: no loss; boxes: unlabelled parts", "heatmaps by part"),
     )
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """The image with the outlines of boxes in their limbs' colours.
+
+    Args:
+        image: [H, W, 3] uint8 RGB, left as it is.
+        boxes: [P, F, 4] left, top, right, bottom in pixels of it; those of no size are none.
+        skeleton: whose limbs they are.
+
+    Returns:
+        [H, W, 3] uint8 RGB, a new array.
+    """
+    drawn = image.copy()
+    for limb, of_limb in zip(skeleton.limbs, boxes.swapaxes(0, 1), strict=True):
+        for left, top, right, bottom in np.rint(of_limb).astype(int).tolist():
+            if right > left:
+                cv2.rectangle(drawn, (left, top), (right, bottom), part_colour(skeleton, limb), 1)
+    return drawn
 
 
 def draw_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
