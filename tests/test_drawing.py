@@ -346,6 +346,9 @@ def test_tags_of_one_person_look_alike_and_of_two_do_not():
     assert np.array_equal(picture[1, 1], picture[1, 6])
     assert not np.array_equal(picture[1, 1], picture[6, 1])
     assert not picture[3:5].any()
+    finer = np.zeros((BODY.size, 16, 16), np.float32)
+    finer[:, 1::2, ::2] = heatmaps  # one of the four in each cell
+    assert np.array_equal(draw_tags(np.zeros((8, 8, 3), np.uint8), tags, finer), picture)
 
 
 def test_side_by_side_and_a_sheet_keep_every_picture_whole():

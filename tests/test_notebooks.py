@@ -52,10 +52,11 @@ def test_a_notebook_draws_its_own_people_and_says_what_it_shows(file, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["hrnet_w18_small", "higherhrnet_w18_small"])
 @pytest.mark.parametrize("file", ASKING, ids=stem)
-def test_a_notebook_that_asks_a_network_names_it(file, people, tmp_path):
+def test_a_notebook_that_asks_a_network_names_it(file, architecture, people, tmp_path):
     checkpoint = tmp_path / "untrained.ckpt"
-    write_checkpoint(checkpoint, PoseNetwork("hrnet_w18_small", BODY, side=192))
+    write_checkpoint(checkpoint, PoseNetwork(architecture, BODY, side=192))
     shown = run(file, tmp_path, TAGPOSE_DATA=str(people), TAGPOSE_CHECKPOINT=str(checkpoint))
     assert str(checkpoint) in shown
     assert UNTRAINED not in shown

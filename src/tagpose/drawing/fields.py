@@ -41,12 +41,13 @@ def draw_tags(
     Args:
         image: [H, W, 3] uint8 RGB, left as it is.
         tags: [K, h, w] in cells of a map that covers the image.
-        heatmaps: [K, h, w] of the same cells.
+        heatmaps: [K, h, w] of the same cells, or of smaller ones, of which the highest counts.
         min_score: cells whose likeliest keypoint scores below show the image alone.
 
     Returns:
         [H, W, 3] uint8 RGB, a new array.
     """
+    heatmaps = _highest(heatmaps, *tags.shape[1:])
     best = heatmaps.argmax(axis=0)[None]  # [1, h, w]
     scores = np.take_along_axis(heatmaps, best, axis=0)[0]
     shown = scores >= min_score  # [h, w]
@@ -57,6 +58,13 @@ def draw_tags(
     inside = _enlarge(shown, image, cv2.INTER_NEAREST)
     picture = _blend(image * np.float32(_DIM), colours, inside * np.sqrt(glow))
     return np.rint(picture).astype(np.uint8)
+
+
+def _highest(heatmaps: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Heatmaps [K, rows, columns], the highest of the smaller cells in each cell."""
+    return heatmaps.reshape(len(heatmaps), rows, -1, columns, heatmaps.shape[-1] // columns).max(
+        axis=(2, 4)
+    )
 
 
 def _hues(tags: np.ndarray) -> np.ndarray:
