@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torch.utils.data import default_collate
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decode import decoder_of
 from tagpose.codec.peaks import Peaks, find_peaks
 from tagpose.data.images import read_image
 from tagpose.data.views import show
@@ -53,7 +53,7 @@ def names(photographs):
 @pytest.fixture(scope="module", params=TESTS)
 def case(request, network, photographs, names):
     """A test, its predictor, and the people that it finds."""
-    everybody = partial(Decoder, max_people=None)
+    everybody = partial(decoder_of, max_people=None)
     predictor = Predictor(
         network, side=SIDE, mirror=TESTS[request.param], decoder=everybody, device="cpu"
     )
