@@ -290,3 +290,15 @@ def test_at_the_border_a_peak_between_cells_stays_in_its_cell():
     heatmaps[..., 0, CELLS - 1] = 1
     (people,) = Decoder(tuple(range(KINDS)), sub_cell=True)(Fields(heatmaps, heatmaps[:, None]))
     np.testing.assert_allclose(people.keypoints[0, 0, :2], [STRIDE * CELLS - 2.5, 1.5])
+
+
+def test_tags_of_all_scales_stand_beside_each_other_at_the_cells_of_scale_one():
+    views = [noise(0), noise(1, cells=2 * CELLS)]
+    size = (STRIDE * CELLS, STRIDE * CELLS)
+    one, every = (merge_scales(views, 0, size, every_tag=every_tag) for every_tag in (False, True))
+    assert torch.equal(one.heatmaps, every.heatmaps)
+    assert torch.equal(one.tags, views[0].tags)
+    own, other = every.tags[0]
+    assert torch.equal(own, views[0].tags[0, 0])
+    larger = views[1].tags[0, 0].unflatten(-1, (CELLS, 2)).unflatten(-3, (CELLS, 2))
+    torch.testing.assert_close(other, larger.mean((-3, -1)))

@@ -204,6 +204,12 @@ def test_a_run_goes_on_with_the_head_that_it_had(body, tmp_path):
         check_same(PoseNetwork(PLAIN, BODY), tmp_path / "x.ckpt")
 
 
+def test_a_run_goes_on_with_peaks_where_it_learned_them(body, tmp_path):
+    write_checkpoint(tmp_path / "x.ckpt", body)
+    with pytest.raises(ValueError, match=r"learned peaks with .*sub_cell=false"):
+        check_same(PoseNetwork(HIGHER, BODY, sub_cell=True), tmp_path / "x.ckpt")
+
+
 def test_a_finer_head_that_is_not_whole_is_an_error(body, tmp_path):
     write_checkpoint(tmp_path / "x.ckpt", body)
     content = torch.load(tmp_path / "x.ckpt")

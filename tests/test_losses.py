@@ -82,6 +82,23 @@ def test_where_somebody_else_has_a_label_an_unlabelled_limb_is_in_no_doubt():
     assert torch.equal(targets.mask > 0, targets.heatmaps > 0)
 
 
+def test_emphasis_is_as_the_labels_say_and_more_on_small_limbs():
+    known = people((5, 5), kinds=4)
+    known[0, 0, :, 2] = torch.tensor([2.0, 1.0, 2.0, 2.0])
+    known[0, 0, 3, 0] += 64  # two limbs: of no size, and 64 input pixels wide
+    one, limbs = torch.ones(1, CELLS, CELLS), (0, 0, 1, 1)
+
+    def emphasis(**options):
+        targets = Encoder(limbs, **options)(known, one)
+        torch.testing.assert_close(targets.heatmaps, Encoder()(known, one).heatmaps)
+        return targets.emphasis.amax((2, 3))[0].tolist()
+
+    assert emphasis() == [1, 1, 1, 1]
+    assert emphasis(by_visibility=True) == [1, 0.5, 1, 1]
+    assert emphasis(small_limbs=4.0) == [4, 4, 1, 1]
+    assert emphasis(small_limbs=4.0, by_visibility=True) == [4, 2, 1, 1]
+
+
 def test_masked_cells_have_no_gradient_and_others_have():
     mask = torch.ones(1, CELLS, CELLS)
     mask[:, :10, :10] = 0

@@ -73,15 +73,16 @@ def heatmap_loss(
         prediction: [B, K, h, w].
         targets: of the same batch.
         skip_empty: whether a keypoint that nobody in the image has labelled contributes 0.
-        emphasis: the error is weighted by 1 + emphasis * target. 0 is the published loss; short
-            schedules want about 30, or they rest for long on the plateau of maps that are all 0.
+        emphasis: the error is weighted by 1 + emphasis * that of the targets. 0 is the published
+            loss; short schedules want about 30, or they rest for long on the plateau of maps that
+            are all 0.
 
     Returns:
         [B] mean over K, h, w.
     """
     weight = targets.mask
     if emphasis:
-        weight = weight * (1 + emphasis * targets.heatmaps)
+        weight = weight * (1 + emphasis * targets.emphasis)
     error = (weight * (prediction.float() - targets.heatmaps).square()).mean((2, 3))  # [B, K]
     if skip_empty:
         error = error * targets.visible.any(1)

@@ -56,6 +56,7 @@ class Targets(NamedTuple):
     """What the network's fields should be, drawn on the device of the network."""
 
     heatmaps: Tensor  # [B, K, h, w]
+    emphasis: Tensor  # [B, K, h, w]: where an error may weigh more; the heatmaps themselves mostly
     mask: Tensor  # [B, 1 or K, h, w]: 1 where the heatmap loss counts
     cells: Tensor  # [B, P, K] int64: y * w + x, 0 where not visible
     visible: Tensor  # [B, P, K] bool: labelled and inside the map

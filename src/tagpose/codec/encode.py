@@ -1,11 +1,13 @@
 """This file draws what the network should predict, on the device where it predicts."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
+from tagpose.codec.importance import importance
 from tagpose.structures import STRIDE, Targets
 
 SIGMA: Final = 2.0  # cells; HigherHRNet (Cheng 2020) for maps at any stride
@@ -21,7 +23,7 @@ class _Gaussians(NamedTuple):
     y: Tensor  # [N] int64, the row
     beside: Tensor | None  # [N, 2] x, y in cells from the middle of the cell; None for 0
     sigma: Tensor | None  # [N] cells; None for the same everywhere
-    there: Tensor  # [N] 1, or 0 for one that is not to be seen
+    there: Tensor  # [N] how high it is: 1, or 0 for one that is not to be seen
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Encoder:
         least_sigma: of small people, whose keypoints stand close; it grows with a person up to
             `sigma`. None for one width for all.
         spare_unlabelled: whether the loss leaves out where a limb without any label may be.
+        by_visibility: whether the emphasis on a keypoint is as its v says; see `importance`.
+        small_limbs: how much emphasis small limbs get beside large ones, at most.
     """
 
     limb_of: tuple[int, ...] = ()
@@ -49,6 +53,8 @@ class Encoder:
     sigma: float = SIGMA
     least_sigma: float | None = None
     spare_unlabelled: bool = False
+    by_visibility: bool = False
+    small_limbs: float = 1.0
 
     def __post_init__(self) -> None:
         if self.least_sigma is not None and not 0 < self.least_sigma <= self.sigma:
@@ -76,10 +82,15 @@ class Encoder:
         visible = inside & (keypoints[..., 2] > 0)
         gaussians = self._gaussians(keypoints[..., :2], cells, beside, visible)
         images, _, kinds = visible.shape
-        maps = _draw(gaussians, images * kinds, (height, width), self.sigma)
-        heatmaps = maps.view(images, kinds, height, width)
+        draw = partial(_draw, maps=images * kinds, size=(height, width), sigma=self.sigma)
+        heatmaps = draw(gaussians).view(images, kinds, height, width)
+        emphasis = heatmaps
+        if self.by_visibility or self.small_limbs != 1:
+            weighted = self._weighted(gaussians, keypoints, visible)
+            emphasis = draw(weighted).view(images, kinds, height, width)
         return Targets(
             heatmaps=heatmaps,
+            emphasis=emphasis,
             mask=self._counting(heatmaps, mask, unlabelled),
             cells=torch.where(visible, y * width + x, 0),
             visible=visible,
@@ -114,6 +125,18 @@ class Encoder:
             sigma=None if sigma is None else sigma.expand(visible.shape).flatten()[some],
             there=visible.flatten()[some].float(),
         )
+
+    def _weighted(self, gaussians: _Gaussians, keypoints: Tensor, visible: Tensor) -> _Gaussians:
+        """The Gaussians as high as their keypoints matter."""
+        weights = importance(
+            keypoints,
+            visible,
+            self.limb_of,
+            by_visibility=self.by_visibility,
+            small_limbs=self.small_limbs,
+        )
+        some = slice(None) if visible.is_cuda else visible.flatten()
+        return gaussians._replace(there=gaussians.there * weights.flatten()[some])
 
     def _sigmas(self, at: Tensor, visible: Tensor) -> Tensor | None:
         """Widths [B, P, 1] by the larger side of the box around a person's keypoints."""

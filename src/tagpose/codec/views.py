@@ -63,21 +63,30 @@ def merge_mirror(fields: Fields, mirrored: Fields, mirror: Sequence[int]) -> Fie
     return Fields(heatmaps, tags)
 
 
-def merge_scales(views: Sequence[Fields], reference: int, size: tuple[int, int]) -> Fields:
+def merge_scales(
+    views: Sequence[Fields], reference: int, size: tuple[int, int], *, every_tag: bool = False
+) -> Fields:
     """The views at several scales as one.
 
-    Tags of different scales are learned apart and cannot be compared, so only one scale's count.
+    Tags of different scales are learned apart and cannot be compared with each other, so as
+    published only one scale's count; or those of all beside each other, as of the mirror test.
 
     Args:
         views: fields of the same images, one per scale, each with its own h, w.
         reference: which of the views is the one at scale 1.
         size: height, width of the input at scale 1.
+        every_tag: whether the tags of all scales count.
 
     Returns:
         Fields whose heatmaps [B, K, H, W] have the size of the input, averaged over the views, and
-        whose tags [B, L, K, h, w] are those at scale 1. The decoder takes both as they are.
+        whose tags [B, L, K, h, w] are those at scale 1, or as large as they; L is then that of all
+        views together. The decoder takes both as they are.
     """
     total = torch.zeros(*views[reference].heatmaps.shape[:2], *size).to(views[reference].heatmaps)
     for view in views:
         total += enlarge(view.heatmaps, size)
-    return Fields(heatmaps=total / len(views), tags=views[reference].tags)
+    tags = views[reference].tags
+    if every_tag:
+        cells = tags.shape[-2], tags.shape[-1]
+        tags = torch.cat([enlarge(view.tags, cells) for view in views], 1)
+    return Fields(heatmaps=total / len(views), tags=tags)

@@ -92,6 +92,7 @@ class Predictor:
             inputs that the network learned from.
         scales: at which an image is looked at, multiples of the smallest; their heatmaps are
             averaged, the tags of scale 1 count.
+        every_tag: whether the tags of all scales count, and not only those of scale 1.
         mirror: whether the mirrored image is looked at too, and both merged.
         decoder: makes one from the skeleton's grouping order; by default with the thresholds of
             the published results.
@@ -113,6 +114,7 @@ class Predictor:
         *,
         side: int | None = None,
         scales: Sequence[float] = (1.0,),
+        every_tag: bool = False,
         mirror: bool = True,
         decoder: Callable[..., Decoder] = decoder_of,
         device: str | None = None,
@@ -141,6 +143,7 @@ class Predictor:
             self.network.compile_backbone()
         self.precision, self.skeleton = precision, network.skeleton
         self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
+        self.every_tag = every_tag
         self.decoder = decoder(network.skeleton, sub_cell=network.sub_cell, **thresholds)
         self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
 
@@ -204,7 +207,7 @@ class Predictor:
             return views[0]
         at_one = self.scales.index(1)
         height, width = images[at_one].shape[-2:]
-        return merge_scales(views, at_one, (height, width))
+        return merge_scales(views, at_one, (height, width), every_tag=self.every_tag)
 
     def views(self, image: np.ndarray) -> Views:
         """An image [H, W, 3] uint8 RGB as the network is shown it.

@@ -55,8 +55,8 @@ def check_same(network: PoseNetwork, file: Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or of another architecture or skeleton, or holds weights
-            alone.
+        ValueError: it is no checkpoint, or of another architecture or skeleton, or learned peaks
+            at other places, or holds weights alone.
     """
     known, _, resumable = read_weights(file)
     here = network.facts
@@ -64,6 +64,12 @@ def check_same(network: PoseNetwork, file: Path) -> None:
         raise ValueError(
             f"{file} is of {known}, the model is of {here}; resume goes on with the same, "
             "init_from starts another stage from it"
+        )
+    if known.sub_cell != here.sub_cell:
+        its = str(known.sub_cell).lower()
+        raise ValueError(
+            f"{file} learned peaks with model.network.sub_cell={its}; resume goes on with the "
+            "same, init_from starts another stage from it"
         )
     if not resumable:
         raise ValueError(
