@@ -32,6 +32,12 @@ def command(script, *arguments):
     return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
 
 
+def found_first(folder):
+    """Environment of a program that finds the modules of a folder before any others."""
+    paths = filter(None, [str(folder), os.environ.get("PYTHONPATH")])
+    return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 def succeeded(result):
     assert result.returncode == 0, result.stdout + result.stderr
     return result

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from running import run
+from running import found_first, run
 from tagpose.model.files import read_tensors
 
-PROGRAMS = {"PYTHONPATH": str(Path(__file__).parent / "programs")}
+PROGRAMS = found_first(Path(__file__).parent / "programs")
 EPOCHS = 4
 
 

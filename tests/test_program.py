@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from running import ROOT, run, succeeded
+from running import ROOT, found_first, run, succeeded
 from tagpose.complaints import told_in_a_sentence
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
@@ -249,7 +249,7 @@ def test_without_an_extra_a_program_says_how_to_get_it(tmp_path, script, module,
     write_checkpoint(tmp_path / "x.ckpt", PoseNetwork("hrnet_w18_small", BODY, side=64))
     (tmp_path / "film.mp4").touch()
     words = ("checkpoint=x.ckpt", *(("images=film.mp4",) if script == "predict" else ()))
-    told = run(script, *words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    told = run(script, *words, cwd=tmp_path, **found_first(tmp_path))
     assert told.returncode == 1
     says = f"error: {module} is not installed; pip install 'tagpose[{extra}]' brings it\n"
     assert told.stderr == says
