@@ -8,6 +8,7 @@ import json
 import shutil
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -167,3 +168,12 @@ def test_a_fault_stops_the_strict_reader_and_the_lenient_one_leaves_it_out(
     for sample in see_all(annotations):
         assert torch.isfinite(sample.keypoints).all()
     assert sound.listing.read_text().strip()
+
+
+def test_of_several_that_want_a_sound_copy_at_once_one_makes_it_and_all_have_it(root):
+    break_it(root, keypoints(_0=NAN))
+    with ThreadPoolExecutor(4) as several:
+        waiting = [several.submit(sound_copy, root / FILE, root / IMAGES, BODY) for _ in range(4)]
+    copies = [one.result() for one in waiting]
+    assert sum(copy.fresh for copy in copies) == 1
+    assert {(copy.file, copy.kept) for copy in copies} == {(copies[0].file, 11)}

@@ -69,6 +69,7 @@ class PoseData(LightningDataModule):
             raise ValueError(f"data.on_error={on_error} is neither stop nor skip")
         self.on_error = on_error
         self.sound: dict[Split, Path] = {}
+        self.left_out: dict[Split, Path] = {}  # what is not in a sound copy, line by line
         self.root, self.skeleton = Path(root), skeleton
         self.train_split, self.val_split = Split(*train), Split(*val)
         self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
@@ -131,7 +132,7 @@ class PoseData(LightningDataModule):
             return
         file = self.root / split.annotations
         sound = sound_copy(file, self.root / split.images, self.skeleton)
-        self.sound[split] = sound.file
+        self.sound[split], self.left_out[split] = sound.file, sound.listing
         rank_zero_info(
             f"{file}: {sound.images - sound.kept} of {sound.images} images are left out; "
             f"{sound.listing} says which, and why"

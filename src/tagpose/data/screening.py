@@ -7,10 +7,13 @@ as a whole: the network would learn that nobody is where that person is.
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from filelock import FileLock
 
 from tagpose.data.annotations import Row, read_lists
 from tagpose.data.cache import places
@@ -34,10 +37,13 @@ class Sound(NamedTuple):
     images: int  # of the original that can be told apart
     kept: int
     listing: Path  # every fault for which something is left out, line by line
+    fresh: bool  # whether it was not there before
 
 
 def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
     """The copy of a file without what is broken, made once for each state of file and pictures.
+
+    Of processes of one machine that want it at once, one makes it and the others wait.
 
     Args:
         file: of the annotations.
@@ -51,10 +57,30 @@ def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
     """
     state = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in _in(folder)]
     known = places(file, f"{skeleton.name}-sound", (dict(skeleton.fields), state))
-    for place in known:
-        if (sound := place / _COUNT).exists():
-            images, kept = json.loads(sound.read_bytes())
-            return Sound(place / file.name, images, kept, place / _LISTING)
+    with _alone(known):
+        for place in known:
+            if (place / _COUNT).exists():
+                images, kept = json.loads((place / _COUNT).read_bytes())
+                return Sound(place / file.name, images, kept, place / _LISTING, fresh=False)
+        return _made(file, folder, skeleton, known)
+
+
+@contextmanager
+def _alone(known: Sequence[Path]) -> Iterator[None]:
+    """Wait until no other process of the machine is in here; one that dies lets others in."""
+    with ExitStack() as stack:
+        for place in known:
+            lock = place.with_name(f"{place.name}.lock")
+            # where none can be, none is held: what is written is whole however many write it
+            with suppress(OSError):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(lock))
+                break
+        yield
+
+
+def _made(file: Path, folder: Path, skeleton: Skeleton, known: Sequence[Path]) -> Sound:
+    """A sound copy in one of the places; raises what `sound_copy` does."""
     content = read_lists(file)
     left, lines = _screen(content, folder, skeleton)
     images, kept = len(lay_images(content["images"]).rows), len(left["images"])
@@ -62,7 +88,7 @@ def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
         first = lines[0] if lines else "that it has none"
         raise ValueError(f"{file}: no image is sound; the first fault is {first}")
     place = _write(known, file.name, left, lines, (images, kept))
-    return Sound(place / file.name, images, kept, place / _LISTING)
+    return Sound(place / file.name, images, kept, place / _LISTING, fresh=True)
 
 
 def _in(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -120,7 +146,7 @@ def _without(faults: list[Fault], images: Images, annotated: Annotated) -> dict[
 
 
 def _write(
-    known: list[Path], name: str, kept: Row, lines: list[str], count: tuple[int, int]
+    known: Sequence[Path], name: str, kept: Row, lines: list[str], count: tuple[int, int]
 ) -> Path:
     """Write the copy into the first of the folders that can be written, and say where that is."""
     for place in known:

@@ -1,5 +1,6 @@
 """This file writes down what a run is made of, and tells what has changed when it goes on."""
 
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
+from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.rows import write_json
 
 NAME: Final = "run.json"
@@ -36,6 +38,10 @@ class Record(Callback):
         # not before: an attempt to go on that is refused leaves what is true
         if trainer.is_global_zero:
             write_json(self.file, self.made_of)
+            data: PoseData = trainer.datamodule  # type: ignore[attr-defined] # set by fit
+            for split, listing in data.left_out.items():
+                name = f"left_out_{Path(split.images).name}.txt"
+                shutil.copyfile(listing, self.file.with_name(name))
 
     def state_dict(self) -> dict[str, Any]:
         return self.made_of
