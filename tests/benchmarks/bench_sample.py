@@ -47,12 +47,17 @@ def person(image_id, number, rng, **more):
 def annotations(tmp_path_factory):
     """Image 0 has 5 people, image 1 a crowd besides, image 2 is the fullest."""
     folder, rng = tmp_path_factory.mktemp("samples"), np.random.default_rng(0)
-    photograph(folder / "a.jpg")
-    size = {"file_name": "a.jpg", "width": WIDTH, "height": HEIGHT}
+    names = [f"{n}.jpg" for n in range(3)]
+    for name in names:
+        photograph(folder / name)
+    size = {"width": WIDTH, "height": HEIGHT}
     places = [image for image, many in enumerate((PEOPLE, PEOPLE, MOST)) for _ in range(many)]
     rows = [person(image, number, rng) for number, image in enumerate(places)]
     rows.append(person(1, len(rows), rng, iscrowd=1, segmentation=CROWD))
-    content = {"images": [{"id": n, **size} for n in range(3)], "annotations": rows}
+    content = {
+        "images": [{"id": n, "file_name": name, **size} for n, name in enumerate(names)],
+        "annotations": rows,
+    }
     (folder / "a.json").write_text(json.dumps(content))
     return read_annotations(folder / "a.json", folder, WHOLEBODY)
 
