@@ -47,7 +47,8 @@ class Skeleton(NamedTuple):
     @property
     def limb_mirror(self) -> tuple[int, ...]:
         """[F] the limb that a mirrored image shows in the place of each one."""
-        return tuple(self.limb_of[self.mirror[at.start]] for at in self.limbs.values())
+        limb_of = self.limb_of
+        return tuple(limb_of[self.mirror[at.start]] for at in self.limbs.values())
 
 
 LIMB_ROOTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(

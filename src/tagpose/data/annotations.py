@@ -14,7 +14,6 @@ from tagpose.data.gathering import ImageRows, PersonRows
 from tagpose.data.masks import Masks
 from tagpose.data.presence import check_present
 from tagpose.data.stream import Rows, check_there, read_object
-from tagpose.data.unlabelled import unlabelled_boxes
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Record
 
@@ -36,8 +35,7 @@ class Annotations:
     files: np.ndarray  # [N] str: names in the folder
     sizes: np.ndarray  # [N, 2] int64: width, height in image pixels
     keypoints: np.ndarray  # [T, K, 3] float32: everybody who counts, image after image
-    # [T, 1 + F, 4] float32, of person and limbs: left, top, width, height; 0 where not given
-    boxes: np.ndarray
+    unlabelled: np.ndarray  # [T, F, 4] float32: where limbs without labels may be, as of a Record
     offsets: np.ndarray  # [N + 1] int64: image i has people offsets[i] to offsets[i + 1]
     ignored: Masks  # image id -> RLE masks
     cached: Path | None = None  # where the columns lie; None where they are in memory alone
@@ -67,15 +65,14 @@ class Annotations:
         image_id = int(self.image_ids[index])
         width, height = self.sizes[index].tolist()
         first, last = self.offsets[index : index + 2]
-        keypoints = self.keypoints[first:last].copy()  # a cache cannot be written; torch warns
         return Record(
             image_id=image_id,
             file=self.folder / str(self.files[index]),
             width=width,
             height=height,
-            keypoints=keypoints,
+            keypoints=self.keypoints[first:last].copy(),  # a cache cannot be written; torch warns
             ignored=self.ignored.get(image_id, ()),
-            unlabelled=unlabelled_boxes(keypoints, self.boxes[first:last], self.skeleton),
+            unlabelled=self.unlabelled[first:last],
         )
 
 
@@ -110,7 +107,7 @@ def _named(
     columns: Sequence[np.ndarray], folder: Path, skeleton: Skeleton, cached: Path | None
 ) -> Annotations:
     """Annotations of the columns that `_read` lays."""
-    description, image_ids, files, sizes, keypoints, boxes, offsets, *masks = columns
+    description, image_ids, files, sizes, keypoints, unlabelled, offsets, *masks = columns
     return Annotations(
         description=str(description),
         folder=folder,
@@ -119,7 +116,7 @@ def _named(
         files=files,
         sizes=sizes,
         keypoints=keypoints,
-        boxes=boxes,
+        unlabelled=unlabelled,
         offsets=offsets,
         ignored=Masks(*masks),
         cached=cached,
@@ -142,14 +139,14 @@ def _read(file: Path, skeleton: Skeleton, *, only_annotated: bool) -> list[np.nd
     names = [_file_name(i, images.names[i], file) for i in kept]
     if not kept:
         raise ValueError(f"{file}: has no image with annotations; is this the right file?")
-    keypoints, boxes, offsets = people.lay_people(kept)
+    keypoints, unlabelled, offsets = people.lay_people(kept)
     return [
         np.array(description_of(content, file)),
         np.array(kept, np.int64),
         np.array(names),
         np.array([images.sizes[i] for i in kept], np.int64),
         keypoints,
-        boxes,
+        unlabelled,
         offsets,
         *(masks.image_ids, masks.sizes, masks.offsets, masks.runs),
     ]

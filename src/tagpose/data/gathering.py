@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from tagpose.data.entries import (
     mask_of,
 )
 from tagpose.data.masks import Masks, lay_masks
-from tagpose.data.unlabelled import box_keys
+from tagpose.data.unlabelled import box_keys, unlabelled_boxes
 from tagpose.skeleton import Skeleton
+
+_AT_ONCE: Final = 10_000  # people
 
 
 class ImageRows:
@@ -117,15 +119,19 @@ class PersonRows:
             images: N ids, among them those of all rows.
 
         Returns:
-            Keypoints [T, K, 3] float32: x, y in image pixels, v; boxes of person and limbs
-            [T, 1 + F, 4] float32: left, top, width, height; and offsets [N + 1] int64: image i has
-            people offsets[i] to offsets[i + 1].
+            Keypoints [T, K, 3] float32: x, y in image pixels, v; where limbs without labels may be
+            [T, F, 4], see `unlabelled_boxes`; and offsets [N + 1] int64: image i has people
+            offsets[i] to offsets[i + 1].
         """
         place = {image_id: n for n, image_id in enumerate(images)}
         of_row = np.array([place[image_id] for image_id in self.image_ids], np.int64)
         image = of_row[np.array(self.counts, bool)]  # [T]
         people = np.frombuffer(self._keypoints, np.float32).reshape(-1, self.skeleton.size, 3)
         boxes = np.frombuffer(self._boxes, np.float32).reshape(-1, len(self._box_keys), 4)
+        # so many at a time: what comes and goes takes several times the memory of the keypoints
+        starts = range(0, max(len(people), 1), _AT_ONCE)
+        some = (slice(start, start + _AT_ONCE) for start in starts)
+        places = [unlabelled_boxes(people[at], boxes[at], self.skeleton) for at in some]
         order = np.argsort(image, kind="stable")
         each = np.bincount(image, minlength=len(images))
-        return people[order], boxes[order], np.cumsum([0, *each])
+        return people[order], np.concatenate(places)[order], np.cumsum([0, *each])

@@ -4,7 +4,7 @@ COCO-WholeBody has no labels for a face, hand or foot that is too small or blurr
 it stands in the picture all the same.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -39,19 +39,22 @@ def unlabelled_boxes(keypoints: np.ndarray, boxes: np.ndarray, skeleton: Skeleto
         [P, F, 4] float32 left, top, right, bottom in image pixels; 0 for limbs with a label.
     """
     labelled = np.greater(keypoints[..., 2], 0)
-    given = np.greater(boxes[..., 2:], 0).all(-1, keepdims=True)  # [P, 1 + F, 1]
+    given = np.greater(boxes[..., 2:], 0).all(-1)  # [P, 1 + F]
     own = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], -1)
-    person = np.where(given[:, 0], own[:, 0], _around(keypoints, labelled, 0.0))
-    reach = _REACH * _longer(person)
+    person, without = own[:, 0].copy(), ~given[:, 0]
+    person[without] = _around(keypoints[without], labelled[without])
+    reach = _REACH * _longer(person)[:, None] * [-1, -1, 1, 1]
     places = []
     for limb, (at, roots) in enumerate(
-        zip(skeleton.limbs.values(), skeleton.limb_roots, strict=True)
+        zip(skeleton.limbs.values(), map(list, skeleton.limb_roots), strict=True), start=1
     ):
-        rooted = labelled & np.isin(np.arange(skeleton.size), roots)
-        place = np.where(rooted.any(1)[:, None], _around(keypoints, rooted, reach), person)
-        place = np.where(given[:, 1 + limb], _wider(own[:, 1 + limb]), place)
+        place = person
+        if roots:
+            around = _around(keypoints[:, roots], labelled[:, roots]) + reach
+            place = np.where(labelled[:, roots].any(1)[:, None], around, person)
+        place = np.where(given[:, limb, None], _wider(own[:, limb]), place)
         places.append(np.where(labelled[:, at].any(1)[:, None], 0, place))
-    return np.stack(places, 1, dtype=np.float32)
+    return np.stack(places, 1, dtype=np.float32, casting="same_kind")
 
 
 def seen_boxes(boxes: np.ndarray, frame: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -69,17 +72,16 @@ def seen_boxes(boxes: np.ndarray, frame: np.ndarray, skeleton: Skeleton) -> np.n
     seen = apply(frame, corners)
     around = np.concatenate([seen.min(-2), seen.max(-2)], -1)
     if np.linalg.det(frame[:, :2]) < 0:
-        boxes, around = boxes[:, list(skeleton.limb_mirror)], around[:, list(skeleton.limb_mirror)]
+        mirror = list(skeleton.limb_mirror)
+        boxes, around = boxes[:, mirror], around[:, mirror]
     there = (boxes[..., 2:] > boxes[..., :2]).all(-1, keepdims=True)
     return np.where(there, around, 0).astype(np.float32)
 
 
-def _around(keypoints: np.ndarray, chosen: np.ndarray, reach: Any) -> np.ndarray:
-    """Boxes [P, 4] so far around some of the keypoints [P, K, 3]; anything where there are none."""
+def _around(keypoints: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Boxes [P, 4] around some of the keypoints [P, K, 3]; nan where there are none."""
     points = np.where(chosen[..., None], keypoints[..., :2], np.nan)
-    reach = np.reshape(reach, (-1, 1))
-    low = np.fmin.reduce(points, 1)
-    return np.concatenate([low - reach, np.fmax.reduce(points, 1) + reach], -1)
+    return np.concatenate([np.fmin.reduce(points, 1), np.fmax.reduce(points, 1)], -1)
 
 
 def _longer(boxes: np.ndarray) -> np.ndarray:
