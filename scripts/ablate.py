@@ -1,13 +1,8 @@
 """Judge levers of accuracy one by one: python scripts/ablate.py [key=value of conf/ablate.yaml]."""
 
 import json
-import os
-import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -15,17 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.ablation import Trial, ablation_lines
 from tagpose.evaluation.rows import write_json
+from tagpose.starting import Cost, call
 from tagpose.writing import whole
 
-_SCRIPTS = Path(__file__).parent
 _TOGETHER = "all together"
-
-
-class Cost(NamedTuple):
-    """What a program took."""
-
-    seconds: float
-    memory: float  # bytes, the most that its first process held
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="ablate")
@@ -98,19 +86,6 @@ def once(folder: Path, script: str, *overrides: str) -> Cost:
         cost = call(script, *overrides, f"hydra.run.dir={folder}")
         write_json(done, cost._asdict())
     return Cost(**json.loads(done.read_bytes()))
-
-
-def call(script: str, *overrides: str) -> Cost:
-    """Run a script as a user would, and end where it fails."""
-    print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
-    begun = time.monotonic()
-    process = subprocess.Popen([sys.executable, str(_SCRIPTS / f"{script}.py"), *overrides])
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    kibibytes = 1 if sys.platform == "darwin" else 1024
-    return Cost(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
 
 
 if __name__ == "__main__":

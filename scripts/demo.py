@@ -1,9 +1,6 @@
 """Run the whole path on synthetic people: python scripts/demo.py [key=value of conf/demo.yaml]."""
 
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,8 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from tagpose.complaints import told
-
-_SCRIPTS = Path(__file__).parent
+from tagpose.starting import call
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="demo")
@@ -33,15 +29,6 @@ def main(cfg: DictConfig) -> None:
     print(f"{(time.monotonic() - start) / 60:.1f} minutes. Look at:")
     for what in (f"{one}/curves.png", f"{two}/curves.png", f"{run}/evaluate/people.png"):
         print(f"  {what}")
-
-
-def call(script: str, *overrides: str) -> None:
-    """Run a script as a user would, and end where it fails."""
-    print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
-    command = [sys.executable, str(_SCRIPTS / f"{script}.py"), *overrides]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise SystemExit(code)
 
 
 if __name__ == "__main__":

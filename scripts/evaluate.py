@@ -19,12 +19,14 @@ from tagpose.data.download import fetch
 from tagpose.data.images import write_image
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
-from tagpose.evaluation.part_ap import Scores, row_scores
+from tagpose.evaluation.claims import NO_CLAIMS
+from tagpose.evaluation.part_ap import Scores, part_scores
 from tagpose.evaluation.provenance import fingerprint, versions
 from tagpose.evaluation.published import Published, differences, published_row
-from tagpose.evaluation.rows import Row, to_rows, write_json, write_rows
+from tagpose.evaluation.ranking import part_ranks
+from tagpose.evaluation.rows import Row, from_rows, to_rows, write_json, write_rows
 from tagpose.evaluation.table import comparison, numbers, table
-from tagpose.evaluation.truth import read_truth
+from tagpose.evaluation.truth import Truth, read_truth
 from tagpose.inference.search import find_people
 from tagpose.model.network import Facts
 from tagpose.model.weights import load_network
@@ -91,10 +93,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     loader = data.view_loader(predictor.side, predictor.scales)
     found = find_people(predictor, loader)
     output = Path(cfg.output)
-    # what the file says is what is scored: rounded
-    both = [rows_of(found, network.skeleton, by_part=by_part) for by_part in (False, True)]
-    write_rows(output / "results.json", both[cfg.by_part])
-    scores, ranked = (row_scores(truth, rows, network.skeleton) for rows in both)
+    scores, ranked = judged(truth, found, network.skeleton, output, by_part=cfg.by_part)
     title = f"{data.description}: {len(truth.image_ids)} images"
     said = report(cfg, title, scores, data.truth_file, made_with)
     write_json(output / "metrics.json", said | {"ranked_by_part": numbers(ranked)})
@@ -113,6 +112,18 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
         Console().print(table(ranked, "the same, parts ranked by scores of their own"))
     print(f"results: {output}")
     return scores
+
+
+def judged(
+    truth: Truth, found: dict[int, People], skeleton: Skeleton, output: Path, *, by_part: bool
+) -> tuple[dict[str, Scores], dict[str, Scores]]:
+    """Scores with parts ranked as their persons, and by themselves; one of them is written."""
+    rows = rows_of(found, skeleton, by_part=False)
+    write_rows(output / "results.json", rows_of(found, skeleton, by_part=True) if by_part else rows)
+    people = from_rows(rows, skeleton)  # what the file says is what is scored: rounded
+    ranks = {image_id: part_ranks(found[image_id], skeleton) for image_id in people}
+    own = NO_CLAIMS._replace(scores=ranks)
+    return part_scores(truth, people, skeleton), part_scores(truth, people, skeleton, own)
 
 
 def rows_of(found: dict[int, People], skeleton: Skeleton, *, by_part: bool) -> list[Row]:

@@ -8,8 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.decode import best_people, person_scores
-from tagpose.codec.grouping import gather_people, group_peaks, person_tags
+from tagpose.codec.grouping import (
+    best_people,
+    gather_people,
+    group_peaks,
+    person_scores,
+    person_tags,
+)
 from tagpose.structures import STRIDE, People
 
 

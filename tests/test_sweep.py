@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from torch.utils.data import default_collate
 
 from running import ROOT, run, succeeded
 from tagpose.codec.encode import Encoder
@@ -27,6 +28,7 @@ from tagpose.evaluation.saved_fields import (
     write_contents,
     write_fields,
 )
+from tagpose.inference.perfect import perfect_fields
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import BODY
@@ -232,11 +234,7 @@ def true_fields(people, tmp_path_factory):
     whole = WholeSet(read_annotations(truth, people / "val2017", BODY, only_annotated=False), 192)
     samples = [whole[i] for i in range(len(whole))]
     for sample in samples:
-        targets = Encoder()(sample.keypoints[None], sample.mask[None])
-        tags = torch.zeros_like(targets.heatmaps)
-        for number, person in enumerate(sample.keypoints):
-            tags[Encoder()(person[None, None], sample.mask[None]).heatmaps > 0.1] = 3.0 * number
-        fields = Fields(targets.heatmaps, tags[:, None])
+        fields = perfect_fields(default_collate([sample]), Encoder())
         write_fields(folder, SavedFields(int(sample.image_id), fields, sample.frame[None]))
     ids = tuple(int(sample.image_id) for sample in samples)
     made_by = {"checkpoint": {"file": "runs/best.ckpt"}, "told": ["data=synthetic_body"]}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tagpose.codec.decode import Decoder, person_scores
+from tagpose.codec.decode import Decoder
 from tagpose.codec.filling import fill_in
-from tagpose.codec.grouping import Groups, person_tags
+from tagpose.codec.grouping import Groups, person_scores, person_tags
 from tagpose.codec.peaks import Peaks, adjust, find_peaks
 from tagpose.codec.views import merge_mirror, merge_scales
 from tagpose.geometry import apply, invert, view_frame

@@ -8,21 +8,18 @@ import torch
 from torch import Tensor
 
 from tagpose.codec.filling import fill_in
-from tagpose.codec.grouping import Grouping, Groups, gather_people, group_peaks, person_tags
+from tagpose.codec.grouping import (
+    Groups,
+    Ruled,
+    best_people,
+    gather_people,
+    group_peaks,
+    person_scores,
+    person_tags,
+)
 from tagpose.codec.peaks import Peaks, adjust, find_peaks
 from tagpose.skeleton import Skeleton, anatomical_order
 from tagpose.structures import STRIDE, Fields, People
-
-
-def person_scores(keypoints: np.ndarray) -> np.ndarray:
-    """How sure a person is: the mean over all K of its peaks' scores [P, K, 3], missing ones 0."""
-    return keypoints[..., 2].mean(-1)
-
-
-def best_people(groups: Groups, count: int | None) -> Groups:
-    """The people by falling score, those founded first before their equals; `count` at most."""
-    best = np.argsort(-person_scores(groups.keypoints), kind="stable")[:count]
-    return Groups(groups.keypoints[best], groups.tags[best])
 
 
 def finite_images(fields: Fields) -> Tensor:
@@ -56,7 +53,7 @@ def _check(fields: Fields, keypoints: int, size: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True)
-class Decoder:
+class Decoder(Ruled):
     """Thresholds of the decoding; calling it decodes a batch.
 
     Attributes:
@@ -95,18 +92,6 @@ class Decoder:
                 raise ValueError(f"{name} is {most}; with fewer than 1 nobody is found")
         if self.max_tag_distance <= 0:
             raise ValueError(f"max_tag_distance is {self.max_tag_distance}; it must be above 0")
-
-    @property
-    def grouping(self) -> Grouping:
-        """By what rule peaks become people."""
-        return Grouping(
-            order=self.grouping_order,
-            min_score=self.min_score,
-            max_tag_distance=self.max_tag_distance,
-            limb_of=self.limb_of,
-            nearest=self.nearest,
-            roots=self.roots,
-        )
 
     @torch.inference_mode()
     def __call__(self, fields: Fields, size: tuple[int, int] | None = None) -> list[People]:

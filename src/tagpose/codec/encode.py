@@ -108,12 +108,9 @@ class Encoder:
     def _gaussians(
         self, at: Tensor, cells: Tensor, beside: Tensor | None, visible: Tensor
     ) -> _Gaussians:
-        """What is drawn: on a CPU those who are visible, on a GPU all.
-
-        There, to count those who are visible would make it wait for the CPU.
-        """
+        """What is drawn."""
         images, _, kinds = visible.shape
-        some = slice(None) if visible.is_cuda else visible.flatten()
+        some = _drawn(visible)
         which = torch.arange(images * kinds, device=visible.device).view(images, 1, kinds)
         x, y = torch.where(visible[..., None], cells, 0).flatten(0, 2)[some].unbind(-1)
         sigma = self._sigmas(at, visible)
@@ -135,8 +132,7 @@ class Encoder:
             by_visibility=self.by_visibility,
             small_limbs=self.small_limbs,
         )
-        some = slice(None) if visible.is_cuda else visible.flatten()
-        return gaussians._replace(there=gaussians.there * weights.flatten()[some])
+        return gaussians._replace(there=gaussians.there * weights.flatten()[_drawn(visible)])
 
     def _sigmas(self, at: Tensor, visible: Tensor) -> Tensor | None:
         """Widths [B, P, 1] by the larger side of the box around a person's keypoints."""
@@ -155,6 +151,14 @@ class Encoder:
         spared = _inside(to_cells(unlabelled, self.stride), *mask.shape[-2:])
         spared = spared[:, list(self.limb_of)]
         return counts * ~(spared & (heatmaps == 0))  # where another has a label, there is no doubt
+
+
+def _drawn(visible: Tensor) -> Tensor | slice:
+    """Which keypoints of [B * P * K] are drawn: on a CPU those that are visible, on a GPU all.
+
+    There, to count those that are visible would make it wait for the CPU.
+    """
+    return slice(None) if visible.is_cuda else visible.flatten().nonzero()[:, 0]
 
 
 def to_cells(at: Tensor, stride: int) -> Tensor:

@@ -48,6 +48,29 @@ class Grouping(NamedTuple):
     roots: Sequence[Sequence[int]] = ()
 
 
+class Ruled:
+    """A decoder: has the parts of a `Grouping` among its own."""
+
+    grouping_order: Sequence[int]
+    min_score: float
+    max_tag_distance: float
+    limb_of: Sequence[int]
+    nearest: bool
+    roots: Sequence[Sequence[int]]
+
+    @property
+    def grouping(self) -> Grouping:
+        """By what rule peaks become people."""
+        return Grouping(
+            order=self.grouping_order,
+            min_score=self.min_score,
+            max_tag_distance=self.max_tag_distance,
+            limb_of=self.limb_of,
+            nearest=self.nearest,
+            roots=self.roots,
+        )
+
+
 class _Founded(NamedTuple):
     """What is known of the people so far; a keypoint's step adds to it, or gives a larger one."""
 
@@ -66,6 +89,18 @@ def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The mean [P, L] over the limbs of which there is some, each by its sum and its count."""
     means: np.ndarray = sums / np.maximum(counts, 1)
     return means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
+
+
+def person_scores(keypoints: np.ndarray) -> np.ndarray:
+    """How sure a person is: the mean over all K of its peaks' scores [P, K, 3], missing ones 0."""
+    scores: np.ndarray = keypoints[..., 2].mean(-1)
+    return scores
+
+
+def best_people(groups: Groups, count: int | None) -> Groups:
+    """The people by falling score, those founded first before their equals; `count` at most."""
+    best = np.argsort(-person_scores(groups.keypoints), kind="stable")[:count]
+    return Groups(groups.keypoints[best], groups.tags[best])
 
 
 def person_tags(groups: Groups, limb_of: Sequence[int] = ()) -> np.ndarray:

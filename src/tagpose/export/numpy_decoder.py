@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..codec.grouping import Grouping, Groups, gather_people, group_peaks, person_tags
+from ..codec.grouping import (
+    Groups,
+    Ruled,
+    best_people,
+    gather_people,
+    group_peaks,
+    person_scores,
+    person_tags,
+)
 from .numpy_filling import filled_in, sought
 from .numpy_maps import between_pixels, enlarged, tops
 from .numpy_peaks import best_maxima
@@ -23,7 +31,7 @@ class People(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NumpyDecoder:
+class NumpyDecoder(Ruled):
     """Thresholds of the decoding; calling it decodes one image.
 
     Attributes:
@@ -52,18 +60,6 @@ class NumpyDecoder:
     nearest: bool = False
     roots: Sequence[Sequence[int]] = ()
 
-    @property
-    def grouping(self) -> Grouping:
-        """By what rule peaks become people."""
-        return Grouping(
-            order=self.grouping_order,
-            min_score=self.min_score,
-            max_tag_distance=self.max_tag_distance,
-            limb_of=self.limb_of,
-            nearest=self.nearest,
-            roots=self.roots,
-        )
-
     def __call__(self, heatmaps: np.ndarray, tags: np.ndarray) -> People:
         """The people of one image, keypoints in input pixels.
 
@@ -76,19 +72,19 @@ class NumpyDecoder:
         """
         if not (np.isfinite(heatmaps).all() and np.isfinite(tags).all()):
             raise ValueError("the fields hold NaN or infinity; is the network whole?")
-        ratio = self._heat_ratio(heatmaps, tags)
-        groups = self._best(self._grouped(heatmaps, tags))
+        ratio = self.stride * tags.shape[-1] // heatmaps.shape[-1]
+        groups = best_people(self._grouped(heatmaps, tags, ratio), self.max_people)
         keypoints, owners = groups.keypoints.copy(), person_tags(groups, self.limb_of)
         for k, heatmap in enumerate(heatmaps):
             points = keypoints[:, k]
             if self.fill_in and heatmap.max() > 0 and not points[:, 2].all():
                 points = filled_in(points, owners, sought(heatmap, tags[:, k], self.stride))
             keypoints[:, k] = self._between_pixels(points, heatmap, ratio)
-        return People(keypoints, _scores(groups))
+        return People(keypoints, person_scores(groups.keypoints))
 
-    def _grouped(self, heatmaps: np.ndarray, tags: np.ndarray) -> Groups:
-        """People with the peaks that are theirs."""
-        shape, ratio = (len(heatmaps), self.max_peaks), self._heat_ratio(heatmaps, tags)
+    def _grouped(self, heatmaps: np.ndarray, tags: np.ndarray, ratio: int) -> Groups:
+        """People with the peaks that are theirs; `ratio` input pixels are a cell of a heatmap."""
+        shape = len(heatmaps), self.max_peaks
         xy, scores = np.zeros((*shape, 2), np.int64), np.zeros(shape, np.float32)
         own = np.zeros((*shape, len(tags)), np.float32)
         for k, heatmap in enumerate(heatmaps):
@@ -103,17 +99,3 @@ class NumpyDecoder:
         x, y = points[:, :2].T.astype(np.int64)
         places = (tops if self.sub_cell else between_pixels)(heatmap, x, y, ratio)
         return np.where(points[:, 2:] > 0, np.c_[places, points[:, 2]], points)
-
-    def _heat_ratio(self, heatmaps: np.ndarray, tags: np.ndarray) -> int:
-        """Input pixels per cell of the heatmaps."""
-        return self.stride * tags.shape[-1] // heatmaps.shape[-1]
-
-    def _best(self, groups: Groups) -> Groups:
-        """The people by falling score, those founded first before their equals."""
-        best = np.argsort(-_scores(groups), kind="stable")[: self.max_people]
-        return Groups(groups.keypoints[best], groups.tags[best])
-
-
-def _scores(groups: Groups) -> np.ndarray:
-    """How sure people are [P]: the mean over all K of their peaks' scores, missing ones 0."""
-    return groups.keypoints[..., 2].mean(-1)

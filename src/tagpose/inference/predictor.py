@@ -94,7 +94,7 @@ class Predictor:
             averaged, the tags of scale 1 count.
         every_tag: whether the tags of all scales count, and not only those of scale 1.
         mirror: whether the mirrored image is looked at too, and both merged.
-        decoder: makes one from the skeleton's grouping order; by default with the thresholds of
+        decoder: makes one from the skeleton and `sub_cell`; by default with the thresholds of
             the published results.
         device: to run on; see `chosen_device`.
         precision: "float32", as the published numbers are, or "bf16" for the backbone.

@@ -37,9 +37,7 @@ def load_network(file: Path) -> PoseNetwork:
     """
     known, state, _ = read_weights(file)
     with torch.device("meta"):  # without the time to draw weights that the file's replace
-        network = PoseNetwork(
-            known.architecture, known.skeleton, side=known.side, sub_cell=known.sub_cell
-        )
+        network = PoseNetwork(**known._asdict())
     missing, unexpected = _load(network, state, file, assign=True)
     if missing or unexpected:
         raise ValueError(

@@ -1,6 +1,5 @@
 """This file holds what watches a training: AP per part, images a second."""
 
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -13,9 +12,9 @@ from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.predictions import Predictions
 from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.people import people_in_images
-from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
+from tagpose.training.decoding import as_learned
 
 
 class PartAP(Callback):
@@ -39,8 +38,7 @@ class PartAP(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.found.reset()
-        network: PoseNetwork = pl_module.network  # type: ignore[assignment] # of our module
-        self.decoder = replace(self.decoder, sub_cell=network.sub_cell)
+        self.decoder = as_learned(self.decoder, pl_module)
 
     def on_validation_batch_start(
         self,

@@ -1,6 +1,5 @@
 """This file draws validation images while a network trains."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from tagpose.data.images import write_image
 from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
-from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
+from tagpose.training.decoding import as_learned
 
 
 class Panel(Callback):
@@ -38,8 +37,7 @@ class Panel(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows = []
-        network: PoseNetwork = pl_module.network  # type: ignore[assignment] # of our module
-        self.decoder = replace(self.decoder, sub_cell=network.sub_cell)
+        self.decoder = as_learned(self.decoder, pl_module)
 
     def on_validation_batch_end(  # type: ignore[override] # our module returns fields
         self,

@@ -1,0 +1,34 @@
+"""This file starts a program of this project from another, as a user would."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """What a program took."""
+
+    seconds: float
+    memory: float  # bytes, the most that its first process held
+
+
+def call(script: str, *overrides: str) -> Cost:
+    """Run a program that lies beside the one that runs, and end with its exit code where it fails.
+
+    Args:
+        script: its name, without the ending.
+        overrides: of its configuration.
+    """
+    print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
+    begun, program = time.monotonic(), Path(sys.argv[0]).with_name(f"{script}.py")
+    process = subprocess.Popen([sys.executable, str(program), *overrides])
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    kibibytes = 1 if sys.platform == "darwin" else 1024
+    return Cost(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
