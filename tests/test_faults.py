@@ -1,7 +1,9 @@
 """Trainings of the program to which something happens: bad data, a full disk, dead workers."""
 
+import contextlib
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -46,6 +48,18 @@ def test_bad_data_stops_a_training_with_its_name_or_is_left_out_and_listed(broke
     assert picture.name in listing
     assert len(listing.splitlines()) == 2
     assert read_step(last(tmp_path, "lenient")) == 2 * 5
+
+
+def test_an_error_between_batches_ends_the_run_and_its_workers(people, tmp_path):
+    log = tmp_path / "log"
+    told = words(people, "a", "data.workers=1", "side=x")  # met where the first batch is awaited
+    process = started("train", *told, cwd=tmp_path, log=log, **PROGRAMS)
+    try:
+        assert process.wait(60) == 1
+        assert "error: " in log.read_text()
+    finally:  # and all that it left
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """This file turns numbers of images into samples: the same draw for the same seed, epoch, image."""
 
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -153,10 +155,21 @@ def single_threaded(worker: int) -> None:
     """What a worker of a loader starts with: the workers are the parallelism.
 
     Signals to the whole group are for the first process, which saves; a worker that died of one
-    would end the run before. A second SIGTERM is the loader's own.
+    would end the run before. Only a SIGTERM that the first process itself sends ends a worker.
     """
     del worker
     cv2.setNumThreads(0)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    if not hasattr(signal, "sigwaitinfo"):  # macOS, where a worker dies of any SIGTERM
+        return
+    # blocked, so that the thread may ask who sent it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_wait_for_the_end, args=(os.getppid(),), daemon=True).start()
+
+
+def _wait_for_the_end(loader: int) -> None:
+    """End this process when the one that made it says so."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != loader:
+        pass
+    os._exit(128 + signal.SIGTERM)  # what a shell says of a process that a signal ended
