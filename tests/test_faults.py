@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from running import run, started, succeeded
+from running import found_first, run, started, succeeded
 from stops import PROGRAMS, last, train, words
 from tagpose.model.files import read_step
 
@@ -83,12 +83,11 @@ def test_a_worker_that_is_killed_ends_the_run_within_half_a_minute_and_nothing_s
     assert read_step(last(tmp_path, "a")) > 0
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk with room for one checkpoint, and not for a second one beside it."""
-    place = tmp_path / "disk"
+@contextlib.contextmanager
+def disk(place, size):
+    """A disk of its own."""
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
@@ -97,11 +96,47 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for one checkpoint, and not for a second one beside it."""
+    with disk(tmp_path / "disk", "30m") as place:
+        yield place
+
+
+@pytest.fixture
+def large_disk(tmp_path):
+    with disk(tmp_path / "disk", "300m") as place:
+        yield place
+
+
+def train_on(place, people, folder, *more):
+    """Train with the folder of the run on another disk."""
+    often = (f"hydra.run.dir={place / 'a'}", "callbacks.last.minutes=0", *more)
+    told = [word for word in words(people, "a", *often) if not word.startswith("run=")]
+    return run("train", *told, cwd=folder, **PROGRAMS)
+
+
+@pytest.mark.slow
+def test_a_disk_that_cannot_be_written_ends_the_run_and_what_was_written_stays_whole(
+    people, large_disk, tmp_path
+):
+    said = {"_target_": "at_step.ReadOnly", "step": 8, "place": large_disk}
+    at = [f"+callbacks.at.{key}={value}" for key, value in said.items()]
+    result = train_on(large_disk, people, tmp_path, *at)
+    assert result.returncode == 1
+    assert "last.ckpt cannot be written (Read-only file system)" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert read_step(large_disk / "a/last.ckpt") == 8
+    result = train_on(large_disk, people, tmp_path, "resume=auto")
+    assert result.returncode == 1
+    assert "Read-only file system" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert read_step(large_disk / "a/last.ckpt") == 8
+
+
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_what_was_written_stays_whole(people, small_disk, tmp_path):
-    often = (f"hydra.run.dir={small_disk / 'a'}", "callbacks.last.minutes=0")
-    told = [word for word in words(people, "a", *often) if not word.startswith("run=")]
-    result = run("train", *told, cwd=tmp_path)
+    result = train_on(small_disk, people, tmp_path)
     assert result.returncode == 1
     assert "last.ckpt cannot be written (No space left on device), with" in result.stderr
     assert "Traceback" not in result.stderr
@@ -109,6 +144,22 @@ def test_a_full_disk_ends_the_run_and_what_was_written_stays_whole(people, small
     assert not list((small_disk / "a").glob("*.tmp*"))
     file = small_disk / "a/metrics.csv"
     assert not file.exists() or list(csv.DictReader(file.open()))
+
+
+def test_a_training_asks_no_network_for_anything(people, tmp_path):
+    asked = tmp_path / "asked"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refuse(*told, **more):\n"
+        f"    open({str(asked)!r}, 'a').write(f'{{told}}\\n')\n"
+        "    raise OSError('there is no network')\n"
+        "socket.getaddrinfo = socket.gethostbyname = refuse\n"
+    )
+    begun = time.monotonic()
+    told = [word for word in words(people, "a", "trainer.max_epochs=1") if word != "logger=csv"]
+    succeeded(run("train", *told, cwd=tmp_path, **found_first(tmp_path)))  # wandb and all
+    assert not asked.exists(), asked.read_text()
+    assert time.monotonic() - begun < 60  # alone 12 seconds; one that waits for a network has 100
 
 
 def test_a_run_writes_down_what_it_is_made_of(people, tmp_path):

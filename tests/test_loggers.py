@@ -57,12 +57,17 @@ def fit(folder, **options):
         warnings.filterwarnings("ignore", message="The '.*dataloader' does not have many workers")
         trainer.fit(Line(), DataLoader(images, 2), DataLoader(images, 2))
     wandb.finish()
-    return records(folder)
+    return records(one_run(folder))
 
 
-def records(folder):
-    """What lies in the one run below a folder, by type."""
+def one_run(folder):
+    """The folder of the one run of wandb that a folder has."""
     (kept,) = (folder / "wandb").glob("offline-run-*")
+    return kept
+
+
+def records(kept):
+    """What lies in a run of wandb, by type."""
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(kept)]
     shown = subprocess.run(command, text=True, capture_output=True, check=True).stdout
     found = {}
@@ -107,6 +112,17 @@ def test_the_best_checkpoint_and_its_scores_are_the_one_artefact(kept):
     assert scores == {"val/ap/whole": pytest.approx(0.5), "val/loss/total": 1.0}
 
 
+def test_a_run_that_goes_on_keeps_its_best_of_before(tmp_path):
+    fit(tmp_path, online=False, artefact=True)
+    logger = Wandb(tmp_path, "tagpose", online=False, artefact=True)
+    logger.log_metrics({"val/ap/whole": 0.1})  # nothing better comes
+    logger.finalize("success")
+    wandb.finish()
+    (_, again) = sorted((tmp_path / "wandb").glob("offline-run-*"))
+    (artefact,) = records(again)["artifact"]
+    assert json.loads(artefact["metadata"])["val/ap/whole"] == pytest.approx(0.5)
+
+
 def test_offline_there_is_no_artefact_unless_asked(tmp_path):
     assert "artifact" not in fit(tmp_path, online=False)
 
@@ -119,7 +135,7 @@ def test_a_run_that_fails_is_kept_as_one_that_failed(people, tmp_path):
     words = ("experiment=demo_pretrain", f"data.root={root}", "data.workers=0", "side=64")
     result = run("train", *words, "trainer.accelerator=cpu", "hydra.run.dir=run", cwd=tmp_path)
     assert result.returncode == 1
-    (end,) = records(tmp_path / "run")["exit"]
+    (end,) = records(one_run(tmp_path / "run"))["exit"]
     assert end["exit_code"] == 1
 
 

@@ -82,6 +82,14 @@ def test_an_average_of_weights_goes_on_as_one_or_not_at_all(people, never_stoppe
         train(cfg, start=folder / "batch11.ckpt")
 
 
+def test_moments_are_of_the_optimiser_that_made_them(people, never_stopped, tmp_path):
+    folder, _ = never_stopped
+    other = "optimization.optimizer._target_=torch.optim.SGD"
+    cfg = configuration(people, tmp_path, other, "~optimization.optimizer.fused")
+    with pytest.raises(ValueError, match=r"amsgrad, betas, .* resume goes on with the same kind"):
+        train(cfg, start=folder / "batch11.ckpt")
+
+
 def test_another_rate_counts_from_where_the_run_goes_on(people, never_stopped, tmp_path):
     folder, expected = never_stopped
     cfg = configuration(people, tmp_path, "optimization.optimizer.lr=4.0e-3")  # half

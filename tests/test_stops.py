@@ -62,12 +62,20 @@ def test_any_signal_anywhere_saves_and_ends_with_its_code(
 
 
 @pytest.mark.slow
+def test_a_second_signal_ends_a_run_at_once(people, tmp_path):
+    stopped = train(people, tmp_path, "a", *signal_at(8, signal.SIGTERM, kind="SignalTwice"))
+    assert stopped.returncode == 143
+    assert read_step(last(tmp_path, "a")) == 6  # the end of the epoch before
+    assert "stopped at step" not in stopped.stderr + stopped.stdout
+
+
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(people, whole, tmp_path):
     succeeded(train(people, tmp_path, "a", "trainer.deterministic=true"))
     assert_same(last(tmp_path, "a"), whole)
 
 
-KILLS = 30
+KILLS = 50
 SLEEP = 1.0  # seconds at most that a run may live after it has saved
 
 

@@ -1,6 +1,7 @@
 """This file makes the loggers: a table that goes on with its run, and wandb, which never asks."""
 
 import csv
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from tagpose.evaluation.rows import write_json
+
+_NOTED: Final = "best.json"  # beside the runs of wandb
 _PATIENCE: Final = 20  # seconds for its server to answer; the library's own 90 look like a hang
 _AXIS: Final = "trainer/global_step"  # Lightning's name of the steps
 # what a run's summary has of a metric whose name begins so; of all others it has the last
@@ -68,7 +72,8 @@ class Wandb(WandbLogger):
         **options: Any,
     ) -> None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
-        for earlier in sorted(Path(save_dir).glob("wandb/*run-*")):
+        self.noted = Path(save_dir) / "wandb" / _NOTED
+        for earlier in sorted(self.noted.parent.glob("*run-*")):
             # run-DATE_TIME-ID
             options |= {"id": earlier.name.split("run-")[1].partition("-")[2], "resume": "allow"}
         settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
@@ -80,7 +85,10 @@ class Wandb(WandbLogger):
         self.artefact = sent if artefact is None else artefact
         self.defined: set[str] = set()
         self.scores: dict[str, float] = {}  # of the last validation
-        self.best: tuple[Path, dict[str, float]] | None = None  # a checkpoint and its scores
+        # a checkpoint and its scores, maybe of before the run was stopped
+        self.best: dict[str, Any] = (
+            json.loads(self.noted.read_bytes()) if self.noted.exists() else {}
+        )
 
     @rank_zero_only
     def _connects(self) -> bool:
@@ -110,14 +118,15 @@ class Wandb(WandbLogger):
     @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         if checkpoint_callback.monitor:  # one without keeps the last, whatever its scores
-            self.best = Path(checkpoint_callback.best_model_path), self.scores
+            self.best = {"file": checkpoint_callback.best_model_path, "scores": self.scores}
+            write_json(self.noted, self.best)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         if status != "success" or not self.artefact or not self.best:
             return
-        file, scores = self.best
-        artefact = wandb.Artifact(f"model-{self.experiment.id}", type="model", metadata=scores)
+        name, scores = f"model-{self.experiment.id}", self.best["scores"]
+        artefact = wandb.Artifact(name, type="model", metadata=scores)
         # neither copied when it is added nor when it was sent: it has hundreds of megabytes
-        artefact.add_file(str(file), policy="immutable", skip_cache=True)
+        artefact.add_file(self.best["file"], policy="immutable", skip_cache=True)
         self.experiment.log_artifact(artefact, aliases=["best"])

@@ -13,6 +13,9 @@ def adopt(checkpoint: dict[str, Any], groups: Sequence[dict[str, Any]]) -> None:
     Args:
         checkpoint: of a run; its optimiser and its schedule are changed in place.
         groups: of the parameters of an optimiser that was made as the configuration says.
+
+    Raises:
+        ValueError: the checkpoint's is an optimiser of another kind, with moments of its own.
     """
     for optimizer in checkpoint.get("optimizer_states", ()):
         for moments in optimizer["state"].values():
@@ -32,6 +35,12 @@ def _lay_as_weights(moments: dict[str, Any]) -> None:
 
 def _take_options(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Give a group of parameters the options of another; a rate stays where its schedule is."""
+    others = sorted(before.keys() - now.keys() - {"params", "initial_lr"})
+    if others:
+        raise ValueError(
+            f"the checkpoint's optimiser has {', '.join(others)}, which the configured one has not;"
+            " resume goes on with the same kind, init_from starts from its weights"
+        )
     scale = now["lr"] / (before.get("initial_lr") or now["lr"])  # exactly 1 where it is the same
     rates = {"lr": scale * before["lr"], "initial_lr": now["lr"]}
     before.update(now | {"params": before["params"]} | rates)
