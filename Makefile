@@ -16,7 +16,7 @@ OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(fil
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep perfect ablate docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ tune: $(READY) ## thresholds of predictor.decoder judged on fields=FOLDER, witho
 
 sweep: $(READY) $(if $(filter-out sweep=demo,$(filter sweep=%,$(MAKEOVERRIDES))),,data/synthetic) ## a search of conf/sweep here: sweep=NAME, by default a small one on synthetic people
 	$(RUN) scripts/sweep.py $(OVERRIDES)
+
+perfect: $(READY) ## what encoding alone costs on a data set: perfect maps, decoded and scored
+	$(RUN) scripts/perfect.py $(OVERRIDES)
 
 ablate: $(READY) ## each lever of accuracy against the published recipe, on drawn people: hours; goes on where it stopped
 	$(RUN) scripts/ablate.py $(OVERRIDES)

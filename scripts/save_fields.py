@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.dataset import single_threaded
+from tagpose.data.sampling import evenly
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
 from tagpose.evaluation.provenance import fingerprint, versions
@@ -69,11 +69,6 @@ def origin(cfg: DictConfig) -> dict[str, Any]:
     words = HydraConfig.get().overrides.task
     words = [word for word in words if not word.startswith(_ONLY_OF_SAVING)]
     return {"checkpoint": fingerprint(Path(cfg.checkpoint)), "test": test, "told": words}
-
-
-def evenly(there: int, wanted: int | None) -> list[int]:
-    """Numbers of so many of the images, with equal gaps; of all where no number is wanted."""
-    return np.linspace(0, there - 1, min(wanted or there, there)).round().astype(int).tolist()
 
 
 def save_each(folder: Path, predictor: Predictor, loader: DataLoader[Views]) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from running import run, succeeded
 from tagpose.codec.decode import decoder_of
@@ -64,8 +65,8 @@ def test_perfect_maps_between_cells_lose_nothing_and_on_cells_they_lose_most_of_
         part_scores(
             truth,
             perfect_people(
-                images,
-                Encoder(sub_cell=sub_cell),
+                DataLoader(images),
+                [Encoder(sub_cell=sub_cell)],
                 decoder_of(WHOLEBODY, sub_cell=sub_cell, max_people=None),
             ),
             WHOLEBODY,

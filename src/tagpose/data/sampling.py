@@ -118,3 +118,8 @@ def _batches(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
         for group in groups
         for start in range(0, len(group), batch_size)
     ]
+
+
+def evenly(there: int, wanted: int | None) -> list[int]:
+    """Numbers of so many of the images, with equal gaps; of all where no number is wanted."""
+    return np.linspace(0, there - 1, min(wanted or there, there)).round().astype(int).tolist()

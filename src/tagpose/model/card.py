@@ -72,6 +72,7 @@ def model_card(
     facts, skeleton = network.facts, network.skeleton
     tag, heat = network.strides[0], network.strides[-1]
     parameters = sum(parameter.numel() for parameter in network.parameters())
+    peaks = "between the cells, where they are learned" if facts.sub_cell else "on cells, as published"
     start = f"- **Started from**: {origin.start}\n" if origin.start else ""
     return f"""# {name}
 
@@ -80,6 +81,7 @@ Bottom-up pose of all in an image: one pass finds {skeleton.size} keypoints of e
 
 - **Network**: {facts.architecture}, {parameters:,} parameters, skeleton `{skeleton.name}`
 - **Output**: heatmaps with a cell for {heat} x {heat} input pixels, tags for {tag} x {tag}
+- **Peaks**: {peaks}
 - **Input**: RGB, shorter side {facts.side} pixels
 - **Learned from**: {origin.data}
 {start}- **Licence of the weights**: {origin.licence}
