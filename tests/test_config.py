@@ -52,6 +52,12 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
     instantiate(cfg.trainer, logger=False, _convert_="object")
 
 
+@pytest.mark.parametrize("root", ["benchmark", "perfect"])
+def test_whatever_builds_a_model_has_all_that_it_is_made_of(composed, root):
+    cfg = composed("model=tiny", root=root)
+    assert isinstance(instantiate(cfg.model, _convert_="object"), PoseTraining)
+
+
 @pytest.mark.parametrize("model", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
 def test_every_model_can_be_built(composed, model):
     cfg = composed("experiment=pretrain", f"model={model}", "model.network.pretrained=false")

@@ -1,6 +1,6 @@
 """This file bounds what enlarged maps can hold in tiles, without enlarging them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Final, NamedTuple
 
@@ -72,12 +72,10 @@ def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
 
 def _hulls(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
     """Highest of the heatmap, highest and lowest of the tags in each small tile."""
-    tags = project(maps.tags)
-    return (
-        _hull(maps.heatmaps, torch.maximum, SIDE * maps.finer, maps.heat_ratio),
-        _hull(tags, torch.maximum, SIDE, maps.ratio),
-        _hull(tags, torch.minimum, SIDE, maps.ratio),
-    )
+    tags, highest, lowest = project(maps.tags), torch.maximum, torch.minimum
+    (ceiling,) = _hull(maps.heatmaps, [highest], SIDE * maps.finer, maps.heat_ratio)
+    most, least = _hull(tags, [highest, lowest], SIDE, maps.ratio)
+    return ceiling, most, least
 
 
 def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
@@ -88,31 +86,50 @@ def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
     return Bounds(ceiling, middle, radius.mul_(1 + _ROUNDING))
 
 
-def _hull(maps: Tensor, further: Callable[..., Tensor], cells: int, ratio: int) -> Tensor:
-    """What no pixel of a small tile exceeds, or falls below: [M, rows, columns] of tiles.
+def _hull(
+    maps: Tensor, ways: Sequence[Callable[..., Tensor]], cells: int, ratio: int
+) -> list[Tensor]:
+    """What no pixel of a small tile exceeds, or falls below: [M, rows, columns] of tiles, each way.
 
     A pixel's row is a mixture of two rows of cells, and of the row outside of its tile it holds
     less than half; so the rows are settled first, then the columns.
 
     Args:
         maps: [M, h, w] of which tiles are made.
-        further: maximum or minimum.
+        ways: maximum or minimum, or both.
         cells: of the maps along a small tile.
         ratio: input pixels per cell.
     """
-    maps = _padded(maps, cells * GROUP)
     share = (ratio - 1) / (2 * ratio)
-    for axis in (-2, -1):
-        groups = list(torch.unflatten(maps, axis, (-1, cells)).unbind(axis))
-        if axis == -1:  # numbers side by side are had faster
-            groups = [each.contiguous() for each in groups]
-        maps = reduce(further, groups)
-        length = maps.shape[axis] - 1
-        early, late = (maps.narrow(axis, start, length) for start in (0, 1))
-        own, beyond = groups[-1].narrow(axis, 0, length), groups[0].narrow(axis, 1, length)
-        further(early, torch.lerp(own, beyond, share), out=early)
-        further(late, torch.lerp(beyond, own, share), out=late)
-    return maps
+    rows = torch.unflatten(_padded(maps, cells * GROUP), -2, (-1, cells)).unbind(-2)
+    mixtures, hulls = _across(rows, -2, share), []
+    for further in ways:
+        settled = torch.unflatten(_furthest(rows, mixtures, -2, further), -1, (-1, cells))
+        # numbers side by side are had faster
+        columns = [each.contiguous() for each in settled.unbind(-1)]
+        hulls.append(_furthest(columns, _across(columns, -1, share), -1, further))
+    return hulls
+
+
+def _across(lines: Sequence[Tensor], axis: int, share: float) -> tuple[Tensor, Tensor]:
+    """The outermost mixtures of each tile's last line and the next one's first, seen from both."""
+    length = lines[0].shape[axis] - 1
+    own, beyond = lines[-1].narrow(axis, 0, length), lines[0].narrow(axis, 1, length)
+    return torch.lerp(own, beyond, share), torch.lerp(beyond, own, share)
+
+
+def _furthest(
+    lines: Sequence[Tensor],
+    mixtures: tuple[Tensor, Tensor],
+    axis: int,
+    further: Callable[..., Tensor],
+) -> Tensor:
+    """The largest or smallest of the lines of each tile, and of the mixtures across its ends."""
+    most = reduce(further, lines)
+    for start, mixture in enumerate(mixtures):
+        part = most.narrow(axis, start, mixture.shape[axis])
+        further(part, mixture, out=part)
+    return most
 
 
 def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:

@@ -87,6 +87,9 @@ class _Founded(NamedTuple):
 
 def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The mean [P, L] over the limbs of which there is some, each by its sum and its count."""
+    if sums.shape[1] == 1:
+        only: np.ndarray = (sums / counts)[:, 0]
+        return only
     means: np.ndarray = sums / np.maximum(counts, 1)
     return means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
 

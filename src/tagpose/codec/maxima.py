@@ -13,13 +13,14 @@ from tagpose.codec.enlargement import read_windows
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
 _MAPS: Final = {"cpu": 24}  # looked through at once: as many as stay in its caches
 _MANY_MAPS: Final = 1024  # on another device: 7 images of 133, 100 MB
-_BAND: Final = 8  # rows that are looked through or left out together: one to two keypoints high
+# Rows and columns that are looked through or left out together: about as many as a keypoint has.
+_BLOCK: Final = (8, 16)
 _CELLS: Final = 1 << 14  # whose pixels are looked at at once, which bounds the memory
 _ROUNDING: Final = 1e-6  # of float32, relative; what is looked into is never less than it should be
 
 
 class Maxima(NamedTuple):
-    """Local maxima in the order of maps, rows of cells, cells."""
+    """Local maxima in the order of maps."""
 
     which: Tensor  # [n] int64, of which map
     x: Tensor  # [n] int64, input pixels
@@ -58,16 +59,15 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
     share = (nearest / (1 - nearest)) ** 2 + _ROUNDING
     (height, width), many = maps.shape[1:], len(maps)
     depth = maps.amin(dim=(1, 2)).clamp(max=0)
-    least = (min_score * (1 - share) + share * depth)[:, None]
-    rows = gcd(height, _BAND)
-    which, band = (maps.view(many, -1, rows * width).amax(-1) > least).nonzero(as_tuple=True)
-    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0].flatten(0, 1)
-    lines = torch.arange(rows + 2, device=maps.device)
-    lines = lines + (which * (height + 2) + band * rows)[:, None]
-    bands = around.index_select(0, lines.flatten()).view(len(which), rows + 2, width + 2)
-    at = _places(_highest_around(bands, least[which, :, None], nearest))
-    band_at, row, column = at // (rows * width), at // width % rows, at % width
-    return which[band_at], band[band_at] * rows + row, column
+    least = (min_score * (1 - share) + share * depth)[:, None, None]
+    rows, columns = gcd(height, _BLOCK[0]), gcd(width, _BLOCK[1])
+    highest = maps.view(many, -1, rows, width).amax(2).view(many, -1, width // columns, columns)
+    which, down, across = (highest.amax(-1) > least).nonzero(as_tuple=True)
+    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
+    blocks = around.unfold(1, rows + 2, rows).unfold(2, columns + 2, columns)
+    at = _places(_highest_around(blocks[which, down, across], least[which], nearest))
+    block, row, column = at // (rows * columns), at // columns % rows, at % columns
+    return which[block], down[block] * rows + row, across[block] * columns + column
 
 
 def _highest_around(around: Tensor, least: Tensor, nearest: float) -> Tensor:

@@ -24,7 +24,7 @@ def perfect_people(
         encoders: draw what the network would say, at each of its resolutions.
         decoder: reads it.
     """
-    found = {}
+    found: dict[int, People] = {}
     for batch in samples:
         fields = perfect_fields(batch, encoders)
         people = people_in_images(fields, batch.frame, decoder)

@@ -72,7 +72,9 @@ def model_card(
     facts, skeleton = network.facts, network.skeleton
     tag, heat = network.strides[0], network.strides[-1]
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    peaks = "between the cells, where they are learned" if facts.sub_cell else "on cells, as published"
+    peaks = (
+        "between the cells, where they are learned" if facts.sub_cell else "on cells, as published"
+    )
     start = f"- **Started from**: {origin.start}\n" if origin.start else ""
     return f"""# {name}
 
