@@ -1,4 +1,4 @@
-"""Score perfect maps, as encoding alone has them: python scripts/perfect.py [data=... key=value]."""
+"""Score perfect maps, what encoding alone costs: python scripts/perfect.py [data=... key=value]."""
 
 from pathlib import Path
 

@@ -142,7 +142,7 @@ def test_the_predictor_of_the_configuration_is_the_published_one(composed):
     predictor = instantiate(cfg.predictor, _convert_="object")
     assert predictor.keywords["decoder"](BODY) == Decoder(BODY.grouping_order)
     given = inspect.signature(Predictor).parameters
-    for name in ("mirror", "every_tag", "device", "side", "precision", "compiled"):
+    for name in ("mirror", "every_tag", "by_size", "device", "side", "precision", "compiled"):
         assert predictor.keywords[name] == given[name].default
     assert tuple(predictor.keywords["scales"]) == given["scales"].default
 

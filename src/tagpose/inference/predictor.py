@@ -22,6 +22,7 @@ from tagpose.data.views import Views, show
 from tagpose.geometry import fitting_side, multiple
 from tagpose.inference.found import Found, found
 from tagpose.inference.people import people_in_images
+from tagpose.inference.sizes import USUAL, merge_by_size
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network
 from tagpose.structures import Fields, People
@@ -93,6 +94,8 @@ class Predictor:
         scales: at which an image is looked at, multiples of the smallest; their heatmaps are
             averaged, the tags of scale 1 count.
         every_tag: whether the tags of all scales count, and not only those of scale 1.
+        by_size: whether each scale is decoded by itself, and only has a say in people whose size
+            suits it; see `merge_by_size`.
         mirror: whether the mirrored image is looked at too, and both merged.
         decoder: makes one from the skeleton and `sub_cell`; by default with the thresholds of
             the published results.
@@ -115,6 +118,7 @@ class Predictor:
         side: int | None = None,
         scales: Sequence[float] = (1.0,),
         every_tag: bool = False,
+        by_size: bool = False,
         mirror: bool = True,
         decoder: Callable[..., Decoder] = decoder_of,
         device: str | None = None,
@@ -143,7 +147,7 @@ class Predictor:
             self.network.compile_backbone()
         self.precision, self.skeleton = precision, network.skeleton
         self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
-        self.every_tag = every_tag
+        self.every_tag, self.by_size = every_tag, by_size
         self.decoder = decoder(network.skeleton, sub_cell=network.sub_cell, **thresholds)
         self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
 
@@ -192,7 +196,17 @@ class Predictor:
 
     def people(self, batch: Views) -> list[People]:
         """The people [B] of a batch, keypoints in image pixels."""
-        return people_in_images(self.fields(batch.images), batch.frame, self.decoder)
+        if not self.by_size:
+            return people_in_images(self.fields(batch.images), batch.frame, self.decoder)
+        each = [
+            people_in_images(fields, scale * batch.frame, self.decoder)
+            for scale, fields in zip(self.scales, self._each_scale(batch.images), strict=True)
+        ]
+        usual = USUAL * self.network.side / batch.frame[:, 0, 0].numpy()
+        return [
+            merge_by_size(views, self.scales, self.skeleton, size)
+            for *views, size in zip(*each, usual, strict=True)
+        ]
 
     @torch.inference_mode()
     def fields(self, images: Sequence[Tensor]) -> Fields:
@@ -201,13 +215,18 @@ class Predictor:
         Args:
             images: one per scale [B, 3, H, W] uint8 RGB.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            views = [self._look(one.to(self.device, non_blocking=True)) for one in images]
+        views = self._each_scale(images)
         if len(views) == 1:
             return views[0]
         at_one = self.scales.index(1)
         height, width = images[at_one].shape[-2:]
         return merge_scales(views, at_one, (height, width), every_tag=self.every_tag)
+
+    @torch.inference_mode()
+    def _each_scale(self, images: Sequence[Tensor]) -> list[Fields]:
+        """The fields of images at each scale."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return [self._look(one.to(self.device, non_blocking=True)) for one in images]
 
     def views(self, image: np.ndarray) -> Views:
         """An image [H, W, 3] uint8 RGB as the network is shown it.
