@@ -88,7 +88,7 @@ sweep: $(READY) $(if $(filter-out sweep=demo,$(filter sweep=%,$(MAKEOVERRIDES)))
 perfect: $(READY) ## what encoding alone costs on a data set: perfect maps, decoded and scored
 	$(RUN) scripts/perfect.py $(OVERRIDES)
 
-ablate: $(READY) ## each lever of accuracy against the published recipe, on drawn people: hours; goes on where it stopped
+ablate: $(READY) ## each lever of accuracy against the classic way, on drawn people: hours; goes on where it stopped
 	$(RUN) scripts/ablate.py $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors

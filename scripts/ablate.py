@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +14,7 @@ from tagpose.evaluation.rows import write_json
 from tagpose.starting import Cost, call
 from tagpose.writing import whole
 
-_TOGETHER = "all together"
+_TOGETHER: Final = "all together"
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="ablate")
@@ -62,15 +62,16 @@ def trial(cfg: DictConfig, name: str, lever: dict[str, Any], seed: int) -> Trial
     place = run / "tests" / (name.replace(" ", "_") if changed else "classic")
     scored = (f"checkpoint={own}/best.ckpt", "data=synthetic", f"data.root={cfg.root}")
     tested = once(place, "evaluate", *scored, *cfg.test, *lever.get("test", []))
+    trains = bool(lever.get("train")) or name == "classic"
     said = json.loads((place / "metrics.json").read_bytes())
     parts = said["ranked_by_part" if lever.get("by_part") else "parts"]
     return Trial(
         lever=name,
         seed=seed,
         ap={part: numbers["ap"] for part, numbers in parts.items()},
-        train_seconds=learned.seconds if lever.get("train") or name == "classic" else 0.0,
+        train_seconds=learned.seconds if trains else 0.0,
         test_seconds=tested.seconds,
-        memory=max(learned.memory, tested.memory),
+        memory=max(learned.memory, tested.memory) if trains else tested.memory,
     )
 
 
@@ -78,7 +79,8 @@ def perfect_trial(cfg: DictConfig, name: str, lever: dict[str, Any]) -> Trial:
     """What a lever brings on perfect maps, which know no seed."""
     place = Path(cfg.run) / "perfect" / name.replace(" ", "_")
     told_all = [*cfg.perfect, *lever.get("train", []), *lever.get("test", [])]
-    cost = once(place, "perfect", "data=synthetic", f"data.root={cfg.root}", *told_all)
+    told_all += [f"data.root={cfg.root}", f"side={cfg.side}"]
+    cost = once(place, "perfect", "data=synthetic", *told_all)
     parts = json.loads((place / "metrics.json").read_bytes())["parts"]
     return Trial(
         lever=name,
@@ -100,7 +102,8 @@ def trained(
     cfg: DictConfig, folder: Path, stage: list[str], lever: dict[str, Any], seed: int
 ) -> Cost:
     """Train, or go on with a training that was stopped."""
-    told_all = [*stage, *cfg.always, *lever.get("train", []), f"data.root={cfg.root}"]
+    told_all = [*stage, *cfg.always, *lever.get("train", [])]
+    told_all += [f"data.root={cfg.root}", f"side={cfg.side}"]
     return once(folder, "train", *told_all, f"seed={seed}", "resume=auto")
 
 

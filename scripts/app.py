@@ -26,6 +26,8 @@ def main(cfg: DictConfig) -> None:
 def app(cfg: DictConfig) -> None:
     """Serve the page that the configuration describes."""
     predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
+    if predictor.by_size:
+        raise ValueError("the page decodes merged scales; predictor.by_size=false does so")
     kept = Kept(weight=cfg.kept_memory * MILLION, seconds=60 * cfg.kept_minutes)
     decoder = predictor.decoder
     start = Thresholds(

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
+from tagpose.codec.decode import decoder_of
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.archives import alone
 from tagpose.data.dataset import read_record
@@ -49,12 +50,19 @@ def main(cfg: DictConfig) -> None:
 def reproduce(cfg: DictConfig) -> None:
     """Score a published checkpoint, and end with an error where a number is another one."""
     if cfg.get("model") is None:
-        raise ValueError("whose published results are meant? name it by model=hrnet_w32 or _w48")
+        raise ValueError("whose published results are meant? name it by model=hrnet_w32 or another")
     test = cfg.predictor
     if (test.side, test.mirror, test.precision) != (SIDE, True, "float32"):
         raise ValueError(
             f"the published test has side={SIDE} predictor.mirror=true"
             " predictor.precision=float32; leave them so"
+        )
+    skeleton = instantiate(cfg.skeleton)
+    published = decoder_of(skeleton, max_people=None)
+    if test.every_tag or test.by_size or instantiate(test.decoder)(skeleton) != published:
+        raise ValueError(
+            "the published test has none of the options of scales and of predictor.decoder; leave "
+            "them as conf/predictor/published.yaml has them"
         )
     row = published_row(
         cfg.model.network.architecture, cfg.skeleton.name, tuple(cfg.predictor.scales)

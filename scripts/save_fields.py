@@ -45,8 +45,6 @@ def save_fields(cfg: DictConfig) -> None:
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
-    if predictor.by_size:
-        raise ValueError("predictor.by_size decodes each scale by itself; saved are merged fields")
     views = ViewSet(data.opened[data.val_split], predictor.side, predictor.scales)
     chosen = evenly(len(views), cfg.images)
     loader = DataLoader(

@@ -121,6 +121,7 @@ FAULTS = {
     "box with a negative side": (row(bbox=[1, 1, -5, 5]), "bbox", 1),
     "box of NaN": (row(bbox=[NAN] * 4), "bbox", 1),
     "box of texts": (row(bbox=list("1234")), "bbox", 1),
+    "box of a part that is none": (row(body_box=[1, 2, 3]), "body_box", 1),
     "outline that is none": (row(iscrowd=1, segmentation=[[1, 2]]), "cannot be read|polygon", 1),
     "annotation of no image": (stray, "is of no image|no image has the id", 0),
     "text for an image id": (row(image_id="1"), "not a whole number|no whole number", 0),

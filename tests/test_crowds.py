@@ -52,6 +52,7 @@ def test_small_scenes_decode_as_their_enlarged_maps_do():
     assert same / every >= 0.999
 
 
+@pytest.mark.timeout(3600)  # the plain search takes ten seconds a scene
 @pytest.mark.slow
 def test_whole_scenes_decode_as_their_enlarged_maps_do():
     decoder = Decoder(WHOLEBODY.grouping_order)

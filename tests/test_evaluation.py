@@ -14,6 +14,7 @@ import official
 from tagpose.evaluation.claims import NO_CLAIMS, read_claims
 from tagpose.evaluation.part_ap import Scores, part_scores, row_scores
 from tagpose.evaluation.predictions import Predictions
+from tagpose.evaluation.ranking import part_ranks
 from tagpose.evaluation.rows import from_rows, read_rows, to_rows, write_rows
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import Truth, read_truth, select
@@ -307,3 +308,8 @@ def test_parts_may_be_ranked_by_scores_of_their_own_and_the_whole_stays_as_it_is
     assert [row["foot_score"] for row in by_part] == pytest.approx([0.4 * 0.6, 0.9 * 0.4])
     assert [row["score"] for row in by_part] == pytest.approx([0.4 * 0.6, 0])  # the body's
     assert [row["wholebody_score"] for row in by_part] == pytest.approx([0.36, 0.16])
+
+
+def test_the_whole_is_ranked_by_its_person_in_any_skeleton():
+    people = People(np.ones((2, BODY.size, 3), np.float32), np.array([0.3, 0.5], np.float32))
+    assert part_ranks(people, BODY)[:, 0] == pytest.approx([0.3, 0.5])

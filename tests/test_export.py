@@ -261,9 +261,10 @@ def test_a_skeleton_of_ones_own_is_described():
         "mitten", ("wrist", "thumb", "tip"), (0.1, 0.1, 0.1), bones=[("wrist", "tip")],
         parts={"root": 1, "ends": 2}, grouping_order=("tip", "wrist", "thumb"),
     )  # fmt: skip
-    network, decoder = network_of(hand), Decoder(hand.grouping_order)
+    network, decoder = network_of(hand), Decoder(hand.grouping_order[::-1])
     said = description(Exported(network, Path(__file__), decoder, SIDE, mirror=True, licence="any"))
     assert said["skeleton"]["parts"] == {"root": [0, 1], "ends": [1, 3], "mitten": [0, 3]}
+    assert said["skeleton"]["grouping_order"] == decoder.grouping_order
     assert NumpyDecoder(said["skeleton"]["grouping_order"], said["stride"], **said["decoder"])
     assert json.loads(json.dumps(said))["skeleton"]["bones"] == [[0, 2]]
 

@@ -42,13 +42,16 @@ def test_of_equal_rounded_distances_the_nearer_assignment_is_taken_where_asked()
     assert assign(people, tags, scores, RULE._replace(nearest=True)).tolist() == [1, 0]
 
 
-def test_a_hand_far_from_its_wrist_is_somebody_elses_where_asked():
-    # keypoint 0 is a head, 1 the wrist, 2 a finger that is three lengths away
-    given = peaks(0.0, 0.1, 0.2, xy=[[[10, 0]], [[10, 20]], [[10, 80]]])
-    near = RULE._replace(roots=((), (), (1,)))
-    assert [len(group_peaks(*given, by)) for by in (RULE, near)] == [1, 2]
-    given = peaks(0.0, 0.1, 0.2, xy=[[[10, 0]], [[10, 20]], [[10, 29]]])
-    assert len(group_peaks(*given, near)) == 1
+@pytest.mark.parametrize(("known", "apart"), [(5, 2), (4, 1)])
+def test_a_hand_far_from_its_wrist_is_somebody_elses_where_the_persons_size_is_known(known, apart):
+    # the first ones stand in a row, the last of them a wrist; a finger is three lengths away
+    places = [[[10, 20 * at / (known - 1)]] for at in range(known)]
+    rule = RULE._replace(order=range(known + 1))
+    near = rule._replace(roots=(*[()] * known, (known - 1,)))
+    tags = 0.01 * np.arange(known + 1)
+    far, close = (peaks(*tags, xy=[*places, [[10, y]]]) for y in (80, 29))
+    assert [len(group_peaks(*far, by)) for by in (rule, near)] == [1, apart]
+    assert len(group_peaks(*close, near)) == 1
 
 
 def test_where_a_person_has_no_wrist_its_hand_may_be_anywhere():

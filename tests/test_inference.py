@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from tagpose.codec.decode import Decoder
+from tagpose.codec.encode import Encoder
 from tagpose.codec.views import mirror_fields
 from tagpose.data.datamodule import PoseData
 from tagpose.data.views import show
@@ -14,6 +16,7 @@ from tagpose.inference.predictor import Predictor
 from tagpose.inference.search import find_people
 from tagpose.model.network import PoseNetwork
 from tagpose.skeleton import BODY
+from tagpose.structures import Fields
 
 SIDE = 64
 
@@ -120,3 +123,28 @@ def test_multiples_are_not_lost_to_rounding(network):
 def test_scales_that_do_not_fit_together_are_refused(network, scales):
     with pytest.raises(ValueError, match=r"1 must be among them, and all be multiples"):
         Predictor(network, scales=scales, device="cpu")
+
+
+def test_by_size_people_of_a_larger_scale_are_the_same_in_the_image(network):
+    predictor = Predictor(network, side=SIDE, scales=(1, 2), by_size=True, device="cpu")
+    encoder = Encoder(BODY.limb_of, sub_cell=True)
+    decoder = Decoder(BODY.grouping_order, sub_cell=True)
+    truth = torch.rand(1, 1, BODY.size, 3, generator=torch.Generator().manual_seed(0))
+    truth = torch.cat([8 + 20 * truth[..., :2], 2 * torch.ones(1, 1, BODY.size, 1)], -1)
+    # a person of the image, as both scales would show it: in twice as many cells at scale 2
+    seen = []
+    for scale in (1, 2):
+        shown = torch.cat([scale * truth[..., :2], truth[..., 2:]], -1)
+        mask = torch.ones(1, scale * SIDE // 4, scale * SIDE // 4)
+        heatmaps = encoder(shown, mask).heatmaps
+        seen.append(Fields(heatmaps, torch.zeros_like(heatmaps)[:, None]))
+    predictor.decoder = decoder
+    predictor._each_scale = lambda images: seen
+    views = default_collate([show(np.zeros((2 * SIDE, 2 * SIDE, 3), np.uint8), SIDE, (1, 2))])
+    (people,) = predictor.people(views)
+    predictor.by_size, predictor._each_scale = False, lambda images: seen[:1]
+    (alone,) = predictor.people(views)
+    assert len(people.scores) == len(alone.scores) == 1
+    # twice as many image pixels as input pixels, whichever scale saw them
+    for one in (people, alone):
+        np.testing.assert_allclose(one.keypoints[0, :, :2], 2 * truth[0, 0, :, :2], atol=0.1)

@@ -234,7 +234,7 @@ def true_fields(people, tmp_path_factory):
     whole = WholeSet(read_annotations(truth, people / "val2017", BODY, only_annotated=False), 192)
     samples = [whole[i] for i in range(len(whole))]
     for sample in samples:
-        fields = perfect_fields(default_collate([sample]), Encoder())
+        fields = perfect_fields(default_collate([sample]), [Encoder()])
         write_fields(folder, SavedFields(int(sample.image_id), fields, sample.frame[None]))
     ids = tuple(int(sample.image_id) for sample in samples)
     made_by = {"checkpoint": {"file": "runs/best.ckpt"}, "told": ["data=synthetic_body"]}

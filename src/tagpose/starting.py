@@ -13,7 +13,7 @@ class Cost(NamedTuple):
     """What a program took."""
 
     seconds: float
-    memory: float  # bytes, the most that its first process held
+    memory: float  # bytes, the most that one process of it held
 
 
 def call(script: str, *overrides: str) -> Cost:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tagpose.codec.importance import importance
-from tagpose.structures import STRIDE, Targets
+from tagpose.structures import SIDE, STRIDE, Targets
 
 SIGMA: Final = 2.0  # cells; HigherHRNet (Cheng 2020) for maps at any stride
-# Input pixels between the ends of a person whose Gaussians are as wide as that: half of 512.
-_USUAL_EXTENT: Final = 256.0
+# Of the input's side: the extent of a person whose Gaussians are as wide as that.
+_USUAL: Final = 0.5
 
 
 class _Gaussians(NamedTuple):
@@ -38,6 +38,7 @@ class Encoder:
         sub_cell: whether a Gaussian's middle is where the keypoint is, between the cells. A cell's
             middle is then the middle of its input pixels, so that what is drawn is what a decoder
             with the same option reads. (Unbiased coordinates as in Huang 2020, Zhang 2020.)
+        side: of the input, in input pixels; for `least_sigma`.
         stride: of the maps, input pixels per cell: STRIDE, or a part of it.
         sigma: of the Gaussians, in cells.
         least_sigma: of small people, whose keypoints stand close; it grows with a person up to
@@ -49,6 +50,7 @@ class Encoder:
 
     limb_of: tuple[int, ...] = ()
     sub_cell: bool = False
+    side: int = SIDE
     stride: int = STRIDE
     sigma: float = SIGMA
     least_sigma: float | None = None
@@ -57,11 +59,21 @@ class Encoder:
     small_limbs: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.small_limbs < 1 or self.sigma <= 0:
+            raise ValueError(
+                f"small_limbs is {self.small_limbs} and sigma {self.sigma}; they must be at least "
+                "1 and above 0"
+            )
         if self.least_sigma is not None and not 0 < self.least_sigma <= self.sigma:
             raise ValueError(
                 f"least_sigma is {self.least_sigma}; it must be above 0 and at most sigma, "
                 f"{self.sigma}"
             )
+
+    @property
+    def emphasises(self) -> bool:
+        """Whether some keypoints are emphasised more than others."""
+        return self.by_visibility or self.small_limbs != 1
 
     def __call__(
         self, keypoints: Tensor, mask: Tensor, unlabelled: Tensor | None = None
@@ -85,7 +97,7 @@ class Encoder:
         draw = partial(_draw, maps=images * kinds, size=(height, width), sigma=self.sigma)
         heatmaps = draw(gaussians).view(images, kinds, height, width)
         emphasis = heatmaps
-        if self.by_visibility or self.small_limbs != 1:
+        if self.emphasises:
             weighted = self._weighted(gaussians, keypoints, visible)
             emphasis = draw(weighted).view(images, kinds, height, width)
         return Targets(
@@ -141,7 +153,7 @@ class Encoder:
         last = torch.where(visible[..., None], at, -torch.inf).amax(2)  # [B, P, 2] input pixels
         first = torch.where(visible[..., None], at, torch.inf).amin(2)
         extent = (last - first).amax(-1, keepdim=True)
-        return (self.sigma * extent / _USUAL_EXTENT).clamp(self.least_sigma, self.sigma)
+        return (self.sigma * extent / (_USUAL * self.side)).clamp(self.least_sigma, self.sigma)
 
     def _counting(self, heatmaps: Tensor, mask: Tensor, unlabelled: Tensor | None) -> Tensor:
         """Where the loss counts, [B, 1 or K, h, w]."""

@@ -15,6 +15,7 @@ _FAR: Final = 1e6  # tag distance of pairs that are not made
 # what its person has so far: a foot is 0.152 of a standing person's height (Drillis and Contini
 # 1966), and of somebody cut off at the waist half is seen.
 _REACH: Final = 0.5
+_ENOUGH: Final = 5  # keypoints from which on the box around them says how large a person is
 
 
 class Groups(NamedTuple):
@@ -158,6 +159,7 @@ def _far(
     apart = np.hypot(*np.moveaxis(xy[keypoint, :count, None, None] - hung, -1, 0))  # [N, P, R]
     nearest = np.fmin.reduce(apart, 2, initial=np.nan) if len(roots) else apart.sum(2) * np.nan
     sides = np.fmax.reduce(places, 1) - np.fmin.reduce(places, 1)  # [P, 2]
+    sides[(owned >= 0).sum(1) < _ENOUGH] = np.inf
     far: np.ndarray = nearest > _REACH * sides.max(1)  # false where there is nothing to hang on
     return far
 

@@ -97,10 +97,19 @@ def read_annotations(
     check_there(file)
     variant = skeleton.name + ("-annotated" if only_annotated else "")
     read = partial(_read, file, skeleton, only_annotated=only_annotated)
-    columns, cached = remember(file, variant, dict(skeleton.fields), read)
+    columns, cached = remember(file, variant, _read_by(skeleton), read)
     annotations = _named(columns, folder, skeleton, cached)
     check_present(folder, annotations.files.tolist(), file)
     return annotations
+
+
+def _read_by(skeleton: Skeleton) -> dict[str, Any]:
+    """What of a skeleton decides what is read."""
+    return {
+        "fields": dict(skeleton.fields),
+        "limbs": dict(skeleton.limbs),
+        "limb_roots": skeleton.limb_roots,
+    }
 
 
 def _named(

@@ -20,7 +20,9 @@ def part_ranks(people: People, skeleton: Skeleton) -> np.ndarray:
     """
     person = people.scores.clip(0)
     ranks = [
-        people.keypoints[:, at, 2].mean(1) * np.sqrt(person) if part in skeleton.limbs else person
+        people.keypoints[:, at, 2].mean(1) * np.sqrt(person)
+        if part in skeleton.limbs and part != skeleton.name
+        else person
         for part, at in skeleton.parts.items()
     ]
     return np.stack(ranks, 1)

@@ -36,11 +36,12 @@ class Exported(NamedTuple):
 def description(exported: Exported) -> dict[str, Any]:
     """Plain lists, names and numbers, for JSON."""
     thresholds = asdict(exported.decoder)
-    del thresholds["grouping_order"]  # which the skeleton has
+    skeleton = _skeleton(exported.network.skeleton)
+    skeleton["grouping_order"] = thresholds.pop("grouping_order")  # which may be another
     strides = exported.network.strides
     return {
         "architecture": exported.network.architecture,
-        "skeleton": _skeleton(exported.network.skeleton),
+        "skeleton": skeleton,
         "side": exported.side,
         "stride": strides[0],
         "heatmap_stride": strides[-1],
@@ -63,5 +64,4 @@ def _skeleton(skeleton: Skeleton) -> dict[str, Any]:
         "bones": skeleton.bones,
         "sigmas": skeleton.sigmas,
         "parts": parts,
-        "grouping_order": skeleton.grouping_order,
     }

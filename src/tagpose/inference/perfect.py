@@ -1,6 +1,7 @@
 """This file finds people in the fields of a network without faults: what encoding alone costs."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import torch
 
@@ -10,8 +11,8 @@ from tagpose.codec.views import merge_resolutions
 from tagpose.inference.people import people_in_images
 from tagpose.structures import Fields, People, Pyramid, Sample
 
-_APART = 3.0  # tags of two people
-_NEAR = 0.01  # of a heatmap, from where on a tag is that of the person
+_APART: Final = 3.0  # tags of two people
+_NEAR: Final = 0.01  # of a heatmap, from where on a tag is that of the person
 
 
 def perfect_people(

@@ -84,6 +84,21 @@ def _check_names(thresholds: Mapping[str, Any]) -> None:
             raise ValueError(f"there is no {name!r} of a Predictor{meant}")
 
 
+def _check_scales(scales: Sequence[float], *, every_tag: bool, by_size: bool) -> None:
+    """See that scales fit together, and options of theirs too."""
+    if not isinstance(scales, Sequence):
+        raise ValueError(f"scales are {scales!r}, no list such as [1] or [2, 1, 0.5]")
+    if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
+        raise ValueError(
+            f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
+            "smallest, such as [2, 1, 0.5]"
+        )
+    if every_tag and by_size:
+        raise ValueError("every_tag merges scales and by_size decodes them apart; take one")
+    if (every_tag or by_size) and len(scales) == 1:
+        raise ValueError("every_tag and by_size are of several scales, such as scales=[1,2]")
+
+
 class Predictor:
     """A network with everything around it that turns images into people.
 
@@ -108,7 +123,7 @@ class Predictor:
     Raises:
         FileNotFoundError: there is no such checkpoint.
         ValueError: the checkpoint is none; 1 is not among the scales, or they are no multiples of
-            the smallest; or the precision is unknown.
+            the smallest; an option of several scales has only one; or the precision is unknown.
     """
 
     def __init__(
@@ -130,13 +145,7 @@ class Predictor:
         _check_names(thresholds)
         if side is not None and side < 1:
             raise ValueError(f"side is {side}; it is the input's shorter side, in input pixels")
-        if not isinstance(scales, Sequence):
-            raise ValueError(f"scales are {scales!r}, no list such as [1] or [2, 1, 0.5]")
-        if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
-            raise ValueError(
-                f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
-                "smallest, such as [2, 1, 0.5]"
-            )
+        _check_scales(scales, every_tag=every_tag, by_size=by_size)
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
         self.device = chosen_device(device)
@@ -214,7 +223,12 @@ class Predictor:
 
         Args:
             images: one per scale [B, 3, H, W] uint8 RGB.
+
+        Raises:
+            ValueError: scales are decoded each by itself, and never merged.
         """
+        if self.by_size:
+            raise ValueError("with by_size scales are decoded apart, so there are no merged fields")
         views = self._each_scale(images)
         if len(views) == 1:
             return views[0]

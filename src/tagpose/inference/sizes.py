@@ -42,7 +42,7 @@ def merge_by_size(
             continue
         suits = scale * sizes <= usual if scale > 1 else scale * sizes >= usual
         likeness = _likeness(own, people, sizes, skeleton)  # [P, Q]
-        # of several alike the surest
+        # of several the one that is most alike and sure
         twin = np.where(likeness > _ALIKE, likeness * people.scores, -1).argmax(1)
         here = np.flatnonzero(suits & (likeness[np.arange(len(twin)), twin] > _ALIKE))
         seen = people.keypoints[twin[here]].astype(np.float64)

@@ -22,7 +22,14 @@ _DATA: Final[Mapping[str, tuple[str, str]]] = {
     "synthetic": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
     "synthetic_body": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
 }
-_TEST: Final = ("side", "scales", "mirror", "precision")  # what numbers depend on
+_TEST: Final = (
+    "side",
+    "scales",
+    "every_tag",
+    "by_size",
+    "mirror",
+    "precision",
+)  # what numbers depend on
 # An absolute path in an override, also one in a list or a file: URI; a/b, ../a, ${a}/b and https://a
 # have none.
 _ABSOLUTE: Final = re.compile(r"(?:file://|(?<![\w.}:/-])|(?<=:)(?!//))/[^,\]})'\"]*")
@@ -152,5 +159,8 @@ def _numbers(metrics: Mapping[str, Any] | None) -> str:
         if numbers["ap"] >= 0
     ]
     head = ["| part | AP | AR |", "|---|---|---|"]
-    test = " ".join(f"{k}={v}" for k, v in metrics["test"].items() if k in _TEST)
+    told = {k: v for k, v in metrics["test"].items() if k in _TEST}
+    decoder = metrics["test"].get("decoder", {}).items()
+    told |= {f"decoder.{k}": v for k, v in decoder if not k.startswith("_")}
+    test = " ".join(f"{k}={v}" for k, v in told.items())
     return "\n".join([f"{metrics['title']}; {test}.", "", *head, *rows])

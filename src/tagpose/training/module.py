@@ -33,7 +33,8 @@ class PoseTraining(LightningModule):
         optimizer: makes one from parameters.
         schedule: of the learning rate.
         scaling: of the learning rate with the images of a step.
-        encoder: makes what draws targets, from the limbs of keypoints, `sub_cell` and a stride.
+        encoder: makes what draws targets, from the limbs of keypoints, `sub_cell`, a side and a
+            stride.
     """
 
     def __init__(
@@ -49,8 +50,13 @@ class PoseTraining(LightningModule):
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.scaling = scaling or Scaling()
-        known = network.skeleton.limb_of, network.sub_cell
+        known = network.skeleton.limb_of, network.sub_cell, network.side
         self.encoders = [encoder(*known, stride) for stride in network.strides]
+        if self.encoders[0].emphasises and not criterion.emphasis:
+            raise ValueError(
+                "encoder.by_visibility and encoder.small_limbs say how criterion.emphasis is "
+                "shared, which is 0; criterion.emphasis=30 would do"
+            )
         self.seen: list[Tensor] = []  # of a validation: sums over the images of each batch
 
     def forward(self, image: Tensor) -> Fields:

@@ -14,6 +14,7 @@ from tagpose.data.annotations import REACH, Row
 from tagpose.data.entries import MOST_VISIBLE, unpacked
 from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated
 from tagpose.data.inspection.kinds import Fault, Found, Kind
+from tagpose.data.unlabelled import box_keys
 from tagpose.skeleton import Skeleton
 
 _SLACK: Final = 1.0  # image pixels; a box or keypoint this far outside was rounded
@@ -28,6 +29,7 @@ def people_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
         _outside_faults(annotated, skeleton),
         _area_faults(annotated),
         _box_faults(annotated),
+        _limb_box_faults(annotated, skeleton),
         _segmentation_faults(annotated),
     )
 
@@ -137,6 +139,16 @@ def _box_faults(annotated: Annotated) -> Found:
     ):
         for t in np.flatnonzero(wrong).tolist():
             yield kind, _stating(annotated, t, "bbox", why)
+
+
+def _limb_box_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
+    """Boxes of faces, hands, feet that are none."""
+    keys = box_keys(skeleton)[1:]
+    for t, row in enumerate(annotated.rows):
+        for key in keys:
+            box = row.get(key)
+            if box and not (isinstance(box, list) and len(box) == 4 and all(map(_finite, box))):
+                yield Kind.BOX, _stating(annotated, t, key, ", not four finite numbers")
 
 
 def _segmentation_faults(annotated: Annotated) -> Found:
