@@ -5,7 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-_SURE: Final = 2.0  # v of what is labelled and visible (COCO); parts have what lies between
+from tagpose.structures import MOST_VISIBLE
+
 _LARGE: Final = 32.0  # input pixels between the ends of a limb that is not small
 
 
@@ -27,7 +28,7 @@ def importance(
         small_limbs: how much the keypoints of small limbs matter at most; in between inversely to
             the larger side of the box around a limb.
     """
-    shares = (keypoints[..., 2] / _SURE).clamp(0, 1) if by_visibility else visible.float()
+    shares = (keypoints[..., 2] / MOST_VISIBLE).clamp(0, 1) if by_visibility else visible.float()
     if small_limbs == 1:
         return shares
     limbs = torch.tensor(limb_of, device=visible.device)

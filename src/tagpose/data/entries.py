@@ -9,10 +9,9 @@ import numpy as np
 from pycocotools import mask as rle
 
 from tagpose.skeleton import Skeleton
-from tagpose.structures import is_whole
+from tagpose.structures import MOST_VISIBLE, is_whole
 
 MOST_PIXELS: Final = 2 * 89_478_485  # of an image that Pillow opens
-MOST_VISIBLE: Final = 2  # of COCO: labelled and visible; parts have what lies between
 
 _PACKED_FROM: Final = 48  # "0"
 _PACKED_LONGEST: Final = 30  # bits of a run before its last group: an image has fewer pixels

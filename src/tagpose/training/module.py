@@ -1,7 +1,7 @@
 """This file is what Lightning trains: the network, its losses, its optimiser."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -18,10 +18,9 @@ from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, Pyramid, Sample
+from tagpose.training.means import ImageMeans, logged
 from tagpose.training.moments import adopt
 from tagpose.training.schedule import Scaling, Schedule
-
-_TERMS: Final = ("total", *Losses._fields)
 
 
 class PoseTraining(LightningModule):
@@ -57,7 +56,7 @@ class PoseTraining(LightningModule):
                 "encoder.by_visibility and encoder.small_limbs say how criterion.emphasis is "
                 "shared, which is 0; criterion.emphasis=30 would do"
             )
-        self.seen: list[Tensor] = []  # of a validation: sums over the images of each batch
+        self.means = ImageMeans()
 
     def forward(self, image: Tensor) -> Fields:
         return self.network(image)
@@ -70,7 +69,7 @@ class PoseTraining(LightningModule):
         return terms["total"] * torch.where(terms["total"].isfinite(), 1.0, torch.nan)
 
     def on_validation_epoch_start(self) -> None:
-        self.seen = []
+        self.means = ImageMeans()
 
     def validation_step(  # type: ignore[override] # fields, for the callbacks
         self, batch: Sample, batch_idx: int
@@ -82,21 +81,12 @@ class PoseTraining(LightningModule):
         if not finite.all():
             fields.heatmaps[~finite] = fields.tags[~finite] = 0  # where nobody is found
         if not self._data().guest:
-            images = len(batch.image)
-            sums = torch.stack([*(images * term for term in terms.values()), (~finite).sum()])
-            self.seen.append(nn.functional.pad(sums.double(), (0, 1), value=images))
+            self.means.add(terms, finite)
         return fields
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means over all images; Lightning's own are of whole numbers of images a process.
-
-        With 5 images of 2 processes it divides by 2 and not by 2.5 (2.6.6, `_sync_ddp`).
-        """
-        nothing = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device=self.device)
-        mine = torch.stack([nothing, *self.seen]).sum(0)
-        *sums, lost, images = self.trainer.strategy.reduce(mine, reduce_op="sum")
-        means = {f"val/loss/{name}": one / images for name, one in zip(_TERMS, sums, strict=True)}
-        self.log_dict(means | {"val/not_finite": lost})
+        sums = self.means.sums(self.device)
+        self.log_dict(logged(self.trainer.strategy.reduce(sums, reduce_op="sum")))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.optimizer(self.parameters())

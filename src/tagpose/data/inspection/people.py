@@ -11,11 +11,12 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.data.annotations import REACH, Row
-from tagpose.data.entries import MOST_VISIBLE, unpacked
+from tagpose.data.entries import unpacked
 from tagpose.data.inspection.columns import INVALID, UNREADABLE, VALID, Annotated
 from tagpose.data.inspection.kinds import Fault, Found, Kind
 from tagpose.data.unlabelled import box_keys
 from tagpose.skeleton import Skeleton
+from tagpose.structures import MOST_VISIBLE
 
 _SLACK: Final = 1.0  # image pixels; a box or keypoint this far outside was rounded
 

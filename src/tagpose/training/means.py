@@ -1,0 +1,45 @@
+"""This file means what a validation saw over its images, on however many processes."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from tagpose.losses import Losses
+
+TERMS: Final = ("total", *Losses._fields)
+
+
+class ImageMeans:
+    """Sums of a validation, batch by batch; their means over all images of all processes.
+
+    Lightning's own means are of whole numbers of images a process: with 5 images of 2 processes it
+    divides by 2 and not by 2.5 (2.6.6, `_sync_ddp`).
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []  # of each batch the sums of TERMS, images lost, images
+
+    def add(self, terms: Mapping[str, Tensor], finite: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            terms: means over its images, scalars by name.
+            finite: [B] whether what the network said of an image was.
+        """
+        images = len(finite)
+        sums = torch.stack([*(images * terms[name] for name in TERMS), (~finite).sum()])
+        self.seen.append(nn.functional.pad(sums.double(), (0, 1), value=images))
+
+    def sums(self, device: torch.device) -> Tensor:
+        """What `logged` takes, once it is added up over all processes."""
+        nothing = torch.zeros(len(TERMS) + 2, dtype=torch.float64, device=device)
+        return torch.stack([nothing, *self.seen]).sum(0)
+
+
+def logged(sums: Tensor) -> dict[str, Tensor]:
+    """The means of a validation and how many images were lost, by the names that are logged."""
+    *terms, lost, images = sums
+    means = {f"val/loss/{name}": one / images for name, one in zip(TERMS, terms, strict=True)}
+    return means | {"val/not_finite": lost}
