@@ -100,7 +100,7 @@ def test_at_another_stride_everything_is_drawn_as_of_a_picture_of_another_size(s
     keypoints = torch.cat([64 * torch.rand(1, 2, 3, 2), torch.ones(1, 2, 3, 1)], -1)
     unlabelled = torch.tensor([20.0, 20, 50, 40]).expand(1, 2, 1, 4)
     mask = torch.ones(1, CELLS, CELLS)
-    fine = Encoder((0, 0, 0), sub_cell, STRIDE // 2, spare_unlabelled=True)
+    fine = Encoder((0, 0, 0), sub_cell, stride=STRIDE // 2, spare_unlabelled=True)
     coarse = Encoder((0, 0, 0), sub_cell, spare_unlabelled=True)
     # pixel i of a picture of twice the size has its middle where 2 i + 1/2 of it is
     shift = 0.5 if sub_cell else 0.0
