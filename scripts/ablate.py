@@ -14,6 +14,7 @@ from tagpose.evaluation.rows import write_json
 from tagpose.starting import Cost, call
 from tagpose.writing import whole
 
+_FIRST: Final = "classic"  # the lever that changes nothing
 _TOGETHER: Final = "all together"
 
 
@@ -56,19 +57,17 @@ def with_all(levers: Any, together: list[str]) -> dict[str, dict[str, Any]]:
 def trial(cfg: DictConfig, name: str, lever: dict[str, Any], seed: int) -> Trial:
     """What a lever brings with a seed, from the disk where it is there."""
     run = Path(cfg.run) / f"seed{seed}"
-    own = run / (name.replace(" ", "_") if lever.get("train") else "classic")
+    trained_as = name if lever.get("train") else _FIRST
+    own = run / folder_of(trained_as)
     learned = trained(cfg, own, [*cfg.second, f"init_from={start(cfg, run, seed)}"], lever, seed)
-    changed = lever.get("train") or lever.get("test")
-    place = run / "tests" / (name.replace(" ", "_") if changed else "classic")
+    place = run / "tests" / folder_of(name if lever.get("test") else trained_as)
     scored = (f"checkpoint={own}/best.ckpt", "data=synthetic", f"data.root={cfg.root}")
     tested = once(place, "evaluate", *scored, *cfg.test, *lever.get("test", []))
-    trains = bool(lever.get("train")) or name == "classic"
-    said = json.loads((place / "metrics.json").read_bytes())
-    parts = said["ranked_by_part" if lever.get("by_part") else "parts"]
+    trains = name == trained_as
     return Trial(
         lever=name,
         seed=seed,
-        ap={part: numbers["ap"] for part, numbers in parts.items()},
+        ap=ap_of(place, "ranked_by_part" if lever.get("by_part") else "parts"),
         train_seconds=learned.seconds if trains else 0.0,
         test_seconds=tested.seconds,
         memory=max(learned.memory, tested.memory) if trains else tested.memory,
@@ -77,19 +76,33 @@ def trial(cfg: DictConfig, name: str, lever: dict[str, Any], seed: int) -> Trial
 
 def perfect_trial(cfg: DictConfig, name: str, lever: dict[str, Any]) -> Trial:
     """What a lever brings on perfect maps, which know no seed."""
-    place = Path(cfg.run) / "perfect" / name.replace(" ", "_")
-    told_all = [*cfg.perfect, *lever.get("train", []), *lever.get("test", [])]
-    told_all += [f"data.root={cfg.root}", f"side={cfg.side}"]
-    cost = once(place, "perfect", "data=synthetic", *told_all)
-    parts = json.loads((place / "metrics.json").read_bytes())["parts"]
+    place = Path(cfg.run) / "perfect" / folder_of(name)
+    changed = [*lever.get("train", []), *lever.get("test", [])]
+    cost = once(place, "perfect", "data=synthetic", *cfg.published, *changed, *seen(cfg))
     return Trial(
         lever=name,
         seed=0,
-        ap={part: numbers["ap"] for part, numbers in parts.items()},
+        ap=ap_of(place, "parts"),
         train_seconds=0.0,
         test_seconds=cost.seconds,
         memory=cost.memory,
     )
+
+
+def folder_of(lever: str) -> str:
+    """What the folder of a lever is called."""
+    return lever.replace(" ", "_")
+
+
+def ap_of(place: Path, table: str) -> dict[str, float]:
+    """AP of each part, of a table that was written to a folder."""
+    parts = json.loads((place / "metrics.json").read_bytes())[table]
+    return {part: numbers["ap"] for part, numbers in parts.items()}
+
+
+def seen(cfg: DictConfig) -> list[str]:
+    """Overrides that say what is looked at, and how large."""
+    return [f"data.root={cfg.root}", f"side={cfg.side}"]
 
 
 def start(cfg: DictConfig, run: Path, seed: int) -> Path:
@@ -102,8 +115,7 @@ def trained(
     cfg: DictConfig, folder: Path, stage: list[str], lever: dict[str, Any], seed: int
 ) -> Cost:
     """Train, or go on with a training that was stopped."""
-    told_all = [*stage, *cfg.always, *lever.get("train", [])]
-    told_all += [f"data.root={cfg.root}", f"side={cfg.side}"]
+    told_all = [*stage, *cfg.published, *cfg.always, *lever.get("train", []), *seen(cfg)]
     return once(folder, "train", *told_all, f"seed={seed}", "resume=auto")
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -26,16 +25,7 @@ def main(cfg: DictConfig) -> None:
     """Print the table and write the numbers."""
     keep_freed_memory()
     with told_in_a_sentence():
-        check_open(HydraConfig.get().overrides.task)
         perfect(cfg)
-
-
-def check_open(overrides: list[str]) -> None:
-    """See that nothing is overridden that only a network would show."""
-    named = [override.lstrip("+~") for override in overrides]
-    idle = [o for o in named if o.startswith("predictor") and ".decoder." not in o]
-    if idle:
-        raise ValueError(f"{idle[0]} says nothing of perfect maps; only predictor.decoder.* does")
 
 
 def perfect(cfg: DictConfig) -> None:

@@ -20,7 +20,12 @@ def words(people, name, *more):
 
 
 def signal_at(step, number, rank=0, kind="Signal"):
-    said = {"_target_": f"at_step.{kind}", "step": step, "number": int(number), "rank": rank}
+    return at_step(kind, step=step, number=int(number), rank=rank)
+
+
+def at_step(kind, **told):
+    """Overrides that put one of the callbacks of at_step.py into a training."""
+    said = {"_target_": f"at_step.{kind}", **told}
     return [f"+callbacks.at.{name}={value}" for name, value in said.items()]
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from running import found_first, run, started, succeeded
-from stops import PROGRAMS, last, train, words
+from stops import PROGRAMS, at_step, last, train, words
 from tagpose.model.files import read_step
 
 FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
@@ -120,8 +120,7 @@ def train_on(place, people, folder, *more):
 def test_a_disk_that_cannot_be_written_ends_the_run_and_what_was_written_stays_whole(
     people, large_disk, tmp_path
 ):
-    said = {"_target_": "at_step.ReadOnly", "step": 8, "place": large_disk}
-    at = [f"+callbacks.at.{key}={value}" for key, value in said.items()]
+    at = at_step("ReadOnly", step=8, place=large_disk)
     result = train_on(large_disk, people, tmp_path, *at)
     assert result.returncode == 1
     assert "last.ckpt cannot be written (Read-only file system)" in result.stderr

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from running import PLAIN, command, started, succeeded
-from stops import PROGRAMS, assert_same, last, signal_at, train, words
+from stops import PROGRAMS, assert_same, at_step, last, signal_at, train, words
 from tagpose.model.files import read_step, read_tensors
 
 TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=1")
@@ -88,8 +88,7 @@ def test_what_is_not_finite_in_one_process_is_skipped_by_all_and_too_much_of_it_
     people, tmp_path
 ):
     def spoilt(name, steps, *more):
-        said = {"_target_": "at_step.NotFinite", "step": 8, "steps": steps, "rank": 1}
-        at = [f"+callbacks.at.{key}={value}" for key, value in said.items()]
+        at = at_step("NotFinite", step=8, steps=steps, rank=1)
         return train(people, tmp_path, name, *TWO, "~callbacks.ema", *at, *more)
 
     goes_on = succeeded(spoilt("a", 2))

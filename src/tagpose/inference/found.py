@@ -84,11 +84,19 @@ def found(
     parts = {part: keypoints[:, at, 2].mean(1) for part, at in skeleton.limbs.items()}
     sure = (keypoints[..., 2] > 0) & (keypoints[..., 2] >= min_keypoint_score)
     keypoints = np.where(sure[..., None], keypoints, np.float32(0))
-    return Found(keypoints, scores, parts, _boxes(keypoints, sure), size, skeleton)
+    return Found(keypoints, scores, parts, boxes_around(keypoints, sure), size, skeleton)
 
 
-def _boxes(keypoints: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Boxes [P, 4] around the keypoints [P, K, 3] that are there; of 0 where none is."""
+def boxes_around(keypoints: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Boxes around the keypoints that are there; of 0 where none is.
+
+    Args:
+        keypoints: [P, K, 3] in image pixels.
+        there: [P, K] bool.
+
+    Returns:
+        [P, 4] float32: left, top, width, height.
+    """
     xy = keypoints[..., :2]
     low = np.where(there[..., None], xy, np.inf).min(1, initial=np.inf)
     high = np.where(there[..., None], xy, -np.inf).max(1, initial=-np.inf)

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from tagpose.inference.found import boxes_around
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
 
@@ -59,10 +60,7 @@ def merge_by_size(
 def _sizes(people: People, skeleton: Skeleton) -> np.ndarray:
     """The root of the area of the box around each person's body [P], in image pixels."""
     body = people.keypoints[:, _body(skeleton)]
-    there = body[..., 2:] > 0
-    low = np.where(there, body[..., :2], np.inf).min(1, initial=np.inf)
-    high = np.where(there, body[..., :2], -np.inf).max(1, initial=-np.inf)
-    sizes: np.ndarray = np.sqrt((high - low).clip(0).prod(1))
+    sizes: np.ndarray = np.sqrt(boxes_around(body, body[..., 2] > 0)[:, 2:].prod(1))
     return sizes
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tagpose.losses import Losses
 
-TERMS: Final = ("total", *Losses._fields)
+_TERMS: Final = ("total", *Losses._fields)
 
 
 class ImageMeans:
@@ -19,7 +19,7 @@ class ImageMeans:
     """
 
     def __init__(self) -> None:
-        self.seen: list[Tensor] = []  # of each batch the sums of TERMS, images lost, images
+        self.seen: list[Tensor] = []  # of each batch the sums of the terms, images lost, images
 
     def add(self, terms: Mapping[str, Tensor], finite: Tensor) -> None:
         """Add a batch.
@@ -29,17 +29,17 @@ class ImageMeans:
             finite: [B] whether what the network said of an image was.
         """
         images = len(finite)
-        sums = torch.stack([*(images * terms[name] for name in TERMS), (~finite).sum()])
+        sums = torch.stack([*(images * terms[name] for name in _TERMS), (~finite).sum()])
         self.seen.append(nn.functional.pad(sums.double(), (0, 1), value=images))
 
     def sums(self, device: torch.device) -> Tensor:
         """What `logged` takes, once it is added up over all processes."""
-        nothing = torch.zeros(len(TERMS) + 2, dtype=torch.float64, device=device)
+        nothing = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device=device)
         return torch.stack([nothing, *self.seen]).sum(0)
 
 
 def logged(sums: Tensor) -> dict[str, Tensor]:
     """The means of a validation and how many images were lost, by the names that are logged."""
     *terms, lost, images = sums
-    means = {f"val/loss/{name}": one / images for name, one in zip(TERMS, terms, strict=True)}
+    means = {f"val/loss/{name}": one / images for name, one in zip(_TERMS, terms, strict=True)}
     return means | {"val/not_finite": lost}
