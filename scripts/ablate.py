@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
         if not Path(cfg.root).exists():
             sizes = [f"train={cfg.images}", f"val={cfg.held_out}", f"side={cfg.image_side}"]
             call("synthesise", f"root={cfg.root}", "sparse=true", "max_people=6", *sizes)
-        levers = with_all(OmegaConf.to_container(cfg.levers), list(cfg.together))
+        levers = with_all(OmegaConf.to_container(cfg.levers, resolve=True), list(cfg.together))
         coding = {name: lever for name, lever in levers.items() if lever.get("coding")}
         show(cfg, "perfect.md", (perfect_trial(cfg, *one) for one in coding.items()))
         each = ((seed, *one) for seed in cfg.seeds for one in levers.items())

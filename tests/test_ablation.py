@@ -86,13 +86,13 @@ def test_an_ablation_goes_on_where_it_stopped(sparse, tmp_path):
         "side=64",
         'always=["trainer.max_epochs=1","trainer.check_val_every_n_epoch=1","logger=csv"]',
         "~levers",
-        "+levers={classic: {}, between: {train: [model.network.sub_cell\\=true]}}",
-        "together=[between]",
+        '+levers={classic: {}, finer: {train: ["model=${finer}"], coding: true}}',
+        "together=[finer]",
     ]
     first = succeeded(run("ablate", *words, cwd=tmp_path))
     table = (tmp_path / "ablate/table.md").read_text()
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [
-        "classic", "between", "all together",
+        "classic", "finer", "all together",
     ]  # fmt: skip
     again = succeeded(run("ablate", *words, cwd=tmp_path))
     assert "$ python" in first.stdout

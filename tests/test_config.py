@@ -52,6 +52,14 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
     instantiate(cfg.trainer, logger=False, _convert_="object")
 
 
+def test_what_every_lever_of_an_ablation_asks_for_is_there(composed):
+    cfg = composed(root="ablate")
+    levers = OmegaConf.to_container(cfg.levers, resolve=True).values()
+    for lever in levers:
+        composed(*cfg.second, *cfg.published, *lever.get("train", []))
+        composed(*cfg.test, *lever.get("test", []), root="evaluate")
+
+
 @pytest.mark.parametrize("root", ["benchmark", "perfect"])
 def test_whatever_builds_a_model_has_all_that_it_is_made_of(composed, root):
     cfg = composed("model=tiny", root=root)
