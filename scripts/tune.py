@@ -18,8 +18,8 @@ from tagpose.evaluation.rows import write_json
 from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import read_truth, select
+from tagpose.inference.asked import chosen_device
 from tagpose.inference.people import people_in_images
-from tagpose.inference.predictor import chosen_device
 from tagpose.structures import People
 from tagpose.training.history import write_history
 

@@ -1,11 +1,9 @@
 """This file finds the people of images: network, mirror test, decoding, back to image pixels."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields
-from difflib import get_close_matches
-from inspect import Parameter, signature
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple, overload
@@ -19,7 +17,8 @@ from tagpose.codec.decode import Decoder, decoder_of
 from tagpose.codec.views import merge_mirror, merge_scales
 from tagpose.data.sources import Source, image_of
 from tagpose.data.views import Views, show
-from tagpose.geometry import fitting_side, multiple
+from tagpose.geometry import fitting_side
+from tagpose.inference.asked import check_names, check_scales, chosen_device
 from tagpose.inference.found import Found, found
 from tagpose.inference.people import people_in_images
 from tagpose.inference.sizes import USUAL, merge_by_size
@@ -28,7 +27,6 @@ from tagpose.model.weights import load_network
 from tagpose.structures import Fields, People
 
 _READERS: Final = 4  # threads that read and warp the next images while the network works
-_OF_SKELETON: Final = ("grouping_order", "limb_of", "roots", "sub_cell")  # and of the network
 _BATCH: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
 
 
@@ -54,49 +52,6 @@ class _Read(NamedTuple):
     image: np.ndarray | None
     views: Views | None
     trouble: Exception | None
-
-
-def chosen_device(named: str | None) -> torch.device:
-    """The device of that name; by default a CUDA GPU where there is one.
-
-    Raises:
-        ValueError: there is none here.
-    """
-    there = torch.cuda.is_available()
-    try:
-        device = torch.device(named or ("cuda" if there else "cpu"))
-    except RuntimeError as error:
-        raise ValueError(f"device {named!r} is none; cpu or cuda would do") from error
-    if device.type == "cuda" and not there:
-        raise ValueError(f"device {named!r}: torch sees no CUDA GPU here; device=cpu does without")
-    return device
-
-
-def _check_names(thresholds: Mapping[str, Any]) -> None:
-    """See that thresholds are those of the decoder."""
-    made = signature(decoder_of).parameters.values()
-    told = [one.name for one in made if one.kind is Parameter.KEYWORD_ONLY]
-    known = [field.name for field in fields(Decoder) if field.name not in _OF_SKELETON] + told
-    for name in thresholds:
-        if name not in known:
-            near = get_close_matches(name, [*known, *signature(Predictor).parameters], n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"there is no {name!r} of a Predictor{meant}")
-
-
-def _check_scales(scales: Sequence[float], *, every_tag: bool, by_size: bool) -> None:
-    """See that scales fit together, and options of theirs too."""
-    if not isinstance(scales, Sequence):
-        raise ValueError(f"scales are {scales!r}, no list such as [1] or [2, 1, 0.5]")
-    if 1 not in scales or min(scales) <= 0 or any(not multiple(s, min(scales)) for s in scales):
-        raise ValueError(
-            f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
-            "smallest, such as [2, 1, 0.5]"
-        )
-    if every_tag and by_size:
-        raise ValueError("every_tag merges scales and by_size decodes them apart; take one")
-    if (every_tag or by_size) and len(scales) == 1:
-        raise ValueError("every_tag and by_size are of several scales, such as scales=[1,2]")
 
 
 class Predictor:
@@ -142,10 +97,10 @@ class Predictor:
         batch: int | None = None,
         **thresholds: Any,
     ) -> None:
-        _check_names(thresholds)
+        check_names(thresholds, signature(Predictor).parameters)
         if side is not None and side < 1:
             raise ValueError(f"side is {side}; it is the input's shorter side, in input pixels")
-        _check_scales(scales, every_tag=every_tag, by_size=by_size)
+        check_scales(scales, every_tag=every_tag, by_size=by_size)
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
         self.device = chosen_device(device)
