@@ -108,7 +108,7 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
     if cfg.init_from:
         print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
-    record = Record(Path(cfg.paths.run), lambda: made_of(configured, data))
+    record = Record(Path(cfg.paths.run), lambda: made_of(configured, data), as_told(configured))
     loggers = list(instantiate(cfg.logger, _convert_="object").values())
     if resume:
         check_same(model.network, resume)
@@ -127,6 +127,20 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
         every = trainer.check_val_every_n_epoch
         print(f"there was no validation, hence no best.ckpt; it comes every {every} epochs")
     return float("nan") if best is None else float(best)
+
+
+def as_told(configured: dict[str, Any]) -> dict[str, str]:
+    """What the run was told, by the files that Hydra would write before it is refused or not."""
+    hydra_own = HydraConfig.get()
+    told_all: dict[str, Any] = {
+        "config": configured,
+        "hydra": {"hydra": hydra_own},
+        "overrides": hydra_own.overrides.task,
+    }
+    return {
+        f".hydra/{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(one))
+        for name, one in told_all.items()
+    }
 
 
 def go_on(loggers: list[Any], step: int) -> None:

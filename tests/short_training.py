@@ -79,7 +79,7 @@ def train(cfg, *callbacks, start=None, **options):
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
         trainer = Trainer(
-            callbacks=[*chosen, Record(Path(cfg.paths.run), dict), diary, *callbacks],
+            callbacks=[*chosen, Record(Path(cfg.paths.run), dict, {}), diary, *callbacks],
             **(common | options),
         )
         trainer.fit(module, data, ckpt_path=start, weights_only=True)

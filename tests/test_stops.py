@@ -28,8 +28,11 @@ def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, wh
     assert stopped.returncode == 143
     assert "SIGTERM: stopped at step 8; resume=" in stopped.stderr + stopped.stdout
     assert read_step(last(tmp_path, "a")) == 8
-    refused = train(people, tmp_path, "a")
+    told = last(tmp_path, "a").parent / ".hydra"
+    before = {file.name: file.read_text() for file in told.iterdir()}
+    refused = train(people, tmp_path, "a", "seed=7")
     assert "has checkpoints of an earlier run; resume=auto goes on" in refused.stderr
+    assert {file.name: file.read_text() for file in told.iterdir()} == before
     finished = succeeded(train(people, tmp_path, "a", "resume=auto"))
     assert "last.ckpt: goes on" in finished.stdout
     assert_same(last(tmp_path, "a"), whole)

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.rows import write_json
+from tagpose.writing import whole
 
 NAME: Final = "run.json"
 _NOT_THERE: Final = "nothing"
@@ -23,10 +24,13 @@ class Record(Callback):
     Args:
         folder: of the run.
         look: names and values of all that can change numbers, for JSON; called by one process.
+        texts: files that tell what it was told, by their names in the folder.
     """
 
-    def __init__(self, folder: Path, look: Callable[[], dict[str, Any]]) -> None:
-        self.file, self.look = folder / NAME, look
+    def __init__(
+        self, folder: Path, look: Callable[[], dict[str, Any]], texts: Mapping[str, str]
+    ) -> None:
+        self.file, self.look, self.texts = folder / NAME, look, texts
         self.made_of: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -38,6 +42,9 @@ class Record(Callback):
         # not before: an attempt to go on that is refused leaves what is true
         if trainer.is_global_zero:
             write_json(self.file, self.made_of)
+            for name, text in self.texts.items():
+                with whole(self.file.parent / name) as partial:
+                    partial.write_text(text)
             data: PoseData = trainer.datamodule  # type: ignore[attr-defined] # set by fit
             for split, listing in data.left_out.items():
                 name = f"left_out_{Path(split.images).name}.txt"
