@@ -14,7 +14,6 @@ from tagpose.evaluation.rows import write_json
 from tagpose.starting import Cost, call
 from tagpose.writing import whole
 
-_FIRST: Final = "classic"  # the lever that changes nothing
 _TOGETHER: Final = "all together"
 
 
@@ -28,8 +27,8 @@ def main(cfg: DictConfig) -> None:
         levers = with_all(OmegaConf.to_container(cfg.levers, resolve=True), list(cfg.together))
         coding = {name: lever for name, lever in levers.items() if lever.get("coding")}
         show(cfg, "perfect.md", (perfect_trial(cfg, *one) for one in coding.items()))
-        each = ((seed, *one) for seed in cfg.seeds for one in levers.items())
-        show(cfg, "table.md", (trial(cfg, name, lever, seed) for seed, name, lever in each))
+        each = ((seed, name) for seed in cfg.seeds for name in levers)
+        show(cfg, "table.md", (trial(cfg, levers, name, seed) for seed, name in each))
 
 
 def show(cfg: DictConfig, name: str, trials: Iterable[Trial]) -> None:
@@ -54,10 +53,11 @@ def with_all(levers: Any, together: list[str]) -> dict[str, dict[str, Any]]:
     return levers | {_TOGETHER: every | flags}
 
 
-def trial(cfg: DictConfig, name: str, lever: dict[str, Any], seed: int) -> Trial:
+def trial(cfg: DictConfig, levers: dict[str, dict[str, Any]], name: str, seed: int) -> Trial:
     """What a lever brings with a seed, from the disk where it is there."""
-    run = Path(cfg.run) / f"seed{seed}"
-    trained_as = name if lever.get("train") else _FIRST
+    run, lever = Path(cfg.run) / f"seed{seed}", levers[name]
+    told_all = lever.get("train", [])
+    trained_as = next(first for first, one in levers.items() if one.get("train", []) == told_all)
     own = run / folder_of(trained_as)
     learned = trained(cfg, own, [*cfg.second, f"init_from={start(cfg, run, seed)}"], lever, seed)
     place = run / "tests" / folder_of(name if lever.get("test") else trained_as)
