@@ -84,7 +84,8 @@ SLEEP = 1.0  # seconds at most that a run may live after it has saved
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_never_stopped(people, tmp_path):
-    long = ("trainer.max_epochs=60", "trainer.check_val_every_n_epoch=5")
+    # long enough to outlive all kills, however many steps fit between two of them
+    long = ("trainer.max_epochs=90", "trainer.check_val_every_n_epoch=5")
     succeeded(train(people, tmp_path, "whole", *long))
     kills, draw, file = 0, random.Random(0), last(tmp_path, "a")
     often = words(people, "a", *long, "resume=auto", "callbacks.last.minutes=0")
