@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
             call("synthesise", f"root={cfg.root}", "sparse=true", "max_people=6", *sizes)
         levers = with_all(OmegaConf.to_container(cfg.levers, resolve=True), list(cfg.together))
         coding = {name: lever for name, lever in levers.items() if lever.get("coding")}
-        show(cfg, "perfect.md", (perfect_trial(cfg, *one) for one in coding.items()))
+        show(cfg, "perfect.md", (perfect_trial(cfg, coding, name) for name in coding))
         each = ((seed, name) for seed in cfg.seeds for name in levers)
         show(cfg, "table.md", (trial(cfg, levers, name, seed) for seed, name in each))
 
@@ -56,11 +56,10 @@ def with_all(levers: Any, together: list[str]) -> dict[str, dict[str, Any]]:
 def trial(cfg: DictConfig, levers: dict[str, dict[str, Any]], name: str, seed: int) -> Trial:
     """What a lever brings with a seed, from the disk where it is there."""
     run, lever = Path(cfg.run) / f"seed{seed}", levers[name]
-    told_all = lever.get("train", [])
-    trained_as = next(first for first, one in levers.items() if one.get("train", []) == told_all)
+    trained_as = first_alike(levers, name, ["train"])
     own = run / folder_of(trained_as)
     learned = trained(cfg, own, [*cfg.second, f"init_from={start(cfg, run, seed)}"], lever, seed)
-    place = run / "tests" / folder_of(name if lever.get("test") else trained_as)
+    place = run / "tests" / folder_of(first_alike(levers, name, ["train", "test"]))
     scored = (f"checkpoint={own}/best.ckpt", "data=synthetic", f"data.root={cfg.root}")
     tested = once(place, "evaluate", *scored, *cfg.test, *lever.get("test", []))
     trains = name == trained_as
@@ -74,9 +73,17 @@ def trial(cfg: DictConfig, levers: dict[str, dict[str, Any]], name: str, seed: i
     )
 
 
-def perfect_trial(cfg: DictConfig, name: str, lever: dict[str, Any]) -> Trial:
+def first_alike(levers: dict[str, dict[str, Any]], name: str, keys: list[str]) -> str:
+    """The first lever that says the same as one under some keys; they share what came of it."""
+    said = {each: [one.get(key, []) for key in keys] for each, one in levers.items()}
+    return next(each for each in levers if said[each] == said[name])
+
+
+def perfect_trial(cfg: DictConfig, levers: dict[str, dict[str, Any]], name: str) -> Trial:
     """What a lever brings on perfect maps, which know no seed."""
-    place = Path(cfg.run) / "perfect" / folder_of(name)
+    lever = levers[name]
+    alike = first_alike(levers, name, ["train", "test"])
+    place = Path(cfg.run) / "perfect" / folder_of(alike)
     changed = [*lever.get("train", []), *lever.get("test", [])]
     cost = once(place, "perfect", "data=synthetic", *cfg.published, *changed, *seen(cfg))
     return Trial(
