@@ -7,7 +7,7 @@ from torch.nn import functional
 from tagpose.codec.encode import Encoder
 from tagpose.codec.views import mirror_fields
 from tagpose.data.synthetic.figure import pose
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import STRIDE, Fields
 
 _ABSENT_PART, _ABSENT_KEYPOINT = 0.25, 0.1  # chances: too small, hidden

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 
 def evaluator():

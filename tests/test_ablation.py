@@ -16,7 +16,7 @@ from tagpose.evaluation.ablation import Trial, ablation_lines
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.truth import read_truth
 from tagpose.inference.perfect import perfect_people
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 
 def trial(lever, seed, ap, **costs):

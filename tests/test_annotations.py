@@ -13,7 +13,7 @@ from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import counting_mask, read_record
 from tagpose.data.entries import unpacked
 from tagpose.data.images import read_image
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 
 
 def _row(**changes):

@@ -23,13 +23,13 @@ from tagpose.drawing.hues import identity_colour
 from tagpose.inference.found import found
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
+from tagpose.official_skeletons import BODY
 from tagpose.own_skeleton import make_skeleton
 from tagpose.page.kept import Kept
 from tagpose.page.looking import decoded, look_at
 from tagpose.page.pictures import heatmaps_picture, people_picture, tags_picture
 from tagpose.page.viewer import Thresholds, Viewer
 from tagpose.page.words import sentence, table
-from tagpose.skeleton import BODY
 from tagpose.structures import STRIDE, Fields, People
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

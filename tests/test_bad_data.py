@@ -17,7 +17,7 @@ from PIL import Image
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import WholeSet
 from tagpose.data.screening import sound_copy
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 
 FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
 SIDE = 64

@@ -7,7 +7,7 @@ import torch
 
 from running import run, succeeded
 from tagpose.codec.decode import Decoder
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.training.figures import Subject, figure, table
 from tagpose.training.throughput import Cost, Stopwatch, count_operations, peak_of
 from tagpose.training.workload import draw_batch, draw_fields

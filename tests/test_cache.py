@@ -16,7 +16,7 @@ from tagpose.data import cache
 from tagpose.data.annotations import Annotations, read_annotations
 from tagpose.data.augmentation import TrainingView
 from tagpose.data.dataset import TrainingSet, counting_mask
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 
 IMAGES = 4
 POLYGON = [1, 1, 8, 1, 8, 6, 1, 6]

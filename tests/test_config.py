@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tagpose.codec.decode import Decoder
 from tagpose.inference.predictor import Predictor
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.training.module import PoseTraining
 from tagpose.training.trainer import has_bf16
 

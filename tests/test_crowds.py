@@ -8,7 +8,7 @@ from crowds import crowd, finer
 from plain_decode import plain_decode
 from tagpose.codec.decode import Decoder
 from tagpose.codec.views import merge_mirror
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import Fields
 
 SCENES = 50

@@ -17,7 +17,7 @@ from tagpose.codec.maxima import local_maxima
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tiles import Maps
 from tagpose.codec.views import merge_mirror, merge_scales, mirror_fields
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, Fields
 
 CELLS = 24

@@ -15,8 +15,8 @@ from tagpose.drawing.opacity import Opacity
 from tagpose.drawing.palette import PALETTES, keypoint_colours, part_colour
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
+from tagpose.official_skeletons import BODY, SKELETONS, WHOLEBODY
 from tagpose.own_skeleton import make_skeleton
-from tagpose.skeleton import BODY, SKELETONS, WHOLEBODY
 from tagpose.structures import People
 
 FINGERS = [f"{finger}{joint}" for finger in "abcde" for joint in range(1, 5)]

@@ -18,7 +18,7 @@ from tagpose.evaluation.ranking import part_ranks
 from tagpose.evaluation.rows import from_rows, read_rows, to_rows, write_rows
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import Truth, read_truth, select
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.structures import People
 
 K = WHOLEBODY.size

@@ -34,8 +34,8 @@ from tagpose.geometry import fitting_side
 from tagpose.inference.predictor import Predictor
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.own_skeleton import make_skeleton
-from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, Fields
 
 SIDE = 128

@@ -28,7 +28,7 @@ from tagpose.model.files import (
 )
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.structures import People
 
 SECONDS = float(os.environ.get("TAGPOSE_FUZZ", "0.3"))

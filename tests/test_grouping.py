@@ -5,7 +5,7 @@ import pytest
 
 from tagpose.codec.decode import decoder_of
 from tagpose.codec.grouping import Grouping, Groups, assign, group_peaks, person_tags
-from tagpose.skeleton import BODY, WHOLEBODY, anatomical_order
+from tagpose.official_skeletons import BODY, WHOLEBODY, anatomical_order
 
 RULE = Grouping(order=(0, 1, 2), min_score=0.1, max_tag_distance=1.0)
 

@@ -9,7 +9,7 @@ from tagpose.losses import Criterion, heatmap_loss
 from tagpose.model.files import write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import check_same, load_network, start_from
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, Pyramid
 
 PLAIN, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"

@@ -15,7 +15,7 @@ from tagpose.data.views import show
 from tagpose.inference.predictor import Predictor
 from tagpose.inference.search import find_people
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields
 
 SIDE = 64

@@ -20,7 +20,7 @@ from tagpose.data.inspection.kinds import listing
 from tagpose.data.inspection.samples import choose
 from tagpose.drawing.samples import draw_boxes, draw_mask
 from tagpose.evaluation.truth import read_truth
-from tagpose.skeleton import BODY, SKELETONS, WHOLEBODY
+from tagpose.official_skeletons import BODY, SKELETONS, WHOLEBODY
 
 SAMPLE = os.environ.get("TAGPOSE_COCO_SAMPLE")  # a folder with images/ and wholebody.json
 FILES = {

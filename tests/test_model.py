@@ -10,8 +10,8 @@ from tagpose.model.backbone import hrnet
 from tagpose.model.files import FACTS, read_tensors, write_checkpoint, write_pickle
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network, start_from
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.own_skeleton import defined
-from tagpose.skeleton import BODY, WHOLEBODY
 
 SMALL = "hrnet_w18_small"
 

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 
 FILES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ASKING = [file for file in FILES if "TAGPOSE_CHECKPOINT" in file.read_text(encoding="utf-8")]

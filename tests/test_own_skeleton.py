@@ -12,8 +12,8 @@ from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.truth import Truth
 from tagpose.model.files import read_weights, write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.own_skeleton import defined, definition, make_skeleton
-from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import People
 
 FOX = {

@@ -12,7 +12,7 @@ from tagpose.evaluation.rows import from_rows
 from tagpose.inference.found import found
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.structures import People
 
 

@@ -17,7 +17,7 @@ from running import ROOT, found_first, run, succeeded
 from tagpose.complaints import told_in_a_sentence
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.video.frames import open_clip
 from tagpose.video.recording import recording
 

@@ -16,7 +16,7 @@ from tagpose.model.card import UNKNOWN, model_card, origin, read_metrics
 from tagpose.model.files import read_weights, write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import check_same, load_network, start_from
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 
 SMALL = "hrnet_w18_small"
 

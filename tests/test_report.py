@@ -18,6 +18,7 @@ from running import ROOT, run, succeeded
 from tagpose.evaluation.part_ap import compare, part_curves, part_scores
 from tagpose.evaluation.rows import to_rows, write_rows
 from tagpose.evaluation.truth import Truth, read_truth
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.own_skeleton import make_skeleton
 from tagpose.report.bars import error_bars
 from tagpose.report.curves import lines_of
@@ -28,7 +29,6 @@ from tagpose.report.page import make_page, write_page
 from tagpose.report.pictures import Pictures, image_files
 from tagpose.report.run import name_runs, read_run
 from tagpose.report.tables import error_grid, headline, whom_counted
-from tagpose.skeleton import BODY, WHOLEBODY
 from tagpose.structures import People
 
 PARTS = list(WHOLEBODY.limbs)

@@ -19,7 +19,7 @@ from tagpose.data.dataset import Draw, TrainingSet, WholeSet, counting_mask
 from tagpose.data.images import read_image
 from tagpose.data.sampling import Position, SameSizeBatches, ShuffledDraws
 from tagpose.geometry import apply, scale_frame
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 SIDE = 128
 RECIPE = ROOT / "conf/augmentation/default.yaml"

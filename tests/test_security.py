@@ -11,7 +11,7 @@ from stops import last, signal_at, train, words
 from tagpose.model.files import FACTS, read_tensors, write_checkpoint, write_pickle
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 
 
 class Evil:

@@ -5,7 +5,7 @@ import pytest
 
 from tagpose.data.synthetic.figure import pose
 from tagpose.inference.sizes import merge_by_size
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import People
 
 USUAL = 100.0  # image pixels

@@ -11,7 +11,7 @@ from running import succeeded
 from stops import last, train
 from tagpose.inference.predictor import Predictor
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 
 STEPS = 7200  # of half a second, as those of a large network take: an hour
 PICTURES = 10_000

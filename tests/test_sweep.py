@@ -31,7 +31,7 @@ from tagpose.evaluation.saved_fields import (
 from tagpose.inference.perfect import perfect_fields
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields
 from tagpose.training.history import best_value
 from tagpose.training.search import make_search, runs_of

@@ -12,7 +12,7 @@ from tagpose.data.synthetic.figure import INDEX, pose
 from tagpose.data.synthetic.painting import Canvas, Place, dress, paint
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.truth import read_truth
-from tagpose.skeleton import BODY, SKELETONS, WHOLEBODY
+from tagpose.official_skeletons import BODY, SKELETONS, WHOLEBODY
 from tagpose.structures import People
 
 FILES = {

@@ -7,7 +7,7 @@ import torch
 
 from tagpose.losses import Criterion
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.training.module import PoseTraining
 from tagpose.training.schedule import Cosine
 

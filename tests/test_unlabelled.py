@@ -4,7 +4,7 @@ import numpy as np
 
 from tagpose.data.unlabelled import box_keys, seen_boxes, unlabelled_boxes
 from tagpose.geometry import mirror_frame, view_frame
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 
 LIMBS = list(WHOLEBODY.limbs)
 

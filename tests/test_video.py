@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tagpose.inference.found import found
-from tagpose.skeleton import BODY
+from tagpose.official_skeletons import BODY
 from tagpose.structures import People
 from tagpose.video.frames import open_clip
 from tagpose.video.recording import recording

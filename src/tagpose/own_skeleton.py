@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagpose.skeleton import SKELETONS, Skeleton, assemble
+from tagpose.official_skeletons import SKELETONS
+from tagpose.skeleton import Skeleton, assemble
 
 
 def make_skeleton(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from running import ROOT
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 IMAGES, PEOPLE, CROWDS = 118_000, 270_000, 1_000
 WIDTH, HEIGHT = 640, 480

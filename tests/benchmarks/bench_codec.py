@@ -13,7 +13,7 @@ from tagpose.codec.encode import Encoder
 from tagpose.codec.views import merge_mirror
 from tagpose.losses import Criterion, tag_losses
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 IMAGES, PEOPLE, SIDE, CELLS = 8, 30, 512, 128
 TEST_INPUT, TEST_CELLS = (512, 704), (128, 176)

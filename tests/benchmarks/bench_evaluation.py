@@ -14,7 +14,7 @@ import pytest
 import official
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.truth import Truth
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import People
 
 IMAGES, PEOPLE = 5000, 10

@@ -17,7 +17,7 @@ from PIL import Image
 from running import ROOT
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import Draw, TrainingSet, WholeSet
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 WIDTH, HEIGHT, SIDE = 640, 480, 512
 PEOPLE, MOST = 5, 30  # in the image, and in the fullest one, to which samples are padded

@@ -17,7 +17,7 @@ from tagpose.data.views import show
 from tagpose.inference.predictor import Predictor
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 _CELLS = 20  # of a keypoint's heatmap that reach the decoder's threshold: a handful of people
 _THRESHOLD = Decoder.min_score

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tagpose.data.annotations import read_annotations
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 
 def peak():

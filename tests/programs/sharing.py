@@ -11,7 +11,7 @@ import psutil
 from torch.utils.data import DataLoader, Dataset
 
 from tagpose.data.annotations import read_annotations
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 EPOCHS = 3
 

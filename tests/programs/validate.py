@@ -11,7 +11,7 @@ from tagpose.codec.encode import Encoder
 from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion
 from tagpose.model.network import PoseNetwork
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import Fields
 from tagpose.training.callbacks import PartAP
 from tagpose.training.module import PoseTraining

@@ -13,7 +13,8 @@ from tagpose.codec.grouping import Groups, person_scores, person_tags
 from tagpose.codec.peaks import Peaks, adjust, find_peaks
 from tagpose.codec.views import merge_mirror, merge_scales
 from tagpose.geometry import apply, invert, view_frame
-from tagpose.skeleton import BODY, WHOLEBODY, Skeleton
+from tagpose.official_skeletons import BODY, WHOLEBODY
+from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, People
 
 ONE_SCALE = ("body_3", "body_crowd_34", "body_noflip", "empty", "wholebody_2", "wholebody_5")

@@ -7,7 +7,7 @@ import pytest
 from tagpose.evaluation.part_ap import row_scores
 from tagpose.evaluation.rows import read_rows
 from tagpose.evaluation.truth import read_truth
-from tagpose.skeleton import BODY, WHOLEBODY
+from tagpose.official_skeletons import BODY, WHOLEBODY
 
 CASES = ("synthetic_good", "synthetic_poor", "real_good", "real_poor", "official")
 

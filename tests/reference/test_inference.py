@@ -17,7 +17,7 @@ from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.truth import read_truth
 from tagpose.inference.predictor import Predictor
 from tagpose.model.weights import load_network
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import People
 
 SIDE = 256

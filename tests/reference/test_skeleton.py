@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tagpose.skeleton import SKELETONS
+from tagpose.official_skeletons import SKELETONS
 
 
 @pytest.mark.parametrize("name", SKELETONS)

@@ -18,7 +18,8 @@ from tagpose.codec.grouping import (
     person_tags,
 )
 from tagpose.codec.peaks import Peaks, adjust, find_peaks
-from tagpose.skeleton import Skeleton, anatomical_order
+from tagpose.official_skeletons import anatomical_order
+from tagpose.skeleton import Skeleton
 from tagpose.structures import STRIDE, Fields, People
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from tagpose.drawing.branches import MIDDLE, side_of
 from tagpose.drawing.hues import Colour
 from tagpose.drawing.palette import face_colour, keypoint_colours, official_part
-from tagpose.skeleton import BODY, FACE_LINES, Skeleton
+from tagpose.official_skeletons import BODY, FACE_LINES
+from tagpose.skeleton import Skeleton
 
 # In strokes, the width of a line of the body: a face has more points on a tenth of the length.
 _WEIGHTS: Final = MappingProxyType(

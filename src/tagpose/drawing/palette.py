@@ -6,7 +6,8 @@ from typing import Final
 
 from tagpose.drawing.branches import MIDDLE, own_colours, side_of
 from tagpose.drawing.hues import Colour
-from tagpose.skeleton import FACE_LINES, WHOLEBODY, Skeleton
+from tagpose.official_skeletons import FACE_LINES, WHOLEBODY
+from tagpose.skeleton import Skeleton
 
 _LEFT: Final[Colour] = (40, 220, 90)
 _RIGHT: Final[Colour] = (255, 140, 20)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tagpose.model.higher import HIGHER
 from tagpose.model.network import FINER, Facts, PoseNetwork, Rows
-from tagpose.skeleton import BODY, SKELETONS, Skeleton
+from tagpose.official_skeletons import BODY, SKELETONS
+from tagpose.skeleton import Skeleton
 
 _WORDS: Final = {"backbone.": "backbone.", "head.": "keypoint_head.final_layer."}
 _HIGHER_WORDS: Final = {

@@ -13,7 +13,7 @@ from tagpose.codec.encode import Encoder
 from tagpose.data.synthetic.figure import pose
 from tagpose.inference.people import people_in_images
 from tagpose.inference.predictor import Predictor
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import STRIDE, Fields, Sample
 from tagpose.training.module import PoseTraining
 from tagpose.training.throughput import Work

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.skeleton import FACE_LINES, WHOLEBODY
+from tagpose.official_skeletons import FACE_LINES, WHOLEBODY
 
 Random = np.random.Generator
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from tagpose.data.synthetic.figure import HEAD, INDEX, Figure, Random
-from tagpose.skeleton import FACE_LINES, WHOLEBODY
+from tagpose.official_skeletons import FACE_LINES, WHOLEBODY
 
 Colour = tuple[int, int, int]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tagpose.data.synthetic.figure import INDEX, Figure, Random, pose
 from tagpose.data.synthetic.painting import FINE, Canvas, Place, dress, paint
-from tagpose.skeleton import WHOLEBODY
+from tagpose.official_skeletons import WHOLEBODY
 
 # chances of none, one, two and more people, up to eight
 _PEOPLE: Final = (0.04, 0.48, 0.34, 0.09, 0.05, 0.04, 0.04, 0.03, 0.03)

@@ -15,7 +15,8 @@ from pycocotools import mask as rle
 from tqdm import tqdm
 
 from tagpose.data.synthetic.scene import Painted, Scene, paint_scene
-from tagpose.skeleton import BODY, WHOLEBODY, Skeleton
+from tagpose.official_skeletons import BODY, WHOLEBODY
+from tagpose.skeleton import Skeleton
 
 DESCRIPTION: Final = "synthetic data"  # stands wherever its scores are shown
 _SPLITS: Final = ("train", "val")
