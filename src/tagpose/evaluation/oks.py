@@ -52,6 +52,18 @@ def labelled_parts(truth: Truth, skeleton: Skeleton) -> np.ndarray:
     return np.stack([labelled[:, at].any(1) for at in skeleton.parts.values()], 1)
 
 
+def spreads(areas: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """What squared distances are divided by in OKS: 2 s^2 k^2 [P, K] in square image pixels.
+
+    Args:
+        areas: [P] of people, s^2, in square image pixels; officially, one of 0 is almost 0.
+        skeleton: with K keypoints.
+    """
+    variance = (2 * np.array(skeleton.sigmas)) ** 2
+    spread: np.ndarray = 2 * variance * (areas[:, None] + np.spacing(1))
+    return spread
+
+
 def similarities(found: Detections, truth: Truth, pairs: Pairs, skeleton: Skeleton) -> np.ndarray:
     """OKS of every pair in every part.
 
@@ -126,8 +138,7 @@ def _places(truth: Truth, counted: np.ndarray, which: slice, skeleton: Skeleton)
     corner, size = boxes[:, :2].T[..., None], boxes[:, 2:].T[..., None]  # [2, P, 1]
     low = np.where(labelled, xy, np.where(counted, corner - size, np.inf))
     high = np.where(labelled, xy, np.where(counted, corner + 2 * size, np.inf))
-    variance = (2 * np.array(skeleton.sigmas)) ** 2
-    return Places(low, high, 2 * variance * (truth.areas[which, None] + np.spacing(1)))
+    return Places(low, high, spreads(truth.areas[which], skeleton))
 
 
 def _shares(truth: Truth, skeleton: Skeleton) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from tagpose.evaluation.oks import spreads
 from tagpose.inference.found import boxes_around
 from tagpose.skeleton import Skeleton
 from tagpose.structures import People
@@ -69,9 +70,9 @@ def _likeness(own: People, others: People, sizes: np.ndarray, skeleton: Skeleton
     body = _body(skeleton)
     here, there = own.keypoints[:, None, body], others.keypoints[None, :, body]
     apart = np.square(here[..., :2] - there[..., :2]).sum(-1)  # [P, Q, N]
-    spread = 2 * np.square(2 * np.array(skeleton.sigmas[body]) * sizes[:, None, None])
+    spread = spreads(np.square(sizes), skeleton)[:, None, body]
     both = (here[..., 2] > 0) & (there[..., 2] > 0)
-    alike = np.exp(-apart / np.maximum(spread, 1e-9)) * both
+    alike = np.exp(-apart / spread) * both
     likeness: np.ndarray = alike.sum(-1) / np.maximum(both.sum(-1), 1)
     return likeness
 

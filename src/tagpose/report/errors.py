@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.evaluation.detections import Detections
+from tagpose.evaluation.oks import spreads
 from tagpose.evaluation.truth import Truth
 from tagpose.report.matches import Matches
 from tagpose.skeleton import Skeleton
@@ -88,10 +89,9 @@ def _places(truth: Truth, which: slice, skeleton: Skeleton) -> Places:
     """The places in an image whose people those are."""
     keypoints = truth.keypoints[which]
     both = np.concatenate([keypoints, keypoints[:, skeleton.mirror]])  # [2P, K, 3]
-    variance = 2 * (2 * np.array(skeleton.sigmas)) ** 2
     # a place has the sigma of the keypoint that is there; in a face those of a pair differ
-    each = truth.areas[which, None] + np.spacing(1)
-    spread = np.concatenate([each * variance, each * variance[list(skeleton.mirror)]])
+    own = spreads(truth.areas[which], skeleton)
+    spread = np.concatenate([own, own[:, skeleton.mirror]])
     return Places(np.moveaxis(both[..., :2], 2, 0), np.where(both[..., 2] > 0, spread, 0.0))
 
 
