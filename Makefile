@@ -1,16 +1,17 @@
 # Every target sets up what it needs: .venv from requirements.lock, again only when the lock changes.
 # Overrides of Hydra stand on make's own command line: make finetune model=hrnet_w48 data.root=/data
-# What make cannot parse goes into ARGS: make pretrain ARGS='+trainer.gradient_clip_val=1 ~callbacks.panel'
+# What make cannot parse goes into ARGS: make pretrain ARGS='+data.repeat=2 ~callbacks.panel'
 
 PYTHON ?= python3
 ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
 # Every variable of the command line but make's own (CHECKPOINT=FILE is checkpoint=FILE, as it is
-# written of files that come from elsewhere). make escapes a space in a value by a backslash;
-# the two are kept together while the list is filtered.
+# written of files that come from elsewhere), each in quotes, as the shell would go on reading it. make
+# escapes spaces and backslashes by a backslash, and doubles what stands for its variables.
 SPACE := $(subst ,, )
-OVERRIDES = $(subst <space>,\$(SPACE),$(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))) $(ARGS)
+NAMED = $(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))
+OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(subst $$$$,$$,$(subst \\,\,$(word)))))') $(ARGS)
 
 # turns for which threads wait awake; why stands in src/tagpose/__init__.py
 export GOMP_SPINCOUNT ?= 2000

@@ -20,7 +20,10 @@ from tagpose.inference.found import Found
 from tagpose.inference.predictor import Predictor
 from tagpose.inference.writing import results
 
-_VIDEOS: Final = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_VIDEOS: Final = (
+    *(".avi", ".flv", ".mkv", ".mov", ".ogv", ".webm", ".wmv"),
+    *(".3gp", ".m2ts", ".m4v", ".mp4", ".mpeg", ".mpg", ".mts", ".ts"),
+)
 _WRITES: Final = ("coco", "lines", "pictures")
 
 

@@ -117,11 +117,13 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
         cfg.trainer, callbacks=[*callbacks.values(), record], logger=loggers, _convert_="object"
     )
     for logger in loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+        logger.log_hyperparams(configured)  # a run that goes on, too, began from `init_from`
     trainer.fit(model, data, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
         draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
         print(f"run: {cfg.paths.run}")
+    if "best" not in callbacks:  # ~callbacks.best
+        return float("nan")
     best = callbacks["best"].best_model_score
     if best is None and trainer.is_global_zero:
         every = trainer.check_val_every_n_epoch

@@ -26,6 +26,7 @@ from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import BODY
 from tagpose.own_skeleton import make_skeleton
 from tagpose.page.kept import Kept
+from tagpose.page.layout import sliders_of
 from tagpose.page.looking import decoded, look_at
 from tagpose.page.pictures import heatmaps_picture, people_picture, tags_picture
 from tagpose.page.viewer import Thresholds, Viewer
@@ -210,6 +211,14 @@ def test_what_cannot_be_looked_at_is_a_sentence_that_names_no_file(network, pict
     assert name not in told
     assert "/" not in told
     assert viewer.show("me", START).words == viewer.invitation  # nothing is left of the one before
+
+
+def test_every_place_of_a_slider_is_a_threshold_that_can_be_taken(network, pictures):
+    sliders, viewer = sliders_of(START), viewer_of(predictor_of(network))
+    viewer.look("me", pictures / "one.png")
+    for end in ("minimum", "maximum"):
+        chosen = Thresholds(*(getattr(slider, end) for slider in sliders))
+        assert viewer.show("me", chosen).found is not None
 
 
 def test_nobody_is_said_with_what_would_find_somebody():

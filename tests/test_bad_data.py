@@ -17,6 +17,7 @@ from PIL import Image
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import WholeSet
 from tagpose.data.screening import sound_copy
+from tagpose.evaluation.truth import read_truth
 from tagpose.official_skeletons import BODY
 
 FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
@@ -169,6 +170,16 @@ def test_a_fault_stops_the_strict_reader_and_the_lenient_one_leaves_it_out(
     for sample in see_all(annotations):
         assert torch.isfinite(sample.keypoints).all()
     assert sound.listing.read_text().strip()
+
+
+@pytest.mark.parametrize("area", [None, "9", NAN])
+def test_a_person_whose_area_is_no_number_is_left_out_too_for_scores_are_held_against_it(
+    root, area
+):
+    break_it(root, row(area=area))
+    sound = sound_copy(root / FILE, root / IMAGES, BODY)
+    assert sound.kept == 11
+    assert len(read_truth(sound.file, BODY).image_ids) == 11
 
 
 def test_of_several_that_want_a_sound_copy_at_once_one_makes_it_and_all_have_it(root):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from tagpose.data import annotations as annotations_module
 from tagpose.data import cache
 from tagpose.data.annotations import Annotations, read_annotations
 from tagpose.data.augmentation import TrainingView
@@ -88,6 +90,21 @@ def test_the_cache_holds_what_was_read(tmp_path, monkeypatch, only_annotated):
     assert again.description == "drawn"
     same(read, first)
     same(first, again)
+
+
+def test_of_several_that_open_a_file_at_once_one_reads_it(tmp_path, monkeypatch):
+    arguments, times, read = write(tmp_path), [], annotations_module._read
+
+    def counted(*told, **options):
+        times.append(1)
+        return read(*told, **options)
+
+    monkeypatch.setattr(annotations_module, "_read", counted)
+    with ThreadPoolExecutor(4) as several:
+        opened = list(several.map(lambda _: read_annotations(*arguments), range(4)))
+    assert len(times) == 1
+    for one in opened[1:]:
+        same(opened[0], one)
 
 
 def test_people_and_masks_are_those_of_their_image(tmp_path):

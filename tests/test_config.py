@@ -7,16 +7,21 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from hypothesis import example, given
+from hypothesis import strategies as st
+from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tagpose.codec.decode import Decoder
+from tagpose.complaints import as_meant
 from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import BODY
 from tagpose.training.module import PoseTraining
-from tagpose.training.trainer import has_bf16
+from tagpose.training.trainer import has_bf16, make_trainer
 
 CONF = Path(__file__).parents[1] / "conf"
 TESTS = ("published", "published_body")  # experiments of the evaluation
@@ -130,6 +135,12 @@ def test_the_published_recipe_is_the_default(composed):
     assert transforms.colour.p == transforms.blur.p == 0
 
 
+def test_maps_of_what_nobody_has_are_learned_in_stage_one_alone_as_published(composed):
+    for stage, skips in (("pretrain", False), ("finetune", True)):
+        cfg = composed(f"experiment={stage}", "init_from=x")
+        assert cfg.model.criterion.skip_empty is skips
+
+
 def test_compilation_is_an_option_of_training_and_off(composed):
     small = ("model.network.architecture=hrnet_w18_small", "model.network.pretrained=false")
     for compiled in (False, True):
@@ -159,5 +170,33 @@ def test_automatic_precision_follows_the_hardware(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for there in (True, False):
         monkeypatch.setattr("torch.cpu.get_capabilities", lambda there=there: {"amx_bf16": there})
-        assert has_bf16("cpu") is has_bf16("auto") is there
+        assert has_bf16("cpu") is there
         assert not has_bf16("gpu")
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_a_training_takes_cuda_or_the_cpu_where_nothing_else_is_told(monkeypatch):
+    # an Apple's GPU has no float64, which frames and means are of
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert isinstance(make_trainer(logger=False).accelerator, CPUAccelerator)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
+@example("Zürich (2).jpg")
+@example("epoch=3.ckpt")
+@example("it's \\'(")
+def test_what_hydra_cannot_read_arrives_as_it_stands(value):
+    word = f"images={value}"
+    meant = as_meant(word)
+    if meant != word and not value.startswith("~"):
+        assert OverridesParser.create().parse_override(meant).value() == value
+    if value.isidentifier() or value[:1] in tuple("[{"):
+        assert meant == word or not value.isascii()
+
+
+def test_a_home_is_found_and_what_is_no_override_stays(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert as_meant("data.root=~/coco") == "data.root='/home/me/coco'"
+    for word in ("~callbacks.panel", "--cfg", "job", "+data.repeat=2", "scales=[1,2"):
+        assert as_meant(word) == word

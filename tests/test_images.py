@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tagpose.data.images import read_image
+from tagpose.data.images import list_images, read_image
 
 COLOURED = np.dstack([np.full((6, 9), value, np.uint8) for value in (204, 102, 51)])
 
@@ -57,3 +57,13 @@ def test_what_is_no_picture_is_refused(tmp_path):
         read_image(tmp_path / "a.jpg")
     with pytest.raises(FileNotFoundError, match=r"b\.jpg is missing"):
         read_image(tmp_path / "b.jpg")
+
+
+def test_a_folder_has_the_pictures_of_all_kinds_that_can_be_read(tmp_path):
+    endings = ("avif", "bmp", "gif", "jfif", "jp2", "JPG", "png", "ppm", "tga", "tif", "webp")
+    for ending in endings:
+        Image.fromarray(COLOURED).save(tmp_path / f"a.{ending}")
+    (tmp_path / "a.txt").touch()
+    files = list_images(tmp_path)
+    assert {file.suffix[1:] for file in files} == set(endings)
+    assert {read_image(file).shape for file in files} == {(6, 9, 3)}

@@ -1,6 +1,7 @@
 """What stands on make's command line reaches Hydra."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_overrides_reach_the_script_and_the_stage_is_its_experiment(stage):
     command = dry(stage, "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco")
     assert "scripts/train.py" in command
     words = {f"experiment={stage}", "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco"}
-    assert words <= set(command.split())
+    assert words <= set(shlex.split(command))
 
 
 def test_another_experiment_takes_the_place_of_the_stage():
@@ -43,12 +44,17 @@ def test_what_make_cannot_parse_goes_through_args_once():
 
 @pytest.mark.parametrize("target", ["import", "publish"])
 def test_a_checkpoint_may_be_named_in_capitals(target):
-    assert dry(target, "CHECKPOINT=a.pth").split()[2:] == ["checkpoint=a.pth"]
+    assert shlex.split(dry(target, "CHECKPOINT=a.pth"))[2:] == ["checkpoint=a.pth"]
 
 
 @pytest.mark.parametrize("target", ["coco", "inspect", "score", "evaluate"])
 def test_every_target_hands_on_what_is_overridden(target):
-    assert dry(target, "some.key=[1,2]", "root=/data").split()[2:] == [
-        "root=/data",
-        "some.key=[1,2]",
-    ]
+    words = shlex.split(dry(target, "some.key=[1,2]", "root=/data"))
+    assert words[2:] == ["root=/data", "some.key=[1,2]"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Zürich (2).jpg", "it's.jpg", "R&D;a|b.jpg", "a\\b.jpg", "$HOME*.jpg"]
+)
+def test_the_shell_reads_nothing_into_the_name_of_a_file(name):
+    assert shlex.split(dry("predict", f"images={name}"))[2:] == [f"images={name}"]

@@ -26,7 +26,10 @@ FOX = {
 }
 
 
-@pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY, make_skeleton(**FOX)])
+@pytest.mark.parametrize(
+    "skeleton",
+    [BODY, WHOLEBODY, make_skeleton(**FOX), make_skeleton(**FOX | {"parts": {"all": 4}})],
+)
 def test_what_a_file_says_of_a_skeleton_makes_it_again(skeleton):
     said = json.loads(json.dumps(definition(skeleton)))
     assert defined(**said) == skeleton
@@ -41,6 +44,8 @@ def test_a_skeleton_is_derived_from_names():
     assert fox.fields == {"keypoints": slice(0, 4)}
     one = make_skeleton("dot", ["at"], [0.1])
     assert one.parts == one.limbs == {"dot": slice(0, 1)}
+    whole = make_skeleton("pair", ["a", "b"], [0.1, 0.1], parts={"all": 2})
+    assert list(whole.parts) == ["all", "pair"]  # whose score decides which weights are the best
 
 
 def test_the_total_of_a_skeleton_named_hand_is_no_mean_of_its_sides():

@@ -251,7 +251,10 @@ def test_without_an_extra_a_program_says_how_to_get_it(tmp_path, script, module,
     words = ("checkpoint=x.ckpt", *(("images=film.mp4",) if script == "predict" else ()))
     told = run(script, *words, cwd=tmp_path, **found_first(tmp_path))
     assert told.returncode == 1
-    says = f"error: {module} is not installed; pip install 'tagpose[{extra}]' brings it\n"
+    says = (
+        f"error: {module} is not installed; pip install 'FOLDER[{extra}]' brings it, with the "
+        "folder of tagpose\n"
+    )
     assert told.stderr == says
 
 

@@ -1,12 +1,14 @@
 """A run that goes on is the run that was never stopped: data, weights, moments, scores."""
 
 import shutil
+from pathlib import Path
 
 import pytest
+from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
 
 from short_training import BATCHES, EPOCHS, configuration, result, train
-from tagpose.training.checkpoints import newest_whole, remove_stale
+from tagpose.training.checkpoints import WholeFiles, newest_whole, remove_stale
 from tagpose.training.loggers import Csv
 
 
@@ -142,3 +144,16 @@ def test_a_rate_follows_the_images_of_a_step_of_the_training(people, tmp_path):
     plain, _ = train(configuration(people, tmp_path), accumulate_grad_batches=2)
     rates = [one.lr_scheduler_configs[0].scheduler.get_last_lr()[0] for one in (trainer, plain)]
     assert rates[0] == pytest.approx(rates[1] * 4 / 8)
+
+
+def test_a_run_whose_folder_was_moved_knows_its_best_score(people, tmp_path):
+    (before := tmp_path / "before").mkdir()
+    best = instantiate(configuration(people, before).callbacks.best)
+    train(configuration(people, before), best, max_epochs=2)
+    now = before.rename(tmp_path / "now")
+    moved = instantiate(configuration(people, now).callbacks.best)
+    content = WholeFiles().load_checkpoint(now / "best.ckpt")
+    moved.load_state_dict(content["callbacks"][moved.state_key])
+    assert moved.best_model_score == best.best_model_score is not None
+    assert Path(moved.best_model_path) == now / "best.ckpt"
+    assert list(moved.best_k_models) == [str(now / "best.ckpt")]

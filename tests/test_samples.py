@@ -126,6 +126,16 @@ def test_outside_of_the_photograph_the_network_learns_that_nobody_is_there(annot
     assert sample.mask[0].all()
 
 
+def test_as_published_what_is_outside_of_the_photograph_does_not_count(annotations):
+    far = {"zoom": (3, 3), "shift": 0.0, "angle": 0.0}
+    ours, published = (
+        training(annotations, **far, outside_counts=counts)[Draw(0, 0)].mask for counts in (1, 0)
+    )
+    assert not published[0].any()
+    assert published[SIDE // 8, SIDE // 8]
+    assert (published <= ours).all()
+
+
 def test_the_mask_goes_where_the_frame_says_with_a_crowd_and_without(annotations):
     everything = training(annotations, zoom=(1.5, 2.5))
     samples = [everything[Draw(0, index)] for index in range(len(annotations))]
@@ -197,6 +207,19 @@ def test_processes_take_the_batches_of_one_in_turns(size, batch, repeat, epoch):
         assert len(set(drawn)) == len(drawn)  # a repeated image is another draw
     if size * repeat % batch == 0:
         assert {draw.image for draw in drawn} == set(range(size))
+
+
+@given(size=st.integers(1, 60), batch=st.integers(1, 5))
+def test_added_batches_are_those_of_as_many_processes(size, batch):
+    def taken(processes, added):
+        shares = [
+            batches(ShuffledDraws(size, batch, rank=rank, processes=processes, added=added))
+            for rank in range(processes)
+        ]
+        return [one for turn in zip(*shares, strict=True) for one in turn]
+
+    assert len(taken(1, 4)) % 4 == 0
+    assert taken(1, 4) == taken(2, 2) == taken(4, 1)
 
 
 @given(size=st.integers(1, 40), batch=st.integers(1, 4), rank=st.integers(0, 1), data=st.data())

@@ -194,7 +194,7 @@ def test_a_server_is_told_what_is_told_here():
     for name in SWEEPS:
         content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
         command = content["command"]
-        assert command[:3] == ["${env}", "${interpreter}", "${program}"]
+        assert command[:3] == ["${env}", ".venv/bin/python", "${program}"]
         assert command[-1] == "${args_no_hyphens}"
         assert "logger.wandb.online=true" in command
         # python's None and PyYAML's 1e-3, which is a text, do not arrive as they are meant

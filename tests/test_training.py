@@ -3,8 +3,11 @@
 import copy
 from functools import partial
 
+import pytest
 import torch
+from lightning import Callback
 
+from short_training import configuration, train
 from tagpose.losses import Criterion
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import BODY
@@ -44,3 +47,21 @@ def test_moments_that_lay_otherwise_in_memory_go_on_as_they_were():
     step(resumed, again)
     for mine, theirs in zip(resumed.parameters(), training.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+class Norm(Callback):
+    """Notes how large the gradients of a step were when it was made."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number):
+        gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+        self.last = float(torch.nn.utils.get_total_norm(gradients))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_a_fused_optimiser_takes_clipped_gradients_in_any_precision(people, tmp_path, precision):
+    cfg = configuration(people, tmp_path, "~callbacks.ema")
+    assert cfg.model.optimizer.fused
+    norm = Norm()
+    short = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
+    train(cfg, norm, precision=precision, gradient_clip_val=0.01, **short)
+    assert norm.last == pytest.approx(0.01, rel=1e-3)

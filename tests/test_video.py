@@ -2,6 +2,7 @@
 
 import struct
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 import pytest
@@ -129,23 +130,49 @@ def people_at(*left, score=0.8):
     return found(People(keypoints, scores), (640, 200), BODY)
 
 
+def followed(tracks):
+    """Follows people from frame to frame."""
+    times = (float(number / RATE) for number in count())
+    return lambda *left, score=0.8: tracks.follow(people_at(*left, score=score), next(times))
+
+
 def test_people_keep_their_numbers_whatever_their_order_and_after_a_moment_out_of_sight():
-    tracks = Tracks(RATE, patience=1.0)
-    assert tracks.follow(people_at(10, 300)) == [None, None]  # seen once
-    one, two = tracks.follow(people_at(12, 302))
+    see = followed(Tracks(RATE, patience=1.0))
+    assert see(10, 300) == [None, None]  # seen once
+    one, two = see(12, 302)
     assert None not in (one, two)
     assert one != two
-    assert tracks.follow(people_at(306, 14)) == [two, one]
-    assert tracks.follow(people_at(18)) == [one]
-    assert tracks.follow(people_at()) == []
-    assert tracks.follow(people_at(26, 318)) == [one, two]
+    assert see(306, 14) == [two, one]
+    assert see(18) == [one]
+    assert see() == []
+    assert see(26, 318) == [one, two]
+
+
+@pytest.mark.parametrize(("away", "known"), [(0.5, True), (2.0, False)])
+def test_patience_is_in_seconds_however_few_frames_a_camera_shows(away, known):
+    tracks = Tracks(RATE, patience=1.0)  # it says RATE, and shows 4 a second
+    times = (0.25 * number for number in count())
+    for _ in range(4):
+        (one,) = tracks.follow(people_at(10), next(times))
+    for _ in range(int(away / 0.25)):
+        tracks.follow(people_at(), next(times))
+    for _ in range(2):
+        (again,) = tracks.follow(people_at(10), next(times))
+    assert (again == one) is known
+
+
+def test_two_frames_of_one_time_are_followed_as_any_others():
+    tracks = Tracks(RATE)
+    for _ in range(2):
+        (one,) = tracks.follow(people_at(10), 1.0)
+    assert one is not None
 
 
 def test_nobody_is_followed_who_is_unsure_from_the_start():
-    tracks = Tracks(RATE, sure=0.3)
+    see = followed(Tracks(RATE, sure=0.3))
     for left in (8, 10):
-        assert tracks.follow(people_at(left, score=0.1)) == [None]
-    tracks.follow(people_at(12, score=0.5))
-    (one,) = tracks.follow(people_at(14, score=0.5))
+        assert see(left, score=0.1) == [None]
+    see(12, score=0.5)
+    (one,) = see(14, score=0.5)
     assert one is not None
-    assert tracks.follow(people_at(16, score=0.1)) == [one]
+    assert see(16, score=0.1) == [one]

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from importlib.metadata import requires
 from typing import Any, Final
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -28,8 +29,29 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
 def told(main: Callable[[], Any]) -> None:
     """Run a program of Hydra's; what its configuration refuses is told in a sentence, too."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it would tell in paragraphs, and advise to add the key
+    sys.argv[1:] = map(as_meant, sys.argv[1:])
     with told_in_a_sentence():
         main()
+
+
+def as_meant(word: str) -> str:
+    """A word of the command line as Hydra reads it: the names of files in quotes where need be.
+
+    Its grammar knows none of `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt`, `root=~/coco`.
+    What it cannot read can mean nothing else than what stands there, unless it begins as a list or
+    in quotes; a home is found as a shell would where it stands alone.
+    """
+    key, is_override, value = word.partition("=")
+    if not is_override or not re.fullmatch(r"[+~]*[\w./@:-]+", key) or value[:1] in tuple("[{(\"'"):
+        return word
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        home = os.path.expanduser(value)  # noqa: PTH111 -- a Path would tidy what it is given
+        # a backslash stands for itself but before a quote (Hydra's grammar, "Quoted values")
+        quoted = re.sub(r"(\\*)('|$)", lambda at: 2 * at[1] + at[2].replace("'", "\\'"), home)
+        return f"{key}='{quoted}'"
+    return word
 
 
 @contextmanager
@@ -55,7 +77,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given, as {error.full_key}=VALUE"
     if isinstance(error, ModuleNotFoundError) and (extra := _extra_with(error.name)):
-        return f"{error.name} is not installed; pip install 'tagpose[{extra}]' brings it"
+        how = f"pip install 'FOLDER[{extra}]' brings it, with the folder of tagpose"
+        return f"{error.name} is not installed; {how}"
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program loads
         return (
             f"{str(error).partition('. ')[0]}: a smaller data.batch_size with more "
@@ -80,10 +103,12 @@ def _refused(error: ConfigCompositionException) -> str:
         # behind the first lines stands where Hydra has looked
         lines = str(error).partition("Config search path")[0].splitlines()
         return ", ".join(filter(None, map(str.strip, lines))).replace(":,", ":")
-    known = [str(key) for key in cause.parent_node]
+    known = [str(key) for key in cause.parent_node if key != "_target_"]
     near = get_close_matches(str(cause.key), known, n=1)
-    meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"there is no {cause.full_key or cause.key} in the configuration; {meant}"
+    name = cause.full_key or cause.key
+    others = f"there are {', '.join(known)}, and +{name}=VALUE adds what only the code knows"
+    meant = f"did you mean {near[0]}?" if near else others
+    return f"there is no {name} in the configuration; {meant}"
 
 
 def _extra_with(module: str | None) -> str | None:

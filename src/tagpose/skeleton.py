@@ -95,8 +95,7 @@ def assemble(
     """
     index = {keypoint: k for k, keypoint in enumerate(keypoints)}
     parts = consecutive(sizes)
-    if len(parts) > 1:
-        parts[name] = slice(0, len(keypoints))
+    parts.setdefault(name, slice(0, len(keypoints)))
     return Skeleton(
         name=name,
         keypoints=keypoints,

@@ -21,6 +21,7 @@ import numpy as np
 from torch import Tensor
 
 STRIDE: Final = 4  # input pixels per cell: the finest branch of an HRNet
+DEEPEST: Final = 32  # of its coarsest branch, so what the sides of an input are multiples of
 MOST_VISIBLE: Final = 2  # v of what is labelled and visible (COCO); parts have what lies between
 SIDE: Final = 512  # input pixels of the shorter side of a test, as published
 # square image pixels: smaller people are small, larger ones large (COCO)

@@ -45,23 +45,20 @@ def show_whole(
         keypoints=np.concatenate(
             [apply(frame, keypoints[..., :2]), keypoints[..., 2:]], -1, dtype=np.float32
         ),
-        mask=_warp_mask(mask, frame, size),
+        mask=_warp_mask(mask, frame, size, outside_counts=True),
         frame=frame,
     )
 
 
-def _warp_mask(mask: np.ndarray, frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask [H, W] of 0 and 1 in cells of an input of `size`.
-
-    What is outside of the image counts, as a place where nobody is: inputs at test time have black
-    margins, and a network that never learned to be silent there finds people in them. (HigherHRNet
-    masks it.)
-    """
+def _warp_mask(
+    mask: np.ndarray, frame: np.ndarray, size: tuple[int, int], *, outside_counts: bool
+) -> np.ndarray:
+    """A mask [H, W] of 0 and 1 in cells of an input of `size`."""
     width, height = size[0] // STRIDE, size[1] // STRIDE
-    if mask.min() > 0:  # as in most images: inside and outside count alike
+    if outside_counts and mask.min() > 0:  # as in most images
         return np.ones((height, width), np.uint8)
-    cells = scale_frame(frame, 1 / STRIDE)
-    shown = warp(mask * np.uint8(255), cells, (width, height), outside=255)
+    cells, outside = scale_frame(frame, 1 / STRIDE), 255 if outside_counts else 0
+    shown = warp(mask * np.uint8(255), cells, (width, height), outside=outside)
     return (shown > 127).astype(np.uint8)
 
 
@@ -78,6 +75,9 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         shift: largest shift of the view's centre, either way, in units of the view's side; 0.2 is
             the published one, 40 % from end to end.
         mirror_chance: of a mirrored view.
+        outside_counts: whether what is outside of the image counts, as a place where nobody is:
+            inputs at test time have black margins, and a network that never learned to be silent
+            there finds people in them. The published training masks it.
     """
 
     def __init__(
@@ -88,11 +88,12 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         angle: float = 30.0,
         shift: float = 0.2,
         mirror_chance: float = 0.5,
+        outside_counts: bool = True,
     ) -> None:
         super().__init__(p=1.0)
         self.side, self.skeleton = side, skeleton
         self.zoom, self.angle, self.shift = tuple(zoom), angle, shift
-        self.mirror_chance = mirror_chance
+        self.mirror_chance, self.outside_counts = mirror_chance, outside_counts
         self.mirror = np.array(skeleton.mirror)
 
     @property
@@ -121,7 +122,8 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         return warp(img, view, (self.side, self.side))
 
     def apply_to_mask(self, mask: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
-        return _warp_mask(mask, view, (self.side, self.side))
+        size = (self.side, self.side)
+        return _warp_mask(mask, view, size, outside_counts=self.outside_counts)
 
     def apply_to_keypoints(
         self, keypoints: np.ndarray, view: np.ndarray, mirrored: bool, **_: Any
@@ -139,7 +141,7 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         return view
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
-        return ("side", "skeleton", "zoom", "angle", "shift", "mirror_chance")
+        return ("side", "skeleton", "zoom", "angle", "shift", "mirror_chance", "outside_counts")
 
 
 def in_order(transforms: Sequence[A.BasicTransform]) -> Callable[..., dict[str, Any]]:

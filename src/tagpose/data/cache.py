@@ -4,12 +4,13 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 
 from tagpose.data.columns import map_columns, write_columns
 
@@ -31,7 +32,8 @@ def remember(
     """What `read` makes of a file, from a cache unless the file is another than before.
 
     The cache lies beside the file, or else among the user's own, in the first folder that can be
-    written. A damaged one is as none.
+    written. A damaged one is as none. Of processes of one machine that want it at once, one reads
+    the file and the others wait.
 
     Args:
         file: that is read.
@@ -40,13 +42,37 @@ def remember(
         read: is called where there is no cache; raises what it likes.
     """
     found = _files(file, variant, facts)
+    if there := _mapped(found):
+        return there
+    with alone(found):
+        if there := _mapped(found):  # another process was quicker
+            return there
+        columns = read()
+        if _files(file, variant, facts) != found:  # it was written while it was read
+            return Cached(columns, None)
+        return _store(columns, found, file)
+
+
+def _mapped(found: Sequence[Path]) -> Cached | None:
+    """The first cache that is there and whole."""
     for place in found:
         with suppress(OSError, ValueError):  # there is none, or it is damaged
             return Cached(map_columns(place, check=True), place)
-    columns = read()
-    if _files(file, variant, facts) != found:  # it was written while it was read
-        return Cached(columns, None)
-    return _store(columns, found, file)
+    return None
+
+
+@contextmanager
+def alone(known: Sequence[Path]) -> Iterator[None]:
+    """Wait until no other process of the machine is in here; one that dies lets others in."""
+    with ExitStack() as stack:
+        for place in known:
+            lock = place.with_name(f"{place.name}.lock")
+            # where none can be, none is held: what is written is whole however many write it
+            with suppress(OSError):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(lock))
+                break
+        yield
 
 
 def _store(columns: Sequence[np.ndarray], found: Sequence[Path], file: Path) -> Cached:

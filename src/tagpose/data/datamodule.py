@@ -1,7 +1,6 @@
 """This file hands loaders to Lightning: random views for training, whole images for validation."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from os import cpu_count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from tagpose.data.screening import sound_copy
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
 from tagpose.skeleton import Skeleton
-from tagpose.structures import Sample
+from tagpose.structures import DEEPEST, Sample
 
 
 class Split(NamedTuple):
@@ -67,6 +66,12 @@ class PoseData(LightningDataModule):
         super().__init__()
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error={on_error} is neither stop nor skip")
+        if side % DEEPEST:
+            lower = side // DEEPEST * DEEPEST
+            raise ValueError(
+                f"side={side} is no multiple of {DEEPEST}, by which the network divides it; "
+                f"{lower or DEEPEST} or {lower + DEEPEST} would do"
+            )
         self.on_error = on_error
         self.sound: dict[Split, Path] = {}
         self.left_out: dict[Split, Path] = {}  # what is not in a sound copy, line by line
@@ -89,16 +94,6 @@ class PoseData(LightningDataModule):
     def description(self) -> str:
         """What the annotations of validation say they are; scores are never shown without it."""
         return self.opened[self.val_split].description
-
-    def prepare_data(self) -> None:
-        """Let one process of a machine parse and cache what all of them open in `setup`."""
-        if not self.trainer or self.trainer.world_size == 1:
-            return
-        for split, only_annotated in self._needed(self.trainer.state.fn).items():
-            # what is wrong is told by `setup`, to every process: none may wait for one that ended
-            with suppress(OSError, ValueError):
-                self._screen(split)
-                self.read(split, only_annotated=only_annotated)
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs: "fit" both halves, everything else validation alone."""
@@ -165,6 +160,7 @@ class PoseData(LightningDataModule):
             seed=self.seed,
             rank=rank,
             processes=processes,
+            added=self.trainer.accumulate_grad_batches if self.trainer else 1,
             start=self.start,
         )
         return DataLoader(

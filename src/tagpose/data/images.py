@@ -10,7 +10,12 @@ from PIL import Image
 from tagpose.data.sources import UNREADABLE, rgb
 from tagpose.writing import whole
 
-_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# of what Pillow reads and people call pictures
+_ENDINGS: Final = (
+    *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
+    *(".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".pnm", ".ppm"),
+)
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:

@@ -21,7 +21,7 @@ class ShuffledDraws(Sampler[Draw]):
 
     The order is cut into batches, which the processes take in turns: what the network learns from
     depends neither on how many processes share the batches nor on how many each adds up before a
-    step. What fills no whole turn is left to the other epochs; where there is not even one turn,
+    step. What fills no whole step is left to the other epochs; where there is not even one,
     images come more than once.
 
     An epoch belongs to the sampler, not to the loader: `set_epoch` names it.
@@ -33,6 +33,7 @@ class ShuffledDraws(Sampler[Draw]):
         seed: of the order.
         rank: of this process.
         processes: that share the images.
+        added: batches of each process that make a step.
         start: where to begin; the batches before are left out of its epoch, and of no other.
     """
 
@@ -45,11 +46,12 @@ class ShuffledDraws(Sampler[Draw]):
         seed: int = 0,
         rank: int = 0,
         processes: int = 1,
+        added: int = 1,
         start: Position | None = None,
     ) -> None:
         self.size, self.batch, self.repeat, self.seed = size, batch, repeat, seed
         self.rank, self.processes, self.start = rank, processes, start or Position()
-        self.batches = max(1, size * repeat // (batch * processes))
+        self.batches = added * max(1, size * repeat // (batch * processes * added))
         self.set_epoch(self.start.epoch)
 
     def set_epoch(self, epoch: int) -> None:

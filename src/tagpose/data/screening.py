@@ -8,15 +8,12 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from filelock import FileLock
-
 from tagpose.data.annotations import Row, read_lists
-from tagpose.data.cache import places
+from tagpose.data.cache import alone, places
 from tagpose.data.inspection.columns import Annotated, Images, lay_annotated, lay_images
 from tagpose.data.inspection.files import file_faults
 from tagpose.data.inspection.kinds import Fault, Kind
@@ -24,7 +21,8 @@ from tagpose.data.inspection.report import row_faults
 from tagpose.skeleton import Skeleton
 from tagpose.writing import whole
 
-# What stops the reader, or has the network learn something that is not so. The others do neither.
+# What stops who reads or scores, or has the network learn something that is not so. The others do
+# neither.
 _HARMFUL: Final = frozenset(Kind) - {Kind.FLAG, Kind.OUTSIDE, Kind.BOX_PLACE, Kind.AREA}
 _LISTING: Final = "left_out.txt"
 _COUNT: Final = "sound.json"
@@ -57,26 +55,12 @@ def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
     """
     state = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in _in(folder)]
     known = places(file, f"{skeleton.name}-sound", (dict(skeleton.fields), state))
-    with _alone(known):
+    with alone(known):
         for place in known:
             if (place / _COUNT).exists():
                 images, kept = json.loads((place / _COUNT).read_bytes())
                 return Sound(place / file.name, images, kept, place / _LISTING, fresh=False)
         return _made(file, folder, skeleton, known)
-
-
-@contextmanager
-def _alone(known: Sequence[Path]) -> Iterator[None]:
-    """Wait until no other process of the machine is in here; one that dies lets others in."""
-    with ExitStack() as stack:
-        for place in known:
-            lock = place.with_name(f"{place.name}.lock")
-            # where none can be, none is held: what is written is whole however many write it
-            with suppress(OSError):
-                lock.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(FileLock(lock))
-                break
-        yield
 
 
 def _made(file: Path, folder: Path, skeleton: Skeleton, known: Sequence[Path]) -> Sound:

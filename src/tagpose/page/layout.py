@@ -10,6 +10,7 @@ from tagpose.page.viewer import MOST_PEOPLE, Thresholds, Viewer
 from tagpose.skeleton import Skeleton
 
 _FARTHEST: Final = 4.0  # between tags; training drives those of two people 1 and more apart
+_STEP: Final = 0.01  # of the other sliders
 _STATUS: Final = '<p role="status">${value}</p>'  # a screen reader says it when it changes
 
 
@@ -51,7 +52,7 @@ def lay_out(viewer: Viewer, start: Thresholds) -> Page:
                 given = _given()
                 words = gr.HTML(viewer.invitation, html_template=_STATUS, elem_id="words")
             with gr.Column(elem_id="chosen"):
-                sliders = _sliders(start)
+                sliders = sliders_of(start)
         with gr.Column(elem_classes="side"):
             with gr.Column(elem_id="found"):
                 tabs = _tabs(skeleton)
@@ -114,16 +115,16 @@ def _download(label: str, name: str) -> gr.DownloadButton:
     return gr.DownloadButton(label, interactive=False, size="sm", elem_id=name)
 
 
-def _sliders(start: Thresholds) -> tuple[gr.Slider, ...]:
+def sliders_of(start: Thresholds) -> tuple[gr.Slider, ...]:
     """One for each of the thresholds."""
     rows: tuple[tuple[float, float, str, str], ...] = (
         (0, 1, "person score", "people below are left out"),
         (0, 1, "keypoint score", "keypoints below are left out"),
         (0, 1, "peak score", "peaks of heatmaps below are left out"),
-        (0, _FARTHEST, "tag distance", "of a peak from its person at most"),
+        (_STEP, _FARTHEST, "tag distance", "of a peak from its person at most"),
         (1, MOST_PEOPLE, "people", "at most, the best ones"),
     )
     return tuple(
-        gr.Slider(low, max(high, value), value, step=low or 0.01, label=label, info=info)
+        gr.Slider(low, max(high, value), value, step=low or _STEP, label=label, info=info)
         for (low, high, label, info), value in zip(rows, start, strict=True)
     )

@@ -1,5 +1,6 @@
 """This file keeps what a run goes on from: whole files, finite weights, the newest of them."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +50,29 @@ class WholeFiles(TorchCheckpointIO):
         """
         del map_location, weights_only
         content: dict[str, Any] = read_tensors(Path(path))
-        return content
+        return _where_it_lies(content, Path(path))
+
+
+def _where_it_lies(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """A checkpoint whose run's files are in its own folder, wherever that was moved.
+
+    Lightning forgets which score was the best if the folder has another name than before, and
+    writes the next one over it.
+    """
+    folder = os.path.realpath(file.parent)
+    states = content.get("callbacks", {})
+    for name, state in states.items():
+        if name.startswith("ModelCheckpoint") and state["dirpath"]:
+            states[name] = _renamed(state, state["dirpath"], folder)
+    return content
+
+
+def _renamed(content: Any, before: str, now: str) -> Any:
+    """A tree of dicts in which paths, keys too, begin with another folder."""
+    if isinstance(content, dict):
+        return {_renamed(k, before, now): _renamed(v, before, now) for k, v in content.items()}
+    inside = isinstance(content, str) and (content == before or content.startswith(f"{before}/"))
+    return now + content[len(before) :] if inside else content
 
 
 def newest_whole(folder: Path) -> Path | None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -67,6 +69,21 @@ class PoseTraining(LightningModule):
         self.log_dict(shown, batch_size=len(batch.image))
         # a sum may overflow while no gradient does; now they do, and other processes see it, too
         return terms["total"] * torch.where(terms["total"].isfinite(), 1.0, torch.nan)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        precision = self.trainer.precision_plugin
+        if getattr(precision, "scaler", None) is None:
+            # Lightning refuses fused optimisers wherever anything is mixed, though only float16's
+            # gradients are scaled until the optimiser steps
+            how = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val or 0.0, how)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
         self.means = ImageMeans()

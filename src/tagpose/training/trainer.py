@@ -8,25 +8,30 @@ from lightning import Trainer
 from tagpose.training.checkpoints import WholeFiles
 
 
-def make_trainer(*, precision: str = "auto", **options: Any) -> Trainer:
+def make_trainer(*, precision: str = "auto", accelerator: str = "auto", **options: Any) -> Trainer:
     """A Trainer whose precision is "auto": bf16 on hardware that has it, float32 elsewhere.
 
     Args:
         precision: "auto", or one of Lightning's.
+        accelerator: "auto" for CUDA where there is a GPU of it, the CPU elsewhere; or one of
+            Lightning's. (Its own "auto" takes Apple's GPUs, which have no float64.)
         options: of Lightning's Trainer; one that it does not know is an error.
     """
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    options["accelerator"] = accelerator
     if precision == "auto":
-        options["precision"] = "bf16-mixed" if has_bf16(options.get("accelerator")) else "32-true"
+        options["precision"] = "bf16-mixed" if has_bf16(accelerator) else "32-true"
     else:
         options["precision"] = precision
     # the data module shares the images among processes itself, without repeating any
     return Trainer(use_distributed_sampler=False, plugins=[WholeFiles()], **options)
 
 
-def has_bf16(accelerator: str | None) -> bool:
+def has_bf16(accelerator: str) -> bool:
     """Whether what a Trainer runs on multiplies bf16 faster than float32."""
-    if accelerator in (None, "auto", "gpu", "cuda") and torch.cuda.is_available():
+    if accelerator in ("gpu", "cuda") and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # emulation is slower than float32, so only matrix units count; older torch cannot tell
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return accelerator in (None, "auto", "cpu") and bool(capabilities.get("amx_bf16"))
+    return accelerator == "cpu" and bool(capabilities.get("amx_bf16"))

@@ -50,8 +50,9 @@ class Film:
         frames = islice(clip.frames, self.frames)
         for number, seen in enumerate(predictor.each(_images(frames, times))):
             image, found = seen.known()
-            found = found._replace(tracks=tuple(tracks.follow(found)))
-            yield Scene(number, times.pop(number), image, found)
+            time = times.pop(number)
+            found = found._replace(tracks=tuple(tracks.follow(found, time)))
+            yield Scene(number, time, image, found)
 
     def length(self, clip: Clip) -> int | None:
         """Frames that will be seen, where that is known."""

@@ -1,5 +1,6 @@
 """This file says who is who from frame to frame: ByteTrack (Zhang 2022) on people's boxes."""
 
+import math
 from fractions import Fraction
 from typing import Final
 
@@ -10,13 +11,14 @@ from trackers import ByteTrackTracker
 from tagpose.inference.found import Found
 
 _NEVER: Final = -1  # the tracker's number of those whom it does not follow yet
+_MOMENT: Final = 1e-3  # seconds between two frames at least; files may give both the same time
 
 
 class Tracks:
     """The people of a video so far.
 
     Args:
-        rate: frames a second.
+        rate: frames a second, of which a camera may show fewer than it says.
         sure: score of a person from which they are followed; those below are only taken for
             somebody who was seen before.
         patience: seconds after which somebody who is out of sight is another when seen again.
@@ -30,13 +32,20 @@ class Tracks:
             high_conf_det_threshold=sure,
             minimum_consecutive_frames=1,
         )
+        self._time = -math.inf
 
-    def follow(self, found: Found) -> list[int | None]:
-        """The number of each person of the next frame; None for those who were not seen twice."""
+    def follow(self, found: Found, time: float) -> list[int | None]:
+        """The number of each person of the next frame; None for those who were not seen twice.
+
+        Args:
+            found: the people of the frame.
+            time: of the frame, in seconds from any start.
+        """
+        self._time = max(time, self._time + _MOMENT)
         corners = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], 1)
         order = np.arange(len(corners))
         seen = supervision.Detections(corners, confidence=found.scores, data={"place": order})
-        told = self._tracker.update(seen)
+        told = self._tracker.update(seen, timestamp=self._time)
         numbers: list[int | None] = [None] * len(corners)
         if len(told) and told.tracker_id is not None:
             for place, number in zip(told.data["place"], told.tracker_id, strict=True):

@@ -51,6 +51,9 @@ class Kind(Enum):
         "boxes of no area or outside of the image: masks and the scores of people without "
         "keypoints go by them; x, y, width, height are in image pixels"
     )
+    AREA_VALUE = (
+        "areas that are no number: scores refuse the file; take that of the mask, or of the box"
+    )
     AREA = (
         "areas that are not above 0: the allowance of OKS goes by them, so nobody scores there; "
         "take that of the mask, or of the box"

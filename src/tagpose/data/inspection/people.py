@@ -114,8 +114,9 @@ def _outside_faults(annotated: Annotated, skeleton: Skeleton) -> Found:
 
 def _area_faults(annotated: Annotated) -> Found:
     """Areas that are no number above 0."""
-    for t in np.flatnonzero(~(np.isfinite(annotated.areas) & (annotated.areas > 0))).tolist():
-        yield Kind.AREA, _stating(annotated, t, "area")
+    known = np.isfinite(annotated.areas)
+    for t in np.flatnonzero(~(known & (annotated.areas > 0))).tolist():
+        yield Kind.AREA if known[t] else Kind.AREA_VALUE, _stating(annotated, t, "area")
 
 
 def _stating(annotated: Annotated, t: int, key: str, why: str = "") -> Fault:
