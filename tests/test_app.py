@@ -267,9 +267,12 @@ def address(checkpoint, tmp_path_factory):
     ) as server:  # fmt: skip
         said = server.stdout.readline()
         assert said.startswith("page: http://127.0.0.1:")
-        yield said.split()[1]
-        assert list(folder.glob("tagpose-*/*/*.jpg"))
-        server.send_signal(signal.SIGTERM)
+        try:
+            yield said.split()[1]
+            # a browser's visits leave pictures, as long as the page is there
+            assert bool(list(folder.glob("tagpose-*/*/*.jpg"))) is bool(CHROMIUM)
+        finally:
+            server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0
         assert list(folder.iterdir()) == []
 

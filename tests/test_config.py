@@ -198,5 +198,12 @@ def test_what_hydra_cannot_read_arrives_as_it_stands(value):
 def test_a_home_is_found_and_what_is_no_override_stays(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert as_meant("data.root=~/coco") == "data.root='/home/me/coco'"
-    for word in ("~callbacks.panel", "--cfg", "job", "+data.repeat=2", "scales=[1,2"):
+    for word in (
+        "~callbacks.panel",
+        "--config-dir=ü",
+        "--cfg",
+        "job",
+        "+data.repeat=2",
+        "scales=[1,2",
+    ):
         assert as_meant(word) == word

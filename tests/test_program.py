@@ -303,16 +303,30 @@ def test_a_picture_of_any_kind_can_be_predicted(stages, tmp_path):
     assert len(list((stages / "kinds").glob("*.png"))) == 4
 
 
+def test_a_picture_of_any_name_can_be_predicted(stages, tmp_path):
+    Image.new("RGB", (90, 70)).save(tmp_path / "Zürich (2)=it's.png")
+    words = ("checkpoint=two/best.ckpt", f"images={tmp_path}/Zürich (2)=it's.png", "side=64")
+    succeeded(run("predict", *words, "output=named", cwd=stages))
+    assert [file.name for file in (stages / "named").glob("*.png")] == ["Zürich (2)=it's.png"]
+
+
+def test_a_training_that_keeps_no_best_weights_ends_as_any_other(people, tmp_path):
+    words = ("experiment=demo_pretrain", f"data.root={people}", "hydra.run.dir=run", *SMALL)
+    succeeded(run("train", *words, "~callbacks.best", cwd=tmp_path))
+    assert [file.name for file in (tmp_path / "run").glob("*.ckpt")] == ["last.ckpt"]
+
+
 def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people):
     result = run(
         "train", "experiment=demo_finetune", f"data.root={people}", "resume=two/last.ckpt",
-        *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2",
+        "init_from=gone.ckpt", *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2",
         "hydra.run.dir=resumed", cwd=stages,
     )  # fmt: skip
     succeeded(result)
     epochs = {row.split(",")[0] for row in (stages / "resumed/metrics.csv").read_text().split()}
     assert "1" in epochs
     assert "0" not in epochs
+    assert "init_from: gone.ckpt" in (stages / "resumed/hparams.yaml").read_text()
 
 
 def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_path):

@@ -42,7 +42,11 @@ def as_meant(word: str) -> str:
     in quotes; a home is found as a shell would where it stands alone.
     """
     key, is_override, value = word.partition("=")
-    if not is_override or not re.fullmatch(r"[+~]*[\w./@:-]+", key) or value[:1] in tuple("[{(\"'"):
+    if (
+        not is_override
+        or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key)
+        or value[:1] in tuple("[{(\"'")
+    ):
         return word
     try:
         OverridesParser.create().parse_override(word)
