@@ -319,8 +319,8 @@ def test_a_training_that_keeps_no_best_weights_ends_as_any_other(people, tmp_pat
 def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people):
     result = run(
         "train", "experiment=demo_finetune", f"data.root={people}", "resume=two/last.ckpt",
-        "init_from=gone.ckpt", *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2",
-        "hydra.run.dir=resumed", cwd=stages,
+        "init_from=gone.ckpt", *(word for word in SMALL if "max_epochs" not in word),
+        "trainer.max_epochs=2", "hydra.run.dir=resumed", cwd=stages,
     )  # fmt: skip
     succeeded(result)
     epochs = {row.split(",")[0] for row in (stages / "resumed/metrics.csv").read_text().split()}
