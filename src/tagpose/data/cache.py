@@ -68,7 +68,7 @@ def alone(known: Sequence[Path]) -> Iterator[None]:
         for place in known:
             lock = place.with_name(f"{place.name}.lock")
             # where none can be, none is held: what is written is whole however many write it
-            with suppress(OSError):
+            with suppress(OSError, NotImplementedError):  # the latter of disks without locks
                 lock.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(FileLock(lock))
                 break
