@@ -63,7 +63,11 @@ def _mapped(found: Sequence[Path]) -> Cached | None:
 
 @contextmanager
 def alone(known: Sequence[Path]) -> Iterator[None]:
-    """Wait until no other process of the machine is in here; one that dies lets others in."""
+    """Wait until no other process of the machine is in here; one that dies lets others in.
+
+    Args:
+        known: places that all want; a lock lies beside the first whose folder can be written.
+    """
     with ExitStack() as stack:
         for place in known:
             lock = place.with_name(f"{place.name}.lock")
