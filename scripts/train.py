@@ -44,7 +44,9 @@ def main(cfg: DictConfig) -> float:
     keep_freed_memory()
     with told_in_a_sentence(MisconfigurationException):
         resume = earlier(cfg.resume, Path(cfg.paths.run), named=is_named())
-        configured = OmegaConf.to_container(cfg, resolve=True)
+        configured: Any = OmegaConf.to_container(cfg, resolve=True)
+        if OmegaConf.is_missing(cfg, "init_from"):
+            configured["init_from"] = None
         if resume:  # brings all its weights
             cfg.init_from, cfg.model.network.pretrained = None, False
         elif OmegaConf.is_missing(cfg, "init_from"):
@@ -117,7 +119,7 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
         cfg.trainer, callbacks=[*callbacks.values(), record], logger=loggers, _convert_="object"
     )
     for logger in loggers:
-        logger.log_hyperparams(configured)  # a run that goes on, too, began from `init_from`
+        logger.log_hyperparams(configured)  # of a run that goes on, too, what it began from
     trainer.fit(model, data, ckpt_path=resume, weights_only=True)
     if trainer.is_global_zero:
         draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")

@@ -316,17 +316,19 @@ def test_a_training_that_keeps_no_best_weights_ends_as_any_other(people, tmp_pat
     assert [file.name for file in (tmp_path / "run").glob("*.ckpt")] == ["last.ckpt"]
 
 
-def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people):
+@pytest.mark.parametrize(("told", "begun"), [(("init_from=gone.ckpt",), "gone.ckpt"), ((), "null")])
+def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people, told, begun):
+    name = f"resumed_{begun}"
     result = run(
         "train", "experiment=demo_finetune", f"data.root={people}", "resume=two/last.ckpt",
-        "init_from=gone.ckpt", *(word for word in SMALL if "max_epochs" not in word),
-        "trainer.max_epochs=2", "hydra.run.dir=resumed", cwd=stages,
+        *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2", *told,
+        f"hydra.run.dir={name}", cwd=stages,
     )  # fmt: skip
     succeeded(result)
-    epochs = {row.split(",")[0] for row in (stages / "resumed/metrics.csv").read_text().split()}
+    epochs = {row.split(",")[0] for row in (stages / name / "metrics.csv").read_text().split()}
     assert "1" in epochs
     assert "0" not in epochs
-    assert "init_from: gone.ckpt" in (stages / "resumed/hparams.yaml").read_text()
+    assert f"init_from: {begun}" in (stages / name / "hparams.yaml").read_text()
 
 
 def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_path):

@@ -154,6 +154,18 @@ def test_a_run_whose_folder_was_moved_knows_its_best_score(people, tmp_path):
     moved = instantiate(configuration(people, now).callbacks.best)
     content = WholeFiles().load_checkpoint(now / "best.ckpt")
     moved.load_state_dict(content["callbacks"][moved.state_key])
-    assert moved.best_model_score == best.best_model_score is not None
+    assert moved.best_model_score == best.best_model_score
     assert Path(moved.best_model_path) == now / "best.ckpt"
     assert list(moved.best_k_models) == [str(now / "best.ckpt")]
+    elsewhere = WholeFiles().load_checkpoint(now.rename(tmp_path / "x") / "best.ckpt")
+    assert elsewhere["callbacks"][moved.state_key]["dirpath"] == str(tmp_path / "x")
+
+
+def test_best_weights_that_are_kept_elsewhere_stay_there(people, tmp_path):
+    cfg = configuration(people, tmp_path)
+    best = instantiate(cfg.callbacks.best, dirpath=tmp_path / "apart")
+    train(cfg, best, max_epochs=2)
+    (tmp_path / "run").mkdir()
+    last = shutil.copy(tmp_path / "apart/best.ckpt", tmp_path / "run/last.ckpt")
+    state = WholeFiles().load_checkpoint(last)["callbacks"][best.state_key]
+    assert state["dirpath"] == str(tmp_path / "apart")

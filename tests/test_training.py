@@ -58,7 +58,9 @@ class Norm(Callback):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
-def test_a_fused_optimiser_takes_clipped_gradients_in_any_precision(people, tmp_path, precision):
+def test_a_fused_optimiser_takes_clipped_gradients_where_none_are_scaled(
+    people, tmp_path, precision
+):
     cfg = configuration(people, tmp_path, "~callbacks.ema")
     assert cfg.model.optimizer.fused
     norm = Norm()

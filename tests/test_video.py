@@ -161,11 +161,19 @@ def test_patience_is_in_seconds_however_few_frames_a_camera_shows(away, known):
     assert (again == one) is known
 
 
-def test_two_frames_of_one_time_are_followed_as_any_others():
-    tracks = Tracks(RATE)
-    for _ in range(2):
-        (one,) = tracks.follow(people_at(10), 1.0)
+@pytest.mark.parametrize(("away", "known"), [(5, True), (20, False)])
+@pytest.mark.parametrize("again", [0.0, 599.9, 600.0])
+def test_a_clock_that_stands_or_starts_again_counts_a_frame_and_goes_on(again, away, known):
+    tracks = Tracks(RATE, patience=1.0)
+    times = (float(again + number / RATE) for number in count())
+    for time in (599.8, 599.9, 600.0, next(times)):
+        (one,) = tracks.follow(people_at(10), time)
     assert one is not None
+    for _ in range(away):
+        tracks.follow(people_at(), next(times))
+    for _ in range(2):
+        (seen,) = tracks.follow(people_at(10), next(times))
+    assert (seen == one) is known
 
 
 def test_nobody_is_followed_who_is_unsure_from_the_start():

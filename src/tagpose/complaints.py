@@ -38,8 +38,8 @@ def as_meant(word: str) -> str:
     """A word of the command line as Hydra reads it: the names of files in quotes where need be.
 
     Its grammar knows none of `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt`, `root=~/coco`.
-    What it cannot read can mean nothing else than what stands there, unless it begins as a list or
-    in quotes; a home is found as a shell would where it stands alone.
+    What it cannot read can mean nothing else than what stands there, unless it begins as a list,
+    a pair or in quotes; a home is found as a shell would where it stands alone.
     """
     key, is_override, value = word.partition("=")
     if (

@@ -72,9 +72,10 @@ def alone(known: Sequence[Path]) -> Iterator[None]:
         for place in known:
             lock = place.with_name(f"{place.name}.lock")
             # where none can be, none is held: what is written is whole however many write it
-            with suppress(OSError, NotImplementedError):  # the latter of disks without locks
+            with suppress(OSError):
                 lock.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(FileLock(lock))
+                # where a disk knows no locks a mere file would outlive a process that is killed
+                stack.enter_context(FileLock(lock, fallback_to_soft=False))
                 break
         yield
 

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from tagpose.codec.views import mirror_fields
 from tagpose.model.network import PoseNetwork
-from tagpose.structures import Fields
+from tagpose.structures import DEEPEST, Fields
 
 INPUT: Final = "image"
 
 _TOLERANCE: Final = 1e-3  # of the largest value; sums in another order differ by about 1e-6
-_DIVISOR: Final = 32  # of the sides of an input: the coarsest branch of an HRNet
-_SIDES: Final = ("h32", "w32")  # what the sides are multiples of _DIVISOR of
+_SIDES: Final = ("h32", "w32")  # what the sides are multiples of DEEPEST of
 _FOLLOWED: Final = (2, 3, 128, 192)  # shape of the images with which torch follows the network
 _TRIED: Final = (3, 3, 192, 64)  # another one, to see that no side was taken for a constant
 
@@ -51,7 +50,7 @@ class WholeTest(nn.Module):
 def write_onnx(file: Path, test: WholeTest) -> float:
     """Write a network as ONNX: input `image`, outputs named as the fields are.
 
-    Any batch will do for it, and any height and width that are multiples of 32 from 64 on.
+    Any batch will do for it, and any height and width that are multiples of DEEPEST from 64 on.
 
     Args:
         file: to write.
@@ -70,7 +69,7 @@ def write_onnx(file: Path, test: WholeTest) -> float:
     ends = strides[-1], strides[0]
     for fields, stride in zip(program.model.graph.outputs, ends, strict=True):
         for axis, side in zip((-2, -1), _SIDES, strict=True):
-            fields.shape[axis] = f"{_DIVISOR // stride}*{side}"
+            fields.shape[axis] = f"{DEEPEST // stride}*{side}"
     program.save(file)
     return _difference(file, test)
 
@@ -82,7 +81,7 @@ def _followed(test: WholeTest) -> Any:
         test(images)  # `normalise` keeps what it makes, which must not be while torch only follows
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they tell of every node they touch
-    height, width = (_DIVISOR * torch.export.Dim(side, min=2) for side in _SIDES)
+    height, width = (DEEPEST * torch.export.Dim(side, min=2) for side in _SIDES)
     return torch.onnx.export(
         test,
         (images,),

@@ -162,7 +162,7 @@ class PoseNetwork(nn.Module):
         return Facts(self.architecture, self.skeleton, self.side, self.sub_cell)
 
     def forward(self, image: Tensor) -> Fields:
-        """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of 32."""
+        """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of DEEPEST."""
         return merge_resolutions(self.pyramid(image))
 
     def pyramid(self, image: Tensor) -> Pyramid:

@@ -54,7 +54,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def _where_it_lies(content: dict[str, Any], file: Path) -> dict[str, Any]:
-    """A checkpoint whose run's files are in its own folder, wherever that was moved.
+    """A checkpoint that says of the best one beside it where it is, wherever both were moved.
 
     Lightning forgets which score was the best if the folder has another name than before, and
     writes the next one over it.
@@ -62,7 +62,8 @@ def _where_it_lies(content: dict[str, Any], file: Path) -> dict[str, Any]:
     folder = os.path.realpath(file.parent)
     states = content.get("callbacks", {})
     for name, state in states.items():
-        if name.startswith("ModelCheckpoint") and state["dirpath"]:
+        best = Path(state["best_model_path"]).name if name.startswith("ModelCheckpoint") else ""
+        if best and (file.parent / best).exists():
             states[name] = _renamed(state, state["dirpath"], folder)
     return content
 

@@ -11,7 +11,6 @@ from trackers import ByteTrackTracker
 from tagpose.inference.found import Found
 
 _NEVER: Final = -1  # the tracker's number of those whom it does not follow yet
-_MOMENT: Final = 1e-3  # seconds between two frames at least; files may give both the same time
 
 
 class Tracks:
@@ -32,7 +31,7 @@ class Tracks:
             high_conf_det_threshold=sure,
             minimum_consecutive_frames=1,
         )
-        self._time = -math.inf
+        self._between, self._ahead, self._time = float(1 / rate), 0.0, -math.inf  # seconds
 
     def follow(self, found: Found, time: float) -> list[int | None]:
         """The number of each person of the next frame; None for those who were not seen twice.
@@ -41,7 +40,10 @@ class Tracks:
             found: the people of the frame.
             time: of the frame, in seconds from any start.
         """
-        self._time = max(time, self._time + _MOMENT)
+        # a clock that stands, or starts again as in joined files
+        if time + self._ahead <= self._time:
+            self._ahead = self._time + self._between - time
+        self._time = time + self._ahead
         corners = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], 1)
         order = np.arange(len(corners))
         seen = supervision.Detections(corners, confidence=found.scores, data={"place": order})
