@@ -44,16 +44,16 @@ def main(cfg: DictConfig) -> float:
     keep_freed_memory()
     with told_in_a_sentence(MisconfigurationException):
         resume = earlier(cfg.resume, Path(cfg.paths.run), named=is_named())
-        configured: Any = OmegaConf.to_container(cfg, resolve=True)
         if OmegaConf.is_missing(cfg, "init_from"):
-            configured["init_from"] = None
+            if not resume:
+                raise ValueError(
+                    "init_from names no checkpoint to start from: "
+                    "init_from=runs/pretrain/.../best.ckpt, or start=scratch to start without one"
+                )
+            cfg.init_from = None
+        configured: Any = OmegaConf.to_container(cfg, resolve=True)
         if resume:  # brings all its weights
             cfg.init_from, cfg.model.network.pretrained = None, False
-        elif OmegaConf.is_missing(cfg, "init_from"):
-            raise ValueError(
-                "init_from names no checkpoint to start from: init_from=runs/pretrain/.../best.ckpt"
-                ", or start=scratch to start without one"
-            )
         failed = True
         try:
             score = train(cfg, resume, configured)

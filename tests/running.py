@@ -30,14 +30,10 @@ def run(script, *arguments, cwd, **environment):
 
 def _forked(said, cwd):
     """The same of a process that has the libraries already: most of a short program's time."""
-    _, script, *arguments = said
     with TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
-        for file in (out, err):
-            file.touch()
         asked = {
-            "script": script,
-            "arguments": arguments,
+            "argv": said[1:],
             "cwd": str(cwd),
             "environment": os.environ | PLAIN,
             "streams": [os.devnull, str(out), str(err)],

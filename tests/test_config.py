@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tagpose.codec.decode import Decoder
-from tagpose.complaints import as_meant
+from tagpose.complaints import as_meant, sentence
 from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import BODY
 from tagpose.training.module import PoseTraining
@@ -116,6 +116,23 @@ def test_a_key_that_nothing_takes_is_refused(composed):
     cfg = composed("experiment=pretrain", "+criterion.pul=1")
     with pytest.raises(HydraException, match="pul"):
         instantiate(cfg.criterion, _convert_="object")
+
+
+def test_what_only_the_code_knows_is_named_with_the_plus_that_adds_it(composed):
+    with pytest.raises(HydraException) as refused:
+        composed("experiment=pretrain", "data.repeat=20")
+    assert "+data.repeat=VALUE adds what only the code knows" in sentence(refused.value)
+    assert composed("experiment=pretrain", "+data.repeat=20").data.repeat == 20
+
+
+@pytest.mark.parametrize(("side", "near"), [(1, 32), (100, 96), (500, 512)])
+def test_a_side_that_the_network_cannot_divide_is_refused_with_one_that_it_can(
+    composed, side, near
+):
+    cfg = composed("experiment=pretrain", f"side={side}")
+    with pytest.raises(HydraException) as refused:
+        instantiate(cfg.data, _convert_="object")
+    assert f"{near} would do" in sentence(refused.value)
 
 
 def test_stage_two_needs_weights_unless_told(composed):

@@ -22,15 +22,15 @@ def load():
     del sys.modules["wandb"]
 
 
-def become(script, arguments, cwd, environment, streams):
+def become(argv, cwd, environment, streams):
     """Be the program, from its directory to its exit code."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     for number, file in enumerate(streams):
-        os.dup2(os.open(file, os.O_WRONLY if number else os.O_RDONLY), number)
-    sys.argv, sys.path[0] = [script, *arguments], str(Path(script).parent)
-    runpy.run_path(script, run_name="__main__")
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
+    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
+    runpy.run_path(argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

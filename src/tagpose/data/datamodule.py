@@ -67,10 +67,9 @@ class PoseData(LightningDataModule):
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error={on_error} is neither stop nor skip")
         if side % DEEPEST:
-            lower = side // DEEPEST * DEEPEST
             raise ValueError(
                 f"side={side} is no multiple of {DEEPEST}, by which the network divides it; "
-                f"{lower or DEEPEST} or {lower + DEEPEST} would do"
+                f"{DEEPEST * max(1, round(side / DEEPEST))} would do"
             )
         self.on_error = on_error
         self.sound: dict[Split, Path] = {}
@@ -97,16 +96,13 @@ class PoseData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs: "fit" both halves, everything else validation alone."""
-        needed = self._needed(stage)
+        # whether images without annotations, of which nothing is learned, are left out
+        needed = {self.val_split: False} | ({self.train_split: True} if stage == "fit" else {})
         self.check_there(list(needed))
         for split, only_annotated in needed.items():
             if split not in self.opened:
                 self._screen(split)
                 self.opened[split] = self.read(split, only_annotated=only_annotated)
-
-    def _needed(self, stage: str | None) -> dict[Split, bool]:
-        """The splits of a stage, and whether their images without annotations are left out."""
-        return {self.val_split: False} | ({self.train_split: True} if stage == "fit" else {})
 
     def read(self, split: Split, *, only_annotated: bool) -> Annotations:
         """The annotations of a split; raises what `read_annotations` does."""

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning import Trainer
 
+from tagpose.inference.asked import chosen_device
 from tagpose.training.checkpoints import WholeFiles
 
 
@@ -18,7 +19,7 @@ def make_trainer(*, precision: str = "auto", accelerator: str = "auto", **option
         options: of Lightning's Trainer; one that it does not know is an error.
     """
     if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        accelerator = chosen_device(None).type
     options["accelerator"] = accelerator
     if precision == "auto":
         options["precision"] = "bf16-mixed" if has_bf16(accelerator) else "32-true"
