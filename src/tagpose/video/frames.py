@@ -1,5 +1,6 @@
 """This file reads the frames of video files and cameras."""
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
@@ -21,7 +22,7 @@ class Frame(NamedTuple):
     """One picture of a video."""
 
     image: np.ndarray  # [H, W, 3] uint8 RGB, upright
-    time: float  # seconds since the start
+    time: float  # seconds since the start, later than that of the frame before
 
 
 class Clip:
@@ -90,7 +91,7 @@ def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, clip: Clip
 ) -> Iterator[Frame]:
     """The frames of a stream; what cannot be decoded is counted, and told at the end."""
-    first, last, broken = None, 0.0, 0
+    clock, last, broken = _Clock(1 / float(clip.rate)), 0.0, 0
     packets = container.demux(stream)
     while True:
         try:
@@ -106,9 +107,7 @@ def _decoded(
             broken += 1
             continue
         for frame in frames:
-            time = last + 1 / float(clip.rate) if frame.time is None else frame.time
-            first = time if first is None else first  # streams may begin later than at 0
-            last = time - first
+            last = clock.at(frame.time)
             image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
             yield Frame(np.ascontiguousarray(image), last)
     if broken:
@@ -116,6 +115,26 @@ def _decoded(
     promised = (container.duration or 0) / av.time_base
     if promised > last + _SHORT:
         clip.left_out.append(f"it ends after {last:.1f} s of {promised:.1f} s; is it whole?")
+
+
+class _Clock:
+    """Times that rise from 0, whatever those of a file do.
+
+    Args:
+        between: seconds from a frame to the next, where the file does not say.
+    """
+
+    def __init__(self, between: float) -> None:
+        self._between, self._ahead, self._last = between, -math.inf, -between
+
+    def at(self, said: float | None) -> float:
+        """Seconds of the next frame, of which the file says that or nothing."""
+        following = self._last + self._between
+        # streams begin later than at 0, and clocks stand, or start again as in joined files
+        if said is not None and said + self._ahead <= self._last:
+            self._ahead = following - said
+        self._last = following if said is None else said + self._ahead
+        return self._last
 
 
 def _filmed(camera: cv2.VideoCapture) -> Iterator[Frame]:

@@ -1,6 +1,5 @@
 """This file says who is who from frame to frame: ByteTrack (Zhang 2022) on people's boxes."""
 
-import math
 from fractions import Fraction
 from typing import Final
 
@@ -31,23 +30,18 @@ class Tracks:
             high_conf_det_threshold=sure,
             minimum_consecutive_frames=1,
         )
-        self._between, self._ahead, self._time = float(1 / rate), 0.0, -math.inf  # seconds
 
     def follow(self, found: Found, time: float) -> list[int | None]:
         """The number of each person of the next frame; None for those who were not seen twice.
 
         Args:
             found: the people of the frame.
-            time: of the frame, in seconds from any start.
+            time: of the frame, in seconds; later than that of the frame before.
         """
-        # a clock that stands, or starts again as in joined files
-        if time + self._ahead <= self._time:
-            self._ahead = self._time + self._between - time
-        self._time = time + self._ahead
         corners = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], 1)
         order = np.arange(len(corners))
         seen = supervision.Detections(corners, confidence=found.scores, data={"place": order})
-        told = self._tracker.update(seen, timestamp=self._time)
+        told = self._tracker.update(seen, timestamp=time)
         numbers: list[int | None] = [None] * len(corners)
         if len(told) and told.tracker_id is not None:
             for place, number in zip(told.data["place"], told.tracker_id, strict=True):
