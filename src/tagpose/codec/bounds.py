@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tagpose.codec.enlargement import window_cells
 from tagpose.codec.tiles import GROUP, INSIDE, SIDE, Maps
 
 _MAPS: Final = {"cpu": 32}  # bounded at once: as many as stay in its caches
@@ -22,8 +23,8 @@ class Bounds(NamedTuple):
     """
 
     ceiling: Tensor  # [...] heatmap, at most
-    middle: Tensor  # [...] of the tags' range
-    radius: Tensor  # [...] how far tags are from the middle, at most
+    sides: Tensor  # [...] highest and lowest tag added: twice the middle of their range
+    spread: Tensor  # [...] highest less lowest tag: twice how far tags are from the middle at most
 
     def some(self, at: Tensor) -> "Bounds":
         """Those at places [n] of the first axis."""
@@ -32,7 +33,16 @@ class Bounds(NamedTuple):
 
 def project(tags: Tensor) -> Tensor:
     """Of tags [L, ...] what tiles bound [...]."""
-    return reduce(torch.add, tags).mul(len(tags) ** -0.5)  # of few, faster than their sum
+    return _summed(tags) * _share(tags)
+
+
+def _summed(tags: Tensor) -> Tensor:
+    return reduce(torch.add, tags)  # of few, faster than their sum
+
+
+def _share(tags: Tensor) -> float:
+    """By which their sum is multiplied, for tiles once they are bounded."""
+    return float(len(tags) ** -0.5)
 
 
 def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor:
@@ -44,8 +54,8 @@ def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor
         doubt: share of the tags' range that counts; below 1 the result is an estimate, no bound.
     """
     # Slightly nearer, as a distance of a half must not be rounded up here and down at the pixel.
-    distance = (bounds.middle - owner).abs_().mul_(1 - _ROUNDING)
-    distance.sub_(bounds.radius, alpha=doubt).clamp_(min=0).round_()
+    distance = (bounds.sides - 2 * owner).abs_().mul_((1 - _ROUNDING) / 2)
+    distance.sub_(bounds.spread, alpha=doubt / 2).clamp_(min=0).round_()
     return torch.sub(bounds.ceiling, distance, out=distance)
 
 
@@ -55,102 +65,123 @@ def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
     Both go row after row; the small ones of a large one lie side by side, as they are looked at
     together.
     """
-    at_once = _MAPS.get(maps.tags.device.type, len(maps.heatmaps))
-    parts = [
-        _hulls(Maps(heatmaps, tags, maps.size))
-        for heatmaps, tags in zip(
-            torch.split(maps.heatmaps, at_once),
-            torch.split(maps.tags, at_once, dim=1),
-            strict=True,
-        )
-    ]
-    ceiling, highest, lowest = (torch.cat(each) for each in zip(*parts, strict=True))
-    higher = _joined(ceiling, torch.maximum), _joined(highest, torch.maximum)
-    large = _between(*higher, _joined(lowest, torch.minimum))
-    return large, _between(*map(_side_by_side, (ceiling, highest, lowest)))
+    many, (rows, columns) = len(maps.heatmaps), maps.tiles
+    large = maps.tags.new_empty(3, many, rows // GROUP, columns // GROUP)
+    small = maps.tags.new_empty(3, many, rows // GROUP, columns // GROUP, INSIDE)
+    at_once = _MAPS.get(maps.tags.device.type, many)
+    for first in range(0, many, at_once):
+        some = slice(first, first + at_once)
+        highest = _highest(Maps(maps.heatmaps[some], maps.tags[:, some], maps.size))
+        of_all = _joined(highest)
+        slack = _ROUNDING * of_all.abs().amax((1, 2, 3))
+        large[:, some] = _between(of_all, slack)
+        _put_side_by_side(_between(highest, slack), small[:, some])
+    return Bounds(*large.flatten(2)), Bounds(*small.flatten(1, 3))
 
 
-def _hulls(maps: Maps) -> tuple[Tensor, Tensor, Tensor]:
-    """Highest of the heatmap, highest and lowest of the tags in each small tile."""
-    tags, highest, lowest = project(maps.tags), torch.maximum, torch.minimum
-    (ceiling,) = _hull(maps.heatmaps, [highest], SIDE * maps.finer, maps.heat_ratio)
-    most, least = _hull(tags, [highest, lowest], SIDE, maps.ratio)
-    return ceiling, most, least
+def _highest(maps: Maps) -> Tensor:
+    """What no pixel of a small tile exceeds, [3, M, rows, columns].
+
+    Of the heatmap, the tags, and the tags with the opposite sign: so that the rest is alike.
+    """
+    largest, smallest = torch.maximum, torch.minimum
+    highest = maps.tags.new_empty(3, len(maps.heatmaps), *maps.tiles)
+    _hull(maps.heatmaps, [largest], maps, maps.heat_ratio, highest[:1])
+    _hull(_summed(maps.tags), [largest, smallest], maps, maps.ratio, highest[1:])
+    highest[1:].mul_(_share(maps.tags))
+    return highest
 
 
-def _between(ceiling: Tensor, highest: Tensor, lowest: Tensor) -> Bounds:
-    """Bounds of tiles whose tags lie between the lowest and the highest."""
-    middle = torch.lerp(lowest, highest, 0.5)
-    radius = (highest - lowest).div_(2).add_(middle.abs(), alpha=_ROUNDING)
-    ceiling = torch.add(ceiling, ceiling.abs(), alpha=_ROUNDING)
-    return Bounds(ceiling, middle, radius.mul_(1 + _ROUNDING))
+def _joined(small: Tensor) -> Tensor:
+    """Of small tiles [..., rows, columns] what is that of large ones."""
+    for axis in (-2, -1):
+        small = reduce(torch.maximum, torch.unflatten(small, axis, (-1, GROUP)).unbind(axis))
+    return small
+
+
+def _between(highest: Tensor, slack: Tensor) -> Tensor:
+    """What `Bounds` has of tiles [3, ...], of what `_highest` has of them.
+
+    Args:
+        highest: is written over.
+        slack: [3] by which rounding may leave the hulls.
+    """
+    ceiling, most, opposite = highest
+    ceiling.add_(slack[0])
+    sides = most.sub_(opposite)
+    torch.add(sides, opposite, alpha=2, out=opposite).add_(slack[1] + slack[2])
+    return highest
 
 
 def _hull(
-    maps: Tensor, ways: Sequence[Callable[..., Tensor]], cells: int, ratio: int
-) -> list[Tensor]:
-    """What no pixel of a small tile exceeds, or falls below: [M, rows, columns] of tiles, each way.
-
-    A pixel's row is a mixture of two rows of cells, and of the row outside of its tile it holds
-    less than half; so the rows are settled first, then the columns.
+    values: Tensor,
+    ways: Sequence[Callable[..., Tensor]],
+    maps: Maps,
+    ratio: int,
+    hulls: Tensor,
+) -> None:
+    """Write what no pixel of a small tile exceeds; or falls below, with the opposite sign.
 
     Args:
-        maps: [M, h, w] of which tiles are made.
-        ways: maximum or minimum, or both.
-        cells: of the maps along a small tile.
-        ratio: input pixels per cell.
+        values: [M, h, w], with so many input pixels per cell.
+        ways: maximum, and minimum where that is asked for, too.
+        maps: whose tiles.
+        ratio: of the values.
+        hulls: [ways, M, rows, columns] of tiles, to write to.
     """
-    share = (ratio - 1) / (2 * ratio)
-    rows = torch.unflatten(_padded(maps, cells * GROUP), -2, (-1, cells)).unbind(-2)
-    mixtures, hulls = _across(rows, -2, share), []
-    for further in ways:
-        settled = torch.unflatten(_furthest(rows, mixtures, -2, further), -1, (-1, cells))
-        # numbers side by side are had faster
-        columns = [each.contiguous() for each in settled.unbind(-1)]
-        hulls.append(_furthest(columns, _across(columns, -1, share), -1, further))
-    return hulls
-
-
-def _across(lines: Sequence[Tensor], axis: int, share: float) -> tuple[Tensor, Tensor]:
-    """The outermost mixtures of each tile's last line and the next one's first, seen from both."""
-    length = lines[0].shape[axis] - 1
-    own, beyond = lines[-1].narrow(axis, 0, length), lines[0].narrow(axis, 1, length)
-    return torch.lerp(own, beyond, share), torch.lerp(beyond, own, share)
+    cells = SIDE * maps.ratio // ratio
+    between = window_cells(maps.first, maps.pixels, ratio)
+    start = cells - cells // SIDE  # tiles stand at the last cell of the tags in a period
+    reach = range(start + between.start, start + between.stop)
+    rows = torch.unflatten(_padded(values, cells), -2, (-1, cells)).unbind(-2)
+    settled = values.new_empty(*hulls.shape[:-1], rows[0].shape[-1])
+    for further, own in zip(ways, settled, strict=True):
+        _furthest(rows, -2, reach, further, own)
+    settled[1:].neg_()
+    # numbers side by side are had faster
+    lines = [each.contiguous() for each in torch.unflatten(settled, -1, (-1, cells)).unbind(-1)]
+    _furthest(lines, -1, reach, torch.maximum, hulls)
 
 
 def _furthest(
     lines: Sequence[Tensor],
-    mixtures: tuple[Tensor, Tensor],
     axis: int,
+    reach: range,
     further: Callable[..., Tensor],
-) -> Tensor:
-    """The largest or smallest of the lines of each tile, and of the mixtures across its ends."""
-    most = reduce(further, lines)
-    for start, mixture in enumerate(mixtures):
-        part = most.narrow(axis, start, mixture.shape[axis])
-        further(part, mixture, out=part)
-    return most
+    most: Tensor,
+) -> None:
+    """Write the largest or smallest of each tile's lines; what is beyond is as the last tile.
+
+    Args:
+        lines: of all tiles, by their place in the period of a tile.
+        axis: along which tiles follow each other.
+        reach: of a tile's lines, counted from where the period before its own begins.
+        further: maximum or minimum.
+        most: to write to.
+    """
+    periods, tiles = lines[0].shape[axis], most.shape[axis]
+    own, others = most.narrow(axis, 0, periods), most.narrow(axis, 1, periods - 1)
+    first, second, *more = lines[: reach.stop - len(lines)]
+    further(first, second, out=own)
+    for line in more:
+        further(own, line, out=own)
+    before = reduce(further, lines[reach.start :])
+    further(others, before.narrow(axis, 0, periods - 1), out=others)
+    most.narrow(axis, periods, tiles - periods).copy_(before.narrow(axis, periods - 1, 1))
 
 
-def _joined(small: Tensor, further: Callable[..., Tensor]) -> Tensor:
-    """Of small tiles [M, rows, columns] what is that of large ones [M, R]."""
-    for axis in (-2, -1):
-        small = reduce(further, torch.unflatten(small, axis, (-1, GROUP)).unbind(axis))
-    return small.flatten(1)
-
-
-def _side_by_side(small: Tensor) -> Tensor:
-    """Small tiles [M, rows, columns], those of a large one side by side [M * R, INSIDE]."""
+def _put_side_by_side(small: Tensor, inside: Tensor) -> None:
+    """Write small tiles [..., rows, columns] to [..., large rows, large columns, INSIDE]."""
     wide = small.view(torch.complex128)  # of four float32, so that they move at once
-    across = GROUP * small.element_size() // wide.element_size()
-    many, rows, columns = wide.shape
-    apart = wide.view(many, rows // GROUP, GROUP, columns // across, across)
-    return apart.transpose(2, 3).reshape(-1, across).view(small.dtype).view(-1, INSIDE)
+    columns = inside.shape[-2]
+    apart = wide.unflatten(-2, (-1, GROUP)).unflatten(-1, (columns, -1)).transpose(-3, -2)
+    inside.view(wide.dtype).unflatten(-1, (GROUP, -1)).copy_(apart)
 
 
 def _padded(maps: Tensor, cells: int) -> Tensor:
-    """Maps [M, h, w] with sides that are multiples, as if the border repeated itself."""
-    down, right = (-side % cells for side in maps.shape[1:])
+    """Maps [..., h, w] with sides that are multiples, as if the border repeated itself."""
+    down, right = (-side % cells for side in maps.shape[-2:])
     if not (down or right):
         return maps
-    return functional.pad(maps[None], (0, right, 0, down), "replicate")[0]
+    flat = functional.pad(maps.flatten(0, -3)[None], (0, right, 0, down), "replicate")[0]
+    return flat.unflatten(0, maps.shape[:-2])

@@ -1,7 +1,7 @@
 """This file enlarges maps to input pixels, as a whole or only where somebody looks."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,6 +84,23 @@ def read_windows(
     return _mixed(_mixed(around, runs, share, axis=0), runs, share, axis=1)
 
 
+def window_cells(first: int, pixels: int, ratio: int) -> range:
+    """Between which cells the pixels of a window lie, from the one that it stands at.
+
+    Args:
+        first: where it begins, in input pixels after the first pixel of that cell.
+        pixels: along it.
+        ratio: input pixels per cell.
+    """
+    low, high = (_doubled(at, ratio) // (2 * ratio) for at in (first, first + pixels - 1))
+    return range(low, high + 2)
+
+
+def _doubled(at: Any, ratio: int) -> Any:
+    """Pixels after a cell's first one, measured from its middle, in half pixels: whole numbers."""
+    return 2 * at + 1 - ratio
+
+
 class _Pattern(NamedTuple):
     """How the pixels of a window lie between its cells, along either axis."""
 
@@ -97,12 +114,12 @@ def _pattern(
     first: int, pixels: int, ratio: int, device: torch.device, dtype: torch.dtype
 ) -> _Pattern:
     """The pattern of a window that begins so many pixels after the first one of its cell."""
-    # (pixel + 0.5) / ratio - 0.5 cells, in whole numbers, so that a share of 0 is exactly 0
-    at = 2 * torch.arange(first, first + pixels) + 1 - ratio
+    # in whole numbers, so that a share of 0 is exactly 0
+    at = _doubled(torch.arange(first, first + pixels), ratio)
     low = at.div(2 * ratio, rounding_mode="floor")
     share = (at - 2 * ratio * low).to(dtype) / (2 * ratio)
     runs = torch.unique_consecutive(low, return_counts=True)[1].tolist()
-    offset = torch.arange(int(low[0]), int(low[-1]) + 2)
+    offset = torch.tensor(window_cells(first, pixels, ratio))
     return _Pattern(offset.to(device), runs, share.to(device))
 
 

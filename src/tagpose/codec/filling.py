@@ -9,7 +9,7 @@ from torch import Tensor
 from tagpose.codec.bounds import Bounds, bounds_of, project, value_bounds
 from tagpose.codec.enlargement import read_enlarged, read_windows
 from tagpose.codec.peaks import read_places
-from tagpose.codec.tiles import INSIDE, SIDE, Maps
+from tagpose.codec.tiles import INSIDE, Maps
 from tagpose.structures import Fields
 
 _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory
@@ -20,7 +20,7 @@ _MANY_TILES: Final = 1 << 17
 # Of a seeker's large tiles those best by their bounds, and of the small ones in them those best by
 # their estimates, are looked into first. More of them leave less for later: 30 people take as long
 # with 24 to 64 large and 2 to 6 small ones.
-_LARGE, _SMALL = 32, 4
+_LARGE, _SMALL = 32, 6
 
 
 class Seekers(NamedTuple):
@@ -155,10 +155,13 @@ def _highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
 
 def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """The first place [n] of the best value, y * W + x, in one small tile for each seeker."""
-    (row, column), pixels = maps.corner(tile), SIDE * maps.ratio
+    (row, column), (height, width) = maps.corner(tile), maps.size
     parts = _at_once(seekers, tile)
     at = torch.cat([_values(maps, *part).flatten(0, 1).argmax(0) for part in parts])
-    return (row * maps.ratio + at // pixels) * maps.size[1] + column * maps.ratio + at % pixels
+    y = row * maps.ratio + maps.first + at // maps.pixels
+    x = column * maps.ratio + maps.first + at % maps.pixels
+    # what is outside has the value of the pixel at the border
+    return y.clamp_(0, height - 1) * width + x.clamp_(0, width - 1)
 
 
 def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
@@ -169,25 +172,14 @@ def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
 
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """What the pixels of one small tile are worth to each seeker, [pixels, pixels, n]."""
-    (row, column), which, pixels = maps.corner(tile), seekers.which, SIDE * maps.ratio
+    (row, column), which, window = maps.corner(tile), seekers.which, (maps.first, maps.pixels)
     finer = row * maps.finer, column * maps.finer
-    scores = read_windows(maps.heatmaps, which, *finer, 0, pixels, maps.heat_ratio)
+    scores = read_windows(maps.heatmaps, which, *finer, *window, maps.heat_ratio)
     views, many = len(maps.tags), len(maps.heatmaps)
     # the tags of all views in one reading
     every = (which + many * torch.arange(views, device=which.device)[:, None]).flatten()
     corners = row.repeat(views), column.repeat(views)
-    apart = read_windows(maps.tags.flatten(0, 1), every, *corners, 0, pixels, maps.ratio)
-    apart = apart.view(pixels, pixels, views, -1).sub_(seekers.owner).square_()
+    apart = read_windows(maps.tags.flatten(0, 1), every, *corners, *window, maps.ratio)
+    apart = apart.unflatten(-1, (views, -1)).sub_(seekers.owner).square_()
     distance = reduce(torch.add, apart.unbind(2)).sqrt_().round_()
-    return _only_inside(torch.sub(scores, distance, out=distance), maps, row, column)
-
-
-def _only_inside(values: Tensor, maps: Maps, row: Tensor, column: Tensor) -> Tensor:
-    """The values of tiles, -inf at pixels that are outside of the input."""
-    pixels = len(values)
-    if maps.are_tiled:
-        return values
-    offset = torch.arange(pixels, device=row.device)[:, None]
-    below = row * maps.ratio + offset >= maps.size[0]  # [pixels, n]
-    right = column * maps.ratio + offset >= maps.size[1]
-    return values.masked_fill_(below[:, None] | right, -torch.inf)
+    return torch.sub(scores, distance, out=distance)

@@ -77,20 +77,22 @@ class _Founded(NamedTuple):
 
     numbers: dict[float, int]  # of people, by the first tag of the peak that founded them
     peaks: np.ndarray  # [P, K] int64: which of its keypoint's peaks a person has, -1 for none
-    tag_sums: np.ndarray  # [P, F, L] float32, limb by limb
-    tag_counts: np.ndarray  # [P, F, 1] float32: tags in the sum; above 0 in one limb at least
+    # [P, F, L + 1] float32: the sum of the tags of each limb, and how many they are; in one limb at
+    # least there is some
+    totals: np.ndarray
 
     @property
     def mean_tags(self) -> np.ndarray:
         """What the next peaks are compared with [P, L]."""
-        return _mean(self.tag_sums, self.tag_counts)
+        return _mean(self.totals)
 
 
-def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean [P, L] over the limbs of which there is some, each by its sum and its count."""
-    if sums.shape[1] == 1:  # as published: the same in a quarter of the time, at every keypoint
-        only: np.ndarray = (sums / counts)[:, 0]
+def _mean(totals: np.ndarray) -> np.ndarray:
+    """The mean [P, L] over the limbs of which there is some, of their totals [P, F, L + 1]."""
+    if totals.shape[1] == 1:  # as published: the same in a quarter of the time, at every keypoint
+        only: np.ndarray = totals[:, 0, :-1] / totals[:, 0, -1:]
         return only
+    sums, counts = totals[..., :-1], totals[..., -1:]
     means: np.ndarray = sums / np.maximum(counts, 1)
     return means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
 
@@ -117,9 +119,13 @@ def person_tags(groups: Groups, limb_of: Sequence[int] = ()) -> np.ndarray:
     found = groups.keypoints[..., 2:] > 0
     limbs = np.zeros(found.shape[1], int) if not len(limb_of) else np.asarray(limb_of)
     own = limbs[:, None] == np.arange(limbs.max() + 1)  # [K, F]
-    sums = np.stack([(groups.tags * (found & at[:, None])).sum(1) for at in own.T], 1)
-    counts = np.stack([(found & at[:, None]).sum(1, dtype=np.float32) for at in own.T], 1)
-    return _mean(sums, counts)
+    each = _counted(groups.tags)
+    return _mean(np.stack([(each * (found & at[:, None])).sum(1) for at in own.T], 1))
+
+
+def _counted(tags: np.ndarray) -> np.ndarray:
+    """Tags [..., L] with a 1 [..., L + 1], by which they are counted where they are added up."""
+    return np.concatenate([tags, np.ones_like(tags[..., :1])], axis=-1)
 
 
 def group_peaks(scores: np.ndarray, tags: np.ndarray, xy: np.ndarray, by: Grouping) -> np.ndarray:
@@ -137,15 +143,14 @@ def group_peaks(scores: np.ndarray, tags: np.ndarray, xy: np.ndarray, by: Groupi
     """
     limb_of = by.limb_of or [0] * len(scores)
     people = _nobody(kinds=len(scores), limbs=1 + max(limb_of), tags=tags.shape[2])
-    counts = (scores > by.min_score).sum(1).tolist()
+    counts, counted = (scores > by.min_score).sum(1).tolist(), _counted(tags)
     for keypoint in by.order:
         count = counts[keypoint]
         if count == 0:
             continue
-        peaks = tags[keypoint, :count]
         far = _far(people, keypoint, xy, count, by.roots[keypoint]) if by.roots else None
-        owners = assign(people.mean_tags, peaks, scores[keypoint, :count], by, far)
-        people = _attach(people, keypoint, limb_of[keypoint], owners, peaks)
+        owners = assign(people.mean_tags, tags[keypoint, :count], scores[keypoint, :count], by, far)
+        people = _attach(people, keypoint, limb_of[keypoint], owners, counted[keypoint, :count])
     return people.peaks
 
 
@@ -183,59 +188,57 @@ def assign(
     Returns:
         [N] int64, -1 for peaks that go to nobody.
     """
+    if not len(people):
+        return np.full(len(peaks), -1)
     # Equal optima abound, and the matrix decides which of them the solver meets first. So it is the
     # very one of the established implementation: float64, and a column for each peak left over.
-    apart = peaks.T[:, :, None].astype(np.float64) - people.T[:, None]  # [L, N, P]
+    apart = np.subtract(peaks.T[:, :, None], people.T[:, None], dtype=np.float64)  # [L, N, P]
     distance = np.sqrt(np.add.reduce(np.square(apart, out=apart), 0))  # [N, P]
     if far is not None:
         distance[far] = _FAR
-    cost = np.full((len(peaks), max(len(peaks), len(people))), _LEFT_OVER_COST)
-    rest = distance if by.nearest else -scores[:, None].astype(np.float64)
-    cost[:, : len(people)] = _DISTANCE_COST * np.rint(distance) + rest
-    rows, columns = linear_sum_assignment(cost)
-    there = columns < len(people)
-    rows, columns = rows[there], columns[there]
-    close = distance[rows, columns] < by.max_tag_distance
-    owners = np.full(len(peaks), -1)
-    owners[rows[close]] = columns[close]
+    cost = np.empty((len(peaks), max(len(peaks), len(people))))
+    rest = distance if by.nearest else -scores[:, None]
+    np.add(_DISTANCE_COST * np.rint(distance), rest, out=cost[:, : len(people)])
+    cost[:, len(people) :] = _LEFT_OVER_COST
+    rows, columns = linear_sum_assignment(cost)  # a column for every row
+    near = distance[rows, np.minimum(columns, len(people) - 1)] < by.max_tag_distance
+    owners: np.ndarray = np.where(near & (columns < len(people)), columns, -1)
     return owners
 
 
 def _nobody(kinds: int, limbs: int, tags: int) -> _Founded:
     """No people with K keypoints in F limbs, of L tags."""
-    sums, counts = np.empty((0, limbs, tags), np.float32), np.empty((0, limbs, 1), np.float32)
-    return _Founded({}, np.empty((0, kinds), np.int64), sums, counts)
+    totals = np.empty((0, limbs, tags + 1), np.float32)
+    return _Founded({}, np.empty((0, kinds), np.int64), totals)
 
 
 def _attach(
-    people: _Founded, keypoint: int, limb: int, owners: np.ndarray, tags: np.ndarray
+    people: _Founded, keypoint: int, limb: int, owners: np.ndarray, counted: np.ndarray
 ) -> _Founded:
-    """The people with one keypoint more, and those whom its peaks found.
+    """The people with one keypoint more, of counted tags [N, L + 1], and those whom they found.
 
     A founder whose first tag is exactly that of an older one, as around a symmetric peak, where
     equal neighbours are all the largest, is no new person: the older one starts anew with it.
     That is how the established implementation does it.
     """
-    if (owners >= 0).all():  # an owner each
+    if min(owners.tolist()) >= 0:  # an owner each
         people.peaks[owners, keypoint] = np.arange(len(owners))
-        people.tag_sums[owners, limb] += tags
-        people.tag_counts[owners, limb] += 1
+        people.totals[owners, limb] += counted
         return people
     numbers = people.numbers
     founds = owners < 0
     owners = owners.copy()
-    owners[founds] = [numbers.setdefault(tag, len(numbers)) for tag in tags[founds, 0].tolist()]
+    owners[founds] = [numbers.setdefault(tag, len(numbers)) for tag in counted[founds, 0].tolist()]
+    _, *each = people.totals.shape
     new = len(numbers) - len(people.peaks)
-    peaks = np.pad(people.peaks, ((0, new), (0, 0)), constant_values=-1)
-    more = (0, new), (0, 0), (0, 0)
-    sums, counts = (np.pad(one, more) for one in (people.tag_sums, people.tag_counts))
+    peaks = np.concatenate([people.peaks, np.full((new, people.peaks.shape[1]), -1)])
+    totals = np.concatenate([people.totals, np.zeros((new, *each), np.float32)])
     for peak, owner in enumerate(owners):  # one by one, as several may have one owner
         if founds[peak]:
-            sums[owner] = counts[owner] = 0
+            totals[owner] = 0
         peaks[owner, keypoint] = peak
-        sums[owner, limb] += tags[peak]
-        counts[owner, limb] += 1
-    return _Founded(numbers, peaks, sums, counts)
+        totals[owner, limb] += counted[peak]
+    return _Founded(numbers, peaks, totals)
 
 
 def gather_people(

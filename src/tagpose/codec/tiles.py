@@ -1,11 +1,16 @@
-"""This file lays square tiles over maps."""
+"""This file lays square tiles over maps.
+
+A tile reaches from the middle of one cell to the middle of another: its pixels are mixtures of the
+cells from the one to the other alone. So the first tile begins outside, as if the border repeated
+itself, and the last ones end there.
+"""
 
 from typing import Final, NamedTuple
 
 from torch import Tensor
 
-SIDE: Final = 2  # cells of a small tile's side; of larger ones more pixels must be looked at
-GROUP: Final = 4  # small tiles of a large one's side
+SIDE: Final = 2  # cells along a small tile; of larger ones more pixels must be looked at
+GROUP: Final = 4  # small tiles along a large one
 INSIDE: Final = GROUP**2  # small tiles of a large one
 
 
@@ -32,21 +37,28 @@ class Maps(NamedTuple):
         return self.ratio // self.heat_ratio
 
     @property
-    def columns(self) -> int:
-        """How many large tiles are side by side."""
-        return -(-self.tags.shape[-1] // (SIDE * GROUP))
-
-    def corner(self, tile: Tensor) -> tuple[Tensor, Tensor]:
-        """First row and column of cells of the tags in small tiles [n]."""
-        large, inside = tile // INSIDE, tile % INSIDE
-        row = large // self.columns * GROUP + inside // GROUP
-        column = large % self.columns * GROUP + inside % GROUP
-        return row * SIDE, column * SIDE
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of small tiles; both fill large ones."""
+        rows, columns = (GROUP * (1 + -(-side // SIDE) // GROUP) for side in self.tags.shape[-2:])
+        return rows, columns
 
     @property
-    def are_tiled(self) -> bool:
-        """Whether no tile is partly or wholly outside."""
-        return all(side % (SIDE * GROUP) == 0 for side in self.tags.shape[-2:])
+    def first(self) -> int:
+        """Where a tile's pixels begin, in input pixels after the first pixel of its first cell."""
+        return self.ratio // 2
+
+    @property
+    def pixels(self) -> int:
+        """Input pixels along a small tile."""
+        return SIDE * self.ratio
+
+    def corner(self, tile: Tensor) -> tuple[Tensor, Tensor]:
+        """First row and column of cells of the tags in small tiles [n]; -1 is outside."""
+        large, inside = tile // INSIDE, tile % INSIDE
+        columns = self.tiles[1] // GROUP
+        row = large // columns * GROUP + inside // GROUP
+        column = large % columns * GROUP + inside % GROUP
+        return row * SIDE - 1, column * SIDE - 1
 
     def some(self, at: Tensor) -> "Maps":
         """Those at places [m]."""
