@@ -11,7 +11,9 @@ from torch.nn import functional
 from tagpose.codec.enlargement import window_cells
 from tagpose.codec.tiles import GROUP, INSIDE, SIDE, Maps
 
-_MAPS: Final = {"cpu": 32}  # bounded at once: as many as stay in its caches
+# Bounded at once: those of an image. Fewer would stay in the caches, but operations are split among
+# cores in the middle, so that half of what one core wrote would next be read by another.
+_MAPS: Final = {"cpu": 136}
 _ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
 
 

@@ -69,19 +69,19 @@ def read_windows(
 
     Args:
         maps: [M, h, w].
-        which: [N] int64, of which map.
-        row: [N] int64, a cell; it may be outside, as if the border repeated itself.
-        column: [N] int64, likewise.
+        which: [..., N] int64, of which map.
+        row: [..., N] int64, a cell; it may be outside, as if the border repeated itself.
+        column: [..., N] int64, likewise.
         first: where the squares begin, in input pixels after the first pixel of that cell.
         pixels: side of the squares in input pixels.
         ratio: input pixels per cell.
 
     Returns:
-        [pixels, pixels, N]; the long axis is the last, along which processors go fast.
+        [..., pixels, pixels, N]; the long axis is the last, along which processors go fast.
     """
     offset, runs, share = _pattern(first, pixels, ratio, maps.device, maps.dtype)
-    around = read_cells(maps, which, row, column, offset)  # [n, n, N]
-    return _mixed(_mixed(around, runs, share, axis=0), runs, share, axis=1)
+    around = read_cells(maps, which, row, column, offset)  # [..., n, n, N]
+    return _mixed(_mixed(around, runs, share, axis=-3), runs, share, axis=-2)
 
 
 def window_cells(first: int, pixels: int, ratio: int) -> range:
@@ -124,11 +124,11 @@ def _pattern(
 
 
 def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tensor:
-    """Pixels along an axis [..., pixels, ...], of which the first run lies between two cells."""
+    """Pixels along an axis [..., pixels, ...] that is counted from the last, run after run."""
     shape = list(cells.shape)
     shape[axis] = len(share)
     mixed, start = cells.new_empty(shape), 0
-    weight = share.view(-1, *[1] * (cells.ndim - 1 - axis))
+    weight = share.view(-1, *[1] * (-1 - axis))
     for cell, length in enumerate(runs):
         torch.lerp(
             cells.narrow(axis, cell, 1),
@@ -145,18 +145,19 @@ def read_cells(maps: Tensor, which: Tensor, row: Tensor, column: Tensor, offset:
 
     Args:
         maps: [M, h, w].
-        which: [N] int64, of which map.
-        row: [N] int64, a cell.
-        column: [N] int64.
+        which: [..., N] int64, of which map.
+        row: [..., N] int64, a cell; the three broadcast.
+        column: [..., N] int64.
         offset: [n] int64, which cells, from that one on, in rows and columns alike.
 
     Returns:
-        [n, n, N]
+        [..., n, n, N]
     """
     height, width = maps.shape[-2:]
-    rows = (row + offset[:, None]).clamp_(0, height - 1).mul_(width).add_(which * (height * width))
-    columns = (column + offset[:, None]).clamp_(0, width - 1)
-    return _taken(maps.reshape(-1), rows[:, None] + columns)
+    rows = (row[..., None, :] + offset[:, None]).clamp_(0, height - 1).mul_(width)
+    rows = rows + which[..., None, :] * (height * width)
+    columns = (column[..., None, :] + offset[:, None]).clamp_(0, width - 1)
+    return _taken(maps.reshape(-1), rows[..., None, :] + columns[..., None, :, :])
 
 
 def _between(at: Tensor, cells: int, pixels: int) -> tuple[Tensor, Tensor, Tensor]:

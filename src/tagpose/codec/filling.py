@@ -17,6 +17,7 @@ _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the
 # device busy.
 _TILES: Final = {"cpu": 4096}
 _MANY_TILES: Final = 1 << 17
+_SHARES: Final = 2  # of them, each for a core that need not read what the other wrote
 # Of a seeker's large tiles those best by their bounds, and of the small ones in them those best by
 # their estimates, are looked into first. More of them leave less for later: 30 people take as long
 # with 24 to 64 large and 2 to 6 small ones.
@@ -150,14 +151,14 @@ def _possible(small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best:
 def _highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """The best value [n] in one small tile for each seeker."""
     parts = _at_once(seekers, tile)
-    return torch.cat([_values(maps, *part).amax((0, 1)) for part in parts])
+    return torch.cat([_values(maps, *part).amax((1, 2)).flatten() for part in parts])
 
 
 def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """The first place [n] of the best value, y * W + x, in one small tile for each seeker."""
     (row, column), (height, width) = maps.corner(tile), maps.size
     parts = _at_once(seekers, tile)
-    at = torch.cat([_values(maps, *part).flatten(0, 1).argmax(0) for part in parts])
+    at = torch.cat([_values(maps, *part).flatten(1, 2).argmax(1).flatten() for part in parts])
     y = row * maps.ratio + maps.first + at // maps.pixels
     x = column * maps.ratio + maps.first + at % maps.pixels
     # what is outside has the value of the pixel at the border
@@ -165,21 +166,26 @@ def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
 
 
 def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
-    """As many seekers and tiles as are looked at at once."""
+    """As many seekers and tiles as are looked at at once, in shares [S, n]."""
     count = _TILES.get(tile.device.type, _MANY_TILES)
-    return list(zip(seekers.split(count), torch.split(tile, count), strict=True))
+    parts = []
+    for some, inside in zip(seekers.split(count), torch.split(tile, count), strict=True):
+        shape = (1 if len(inside) % _SHARES else _SHARES, -1)
+        shared = Seekers(some.which.view(shape), some.owner.unflatten(1, shape))
+        parts.append((shared, inside.view(shape)))
+    return parts
 
 
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
-    """What the pixels of one small tile are worth to each seeker, [pixels, pixels, n]."""
+    """What the pixels of small tiles [S, n] are worth to one seeker each, [S, pixels, pixels, n]."""
     (row, column), which, window = maps.corner(tile), seekers.which, (maps.first, maps.pixels)
     finer = row * maps.finer, column * maps.finer
     scores = read_windows(maps.heatmaps, which, *finer, *window, maps.heat_ratio)
-    views, many = len(maps.tags), len(maps.heatmaps)
     # the tags of all views in one reading
-    every = (which + many * torch.arange(views, device=which.device)[:, None]).flatten()
-    corners = row.repeat(views), column.repeat(views)
+    view = torch.arange(len(maps.tags), device=which.device)[:, None]
+    every = which[:, None] + len(maps.heatmaps) * view  # [S, L, n]
+    corners = row[:, None], column[:, None]
     apart = read_windows(maps.tags.flatten(0, 1), every, *corners, *window, maps.ratio)
-    apart = apart.unflatten(-1, (views, -1)).sub_(seekers.owner).square_()
-    distance = reduce(torch.add, apart.unbind(2)).sqrt_().round_()
+    apart.sub_(seekers.owner.transpose(0, 1)[:, :, None, None]).square_()
+    distance = reduce(torch.add, apart.unbind(1)).sqrt_().round_()
     return torch.sub(scores, distance, out=distance)

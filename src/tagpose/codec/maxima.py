@@ -11,7 +11,7 @@ from torch.nn import functional
 from tagpose.codec.enlargement import read_windows
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
-_MAPS: Final = {"cpu": 24}  # looked through at once: as many as stay in its caches
+_MAPS: Final = {"cpu": 136}  # looked through at once: those of an image
 _MANY_MAPS: Final = 1024  # on another device: 7 images of 133, 100 MB
 # Rows and columns that are looked through or left out together: about as many as a keypoint has.
 _BLOCK: Final = (8, 16)
