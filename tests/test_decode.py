@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import Encoder
-from tagpose.codec.enlargement import enlarge, read_enlarged, read_windows
+from tagpose.codec.enlargement import Window, enlarge, read_enlarged, read_windows
 from tagpose.codec.filling import Seekers, best_places
 from tagpose.codec.maxima import local_maxima
 from tagpose.codec.peaks import find_peaks
@@ -192,7 +192,7 @@ def test_windows_hold_what_the_enlarged_map_holds(seed, cells, ratio):
     maps = torch.rand(2, *cells, generator=torch.Generator().manual_seed(seed))
     size = (ratio * cells[0], ratio * cells[1])
     row, column = torch.arange(cells[0]), torch.arange(cells[0]) % cells[1]
-    windows = read_windows(maps, row % 2, row, column, -2, ratio + 4, ratio)
+    windows = read_windows(maps, row % 2, row, column, Window(-2, ratio + 4, ratio))
     around = functional.pad(enlarge(maps, size), (2, 2, 2, 2), "replicate")
     for number in range(cells[0]):
         top, left = ratio * row[number], ratio * column[number]

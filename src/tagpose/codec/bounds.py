@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.enlargement import window_cells
+from tagpose.codec.enlargement import Window
 from tagpose.codec.tiles import GROUP, INSIDE, SIDE, Maps
 
 # Bounded at once: those of an image. Fewer would stay in the caches, but operations are split among
@@ -132,7 +132,7 @@ def _hull(
         hulls: [ways, M, rows, columns] of tiles, to write to.
     """
     cells = SIDE * maps.ratio // ratio
-    between = window_cells(maps.first, maps.pixels, ratio)
+    between = Window(maps.first, maps.pixels, ratio).cells
     start = cells - cells // SIDE  # tiles stand at the last cell of the tags in a period
     reach = range(start + between.start, start + between.stop)
     rows = torch.unflatten(_padded(values, cells), -2, (-1, cells)).unbind(-2)

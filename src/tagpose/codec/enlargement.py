@@ -1,11 +1,34 @@
 """This file enlarges maps to input pixels, as a whole or only where somebody looks."""
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+class Window(NamedTuple):
+    """A square of input pixels that stands at a cell."""
+
+    first: int  # where it begins, in input pixels after the first pixel of that cell
+    pixels: int  # along it
+    ratio: int  # input pixels per cell
+
+    @property
+    def doubled(self) -> list[int]:
+        """Its pixels, measured from the middle of that cell in half pixels: in whole numbers."""
+        return [2 * at + 1 - self.ratio for at in range(self.first, self.first + self.pixels)]
+
+    @property
+    def lows(self) -> list[int]:
+        """The first of the two cells that each pixel lies between, from the one it stands at."""
+        return [at // (2 * self.ratio) for at in self.doubled]
+
+    @property
+    def cells(self) -> range:
+        """All cells that its pixels lie between."""
+        return range(self.lows[0], self.lows[-1] + 2)
 
 
 def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -60,7 +83,7 @@ def _taken(values: Tensor, at: Tensor) -> Tensor:
 
 
 def read_windows(
-    maps: Tensor, which: Tensor, row: Tensor, column: Tensor, first: int, pixels: int, ratio: int
+    maps: Tensor, which: Tensor, row: Tensor, column: Tensor, window: Window
 ) -> Tensor:
     """Squares of what `enlarge` would hold, without enlarging.
 
@@ -72,55 +95,35 @@ def read_windows(
         which: [..., N] int64, of which map.
         row: [..., N] int64, a cell; it may be outside, as if the border repeated itself.
         column: [..., N] int64, likewise.
-        first: where the squares begin, in input pixels after the first pixel of that cell.
-        pixels: side of the squares in input pixels.
-        ratio: input pixels per cell.
+        window: the squares.
 
     Returns:
         [..., pixels, pixels, N]; the long axis is the last, along which processors go fast.
     """
-    offset, runs, share = _pattern(first, pixels, ratio, maps.device, maps.dtype)
-    around = read_cells(maps, which, row, column, offset)  # [..., n, n, N]
-    return _mixed(_mixed(around, runs, share, axis=-3), runs, share, axis=-2)
+    return mix_cells(read_cells(maps, which, row, column, window), window)
 
 
-def window_cells(first: int, pixels: int, ratio: int) -> range:
-    """Between which cells the pixels of a window lie, from the one that it stands at.
-
-    Args:
-        first: where it begins, in input pixels after the first pixel of that cell.
-        pixels: along it.
-        ratio: input pixels per cell.
-    """
-    low, high = (_doubled(at, ratio) // (2 * ratio) for at in (first, first + pixels - 1))
-    return range(low, high + 2)
-
-
-def _doubled(at: Any, ratio: int) -> Any:
-    """Pixels after a cell's first one, measured from its middle, in half pixels: whole numbers."""
-    return 2 * at + 1 - ratio
+def mix_cells(cells: Tensor, window: Window) -> Tensor:
+    """The pixels of windows [..., pixels, pixels, N], of what `read_cells` has of them."""
+    runs, share = _pattern(window, cells.device, cells.dtype)
+    return _mixed(_mixed(cells, runs, share, axis=-3), runs, share, axis=-2)
 
 
 class _Pattern(NamedTuple):
-    """How the pixels of a window lie between its cells, along either axis."""
+    """How the pixels of a window are mixed of its cells, along either axis."""
 
-    offset: Tensor  # [n] int64, the cells, from the one that the window stands at
     runs: list[int]  # [n - 1] pixels between each two of them
     share: Tensor  # [pixels] how far from the first to the second
 
 
 @lru_cache(maxsize=64)  # windows are read many times for one pattern
-def _pattern(
-    first: int, pixels: int, ratio: int, device: torch.device, dtype: torch.dtype
-) -> _Pattern:
-    """The pattern of a window that begins so many pixels after the first one of its cell."""
+def _pattern(window: Window, device: torch.device, dtype: torch.dtype) -> _Pattern:
+    """The pattern of a window."""
+    lows = window.lows
     # in whole numbers, so that a share of 0 is exactly 0
-    at = _doubled(torch.arange(first, first + pixels), ratio)
-    low = at.div(2 * ratio, rounding_mode="floor")
-    share = (at - 2 * ratio * low).to(dtype) / (2 * ratio)
-    runs = torch.unique_consecutive(low, return_counts=True)[1].tolist()
-    offset = torch.tensor(window_cells(first, pixels, ratio))
-    return _Pattern(offset.to(device), runs, share.to(device))
+    shares = [at - 2 * window.ratio * low for at, low in zip(window.doubled, lows, strict=True)]
+    share = torch.tensor(shares, dtype=dtype, device=device) / (2 * window.ratio)
+    return _Pattern([lows.count(low) for low in dict.fromkeys(lows)], share)
 
 
 def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tensor:
@@ -140,20 +143,21 @@ def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tenso
     return mixed
 
 
-def read_cells(maps: Tensor, which: Tensor, row: Tensor, column: Tensor, offset: Tensor) -> Tensor:
-    """Squares of cells, outside of a map as if its border repeated itself.
+def read_cells(maps: Tensor, which: Tensor, row: Tensor, column: Tensor, window: Window) -> Tensor:
+    """The cells between which the pixels of windows lie, outside as if the border repeated itself.
 
     Args:
         maps: [M, h, w].
         which: [..., N] int64, of which map.
         row: [..., N] int64, a cell; the three broadcast.
         column: [..., N] int64.
-        offset: [n] int64, which cells, from that one on, in rows and columns alike.
+        window: that stands at that cell, along rows and columns alike.
 
     Returns:
         [..., n, n, N]
     """
     height, width = maps.shape[-2:]
+    offset = torch.arange(window.cells.start, window.cells.stop, device=maps.device)
     rows = (row[..., None, :] + offset[:, None]).clamp_(0, height - 1).mul_(width)
     rows = rows + which[..., None, :] * (height * width)
     columns = (column[..., None, :] + offset[:, None]).clamp_(0, width - 1)

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from tagpose.codec.bounds import Bounds, bounds_of, project, value_bounds
-from tagpose.codec.enlargement import read_enlarged, read_windows
+from tagpose.codec.enlargement import (
+    Window,
+    mix_cells,
+    read_cells,
+    read_enlarged,
+    read_windows,
+)
 from tagpose.codec.peaks import read_places
 from tagpose.codec.tiles import INSIDE, Maps
 from tagpose.structures import Fields
@@ -117,7 +123,7 @@ def _search(maps: Maps, large: Bounds, small: Bounds, seekers: Seekers) -> Tenso
     first = _promising(small, values, which, owner)
     found = _highest(maps, seekers.some(first.who), first.tile)
     best = values.new_full((len(values),), -torch.inf).scatter_reduce(0, first.who, found, "amax")
-    second = _possible(small, values, which, owner, best)
+    second = _possible(small, values, which, owner, best, first)
     highest = torch.cat([found, _highest(maps, seekers.some(second.who), second.tile)])
     who, tile = (torch.cat(each) for each in zip(first, second, strict=True))
     best = best.scatter_reduce(0, who, highest, "amax")
@@ -140,11 +146,16 @@ def _promising(small: Bounds, values: Tensor, which: Tensor, owner: Tensor) -> _
     return _Pairs(who.repeat_interleave(_SMALL), within.flatten())
 
 
-def _possible(small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best: Tensor) -> _Pairs:
-    """All that may hold as good a pixel as the best [E], by the bounds [E, R] of large tiles."""
+def _possible(
+    small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best: Tensor, seen: _Pairs
+) -> _Pairs:
+    """All not seen yet that may hold as good a pixel as the best [E], by the bounds [E, R]."""
+    unseen = torch.ones(*values.shape, INSIDE, dtype=torch.bool, device=values.device)
+    unseen.flatten(1)[seen.who, seen.tile] = False
     who, tile = (values >= best[:, None]).nonzero(as_tuple=True)
     inside = small.some(which[who] * values.shape[1] + tile)
-    pair, at = (value_bounds(inside, owner[who, None]) >= best[who, None]).nonzero(as_tuple=True)
+    reaching = value_bounds(inside, owner[who, None]) >= best[who, None]
+    pair, at = reaching.logical_and_(unseen[who, tile]).nonzero(as_tuple=True)
     return _Pairs(who[pair], tile[pair] * INSIDE + at)
 
 
@@ -178,14 +189,18 @@ def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
 
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """What the pixels of small tiles [S, n] are worth to one seeker each, [S, pixels, pixels, n]."""
-    (row, column), which, window = maps.corner(tile), seekers.which, (maps.first, maps.pixels)
-    finer = row * maps.finer, column * maps.finer
-    scores = read_windows(maps.heatmaps, which, *finer, *window, maps.heat_ratio)
+    (row, column), which = maps.corner(tile), seekers.which
+    square = Window(maps.first, maps.pixels, maps.heat_ratio)
+    scores = read_windows(maps.heatmaps, which, row * maps.finer, column * maps.finer, square)
     # the tags of all views in one reading
     view = torch.arange(len(maps.tags), device=which.device)[:, None]
     every = which[:, None] + len(maps.heatmaps) * view  # [S, L, n]
-    corners = row[:, None], column[:, None]
-    apart = read_windows(maps.tags.flatten(0, 1), every, *corners, *window, maps.ratio)
-    apart.sub_(seekers.owner.transpose(0, 1)[:, :, None, None]).square_()
-    distance = reduce(torch.add, apart.unbind(1)).sqrt_().round_()
+    corners, square = (row[:, None], column[:, None]), square._replace(ratio=maps.ratio)
+    cells = read_cells(maps.tags.flatten(0, 1), every, *corners, square)
+    cells.sub_(seekers.owner.transpose(0, 1)[:, :, None, None])  # they are fewer than the pixels
+    first, *others = mix_cells(cells, square).unbind(1)
+    squared = first.square_()
+    for apart in others:
+        squared.addcmul_(apart, apart)
+    distance = squared.sqrt_().round_()
     return torch.sub(scores, distance, out=distance)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.enlargement import read_windows
+from tagpose.codec.enlargement import Window, read_windows
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
 _MAPS: Final = {"cpu": 136}  # looked through at once: those of an image
@@ -110,7 +110,7 @@ def _places(flags: Tensor) -> Tensor:
 def _inside(maps: Tensor, cells: tuple[Tensor, ...], ratio: int, min_score: float) -> Maxima:
     """The pixels of cells that are the largest around, above a score."""
     which, row, column = cells
-    window = read_windows(maps, which, row, column, -_REACH, ratio + 2 * _REACH, ratio)
+    window = read_windows(maps, *cells, Window(-_REACH, ratio + 2 * _REACH, ratio))
     highest = window  # [ratio + 4, ratio + 4, n], then [ratio, ratio, n]
     for axis in (0, 1):
         shifted = (highest.narrow(axis, step, ratio) for step in range(1 + 2 * _REACH))
