@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tagpose.codec.enlargement import Window
-from tagpose.codec.tiles import GROUP, INSIDE, SIDE, Maps
+from tagpose.codec.tiles import GROUP, SIDE, Maps
 
-# Bounded at once: those of an image. Fewer would stay in the caches, but operations are split among
-# cores in the middle, so that half of what one core wrote would next be read by another.
+# Bounded at once: those of an image. Fewer would stay in the caches, but each operation ends with a
+# meeting of the cores, which takes longer than it saves where they share no cache.
 _MAPS: Final = {"cpu": 136}
 _ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
 
@@ -67,18 +67,30 @@ def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
     Both go row after row; the small ones of a large one lie side by side, as they are looked at
     together.
     """
-    many, (rows, columns) = len(maps.heatmaps), maps.tiles
-    large = maps.tags.new_empty(3, many, rows // GROUP, columns // GROUP)
-    small = maps.tags.new_empty(3, many, rows // GROUP, columns // GROUP, INSIDE)
-    at_once = _MAPS.get(maps.tags.device.type, many)
-    for first in range(0, many, at_once):
-        some = slice(first, first + at_once)
-        highest = _highest(Maps(maps.heatmaps[some], maps.tags[:, some], maps.size))
-        of_all = _joined(highest)
-        slack = _ROUNDING * of_all.abs().amax((1, 2, 3))
-        large[:, some] = _between(of_all, slack)
-        _put_side_by_side(_between(highest, slack), small[:, some])
-    return Bounds(*large.flatten(2)), Bounds(*small.flatten(1, 3))
+    at_once = _MAPS.get(maps.tags.device.type, len(maps.heatmaps))
+    parts = [
+        _large_and_small(Maps(heatmaps, tags, maps.size))
+        for heatmaps, tags in zip(
+            torch.split(maps.heatmaps, at_once),
+            torch.split(maps.tags, at_once, dim=1),
+            strict=True,
+        )
+    ]
+    if len(parts) == 1:  # which need no copy
+        return parts[0]
+    large, small = (
+        Bounds(*map(torch.cat, zip(*each, strict=True))) for each in zip(*parts, strict=True)
+    )
+    return large, small
+
+
+def _large_and_small(maps: Maps) -> tuple[Bounds, Bounds]:
+    """The same of as many maps as are bounded at once."""
+    highest = _highest(maps)
+    joined = _joined(highest)
+    slack = _ROUNDING * joined.abs().amax((1, 2, 3))
+    large = _between(joined, slack).flatten(2)
+    return Bounds(*large), Bounds(*_side_by_side(_between(highest, slack)).flatten(1, 2))
 
 
 def _highest(maps: Maps) -> Tensor:
@@ -86,11 +98,14 @@ def _highest(maps: Maps) -> Tensor:
 
     Of the heatmap, the tags, and the tags with the opposite sign: so that the rest is alike.
     """
-    largest, smallest = torch.maximum, torch.minimum
     highest = maps.tags.new_empty(3, len(maps.heatmaps), *maps.tiles)
-    _hull(maps.heatmaps, [largest], maps, maps.heat_ratio, highest[:1])
-    _hull(_summed(maps.tags), [largest, smallest], maps, maps.ratio, highest[1:])
-    highest[1:].mul_(_share(maps.tags))
+    heat, tag = (Window(maps.first, maps.pixels, each) for each in (maps.heat_ratio, maps.ratio))
+    _put_hulls(maps.heatmaps, heat, torch.maximum, highest[0])
+    tags = _summed(maps.tags)
+    _put_hulls(tags, tag, torch.maximum, highest[1])
+    _put_hulls(tags, tag, torch.minimum, highest[2])
+    highest[1].mul_(_share(maps.tags))
+    highest[2].mul_(-_share(maps.tags))
     return highest
 
 
@@ -115,75 +130,71 @@ def _between(highest: Tensor, slack: Tensor) -> Tensor:
     return highest
 
 
-def _hull(
-    values: Tensor,
-    ways: Sequence[Callable[..., Tensor]],
-    maps: Maps,
-    ratio: int,
-    hulls: Tensor,
+def _put_hulls(
+    values: Tensor, window: Window, further: Callable[..., Tensor], hulls: Tensor
 ) -> None:
-    """Write what no pixel of a small tile exceeds; or falls below, with the opposite sign.
+    """Write what no pixel of a tile exceeds, or falls below.
 
     Args:
-        values: [M, h, w], with so many input pixels per cell.
-        ways: maximum, and minimum where that is asked for, too.
-        maps: whose tiles.
-        ratio: of the values.
-        hulls: [ways, M, rows, columns] of tiles, to write to.
+        values: [M, h, w].
+        window: the pixels of a tile.
+        further: maximum or minimum.
+        hulls: [M, rows, columns] of tiles.
     """
-    cells = SIDE * maps.ratio // ratio
-    between = Window(maps.first, maps.pixels, ratio).cells
-    start = cells - cells // SIDE  # tiles stand at the last cell of the tags in a period
-    reach = range(start + between.start, start + between.stop)
-    rows = torch.unflatten(_padded(values, cells), -2, (-1, cells)).unbind(-2)
+    rows = _lines(_padded(values, window.pixels // window.ratio), window, -2)
     settled = values.new_empty(*hulls.shape[:-1], rows[0].shape[-1])
-    for further, own in zip(ways, settled, strict=True):
-        _furthest(rows, -2, reach, further, own)
-    settled[1:].neg_()
+    _put_furthest(rows, -2, window, further, settled)
     # numbers side by side are had faster
-    lines = [each.contiguous() for each in torch.unflatten(settled, -1, (-1, cells)).unbind(-1)]
-    _furthest(lines, -1, reach, torch.maximum, hulls)
+    columns = [each.contiguous() for each in _lines(settled, window, -1)]
+    _put_furthest(columns, -1, window, further, hulls)
 
 
-def _furthest(
+def _lines(values: Tensor, window: Window, axis: int) -> Sequence[Tensor]:
+    """Every first line of cells of the tiles along an axis, every second one, and so on."""
+    cells = window.pixels // window.ratio
+    return torch.unflatten(values, axis, (-1, cells)).unbind(axis)
+
+
+def _put_furthest(
     lines: Sequence[Tensor],
     axis: int,
-    reach: range,
+    window: Window,
     further: Callable[..., Tensor],
     most: Tensor,
 ) -> None:
-    """Write the largest or smallest of each tile's lines; what is beyond is as the last tile.
+    """Write the largest or smallest of each tile's lines; what is beyond is as the last.
 
     Args:
-        lines: of all tiles, by their place in the period of a tile.
+        lines: see `_lines`; a tile begins with the last ones of the tile before.
         axis: along which tiles follow each other.
-        reach: of a tile's lines, counted from where the period before its own begins.
+        window: the pixels of a tile.
         further: maximum or minimum.
         most: to write to.
     """
+    cells = len(lines)
+    start = cells - cells // SIDE  # where tiles stand: at the last cell of the tags
+    first, second, *more = lines[: start + window.cells.stop - cells]
+    before = reduce(further, lines[start + window.cells.start :])
     periods, tiles = lines[0].shape[axis], most.shape[axis]
     own, others = most.narrow(axis, 0, periods), most.narrow(axis, 1, periods - 1)
-    first, second, *more = lines[: reach.stop - len(lines)]
     further(first, second, out=own)
     for line in more:
         further(own, line, out=own)
-    before = reduce(further, lines[reach.start :])
     further(others, before.narrow(axis, 0, periods - 1), out=others)
     most.narrow(axis, periods, tiles - periods).copy_(before.narrow(axis, periods - 1, 1))
 
 
-def _put_side_by_side(small: Tensor, inside: Tensor) -> None:
-    """Write small tiles [..., rows, columns] to [..., large rows, large columns, INSIDE]."""
+def _side_by_side(small: Tensor) -> Tensor:
+    """Small tiles [..., rows, columns], those of a large one side by side [..., R, INSIDE]."""
     wide = small.view(torch.complex128)  # of four float32, so that they move at once
-    columns = inside.shape[-2]
+    columns = small.shape[-1] // GROUP
     apart = wide.unflatten(-2, (-1, GROUP)).unflatten(-1, (columns, -1)).transpose(-3, -2)
-    inside.view(wide.dtype).unflatten(-1, (GROUP, -1)).copy_(apart)
+    return apart.contiguous().view(small.dtype).flatten(-2).flatten(-3, -2)
 
 
 def _padded(maps: Tensor, cells: int) -> Tensor:
-    """Maps [..., h, w] with sides that are multiples, as if the border repeated itself."""
-    down, right = (-side % cells for side in maps.shape[-2:])
+    """Maps [M, h, w] with sides that are multiples, as if the border repeated itself."""
+    down, right = (-side % cells for side in maps.shape[1:])
     if not (down or right):
         return maps
-    flat = functional.pad(maps.flatten(0, -3)[None], (0, right, 0, down), "replicate")[0]
-    return flat.unflatten(0, maps.shape[:-2])
+    return functional.pad(maps[None], (0, right, 0, down), "replicate")[0]

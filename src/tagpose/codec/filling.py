@@ -1,6 +1,5 @@
 """This file looks for the keypoints that people lack, where their tags lead."""
 
-from functools import reduce
 from typing import Final, NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ from tagpose.structures import Fields
 _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory
 # Tiles whose pixels are looked at at once: as many as stay in a CPU's caches, and as keep another
 # device busy.
-_TILES: Final = {"cpu": 4096}
+_TILES: Final = {"cpu": 8192}
 _MANY_TILES: Final = 1 << 17
 _SHARES: Final = 2  # of them, each for a core that need not read what the other wrote
 # Of a seeker's large tiles those best by their bounds, and of the small ones in them those best by
@@ -188,7 +187,7 @@ def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
 
 
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
-    """What the pixels of small tiles [S, n] are worth to one seeker each, [S, pixels, pixels, n]."""
+    """What pixels of small tiles [S, n] are worth to a seeker each, [S, pixels, pixels, n]."""
     (row, column), which = maps.corner(tile), seekers.which
     square = Window(maps.first, maps.pixels, maps.heat_ratio)
     scores = read_windows(maps.heatmaps, which, row * maps.finer, column * maps.finer, square)

@@ -63,11 +63,16 @@ def _promising(maps: Tensor, min_score: float, nearest: float) -> tuple[Tensor, 
     rows, columns = gcd(height, _BLOCK[0]), gcd(width, _BLOCK[1])
     highest = maps.view(many, -1, rows, width).amax(2).view(many, -1, width // columns, columns)
     which, down, across = (highest.amax(-1) > least).nonzero(as_tuple=True)
-    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
-    blocks = around.unfold(1, rows + 2, rows).unfold(2, columns + 2, columns)
-    at = _places(_highest_around(blocks[which, down, across], least[which], nearest))
+    around = _with_neighbours(maps, rows, columns, (which, down, across))
+    at = _places(_highest_around(around, least[which], nearest))
     block, row, column = at // (rows * columns), at // columns % rows, at % columns
     return which[block], down[block] * rows + row, across[block] * columns + column
+
+
+def _with_neighbours(maps: Tensor, rows: int, columns: int, at: tuple[Tensor, ...]) -> Tensor:
+    """Blocks [n, rows + 2, columns + 2] of maps, with one cell more on every side."""
+    around = functional.pad(maps[None], (1, 1, 1, 1), "replicate")[0]
+    return around.unfold(1, rows + 2, rows).unfold(2, columns + 2, columns)[at]
 
 
 def _highest_around(around: Tensor, least: Tensor, nearest: float) -> Tensor:
