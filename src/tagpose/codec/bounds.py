@@ -9,11 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from tagpose.codec.enlargement import Window
-from tagpose.codec.tiles import GROUP, SIDE, Maps
+from tagpose.codec.tiles import AT_ONCE, GROUP, SIDE, Maps
 
-# Bounded at once: those of an image. Fewer would stay in the caches, but each operation ends with a
-# meeting of the cores, which takes longer than it saves where they share no cache.
-_MAPS: Final = {"cpu": 136}
 _ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
 
 
@@ -67,7 +64,7 @@ def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
     Both go row after row; the small ones of a large one lie side by side, as they are looked at
     together.
     """
-    at_once = _MAPS.get(maps.tags.device.type, len(maps.heatmaps))
+    at_once = AT_ONCE.get(maps.tags.device.type, len(maps.heatmaps))
     parts = [
         _large_and_small(Maps(heatmaps, tags, maps.size))
         for heatmaps, tags in zip(
@@ -188,7 +185,8 @@ def _side_by_side(small: Tensor) -> Tensor:
     """Small tiles [..., rows, columns], those of a large one side by side [..., R, INSIDE]."""
     wide = small.view(torch.complex128)  # of four float32, so that they move at once
     columns = small.shape[-1] // GROUP
-    apart = wide.unflatten(-2, (-1, GROUP)).unflatten(-1, (columns, -1)).transpose(-3, -2)
+    rows = torch.unflatten(wide, -2, (-1, GROUP))
+    apart = torch.unflatten(rows, -1, (columns, -1)).transpose(-3, -2)
     return apart.contiguous().view(small.dtype).flatten(-2).flatten(-3, -2)
 
 

@@ -105,13 +105,14 @@ def read_windows(
 
 def mix_cells(cells: Tensor, window: Window) -> Tensor:
     """The pixels of windows [..., pixels, pixels, N], of what `read_cells` has of them."""
-    runs, share = _pattern(window, cells.device, cells.dtype)
+    _, runs, share = _pattern(window, cells.device, cells.dtype)
     return _mixed(_mixed(cells, runs, share, axis=-3), runs, share, axis=-2)
 
 
 class _Pattern(NamedTuple):
     """How the pixels of a window are mixed of its cells, along either axis."""
 
+    offset: Tensor  # [n] int64, the cells, from the one that the window stands at
     runs: list[int]  # [n - 1] pixels between each two of them
     share: Tensor  # [pixels] how far from the first to the second
 
@@ -123,7 +124,8 @@ def _pattern(window: Window, device: torch.device, dtype: torch.dtype) -> _Patte
     # in whole numbers, so that a share of 0 is exactly 0
     shares = [at - 2 * window.ratio * low for at, low in zip(window.doubled, lows, strict=True)]
     share = torch.tensor(shares, dtype=dtype, device=device) / (2 * window.ratio)
-    return _Pattern([lows.count(low) for low in dict.fromkeys(lows)], share)
+    offset = torch.tensor(window.cells, device=device)
+    return _Pattern(offset, [lows.count(low) for low in dict.fromkeys(lows)], share)
 
 
 def _mixed(cells: Tensor, runs: list[int], share: Tensor, *, axis: int) -> Tensor:
@@ -157,7 +159,7 @@ def read_cells(maps: Tensor, which: Tensor, row: Tensor, column: Tensor, window:
         [..., n, n, N]
     """
     height, width = maps.shape[-2:]
-    offset = torch.arange(window.cells.start, window.cells.stop, device=maps.device)
+    offset = _pattern(window, maps.device, maps.dtype).offset
     rows = (row[..., None, :] + offset[:, None]).clamp_(0, height - 1).mul_(width)
     rows = rows + which[..., None, :] * (height * width)
     columns = (column[..., None, :] + offset[:, None]).clamp_(0, width - 1)

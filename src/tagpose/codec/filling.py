@@ -181,7 +181,7 @@ def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
     parts = []
     for some, inside in zip(seekers.split(count), torch.split(tile, count), strict=True):
         shape = (1 if len(inside) % _SHARES else _SHARES, -1)
-        shared = Seekers(some.which.view(shape), some.owner.unflatten(1, shape))
+        shared = Seekers(some.which.view(shape), torch.unflatten(some.owner, 1, shape))
         parts.append((shared, inside.view(shape)))
     return parts
 

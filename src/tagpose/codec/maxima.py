@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from tagpose.codec.enlargement import Window, read_windows
+from tagpose.codec.tiles import AT_ONCE
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
-_MAPS: Final = {"cpu": 136}  # looked through at once: those of an image
-_MANY_MAPS: Final = 1024  # on another device: 7 images of 133, 100 MB
+_MANY_MAPS: Final = 1024  # looked through at once on another device: 7 images of 133, 100 MB
 # Rows and columns that are looked through or left out together: about as many as a keypoint has.
 _BLOCK: Final = (8, 16)
 _CELLS: Final = 1 << 14  # whose pixels are looked at at once, which bounds the memory
@@ -32,7 +32,7 @@ def local_maxima(maps: Tensor, size: tuple[int, int], min_score: float) -> Maxim
     """All local maxima of maps [M, h, w] above a score; a cell is four pixels wide at the most."""
     ratio = size[0] // maps.shape[-2]
     nearest = 1 / (2 * ratio) if ratio % 2 == 0 else 0.0
-    step = _MAPS.get(maps.device.type, _MANY_MAPS)
+    step = AT_ONCE.get(maps.device.type, _MANY_MAPS)
     cells = [_promising(some, min_score, nearest) for some in torch.split(maps, step)]
     which = torch.cat([each[0] + step * part for part, each in enumerate(cells)])
     row, column = (torch.cat([each[axis] for each in cells]) for axis in (1, 2))
@@ -115,7 +115,7 @@ def _places(flags: Tensor) -> Tensor:
 def _inside(maps: Tensor, cells: tuple[Tensor, ...], ratio: int, min_score: float) -> Maxima:
     """The pixels of cells that are the largest around, above a score."""
     which, row, column = cells
-    window = read_windows(maps, *cells, Window(-_REACH, ratio + 2 * _REACH, ratio))
+    window = read_windows(maps, which, row, column, Window(-_REACH, ratio + 2 * _REACH, ratio))
     highest = window  # [ratio + 4, ratio + 4, n], then [ratio, ratio, n]
     for axis in (0, 1):
         shifted = (highest.narrow(axis, step, ratio) for step in range(1 + 2 * _REACH))
