@@ -241,13 +241,23 @@ def test_maps_that_are_nowhere_positive_are_not_looked_through():
     assert not people.keypoints[:, 1:].any()
 
 
-@given(seed=seeds, spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]), sparse=st.booleans())
-def test_bounded_search_finds_what_a_search_of_every_pixel_finds(seed, spread, sparse):
-    draw = torch.Generator().manual_seed(seed)
-    size = (STRIDE * 9, STRIDE * 12)
+@given(
+    seed=seeds,
+    cells=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    ratio=st.sampled_from([(1, 1), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4), (8, 2)]),
+    spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]),
+    sparse=st.booleans(),
+)
+def test_bounded_search_finds_what_a_search_of_every_pixel_finds(
+    seed, cells, ratio, spread, sparse
+):
+    draw, (pixels, finer) = torch.Generator().manual_seed(seed), ratio
+    height, width = cells
+    size = (pixels * height, pixels * width)
     # float64, so that no pixel is chosen by rounding
-    heatmap = torch.rand(1, 9, 12, generator=draw).double().pow(4) * (not sparse)
-    tags = torch.randn(2, 9, 12, generator=draw).double() * spread
+    heatmap = torch.rand(1, finer * height, finer * width, generator=draw).double().pow(4)
+    heatmap *= not sparse
+    tags = torch.randn(2, height, width, generator=draw).double() * spread
     owners = torch.randn(5, 2, generator=draw).double() * spread
     everywhere = torch.arange(size[0] * size[1])
     x, y = everywhere % size[1], everywhere // size[1]
