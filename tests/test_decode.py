@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from tagpose.codec.bounds import bounds_of, project, value_bounds
 from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import Encoder
 from tagpose.codec.enlargement import Window, enlarge, read_enlarged, read_windows
 from tagpose.codec.filling import Seekers, best_places
 from tagpose.codec.maxima import local_maxima
 from tagpose.codec.peaks import find_peaks
-from tagpose.codec.tiles import Maps
+from tagpose.codec.tiles import GROUP, Maps
 from tagpose.codec.views import merge_mirror, merge_scales, mirror_fields
 from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, Fields
@@ -28,6 +29,8 @@ detect = Decoder(grouping_order=tuple(range(KINDS)), fill_in=False)
 
 seeds = st.integers(0, 2**31)
 sides = st.integers(1, 9)
+# input pixels per cell of the tags, cells of the heatmaps along one of those
+ratios = st.sampled_from([(1, 1), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4), (6, 2), (6, 3), (8, 2)])
 
 
 def paint(people, tags, tilt=1e-3):
@@ -244,30 +247,62 @@ def test_maps_that_are_nowhere_positive_are_not_looked_through():
 @given(
     seed=seeds,
     cells=st.tuples(st.integers(1, 20), st.integers(1, 20)),
-    ratio=st.sampled_from([(1, 1), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4), (8, 2)]),
+    ratios=ratios,
+    views=st.integers(1, 3),
     spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]),
     sparse=st.booleans(),
 )
 def test_bounded_search_finds_what_a_search_of_every_pixel_finds(
-    seed, cells, ratio, spread, sparse
+    seed, cells, ratios, views, spread, sparse
 ):
-    draw, (pixels, finer) = torch.Generator().manual_seed(seed), ratio
+    draw, (pixels, finer) = torch.Generator().manual_seed(seed), ratios
     height, width = cells
     size = (pixels * height, pixels * width)
     # float64, so that no pixel is chosen by rounding
-    heatmap = torch.rand(1, finer * height, finer * width, generator=draw).double().pow(4)
-    heatmap *= not sparse
-    tags = torch.randn(2, height, width, generator=draw).double() * spread
-    owners = torch.randn(5, 2, generator=draw).double() * spread
+    heatmaps = torch.rand(2, finer * height, finer * width, generator=draw).double().pow(4)
+    heatmaps *= not sparse
+    tags = torch.randn(views, 2, height, width, generator=draw).double() * spread
+    owners = torch.randn(5, views, generator=draw).double() * spread
+    which = torch.randint(0, 2, (5,), generator=draw)
     everywhere = torch.arange(size[0] * size[1])
     x, y = everywhere % size[1], everywhere // size[1]
-    there = read_enlarged(tags[:, None], torch.zeros_like(x), x, y, size)
-    distance = (there.T - owners[:, None]).square().sum(-1).sqrt()
-    values = read_enlarged(heatmap, torch.zeros_like(x), x, y, size) - distance.round()
-    seekers = Seekers(torch.zeros(5, dtype=torch.int64), owners.T)
-    found = best_places(Maps(heatmap, tags[:, None], size), seekers)
+    there = read_enlarged(tags, which[:, None], x, y, size)  # [L, 5, pixels]
+    distance = (there - owners.T[..., None]).square().sum(0).sqrt()
+    values = read_enlarged(heatmaps, which[:, None], x, y, size) - distance.round()
+    found = best_places(Maps(heatmaps, tags, size), Seekers(which, owners.T))
     expected = (values > values.amax(-1, keepdim=True) - 1e-12).int().argmax(-1)  # the first
     assert torch.equal(found, expected)
+
+
+@given(
+    seed=seeds,
+    cells=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    ratios=ratios,
+    views=st.integers(1, 3),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+)
+def test_no_pixel_of_a_tile_is_worth_more_than_its_bound(seed, cells, ratios, views, scale):
+    draw, (pixels, finer) = torch.Generator().manual_seed(seed), ratios
+    height, width = cells
+    heatmaps = torch.rand(2, finer * height, finer * width, generator=draw)
+    tags = scale * torch.randn(views, 2, height, width, generator=draw)
+    maps = Maps(heatmaps, tags, (pixels * height, pixels * width))
+    large, small = bounds_of(maps)
+    y, x = torch.meshgrid(*(torch.arange(side) for side in maps.size), indexing="ij")
+    row, column = (  # of each pixel's tile
+        torch.div(at - pixels // 2 + pixels, 2 * pixels, rounding_mode="floor") for at in (y, x)
+    )
+    columns = maps.tiles[1] // GROUP
+    tile = row // GROUP * columns + column // GROUP
+    inside = row % GROUP * GROUP + column % GROUP
+    owner = scale * torch.randn(views, generator=draw)
+    for number in range(2):
+        which = torch.full_like(x, number)
+        apart = read_enlarged(tags, which, x, y, maps.size) - owner[:, None, None]
+        values = read_enlarged(heatmaps, which, x, y, maps.size) - apart.norm(dim=0).round()
+        of_large, of_small = (value_bounds(each, project(owner)) for each in (large, small))
+        assert (values <= of_large[number, tile]).all()
+        assert (values <= of_small.view(*of_large.shape, -1)[number, tile, inside]).all()
 
 
 def test_what_is_not_finite_or_of_another_skeleton_is_refused():

@@ -10,7 +10,7 @@ import pytest
 from tagpose.inference.found import found
 from tagpose.official_skeletons import BODY
 from tagpose.structures import People
-from tagpose.video.frames import open_clip
+from tagpose.video.frames import Clock, open_clip
 from tagpose.video.recording import recording
 from tagpose.video.tracks import Tracks
 
@@ -52,6 +52,21 @@ def test_a_clock_that_stands_or_starts_again_counts_a_frame_and_goes_on(tmp_path
     with open_clip(str(tmp_path / "again.mp4")) as clip:
         times = [frame.time for frame in clip.frames]
     assert times == pytest.approx(np.arange(sum(lengths)) * between, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("said", "times"),
+    [
+        ([1.4, 1.5, 1.9], [0, 0.1, 0.5]),
+        ([5, 5.1, 5.1, 5.2, 5.5], [0, 0.1, 0.2, 0.3, 0.5]),
+        ([0, 0, 0, 0.4, 0.5], [0, 0.1, 0.2, 0.4, 0.5]),
+        ([600.0, 600.1, 599.9, 600.0], [0, 0.1, 0.2, 0.3]),
+        ([None, 1.4, None, 1.6], [0, 0.1, 0.2, 0.3]),
+    ],
+)
+def test_times_rise_from_zero_and_are_the_clocks_own_where_it_goes_on(said, times):
+    clock = Clock(0.1)
+    assert [clock.at(one) for one in said] == pytest.approx(times)
 
 
 def test_odd_sides_grow_by_one(tmp_path):

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.enlargement import Window
-from tagpose.codec.tiles import AT_ONCE, GROUP, SIDE, Maps
+from tagpose.codec.enlargement import AT_ONCE, Window
+from tagpose.codec.tiles import GROUP, SIDE, Maps
 
-_ROUNDING: Final = 1e-5  # by which float32 may leave the hull of four neighbours, relative
+# By which float32 may leave the hull of four neighbours, relative to the largest of a map's.
+_ROUNDING: Final = 1e-5
 
 
 class Bounds(NamedTuple):
@@ -22,8 +23,8 @@ class Bounds(NamedTuple):
     """
 
     ceiling: Tensor  # [...] heatmap, at most
-    sides: Tensor  # [...] highest and lowest tag added: twice the middle of their range
-    spread: Tensor  # [...] highest less lowest tag: twice how far tags are from the middle at most
+    twice_middle: Tensor  # [...] of the tags' range: highest and lowest added
+    spread: Tensor  # [...] highest less lowest tag: twice how far from the middle at most
 
     def some(self, at: Tensor) -> "Bounds":
         """Those at places [n] of the first axis."""
@@ -53,7 +54,7 @@ def value_bounds(bounds: Bounds, owner: Tensor, *, doubt: float = 1.0) -> Tensor
         doubt: share of the tags' range that counts; below 1 the result is an estimate, no bound.
     """
     # Slightly nearer, as a distance of a half must not be rounded up here and down at the pixel.
-    distance = (bounds.sides - 2 * owner).abs_().mul_((1 - _ROUNDING) / 2)
+    distance = (bounds.twice_middle - 2 * owner).abs_().mul_((1 - _ROUNDING) / 2)
     distance.sub_(bounds.spread, alpha=doubt / 2).clamp_(min=0).round_()
     return torch.sub(bounds.ceiling, distance, out=distance)
 
@@ -82,28 +83,27 @@ def bounds_of(maps: Maps) -> tuple[Bounds, Bounds]:
 
 
 def _large_and_small(maps: Maps) -> tuple[Bounds, Bounds]:
-    """The same of as many maps as are bounded at once."""
-    highest = _highest(maps)
-    joined = _joined(highest)
-    slack = _ROUNDING * joined.abs().amax((1, 2, 3))
-    large = _between(joined, slack).flatten(2)
-    return Bounds(*large), Bounds(*_side_by_side(_between(highest, slack)).flatten(1, 2))
+    """The bounds [M, R] and [M * R, INSIDE] of as many maps as are bounded at once."""
+    hulls = _hulls(maps)
+    joined = _joined(hulls)
+    slack = _ROUNDING * joined.abs().amax((2, 3), keepdim=True)
+    large, small = _bounded(joined, slack), _bounded(hulls, slack)
+    return Bounds(*large.flatten(2)), Bounds(*_side_by_side(small).flatten(1, 2))
 
 
-def _highest(maps: Maps) -> Tensor:
+def _hulls(maps: Maps) -> Tensor:
     """What no pixel of a small tile exceeds, [3, M, rows, columns].
 
     Of the heatmap, the tags, and the tags with the opposite sign: so that the rest is alike.
     """
-    highest = maps.tags.new_empty(3, len(maps.heatmaps), *maps.tiles)
-    heat, tag = (Window(maps.first, maps.pixels, each) for each in (maps.heat_ratio, maps.ratio))
-    _put_hulls(maps.heatmaps, heat, torch.maximum, highest[0])
+    hulls = maps.tags.new_empty(3, len(maps.heatmaps), *maps.tiles)
+    _put_hulls(maps.heatmaps, maps.heat_window, torch.maximum, hulls[0])
     tags = _summed(maps.tags)
-    _put_hulls(tags, tag, torch.maximum, highest[1])
-    _put_hulls(tags, tag, torch.minimum, highest[2])
-    highest[1].mul_(_share(maps.tags))
-    highest[2].mul_(-_share(maps.tags))
-    return highest
+    _put_hulls(tags, maps.tag_window, torch.maximum, hulls[1])
+    _put_hulls(tags, maps.tag_window, torch.minimum, hulls[2])
+    hulls[1].mul_(_share(maps.tags))
+    hulls[2].mul_(-_share(maps.tags))
+    return hulls
 
 
 def _joined(small: Tensor) -> Tensor:
@@ -113,18 +113,18 @@ def _joined(small: Tensor) -> Tensor:
     return small
 
 
-def _between(highest: Tensor, slack: Tensor) -> Tensor:
-    """What `Bounds` has of tiles [3, ...], of what `_highest` has of them.
+def _bounded(hulls: Tensor, slack: Tensor) -> Tensor:
+    """What `Bounds` has of tiles [3, M, ...], in the place of what `_hulls` has of them.
 
     Args:
-        highest: is written over.
-        slack: [3] by which rounding may leave the hulls.
+        hulls: are written over.
+        slack: [3, M, ...] by which rounding may leave them.
     """
-    ceiling, most, opposite = highest
+    ceiling, most, opposite = hulls
     ceiling.add_(slack[0])
-    sides = most.sub_(opposite)
-    torch.add(sides, opposite, alpha=2, out=opposite).add_(slack[1] + slack[2])
-    return highest
+    twice_middle = most.sub_(opposite)
+    torch.add(twice_middle, opposite, alpha=2, out=opposite).add_(slack[1] + slack[2])
+    return hulls
 
 
 def _put_hulls(
@@ -138,7 +138,7 @@ def _put_hulls(
         further: maximum or minimum.
         hulls: [M, rows, columns] of tiles.
     """
-    rows = _lines(_padded(values, window.pixels // window.ratio), window, -2)
+    rows = _lines(_padded(values, window.across), window, -2)
     settled = values.new_empty(*hulls.shape[:-1], rows[0].shape[-1])
     _put_furthest(rows, -2, window, further, settled)
     # numbers side by side are had faster
@@ -147,9 +147,13 @@ def _put_hulls(
 
 
 def _lines(values: Tensor, window: Window, axis: int) -> Sequence[Tensor]:
-    """Every first line of cells of the tiles along an axis, every second one, and so on."""
-    cells = window.pixels // window.ratio
-    return torch.unflatten(values, axis, (-1, cells)).unbind(axis)
+    """Every first line of cells along an axis, every second one, and so on.
+
+    They come again after a period, which is as long as a tile. A tile stands at the last cell of
+    the tags in the period before its own: with two lines it has that line of the period before, and
+    both of its own.
+    """
+    return torch.unflatten(values, axis, (-1, window.across)).unbind(axis)
 
 
 def _put_furthest(
@@ -162,16 +166,15 @@ def _put_furthest(
     """Write the largest or smallest of each tile's lines; what is beyond is as the last.
 
     Args:
-        lines: see `_lines`; a tile begins with the last ones of the tile before.
+        lines: see `_lines`.
         axis: along which tiles follow each other.
         window: the pixels of a tile.
         further: maximum or minimum.
         most: to write to.
     """
-    cells = len(lines)
-    start = cells - cells // SIDE  # where tiles stand: at the last cell of the tags
-    first, second, *more = lines[: start + window.cells.stop - cells]
-    before = reduce(further, lines[start + window.cells.start :])
+    start = window.across - window.across // SIDE  # where tiles stand in the period before
+    first, second, *more = lines[: start + window.offsets.stop - window.across]
+    before = reduce(further, lines[start + window.offsets.start :])
     periods, tiles = lines[0].shape[axis], most.shape[axis]
     own, others = most.narrow(axis, 0, periods), most.narrow(axis, 1, periods - 1)
     further(first, second, out=own)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from tagpose.codec.bounds import Bounds, bounds_of, project, value_bounds
 from tagpose.codec.enlargement import (
-    Window,
     mix_cells,
     read_cells,
     read_enlarged,
@@ -18,22 +17,23 @@ from tagpose.codec.tiles import INSIDE, Maps
 from tagpose.structures import Fields
 
 _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory
-# Tiles whose pixels are looked at at once: as many as stay in a CPU's caches, and as keep another
-# device busy.
+# Tiles whose pixels are looked at at once: as many as a CPU can without reading them slower (its cores
+# meet seldom then), and as keep another device busy.
 _TILES: Final = {"cpu": 8192}
 _MANY_TILES: Final = 1 << 17
-_SHARES: Final = 2  # of them, each for a core that need not read what the other wrote
+# Shares of them, so that of two cores none reads what the other wrote; it is all one to more.
+_SHARES: Final = 2
 # Of a seeker's large tiles those best by their bounds, and of the small ones in them those best by
-# their estimates, are looked into first. More of them leave less for later: 30 people take as long
-# with 24 to 64 large and 2 to 6 small ones.
+# their estimates, are looked into first. More of them leave less for later: 24 to 48 large and 4 to
+# 8 small ones take as long as these within a tenth, for 5 people and for 30.
 _LARGE, _SMALL = 32, 6
 
 
 class Seekers(NamedTuple):
     """Who looks for which keypoint: E pairs of a person and a keypoint that it lacks."""
 
-    which: Tensor  # [E] int64, of which map: image * K + keypoint
-    owner: Tensor  # [L, E] the tags of the person
+    which: Tensor  # [..., E] int64, of which map: image * K + keypoint
+    owner: Tensor  # [L, ..., E] the tags of the person
 
     def some(self, at: Tensor) -> "Seekers":
         """Those at places [n]; some may be there several times."""
@@ -149,12 +149,15 @@ def _possible(
     small: Bounds, values: Tensor, which: Tensor, owner: Tensor, best: Tensor, seen: _Pairs
 ) -> _Pairs:
     """All not seen yet that may hold as good a pixel as the best [E], by the bounds [E, R]."""
-    unseen = torch.ones(*values.shape, INSIDE, dtype=torch.bool, device=values.device)
-    unseen.flatten(1)[seen.who, seen.tile] = False
     who, tile = (values >= best[:, None]).nonzero(as_tuple=True)
     inside = small.some(which[who] * values.shape[1] + tile)
     reaching = value_bounds(inside, owner[who, None]) >= best[who, None]
-    pair, at = reaching.logical_and_(unseen[who, tile]).nonzero(as_tuple=True)
+    tiles = values.shape[1]
+    place, looked = who * tiles + tile, seen.who * tiles + seen.tile // INSIDE
+    among = torch.searchsorted(place, looked).clamp_(max=len(place) - 1)
+    there = place[among] == looked
+    reaching[among[there], seen.tile[there] % INSIDE] = False
+    pair, at = reaching.nonzero(as_tuple=True)
     return _Pairs(who[pair], tile[pair] * INSIDE + at)
 
 
@@ -169,8 +172,8 @@ def _first_highest(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     (row, column), (height, width) = maps.corner(tile), maps.size
     parts = _at_once(seekers, tile)
     at = torch.cat([_values(maps, *part).flatten(1, 2).argmax(1).flatten() for part in parts])
-    y = row * maps.ratio + maps.first + at // maps.pixels
-    x = column * maps.ratio + maps.first + at % maps.pixels
+    first, pixels, ratio = maps.tag_window
+    y, x = row * ratio + first + at // pixels, column * ratio + first + at % pixels
     # what is outside has the value of the pixel at the border
     return y.clamp_(0, height - 1) * width + x.clamp_(0, width - 1)
 
@@ -189,15 +192,15 @@ def _at_once(seekers: Seekers, tile: Tensor) -> "list[tuple[Seekers, Tensor]]":
 def _values(maps: Maps, seekers: Seekers, tile: Tensor) -> Tensor:
     """What pixels of small tiles [S, n] are worth to a seeker each, [S, pixels, pixels, n]."""
     (row, column), which = maps.corner(tile), seekers.which
-    square = Window(maps.first, maps.pixels, maps.heat_ratio)
-    scores = read_windows(maps.heatmaps, which, row * maps.finer, column * maps.finer, square)
+    finer = row * maps.finer, column * maps.finer
+    scores = read_windows(maps.heatmaps, which, *finer, maps.heat_window)
     # the tags of all views in one reading
     view = torch.arange(len(maps.tags), device=which.device)[:, None]
     every = which[:, None] + len(maps.heatmaps) * view  # [S, L, n]
-    corners, square = (row[:, None], column[:, None]), square._replace(ratio=maps.ratio)
-    cells = read_cells(maps.tags.flatten(0, 1), every, *corners, square)
+    tags = maps.tags.flatten(0, 1)
+    cells = read_cells(tags, every, row[:, None], column[:, None], maps.tag_window)
     cells.sub_(seekers.owner.transpose(0, 1)[:, :, None, None])  # they are fewer than the pixels
-    first, *others = mix_cells(cells, square).unbind(1)
+    first, *others = mix_cells(cells, maps.tag_window).unbind(1)
     squared = first.square_()
     for apart in others:
         squared.addcmul_(apart, apart)

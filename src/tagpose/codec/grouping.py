@@ -119,8 +119,9 @@ def person_tags(groups: Groups, limb_of: Sequence[int] = ()) -> np.ndarray:
     found = groups.keypoints[..., 2:] > 0
     limbs = np.zeros(found.shape[1], int) if not len(limb_of) else np.asarray(limb_of)
     own = limbs[:, None] == np.arange(limbs.max() + 1)  # [K, F]
-    each = _counted(groups.tags)
-    return _mean(np.stack([(each * (found & at[:, None])).sum(1) for at in own.T], 1))
+    sums = np.stack([(groups.tags * (found & at[:, None])).sum(1) for at in own.T], 1)
+    counts = np.stack([(found & at[:, None]).sum(1, dtype=np.float32) for at in own.T], 1)
+    return _mean(np.concatenate([sums, counts], axis=-1))
 
 
 def _counted(tags: np.ndarray) -> np.ndarray:

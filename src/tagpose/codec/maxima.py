@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.enlargement import Window, read_windows
-from tagpose.codec.tiles import AT_ONCE
+from tagpose.codec.enlargement import AT_ONCE, Window, read_windows
 
 _REACH: Final = 2  # input pixels; a peak is the largest value of 5 x 5 (Newell 2017's code)
 _MANY_MAPS: Final = 1024  # looked through at once on another device: 7 images of 133, 100 MB

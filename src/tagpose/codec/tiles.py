@@ -9,14 +9,11 @@ from typing import Final, NamedTuple
 
 from torch import Tensor
 
+from tagpose.codec.enlargement import Window
+
 SIDE: Final = 2  # cells along a small tile; of larger ones more pixels must be looked at
 GROUP: Final = 4  # small tiles along a large one
 INSIDE: Final = GROUP**2  # small tiles of a large one
-
-# Maps that are gone through at once: those of an image. Fewer would stay in a CPU's caches, but its
-# cores meet at the end of each operation, which takes longer than that saves where they share no
-# cache.
-AT_ONCE: Final = {"cpu": 136}
 
 
 class Maps(NamedTuple):
@@ -43,23 +40,22 @@ class Maps(NamedTuple):
 
     @property
     def tiles(self) -> tuple[int, int]:
-        """Rows and columns of small tiles: one more than cells fill, and as many as fill large."""
-        filled = (-(-side // SIDE) for side in self.tags.shape[-2:])
-        rows, columns = (GROUP * (each // GROUP + 1) for each in filled)
+        """Rows and columns of small tiles, which fill large ones; some may be wholly outside."""
+        rows, columns = (GROUP * (side // (SIDE * GROUP) + 1) for side in self.tags.shape[-2:])
         return rows, columns
 
     @property
-    def first(self) -> int:
-        """Where a tile's pixels begin, in input pixels after the first pixel of its first cell."""
-        return self.ratio // 2
+    def tag_window(self) -> Window:
+        """The pixels of a small tile, from its first cell of the tags."""
+        return Window(self.ratio // 2, SIDE * self.ratio, self.ratio)
 
     @property
-    def pixels(self) -> int:
-        """Input pixels along a small tile."""
-        return SIDE * self.ratio
+    def heat_window(self) -> Window:
+        """The same pixels, from the first cell of the heatmaps in that one."""
+        return self.tag_window._replace(ratio=self.heat_ratio)
 
     def corner(self, tile: Tensor) -> tuple[Tensor, Tensor]:
-        """First row and column of cells of the tags in small tiles [n]; -1 is outside."""
+        """First row and column of cells of the tags in small tiles [...]; they may be outside."""
         large, inside = tile // INSIDE, tile % INSIDE
         columns = self.tiles[1] // GROUP
         row = large // columns * GROUP + inside // GROUP

@@ -14,6 +14,7 @@ import numpy as np
 
 from tagpose.data.images import is_camera
 
+TICK: Final = Fraction(1, 90_000)  # of a second, of MPEG's clock: no frames are closer
 _CAMERA_RATE: Final = Fraction(30)  # where a camera does not say
 _SHORT: Final = 1.0  # seconds that a file may promise more than it has, as sound may be longer
 
@@ -91,7 +92,7 @@ def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, clip: Clip
 ) -> Iterator[Frame]:
     """The frames of a stream; what cannot be decoded is counted, and told at the end."""
-    clock, last, broken = _Clock(1 / float(clip.rate)), 0.0, 0
+    clock, last, broken = Clock(1 / float(clip.rate)), 0.0, 0
     packets = container.demux(stream)
     while True:
         try:
@@ -117,7 +118,7 @@ def _decoded(
         clip.left_out.append(f"it ends after {last:.1f} s of {promised:.1f} s; is it whole?")
 
 
-class _Clock:
+class Clock:
     """Times that rise from 0, whatever those of a file do.
 
     Args:
@@ -125,15 +126,21 @@ class _Clock:
     """
 
     def __init__(self, between: float) -> None:
-        self._between, self._ahead, self._last = between, -math.inf, -between
+        self._between, self._last = between, -between
+        self._said, self._ahead = math.inf, 0.0
 
     def at(self, said: float | None) -> float:
         """Seconds of the next frame, of which the file says that or nothing."""
         following = self._last + self._between
-        # streams begin later than at 0, and clocks stand, or start again as in joined files
-        if said is not None and said + self._ahead <= self._last:
+        if said is None:
+            self._last = following
+            return following
+        if said < self._said:  # streams begin later than at 0, or again, as in joined files
             self._ahead = following - said
-        self._last = following if said is None else said + self._ahead
+        self._said = said
+        # frames of a clock that stands are counted until it is past them
+        time = said + self._ahead
+        self._last = time if time > self._last + TICK else following
         return self._last
 
 

@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import av
 import numpy as np
 
+from tagpose.video.frames import TICK
 from tagpose.writing import whole
 
 Add: TypeAlias = Callable[[np.ndarray, float], None]
-
-_CLOCK: Final = Fraction(1, 90_000)  # of a second, MPEG's
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def recording(file: Path, rate: Fraction) -> Iterator[Add]:
     """
     with whole(file) as partial, av.open(str(partial), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
-        stream.pix_fmt, stream.time_base = "yuv420p", _CLOCK
+        stream.pix_fmt, stream.time_base = "yuv420p", TICK
 
         def add(image: np.ndarray, time: float) -> None:
             # colours have half the resolution, so sides must be even
@@ -37,7 +36,7 @@ def recording(file: Path, rate: Fraction) -> Iterator[Add]:
             if not stream.codec_context.is_open:
                 stream.height, stream.width = even.shape[:2]
             frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-            frame.time_base, frame.pts = _CLOCK, round(time / _CLOCK)
+            frame.time_base, frame.pts = TICK, round(time / TICK)
             container.mux(stream.encode(frame))
 
         yield add
