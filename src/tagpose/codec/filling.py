@@ -17,7 +17,7 @@ from tagpose.codec.tiles import INSIDE, Maps
 from tagpose.structures import Fields
 
 _SEEKERS: Final = 2048  # held against all large tiles at once, which bounds the memory
-# Tiles whose pixels are looked at at once: as many as a CPU can without reading them slower (its cores
+# Tiles whose pixels are looked at at once: as many as a CPU can without being slower (its cores
 # meet seldom then), and as keep another device busy.
 _TILES: Final = {"cpu": 8192}
 _MANY_TILES: Final = 1 << 17
