@@ -99,7 +99,8 @@ def _hulls(maps: Maps) -> Tensor:
     hulls = maps.tags.new_empty(3, len(maps.heatmaps), *maps.tiles)
     _put_hulls(maps.heatmaps, maps.heat_window, torch.maximum, hulls[0])
     some = -(-len(maps.heatmaps) // 2)  # of half at once the sums take half the memory
-    for tags, of_tags in zip(maps.tags.split(some, 1), hulls[1:].split(some, 1), strict=True):
+    parts = torch.split(maps.tags, some, 1), torch.split(hulls[1:], some, 1)
+    for tags, of_tags in zip(*parts, strict=True):
         summed = _summed(tags)
         _put_hulls(summed, maps.tag_window, torch.maximum, of_tags[0])
         _put_hulls(summed, maps.tag_window, torch.minimum, of_tags[1])
