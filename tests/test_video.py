@@ -190,6 +190,21 @@ def test_patience_is_in_seconds_however_few_frames_a_camera_shows(away, known):
     assert (again == one) is known
 
 
+@pytest.mark.parametrize(("away", "known"), [(5, True), (20, False)])
+@pytest.mark.parametrize("again", [0.0, 599.9, 600.0])
+def test_patience_goes_on_where_a_clock_stands_or_starts_again(again, away, known):
+    tracks, clock = Tracks(RATE, patience=1.0), Clock(float(1 / RATE))
+    times = (float(again + number / RATE) for number in count())
+    for time in (599.8, 599.9, 600.0, next(times)):
+        (one,) = tracks.follow(people_at(10), clock.at(time))
+    assert one is not None
+    for _ in range(away):
+        tracks.follow(people_at(), clock.at(next(times)))
+    for _ in range(2):
+        (seen,) = tracks.follow(people_at(10), clock.at(next(times)))
+    assert (seen == one) is known
+
+
 def test_nobody_is_followed_who_is_unsure_from_the_start():
     see = followed(Tracks(RATE, sure=0.3))
     for left in (8, 10):

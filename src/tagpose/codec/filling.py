@@ -6,12 +6,7 @@ import torch
 from torch import Tensor
 
 from tagpose.codec.bounds import Bounds, bounds_of, project, value_bounds
-from tagpose.codec.enlargement import (
-    mix_cells,
-    read_cells,
-    read_enlarged,
-    read_windows,
-)
+from tagpose.codec.enlargement import mix_cells, read_cells, read_enlarged, read_windows
 from tagpose.codec.peaks import read_places
 from tagpose.codec.tiles import INSIDE, Maps
 from tagpose.structures import Fields

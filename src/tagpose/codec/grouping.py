@@ -124,11 +124,6 @@ def person_tags(groups: Groups, limb_of: Sequence[int] = ()) -> np.ndarray:
     return _mean(np.concatenate([sums, counts], axis=-1))
 
 
-def _counted(tags: np.ndarray) -> np.ndarray:
-    """Tags [..., L] with a 1 [..., L + 1], by which they are counted where they are added up."""
-    return np.concatenate([tags, np.ones_like(tags[..., :1])], axis=-1)
-
-
 def group_peaks(scores: np.ndarray, tags: np.ndarray, xy: np.ndarray, by: Grouping) -> np.ndarray:
     """Who owns which peak.
 
@@ -144,7 +139,9 @@ def group_peaks(scores: np.ndarray, tags: np.ndarray, xy: np.ndarray, by: Groupi
     """
     limb_of = by.limb_of or [0] * len(scores)
     people = _nobody(kinds=len(scores), limbs=1 + max(limb_of), tags=tags.shape[2])
-    counts, counted = (scores > by.min_score).sum(1).tolist(), _counted(tags)
+    counts = (scores > by.min_score).sum(1).tolist()
+    # with a 1, by which they are counted where they are added up
+    counted = np.concatenate([tags, np.ones_like(tags[..., :1])], axis=-1)
     for keypoint in by.order:
         count = counts[keypoint]
         if count == 0:

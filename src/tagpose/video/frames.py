@@ -132,16 +132,16 @@ class Clock:
     def at(self, said: float | None) -> float:
         """Seconds of the next frame, of which the file says that or nothing."""
         following = self._last + self._between
-        if said is None:
-            self._last = following
-            return following
-        if said < self._said:  # streams begin later than at 0, or again, as in joined files
-            self._ahead = following - said
-        self._said = said
-        # frames of a clock that stands are counted until it is past them
-        time = said + self._ahead
-        self._last = time if time > self._last + TICK else following
-        return self._last
+        time = following
+        if said is not None:
+            if said < self._said:  # streams begin later than at 0, or again, as in joined files
+                self._ahead = following - said
+            self._said = said
+            # frames of a clock that stands are counted until it is past them
+            if said + self._ahead > self._last + TICK:
+                time = said + self._ahead
+        self._last = time
+        return time
 
 
 def _filmed(camera: cv2.VideoCapture) -> Iterator[Frame]:
