@@ -34,7 +34,7 @@ def app(cfg: DictConfig) -> None:
         min_person_score=cfg.min_person_score,
         min_keypoint_score=cfg.min_keypoint_score,
         min_score=decoder.min_score,
-        max_tag_distance=decoder.max_tag_distance,
+        max_tag_distance=decoder.grouping.max_tag_distance,
         max_people=decoder.max_people or MOST_PEOPLE,
     )
     viewer = Viewer(predictor, kept, max_pixels=int(cfg.max_pixels * MILLION))

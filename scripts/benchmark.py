@@ -153,7 +153,7 @@ def find(
 def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
     """The decoding alone."""
     made = instantiate(cfg.predictor.decoder, _convert_="object")
-    decoder = made(instantiate(cfg.skeleton), sub_cell=cfg.model.network.sub_cell)
+    decoder = made(instantiate(cfg.skeleton), subpixel=cfg.model.network.sub_cell)
     return decoding_work(decoder, drawn(cfg, images, device), cfg.people)
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.codec.decode import decoder_of
+from tagpose.codec.decoder import build_decoder
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.archives import alone
 from tagpose.data.dataset import read_record
@@ -58,7 +58,7 @@ def reproduce(cfg: DictConfig) -> None:
             " predictor.precision=float32; leave them so"
         )
     skeleton = instantiate(cfg.skeleton)
-    published = decoder_of(skeleton, max_people=None)
+    published = build_decoder(skeleton, max_people=None)
     if test.every_tag or test.by_size or instantiate(test.decoder)(skeleton) != published:
         raise ValueError(
             "the published test has none of the options of scales and of predictor.decoder; leave "

@@ -34,7 +34,7 @@ def perfect(cfg: DictConfig) -> None:
     data.setup("validate")
     model = instantiate(cfg.model, _convert_="object")
     network = model.network
-    decoder = instantiate(cfg.predictor.decoder)(network.skeleton, sub_cell=network.sub_cell)
+    decoder = instantiate(cfg.predictor.decoder)(network.skeleton, subpixel=network.sub_cell)
     images = WholeSet(data.opened[data.val_split], cfg.side)
     chosen = evenly(len(images), cfg.images)
     loader = DataLoader(

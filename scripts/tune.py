@@ -11,7 +11,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.part_ap import Scores, part_scores
 from tagpose.evaluation.rows import write_json
@@ -19,7 +19,7 @@ from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.asked import chosen_device
-from tagpose.inference.people import people_in_images
+from tagpose.inference.decoding import overlap, submit_batch
 from tagpose.structures import People
 from tagpose.training.history import write_history
 
@@ -48,7 +48,7 @@ def tune(cfg: DictConfig) -> None:
     """Score the thresholds that the configuration describes."""
     folder = Path(cfg.fields)
     contents = read_contents(folder)
-    decoder = instantiate(cfg.predictor.decoder)(contents.skeleton, sub_cell=contents.sub_cell)
+    decoder = instantiate(cfg.predictor.decoder)(contents.skeleton, subpixel=contents.sub_cell)
     file = Path(cfg.truth or contents.truth)
     if not file.exists():
         raise FileNotFoundError(f"{file}, the truth of {folder}, is missing; name it by truth=")
@@ -67,13 +67,12 @@ def tune(cfg: DictConfig) -> None:
     print(f"metrics: {cfg.output}")
 
 
-def decode(folder: Path, contents: Contents, decoder: Decoder, device: str) -> dict[int, People]:
+def decode(folder: Path, contents: Contents, decoder: AssociativeEmbeddingDecoder, device: str) -> dict[int, People]:
     """The people of all saved images, in image pixels."""
-    found = {}
-    for image_id in tqdm(contents.image_ids, desc="decode", unit="image"):
-        saved = read_fields(folder, image_id, device)
-        (found[image_id],) = people_in_images(saved.fields, saved.frame, decoder)
-    return found
+    ids = tqdm(contents.image_ids, desc="decode", unit="image")
+    every = (read_fields(folder, image_id, device) for image_id in ids)
+    submitted = ((s.image_id, submit_batch(s.fields, s.frame, decoder)) for s in every)
+    return {image_id: people for image_id, (people,) in overlap(submitted)}
 
 
 def log(cfg: DictConfig, scores: dict[str, Scores], about: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from tagpose.codec.encode import Encoder
-from tagpose.codec.views import mirror_fields
+from tagpose.codec.tta import flip_maps
 from tagpose.data.synthetic.figure import pose
 from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import STRIDE, Fields
@@ -49,7 +49,7 @@ def crowd(count, cells=(128, 176), seed=0):
         heatmaps = drawn * height * (1 + 0.3 * noise) + 0.01 * noise
         views.append(Fields(heatmaps, (tags + 0.1 * _smooth_noise(cells, random))[:, None]))
     view, other = views
-    return view, mirror_fields(other, WHOLEBODY.mirror)
+    return view, flip_maps(other, WHOLEBODY.mirror)
 
 
 def finer(fields):

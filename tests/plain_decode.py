@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.grouping import (
-    best_people,
-    gather_people,
-    group_peaks,
-    person_scores,
-    person_tags,
-)
+from tagpose.codec.grouping import gather_poses, group_peaks
 from tagpose.structures import STRIDE, People
+
+
+def decode(decoder, fields, *size, **options):
+    """People [B] that the package's decoder finds in torch tensors."""
+    return decoder(*(each.numpy() for each in fields), *size, **options)
 
 
 def plain_decode(decoder, fields):
@@ -34,13 +33,14 @@ def _decode_image(decoder, heatmaps, tags):
     best = (heatmaps * maxima).flatten(1).topk(decoder.max_peaks)
     there = tags.flatten(1, 2).gather(1, best.indices[..., None].expand(-1, -1, tags.shape[-1]))
     scores, peak_tags = best.values.numpy(), there.numpy()
+    scores = np.where(scores > decoder.min_score, scores, 0)
     xy = np.stack([best.indices % width, best.indices // width], -1)
-    owned = group_peaks(scores, peak_tags, xy, decoder.grouping)
-    groups = best_people(gather_people(owned, xy, scores, peak_tags), decoder.max_people)
+    owned = group_peaks(xy, scores, peak_tags, decoder.grouping)
+    groups = gather_poses(owned, xy, scores, peak_tags, max_people=decoder.max_people)
     keypoints = groups.keypoints.copy()
-    for person, owner in zip(keypoints, person_tags(groups), strict=True):
+    for person, owner in zip(keypoints, groups.tags, strict=True):
         _place(person, owner, heatmaps.numpy(), tags.numpy())
-    return People(keypoints, person_scores(groups.keypoints))
+    return People(keypoints, groups.scores)
 
 
 def _place(person, owner, heatmaps, tags):

@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from running import run, succeeded
-from tagpose.codec.decode import decoder_of
+from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encode import Encoder
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import WholeSet
@@ -67,7 +67,7 @@ def test_perfect_maps_between_cells_lose_nothing_and_on_cells_they_lose_most_of_
             perfect_people(
                 DataLoader(images),
                 [Encoder(sub_cell=sub_cell)],
-                decoder_of(WHOLEBODY, sub_cell=sub_cell, max_people=None),
+                build_decoder(WHOLEBODY, subpixel=sub_cell, max_people=None),
             ),
             WHOLEBODY,
         )

@@ -148,7 +148,7 @@ def test_the_network_is_asked_once_and_the_decoder_when_its_thresholds_change(ne
 
 @pytest.mark.parametrize("size", [(150, 97), (97, 400), (64, 64)])
 def test_heatmaps_tags_and_people_lie_where_the_keypoint_is(network, size):
-    predictor, k = predictor_of(network, side=128, fill_in=False), 9
+    predictor, k = predictor_of(network, side=128, fill_missing=False), 9
     looked = look_at(np.zeros((*size[::-1], 3), np.uint8), predictor)
     heatmaps, tags = (torch.zeros_like(field) for field in looked.fields)
     heatmaps[0, k, heatmaps.shape[-2] // 3, heatmaps.shape[-1] // 2 + 3] = 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from running import run, succeeded
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import build_decoder
 from tagpose.official_skeletons import WHOLEBODY
 from tagpose.training.figures import Subject, figure, table
 from tagpose.training.throughput import Cost, Stopwatch, count_operations, peak_of

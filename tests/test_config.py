@@ -16,7 +16,7 @@ from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import build_decoder
 from tagpose.complaints import as_meant, sentence
 from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import BODY
@@ -176,7 +176,7 @@ def test_an_experiment_of_the_evaluation_trains_nothing(composed, experiment):
 def test_the_predictor_of_the_configuration_is_the_published_one(composed):
     cfg = composed("checkpoint=x", root="evaluate")
     predictor = instantiate(cfg.predictor, _convert_="object")
-    assert predictor.keywords["decoder"](BODY) == Decoder(BODY.grouping_order)
+    assert predictor.keywords["decoder"](BODY) == build_decoder(BODY)
     given = inspect.signature(Predictor).parameters
     for name in ("mirror", "every_tag", "by_size", "device", "side", "precision", "compiled"):
         assert predictor.keywords[name] == given[name].default

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from crowds import crowd, finer
-from plain_decode import plain_decode
-from tagpose.codec.decode import Decoder
-from tagpose.codec.views import merge_mirror
+from plain_decode import decode, plain_decode
+from tagpose.codec.decoder import build_decoder
+from tagpose.codec.tta import merge_flip
 from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import Fields
 
@@ -20,7 +20,7 @@ def scenes(numbers, cells, most):
     """Fields of a batch of scenes, each with another number of people."""
     views = [crowd(1 + number % most, cells, seed=number) for number in numbers]
     pairs = (Fields(*map(torch.cat, zip(*side, strict=True))) for side in zip(*views, strict=True))
-    return merge_mirror(*pairs, WHOLEBODY.mirror)
+    return merge_flip(*pairs, WHOLEBODY.mirror)
 
 
 def agreeing(found, expected):
@@ -36,12 +36,12 @@ def agreeing(found, expected):
 
 def agreeing_with_plain(decoder, fields):
     """The same of what the plain decoding finds."""
-    return agreeing(decoder(fields), plain_decode(decoder, fields))
+    return agreeing(decode(decoder, fields), plain_decode(decoder, fields))
 
 
 @pytest.mark.slow
 def test_small_scenes_decode_as_their_enlarged_maps_do():
-    decoder = Decoder(WHOLEBODY.grouping_order)
+    decoder = build_decoder(WHOLEBODY)
     batches = [range(start, start + 10) for start in range(0, SCENES, 10)]
     sizes = [SMALL, UNEVEN, SMALL, SMALL, UNEVEN]
     counts = [
@@ -55,7 +55,7 @@ def test_small_scenes_decode_as_their_enlarged_maps_do():
 @pytest.mark.timeout(3600)  # the plain search takes ten seconds a scene
 @pytest.mark.slow
 def test_whole_scenes_decode_as_their_enlarged_maps_do():
-    decoder = Decoder(WHOLEBODY.grouping_order)
+    decoder = build_decoder(WHOLEBODY)
     counts = [
         agreeing_with_plain(decoder, scenes([number], WHOLE, most=30)) for number in range(SCENES)
     ]
@@ -65,24 +65,15 @@ def test_whole_scenes_decode_as_their_enlarged_maps_do():
 
 @pytest.mark.parametrize("cells", [SMALL, UNEVEN])
 def test_scenes_with_finer_heatmaps_decode_as_their_enlarged_maps_do(cells):
-    decoder = Decoder(WHOLEBODY.grouping_order)
+    decoder = build_decoder(WHOLEBODY)
     same, every = agreeing_with_plain(decoder, finer(scenes(range(6), cells, most=6)))
     assert same / every >= 0.999
 
 
 def test_people_are_the_same_in_a_batch_of_any_size():
-    decoder, together = Decoder(WHOLEBODY.grouping_order), scenes(range(6), SMALL, most=6)
-    batch = decoder(together)
+    decoder, together = build_decoder(WHOLEBODY), scenes(range(6), SMALL, most=6)
+    batch = decode(decoder, together)
     for number in range(6):
-        alone = decoder(Fields(*(part[number : number + 1] for part in together)))[0]
+        alone = decode(decoder, Fields(*(part[number : number + 1] for part in together)))[0]
         np.testing.assert_array_equal(batch[number].keypoints, alone.keypoints)
         np.testing.assert_array_equal(batch[number].scores, alone.scores)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_people_are_the_same_on_a_gpu():
-    decoder, fields = Decoder(WHOLEBODY.grouping_order), scenes(range(6), SMALL, most=6)
-    there = decoder(Fields(*(part.cuda() for part in fields)))
-    for ours, theirs in zip(decoder(fields), there, strict=True):
-        same, every = agreeing([ours], [theirs])
-        assert same >= 0.999 * every

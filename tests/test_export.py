@@ -1,12 +1,10 @@
-"""What is exported finds the people that the predictor finds, without torch and without tagpose."""
+"""Exported bundles predict the same people as the Predictor, without torch and without tagpose."""
 
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -19,50 +17,46 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from crowds import crowd, finer
 from running import ROOT, run, succeeded
-from tagpose.codec.decode import Decoder, decoder_of
-from tagpose.codec.peaks import find_peaks
-from tagpose.codec.views import merge_mirror
-from tagpose.data.views import show as shown_by_opencv
+from tagpose.codec.decoder import build_decoder
+from tagpose.data.views import show
 from tagpose.export.description import Exported, description
 from tagpose.export.folder import write_folder
+from tagpose.export.metadata import decoder_from_dict, decoder_to_dict
 from tagpose.export.network import WholeTest
-from tagpose.export.numpy_decoder import NumpyDecoder
-from tagpose.export.numpy_peaks import best_maxima
-from tagpose.export.numpy_view import in_image, show
+from tagpose.export.preprocessing import preprocess, to_image_pixels
 from tagpose.geometry import fitting_side
 from tagpose.inference.predictor import Predictor
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.own_skeleton import make_skeleton
-from tagpose.structures import STRIDE, Fields
+from tagpose.structures import People
 
 SIDE = 128
 NEAR = 0.1  # image pixels
-# the lower peaks of a network that learned nothing are of nobody, and grouped by the last digit
-SURE = 1.5
-SIZES = [(90, 130), (130, 90), (128, 128)]  # of pictures
+# lower peaks of an untrained network have similar tags, and are grouped by their last digits
+MIN_SCORE = 1.5
+SIZES = [(90, 130), (130, 90), (128, 128)]  # height, width of pictures
 LONG = (40, 700)
 
-# what a process is told before it runs the example
-WITHOUT = """
+# hides packages that the bundle must not need
+SITECUSTOMIZE = """
 import sys
 
 
-class Without:
+class Hidden:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"cv2", "tagpose", "timm", "torch", "torchvision"}:
             raise ModuleNotFoundError(f"{name} is not installed here")
 
 
-sys.meta_path.insert(0, Without())
+sys.meta_path.insert(0, Hidden())
 """
 
 
-def network_of(skeleton, architecture="hrnet_w18_small"):
-    """A network that finds somebody anywhere, with heatmaps and tags as large as trained ones."""
+def make_network(skeleton, architecture="hrnet_w18_small"):
+    """An untrained network with people everywhere: maps have the range of trained ones."""
     torch.manual_seed(3)
     network = PoseNetwork(architecture, skeleton, side=SIDE, tag_std=0.01).eval()
     torch.nn.init.normal_(network.head.weight[: skeleton.size], std=0.005)
@@ -72,8 +66,8 @@ def network_of(skeleton, architecture="hrnet_w18_small"):
     return network
 
 
-def pictures(*sizes):
-    """Smooth pictures, as photographs are."""
+def make_pictures(*sizes):
+    """Smooth pictures, like photographs."""
     random = np.random.default_rng(0)
     coarse = [random.integers(0, 256, (h // 10 + 1, w // 10 + 1, 3), np.uint8) for h, w in sizes]
     pairs = zip(coarse, sizes, strict=True)
@@ -82,62 +76,66 @@ def pictures(*sizes):
 
 CASES = [
     pytest.param(("hrnet_w18_small", BODY, True), id="body"),
-    pytest.param(("higherhrnet_w18_small", BODY, True), id="higher"),
     pytest.param(("hrnet_w18_small", WHOLEBODY, False), id="wholebody", marks=pytest.mark.slow),
+    pytest.param(("higherhrnet_w18_small", BODY, True), id="higher"),
 ]
+# each bundle compiles its decoder, and only its metadata and network differ from the others'
+of_two_bundles = pytest.mark.parametrize("exported", CASES[:2], indirect=True)
 
 
 @pytest.fixture(scope="module", params=CASES)
 def exported(request, tmp_path_factory):
-    """A folder, and the network and test that it is of."""
+    """A bundle, its network, and whether that includes the flip test."""
     architecture, skeleton, mirror = request.param
     at = tmp_path_factory.mktemp("exported")
-    network = network_of(skeleton, architecture)
+    network = make_network(skeleton, architecture)
     write_checkpoint(at / "best.ckpt", network)
     printed = succeeded(
         run(
             "export", "checkpoint=best.ckpt", f"mirror={mirror}", "output=out", "as_name=folder",
-            f"predictor.decoder.min_score={SURE}", cwd=at,
+            f"predictor.decoder.min_score={MIN_SCORE}", cwd=at,
         )
     ).stdout  # fmt: skip
     assert len(printed.splitlines()) == 2  # torch and onnxscript are quiet
     return at / "out/folder", network, mirror
 
 
-def predictor_of(network, mirror):
-    return Predictor(network, mirror=mirror, device="cpu", min_score=SURE)
+def make_predictor(network, mirror):
+    return Predictor(network, mirror=mirror, device="cpu", min_score=MIN_SCORE)
 
 
-def session_of(folder):
+def make_session(folder):
     return onnxruntime.InferenceSession(
         str(folder / "network.onnx"), providers=["CPUExecutionProvider"]
     )
 
 
-def rows(people, skeleton):
-    """Keypoints [P, K, 3] of people as JSON has them."""
+def read_metadata(folder):
+    return json.loads((folder / "metadata.json").read_text())
+
+
+def read_keypoints(people, skeleton):
+    """Keypoints [P, K, 3] from JSON."""
     return np.array(
         [[one["keypoints"].get(name, (0, 0, 0)) for name in skeleton.keypoints] for one in people]
     )
 
 
-def example(script, *arguments, cwd):
-    """Run an example; its exit code, what it printed, and what it complained of."""
+def run_example(script, *arguments, cwd):
     command = [sys.executable, script, *arguments]
     return subprocess.run(command, cwd=cwd, text=True, capture_output=True, check=False)
 
 
-def with_least(folder, copy, least):
-    """The example in a copy of its folder, telling of people from a score on."""
-    shutil.copytree(folder, copy)
-    script, text = copy / "example.py", (folder / "example.py").read_text()
+def with_least(folder, least):
+    """A second example in the bundle with another smallest score, and the same compiled code."""
+    text, script = (folder / "example.py").read_text(), folder / f"example_{least}.py"
     assert "LEAST = 0.3 " in text
     script.write_text(text.replace("LEAST = 0.3 ", f"LEAST = {least} "))
     return script
 
 
-def agreeing(found, expected):
-    """How many keypoints are near, and how many there are; people as sure have no order."""
+def count_near(found, expected):
+    """Numbers of keypoints that are near each other, and of all; equal scores have no order."""
     assert found.shape == expected.shape
     near = np.abs(found[:, None, :, :2] - expected[..., :2]).max(-1) < NEAR  # [P, P, K]
     pairs = linear_sum_assignment(near.sum(-1), maximize=True)
@@ -145,20 +143,21 @@ def agreeing(found, expected):
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (2, 128, 192), (5, 192, 64)])
-def test_the_file_has_the_fields_of_the_network_at_any_size(exported, shape):
+def test_the_onnx_file_has_the_outputs_of_the_network_at_any_size(exported, shape):
     folder, network, mirror = exported
     images = np.random.default_rng(0).integers(0, 256, (shape[0], 3, *shape[1:]), np.uint8)
     with torch.inference_mode():
         expected = WholeTest(network, mirror=mirror)(torch.from_numpy(images))
-    for ours, theirs in zip(session_of(folder).run(None, {"image": images}), expected, strict=True):
+    outputs = make_session(folder).run(None, {"image": images})
+    for ours, theirs in zip(outputs, expected, strict=True):
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs.numpy()).max() < 1e-3 * theirs.abs().max()
 
 
-def test_the_fields_are_those_of_the_predictor(exported):
+def test_the_exported_flip_test_is_that_of_the_predictor(exported):
     _, network, mirror = exported
     images = torch.randint(0, 256, (2, 3, 64, 128), dtype=torch.uint8)
-    predictor = predictor_of(network, mirror)
+    predictor = make_predictor(network, mirror)
     with torch.inference_mode():
         ours = WholeTest(network, mirror=mirror)(images)
     for one, other in zip(ours, predictor.fields([images]), strict=True):
@@ -167,174 +166,167 @@ def test_the_fields_are_those_of_the_predictor(exported):
 
 def test_people_are_those_of_the_predictor(exported):
     folder, network, mirror = exported
-    predictor, session = predictor_of(network, mirror), session_of(folder)
-    decoder = NumpyDecoder(stride=STRIDE, **asdict(predictor.decoder))
+    predictor, session = make_predictor(network, mirror), make_session(folder)
+    decoder = decoder_from_dict(read_metadata(folder)["decoder"])
+    assert decoder == predictor.decoder
     counts = []
-    for picture in pictures(*SIZES, LONG):
-        view, expected = show(picture, SIDE), predictor(picture)
-        heatmaps, tags = session.run(None, {"image": view.image})
-        people = decoder(heatmaps[0], tags[0])
+    for picture in make_pictures(*SIZES, LONG):
+        images, affine = preprocess(picture, SIDE)
+        (people,) = decoder(*session.run(None, {"image": images}))
+        expected = predictor(picture)
         assert len(people.scores) > 0
         assert people.scores == pytest.approx(expected.scores, abs=1e-4)
-        counts.append(agreeing(in_image(people.keypoints, view.frame), expected.keypoints))
+        counts.append(count_near(to_image_pixels(people, affine).keypoints, expected.keypoints))
     near, every = np.sum(counts, 0)
     assert near >= 0.99 * every
 
 
-def test_every_option_of_the_decoder_is_the_exported_one_too():
-    options = {"by_limb": True, "near_roots": True, "nearest": True, "anatomical": True}
-    decoder = decoder_of(WHOLEBODY, sub_cell=True, **options)
-    fields = merge_mirror(*crowd(5, (64, 88), seed=1), WHOLEBODY.mirror)
-    found = NumpyDecoder(stride=STRIDE, **asdict(decoder))(*(one[0].numpy() for one in fields))
-    near, every = agreeing(found.keypoints, decoder(fields)[0].keypoints)
-    assert near >= 0.99 * every
+SWITCHES = ["by_limb", "near_roots", "nearest", "anatomical", "fill_missing", "subpixel"]
 
 
+@given(
+    skeleton=st.sampled_from([BODY, WHOLEBODY]),
+    switches=st.fixed_dictionaries({name: st.booleans() for name in SWITCHES}),
+    max_people=st.none() | st.integers(1, 99),
+    max_peaks=st.integers(1, 99),
+    min_score=st.floats(0, 1),
+    max_tag_distance=st.floats(0, 9, exclude_min=True),
+    one_tag_map=st.booleans(),
+)
+def test_every_option_of_the_decoder_survives_the_metadata(
+    skeleton, switches, one_tag_map, **numbers
+):
+    tag_index = (0,) * skeleton.size if one_tag_map else ()
+    decoder = build_decoder(skeleton, **switches, **numbers, tag_index=tag_index)
+    read = decoder_from_dict(json.loads(json.dumps(decoder_to_dict(decoder))))
+    assert read == decoder
+    assert hash(read) == hash(decoder)  # no list is left, which could be changed later
+
+
+def test_an_unknown_option_in_the_metadata_is_refused():
+    options = decoder_to_dict(build_decoder(BODY))
+    with pytest.raises(TypeError, match="min_scoer"):
+        decoder_from_dict(options | {"min_scoer": 0.2})
+    with pytest.raises(ValueError, match="max_people is 0"):
+        decoder_from_dict(options | {"max_people": 0})
+
+
+@of_two_bundles
 @pytest.mark.parametrize("size", [SIZES[0], LONG])
 def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_path, size):
     folder, network, mirror = exported
-    (picture,) = pictures(size)
+    (picture,) = make_pictures(size)
     Image.fromarray(picture).save(tmp_path / "picture.png")
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
     bare = partial(subprocess.run, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert bare([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 1
-    script = with_least(folder, tmp_path / "all", 0)
-    bare([sys.executable, script, "picture.png", "people.json"], check=True)
+    bare([sys.executable, with_least(folder, 0), "picture.png", "people.json"], check=True)
     found = json.loads((tmp_path / "people.json").read_text())["people"]
-    expected = predictor_of(network, mirror)(picture).to_dict()["people"]
-    assert [one["score"] for one in found] == pytest.approx(
-        [p["score"] for p in expected], abs=2e-4
-    )
-    ours, theirs = (rows(people, network.skeleton) for people in (found, expected))
-    near, every = agreeing(ours, theirs)
+    expected = make_predictor(network, mirror)(picture).to_dict()["people"]
+    scores = [one["score"] for one in expected]
+    assert [one["score"] for one in found] == pytest.approx(scores, abs=2e-4)
+    ours, theirs = (read_keypoints(people, network.skeleton) for people in (found, expected))
+    near, every = count_near(ours, theirs)
     assert near >= 0.99 * every
 
 
-def test_the_example_tells_of_those_from_its_score_on_and_of_nobody_else(exported, tmp_path):
+@of_two_bundles
+def test_the_example_leaves_out_people_with_a_lower_score(exported, tmp_path):
     folder, network, mirror = exported
-    Image.fromarray(pictures(LONG)[0]).save(tmp_path / "picture.png")
-    scores = predictor_of(network, mirror)(tmp_path / "picture.png").scores.tolist()
+    Image.fromarray(make_pictures(LONG)[0]).save(tmp_path / "picture.png")
+    scores = make_predictor(network, mirror)(tmp_path / "picture.png").scores.tolist()
     for least in (0.3, (scores[0] + scores[1]) / 2):
-        script = with_least(folder, tmp_path / f"{least}", least)
-        told = json.loads(succeeded(example(script, "picture.png", cwd=tmp_path)).stdout)
+        printed = succeeded(
+            run_example(with_least(folder, least), "picture.png", cwd=tmp_path)
+        ).stdout
         expected = [score for score in scores if score >= least]
-        assert [one["score"] for one in told["people"]] == pytest.approx(expected, abs=2e-4)
+        found = [one["score"] for one in json.loads(printed)["people"]]
+        assert found == pytest.approx(expected, abs=2e-4)
 
 
+@of_two_bundles
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("missing.png",), "error: missing.png is missing"),
         (("text.png",), "error: text.png cannot be read as a picture"),
         (("picture.png", "none/people.json"), "none/people.json"),
     ],
 )
-def test_what_the_example_cannot_do_is_one_sentence(exported, tmp_path, arguments, says):
-    Image.fromarray(pictures(SIZES[0])[0]).save(tmp_path / "picture.png")
+def test_an_error_of_the_example_is_one_sentence(exported, tmp_path, arguments, message):
+    Image.fromarray(make_pictures(SIZES[0])[0]).save(tmp_path / "picture.png")
     (tmp_path / "text.png").write_text("no picture")
-    told = example(exported[0] / "example.py", *arguments, cwd=tmp_path)
-    assert told.returncode == 1
-    assert says in told.stderr
-    assert len(told.stderr.splitlines()) == 1
+    ended = run_example(exported[0] / "example.py", *arguments, cwd=tmp_path)
+    assert ended.returncode == 1
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("Compiling ")]
+    assert len(lines) == 1
+    assert message in lines[0]
 
 
-def test_a_folder_says_what_is_in_it_and_nothing_of_this_machine(exported):
+def test_a_bundle_describes_its_network_and_not_this_machine(exported):
     folder, network, mirror = exported
-    known = json.loads((folder / "metadata.json").read_text())
-    skeleton = network.skeleton
-    assert known["skeleton"]["mirror"] == list(skeleton.mirror)
+    metadata, skeleton = read_metadata(folder), network.skeleton
+    assert metadata["skeleton"]["mirror"] == list(skeleton.mirror)
     checkpoint = (folder.parents[1] / "best.ckpt").read_bytes()
-    assert known["checkpoint"]["sha256"] == hashlib.sha256(checkpoint).hexdigest()
-    assert known["side"] == SIDE
-    assert known["mirror_test"] is mirror
-    assert (known["stride"], known["heatmap_stride"]) == (4, network.strides[-1])
+    assert metadata["checkpoint"]["sha256"] == hashlib.sha256(checkpoint).hexdigest()
+    assert metadata["side"] == SIDE
+    assert metadata["mirror_test"] is mirror
+    assert (metadata["stride"], metadata["heatmap_stride"]) == (4, network.strides[-1])
+    assert "numba" in metadata["versions"]
     assert len((folder / "example.py").read_text().splitlines()) <= 40
     assert skeleton.name in (folder / "README.md").read_text()
     for file in folder.rglob("*"):
-        if file.is_file():
+        if file.is_file() and "__pycache__" not in file.parts:  # other tests have run the example
             content = file.read_bytes()
             assert not any(
                 str(here).encode() in content for here in (ROOT, folder.parent, sys.prefix)
             )
 
 
-def test_a_skeleton_of_ones_own_is_described():
+def test_a_custom_skeleton_is_described():
     hand = make_skeleton(
         "mitten", ("wrist", "thumb", "tip"), (0.1, 0.1, 0.1), bones=[("wrist", "tip")],
         parts={"root": 1, "ends": 2}, grouping_order=("tip", "wrist", "thumb"),
     )  # fmt: skip
-    network, decoder = network_of(hand), Decoder(hand.grouping_order[::-1])
-    said = description(Exported(network, Path(__file__), decoder, SIDE, mirror=True, licence="any"))
-    assert said["skeleton"]["parts"] == {"root": [0, 1], "ends": [1, 3], "mitten": [0, 3]}
-    assert said["skeleton"]["grouping_order"] == decoder.grouping_order
-    assert NumpyDecoder(said["skeleton"]["grouping_order"], said["stride"], **said["decoder"])
-    assert json.loads(json.dumps(said))["skeleton"]["bones"] == [[0, 2]]
-
-
-@pytest.mark.parametrize("change", [lambda fields: fields, finer], ids=["plain", "finer"])
-@pytest.mark.parametrize("cells", [(32, 48), (30, 44)])
-def test_crowds_are_decoded_as_with_torch(cells, change):
-    torched = Decoder(WHOLEBODY.grouping_order)
-    decoder, counts = NumpyDecoder(stride=STRIDE, **asdict(torched)), []
-    for count in (1, 3, 6):
-        fields = change(merge_mirror(*crowd(count, cells, seed=count), WHOLEBODY.mirror))
-        people, expected = decoder(*(each[0].numpy() for each in fields)), torched(fields)[0]
-        assert people.scores == pytest.approx(expected.scores, abs=1e-5)
-        counts.append(agreeing(people.keypoints, expected.keypoints))
-    near, every = np.sum(counts, 0)
-    assert near >= 0.999 * every
-
-
-def test_nobody_is_found_where_there_is_nobody_and_nan_is_refused():
-    decoder = NumpyDecoder(stride=STRIDE, **asdict(Decoder(BODY.grouping_order)))
-    heatmaps, tags = np.zeros((BODY.size, 16, 16), np.float32), np.zeros((2, BODY.size, 16, 16))
-    people = decoder(heatmaps, tags)
-    assert people.keypoints.shape == (0, BODY.size, 3)
-    heatmaps[0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        decoder(heatmaps, tags)
-
-
-@given(
-    seed=st.integers(0, 2**31),
-    count=st.integers(1, 40),
-    eighths=st.booleans(),
-    ratio=st.sampled_from([STRIDE // 2, STRIDE]),
-)
-def test_peaks_are_those_of_torch_in_their_order(seed, count, eighths, ratio):
-    draw = torch.Generator().manual_seed(seed)
-    # of eighths bilinear mixtures of quarters are exact, and many are equal
-    heatmaps = torch.rand(1, 1, 20, 36, generator=draw)
-    heatmaps = (8 * heatmaps).floor() / 8 if eighths else heatmaps
-    fields = Fields(heatmaps, torch.zeros(1, 1, 1, 20, 36))
-    expected = find_peaks(fields, (ratio * 20, ratio * 36), count, 0.1)
-    there = expected.scores[0, 0] > 0
-    found = best_maxima(heatmaps[0, 0].numpy(), ratio, count, 0.1)
-    assert found.scores == pytest.approx(expected.scores[0, 0, there].numpy(), abs=1e-6)
-    for ours, theirs in ((found.x, expected.x), (found.y, expected.y)):
-        assert (ours == theirs[0, 0, there].numpy()).all()
+    decoder = build_decoder(hand)
+    exported = Exported(
+        make_network(hand), Path(__file__), decoder, SIDE, mirror=True, licence="any"
+    )
+    metadata = json.loads(json.dumps(description(exported)))
+    assert metadata["skeleton"]["parts"] == {"root": [0, 1], "ends": [1, 3], "mitten": [0, 3]}
+    assert metadata["skeleton"]["bones"] == [[0, 2]]
+    assert metadata["decoder"]["grouping"]["order"] == [2, 0, 1]
+    assert decoder_from_dict(metadata["decoder"]) == decoder
 
 
 @settings(max_examples=30)
 @given(width=st.integers(8, 700), height=st.integers(8, 700), side=st.sampled_from([64, 100, 192]))
-def test_an_image_is_shown_as_opencv_shows_it(width, height, side):
+def test_preprocessing_is_that_of_opencv(width, height, side):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    view = show(image, side)
-    expected = shown_by_opencv(image, fitting_side(width, height, side, (1,)), (1,))
-    assert (view.frame == expected.frame.numpy()).all()
-    apart = np.abs(view.image[0].astype(int) - expected.images[0].numpy())
-    # 0 to OpenCV 5; OpenCV 4 rounds places to 1/32 pixel
-    assert apart.max() <= 8
+    images, affine = preprocess(image, side)
+    expected = show(image, fitting_side(width, height, side, (1,)), (1,))
+    assert (affine == expected.frame.numpy()).all()
+    difference = np.abs(images[0].astype(int) - expected.images[0].numpy())
+    # 0 for OpenCV 5; OpenCV 4 rounds positions to 1/32 pixel
+    assert difference.max() <= 8
 
 
-def test_what_cannot_be_exported_is_told_in_a_sentence_and_leaves_nothing(tmp_path):
+def test_missing_keypoints_stay_rows_of_zeros_in_image_pixels():
+    affine = preprocess(np.zeros((90, 130, 3), np.uint8), SIDE).affine
+    keypoints = np.array([[[0, 0, 0], [96, 64, 0.5]]], np.float32)
+    moved = to_image_pixels(People(keypoints, np.ones(1, np.float32)), affine).keypoints[0]
+    assert (moved[0] == 0).all()
+    assert moved[1] == pytest.approx([65, 45, 0.5])  # the centre of the input and of the image
+
+
+def test_what_cannot_be_exported_is_an_error_and_leaves_no_folder(tmp_path):
     scales = run("export", "checkpoint=gone.ckpt", "predictor.scales=[1,0.5]", cwd=tmp_path)
     assert scales.returncode == 1
     assert scales.stderr.startswith("error: predictor.scales=[1, 0.5]")
-    decoder = Decoder(BODY.grouping_order)
-    lost = Exported(network_of(BODY), tmp_path / "gone.ckpt", decoder, SIDE, True, licence="any")
+    decoder = build_decoder(BODY)
+    lost = Exported(make_network(BODY), tmp_path / "gone.ckpt", decoder, SIDE, True, licence="any")
     with pytest.raises(FileNotFoundError):
         write_folder(tmp_path / "folder", lost)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         write_folder(tmp_path, lost)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tagpose.codec.encode import Encoder
-from tagpose.codec.views import merge_resolutions
+from tagpose.codec.tta import merge_resolutions
 from tagpose.losses import Criterion, heatmap_loss
 from tagpose.model.files import write_checkpoint, write_published
 from tagpose.model.network import PoseNetwork

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encode import Encoder
-from tagpose.codec.views import mirror_fields
+from tagpose.codec.tta import flip_maps
 from tagpose.data.datamodule import PoseData
 from tagpose.data.views import show
 from tagpose.inference.predictor import Predictor
@@ -56,7 +56,7 @@ def test_the_fields_of_a_mirrored_image_are_the_mirrored_fields(network):
     predictor = Predictor(network, side=SIDE, device="cpu")
     (image,) = images((SIDE, 2 * SIDE))
     fields, mirrored = (fields_of(predictor, one) for one in (image, image[:, ::-1]))
-    back = mirror_fields(mirrored, BODY.mirror)
+    back = flip_maps(mirrored, BODY.mirror)
     torch.testing.assert_close(back.heatmaps, fields.heatmaps)
     torch.testing.assert_close(back.tags.flip(1), fields.tags)  # who looked first says nothing
 
@@ -128,7 +128,7 @@ def test_scales_that_do_not_fit_together_are_refused(network, scales):
 def test_by_size_people_of_a_larger_scale_are_the_same_in_the_image(network):
     predictor = Predictor(network, side=SIDE, scales=(1, 2), by_size=True, device="cpu")
     encoder = Encoder(BODY.limb_of, sub_cell=True)
-    decoder = Decoder(BODY.grouping_order, sub_cell=True)
+    decoder = build_decoder(BODY, subpixel=True)
     truth = torch.rand(1, 1, BODY.size, 3, generator=torch.Generator().manual_seed(0))
     truth = torch.cat([8 + 20 * truth[..., :2], 2 * torch.ones(1, 1, BODY.size, 1)], -1)
     # a person of the image, as both scales would show it: in twice as many cells at scale 2

@@ -14,11 +14,15 @@ Three spaces, never only "pixels":
     cells          input pixels / STRIDE; the cell of a keypoint is the integer part
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:  # exported bundles contain this file and run without torch
+    from torch import Tensor
 
 STRIDE: Final = 4  # input pixels per cell: the finest branch of an HRNet
 DEEPEST: Final = 32  # of its coarsest branch, so what the sides of an input are multiples of

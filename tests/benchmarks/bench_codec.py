@@ -10,7 +10,7 @@ import torch
 from crowds import crowd
 from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import Encoder
-from tagpose.codec.views import merge_mirror
+from tagpose.codec.tta import merge_mirror
 from tagpose.losses import Criterion, tag_losses
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import WHOLEBODY

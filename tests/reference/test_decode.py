@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from tagpose.codec.decode import Decoder
-from tagpose.codec.filling import fill_in
-from tagpose.codec.grouping import Groups, person_scores, person_tags
-from tagpose.codec.peaks import Peaks, adjust, find_peaks
-from tagpose.codec.views import merge_mirror, merge_scales
+from plain_decode import decode as decode_maps
+from tagpose.codec.decoder import build_decoder
+from tagpose.codec.grouping import person_scores, person_tags
+from tagpose.codec.missing_keypoints import fill_missing, find_tag_ranges
+from tagpose.codec.peaks import DecodingMaps, find_peaks, refine_peaks
+from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.geometry import apply, invert, view_frame
 from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.skeleton import Skeleton
@@ -57,7 +58,7 @@ def view(figures: Case, scale: str) -> Fields:
     fields, twin = read("output" + scale), "output_flipped" + scale
     if twin not in figures:
         return fields
-    return merge_mirror(fields, read(twin), skeleton_of(figures).mirror)
+    return merge_flip(fields, read(twin), skeleton_of(figures).mirror)
 
 
 def fields_of(figures: Case) -> Fields:
@@ -67,13 +68,13 @@ def fields_of(figures: Case) -> Fields:
     return merge_scales(views, reference=1, size=size_of(figures))
 
 
-def groups_of(people: np.ndarray) -> Groups:
-    return Groups(people[..., :3], people[..., 3:])
+def maps_of(figures: Case) -> DecodingMaps:
+    decoder = build_decoder(skeleton_of(figures))
+    return decoder.prepare(*(each.numpy() for each in fields_of(figures)), size_of(figures))
 
 
 def decode(figures: Case, **options: int | None) -> People:
-    decoder = Decoder(skeleton_of(figures).grouping_order, **options)
-    return decoder(fields_of(figures))[0]
+    return decode_maps(build_decoder(skeleton_of(figures), **options), fields_of(figures))[0]
 
 
 def to_image(keypoints: np.ndarray, figures: Case) -> np.ndarray:
@@ -95,27 +96,27 @@ def stood_in(people: np.ndarray, mine: np.ndarray) -> float:
 @pytest.mark.parametrize("name", EVERY)
 def test_peaks(case, name):
     figures = case(name)
-    found = find_peaks(fields_of(figures), size_of(figures), count=30, min_score=0.1)
-    peaks = Peaks(*(values[0] for values in found))
+    peaks = find_peaks(maps_of(figures), count=30, min_score=0.1)
     counts = figures["peaks/score"] > 0.1
-    assert ((peaks.scores.numpy() > 0.1) == counts).all()
-    assert peaks.scores.numpy()[counts] == pytest.approx(figures["peaks/score"][counts], abs=1e-4)
-    assert (torch.stack([peaks.x, peaks.y], -1).numpy() == figures["peaks/xy"])[counts].all()
-    assert peaks.tags.numpy()[counts] == pytest.approx(figures["peaks/tags"][counts], abs=1e-3)
+    assert ((peaks.scores[0] > 0.1) == counts).all()
+    assert peaks.scores[0][counts] == pytest.approx(figures["peaks/score"][counts], abs=1e-4)
+    assert (peaks.xy[0] == figures["peaks/xy"])[counts].all()
+    assert peaks.tags[0][counts] == pytest.approx(figures["peaks/tags"][counts], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_groups(case, name):
     figures = case(name)
-    decoder = Decoder(skeleton_of(figures).grouping_order)
-    peaks = find_peaks(fields_of(figures), size_of(figures), count=30, min_score=0.1)
-    groups = decoder.group(peaks)[0]
+    decoder = build_decoder(skeleton_of(figures), max_people=None)
+    groups = decoder.group(find_peaks(maps_of(figures), count=30, min_score=0.1), image=0)
     expected = figures["match/people"]
     if name in WITHOUT_TIES:
+        expected = expected[np.argsort(-person_scores(expected[..., 2]), kind="stable")]
+        tags = person_tags(expected[..., 3:], expected[..., 2] > 0)
         assert groups.keypoints == pytest.approx(expected[..., :3], abs=1e-3)
-        assert groups.tags == pytest.approx(expected[..., 3:], abs=1e-3)
+        assert groups.tags == pytest.approx(tags, abs=1e-3)
     else:
-        sure = expected[person_scores(expected) > 0.2]
+        sure = expected[person_scores(expected[..., 2]) > 0.2]
         assert stood_in(sure[..., :3], groups.keypoints) >= 0.98
 
 
@@ -123,9 +124,8 @@ def test_groups(case, name):
 def test_places_between_pixels(case, name):
     figures = case(name)
     people, expected = figures["match/people"][..., :3], figures["adjust/people"][..., :3]
-    image = torch.zeros(len(people), dtype=torch.int64)
-    heatmaps = fields_of(figures).heatmaps
-    mine = adjust(torch.from_numpy(people), image, heatmaps, size_of(figures)).numpy()
+    mine, image = people.copy(), np.zeros(len(people), np.int64)
+    refine_peaks(mine, image, maps_of(figures), subpixel=False)
     there = people[..., 2] > 0
     assert mine[there] == pytest.approx(expected[there], abs=0.01)
 
@@ -133,17 +133,17 @@ def test_places_between_pixels(case, name):
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_missing_keypoints(case, name):
     figures = case(name)
-    groups = groups_of(figures["adjust/people"])
-    people, owners = torch.from_numpy(groups.keypoints), torch.from_numpy(person_tags(groups))
-    image = torch.zeros(len(people), dtype=torch.int64)
-    mine = fill_in(people, image, owners, fields_of(figures), size_of(figures))
-    assert mine.numpy() == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
+    people, maps = figures["adjust/people"], maps_of(figures)
+    mine, tags = people[..., :3].copy(), person_tags(people[..., 3:], people[..., 2] > 0)
+    image, ranges = np.zeros(len(people), np.int64), find_tag_ranges(maps)
+    fill_missing(mine, image, tags.astype(np.float32), maps, ranges, subpixel=False)
+    assert mine == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
 
 
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_person_scores(case, name):
     figures = case(name)
-    assert person_scores(figures["match/people"]) == pytest.approx(figures["scores"], abs=1e-6)
+    assert person_scores(figures["match/people"][..., 2]) == pytest.approx(figures["scores"], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -177,7 +177,7 @@ def test_an_image_in_a_batch_is_decoded_as_alone(case, name):
     figures = case(name)
     fields = fields_of(figures)
     batch = Fields(*(torch.cat([part, part.flip(-1), part]) for part in fields))
-    people = Decoder(skeleton_of(figures).grouping_order)(batch, size_of(figures))
+    people = decode_maps(build_decoder(skeleton_of(figures)), batch, size_of(figures))
     order = np.argsort(-figures["scores"], kind="stable")
     for one in (people[0], people[2]):
         assert to_image(one.keypoints, figures) == pytest.approx(

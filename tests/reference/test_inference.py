@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torch.utils.data import default_collate
 
-from tagpose.codec.decode import decoder_of
-from tagpose.codec.peaks import Peaks, find_peaks
+from tagpose.codec.decoder import build_decoder
+from tagpose.codec.peaks import find_peaks
 from tagpose.data.images import read_image
 from tagpose.data.views import show
 from tagpose.evaluation.part_ap import part_scores
@@ -53,7 +53,7 @@ def names(photographs):
 @pytest.fixture(scope="module", params=TESTS)
 def case(request, network, photographs, names):
     """A test, its predictor, and the people that it finds."""
-    everybody = partial(decoder_of, max_people=None)
+    everybody = partial(build_decoder, max_people=None)
     predictor = Predictor(
         network, side=SIDE, mirror=TESTS[request.param], decoder=everybody, device="cpu"
     )
@@ -71,11 +71,11 @@ def test_peaks_stand_at_the_same_places(case, figures, names):
         views = default_collate([show(image, SIDE, (1,))])
         assert views.images[0].shape[2:] == (height, width)
         fields = predictor.fields(views.images)
-        found = find_peaks(fields, (height, width), count=30, min_score=0.1)
-        peaks = Peaks(*(values[0] for values in found))
+        maps = predictor.decoder.prepare(*(each.numpy() for each in fields), (height, width))
+        peaks = find_peaks(maps, count=30, min_score=0.1)
         counts = scores > 0.1
-        there = (np.stack([peaks.x, peaks.y], -1) == places).all(-1)
-        near = np.abs(peaks.scores.numpy() - scores) < 1e-3
+        there = (peaks.xy[0] == places).all(-1)
+        near = np.abs(peaks.scores[0] - scores) < 1e-3
         same += (there & near)[counts].sum()
         counted += counts.sum()
     assert same / counted >= 0.99

@@ -1,255 +1,395 @@
-"""This file groups peaks into people by their tags (Newell 2017, section 3.2)."""
+"""Group peaks into people by their tags (Newell 2017, section 3.2)."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from tagpose.codec.compilation import compiled
+
 # Cost of a whole unit of tag distance; scores stay below it, so that they only decide between
 # pairs whose rounded distances are equal.
-_DISTANCE_COST: Final = 100
-_LEFT_OVER_COST: Final = 1e10  # of a peak for which there is no person
-_FAR: Final = 1e6  # tag distance of pairs that are not made
-# How far from what it hangs on a keypoint may be, in units of the longer side of the box around
-# what its person has so far: a foot is 0.152 of a standing person's height (Drillis and Contini
-# 1966), and of somebody cut off at the waist half is seen.
+_DISTANCE_COST: Final = 100.0
+_UNMATCHED_COST: Final = 1e10  # of a peak for which there is no person
+_EXCLUDED: Final = 1e6  # tag distance of pairs that are excluded
+# How far a keypoint may be from its parent, in units of the longer side of the person's box: a foot
+# is 0.152 of a standing person's height (Drillis and Contini 1966), and of a person cropped at the
+# waist half is visible.
 _REACH: Final = 0.5
-_ENOUGH: Final = 5  # keypoints from which on the box around them says how large a person is
+_MIN_KEYPOINTS: Final = 5  # from which on the box of a person's keypoints measures its size
 
 
-class Groups(NamedTuple):
+class GroupedPoses(NamedTuple):
     """The people of one image before their missing keypoints are filled in."""
 
     keypoints: np.ndarray  # [P, K, 3] float32: x, y (input pixels), score; 0 where missing
-    tags: np.ndarray  # [P, K, L] float32; 0 where missing
+    scores: np.ndarray  # [P] float32, falling
+    tags: np.ndarray  # [P, L] float32: the mean tag of each person
 
 
-class Grouping(NamedTuple):
-    """By what rule peaks become people. The published rule is the default.
+@dataclass(frozen=True)
+class GroupingConfig:
+    """The rule by which peaks become people; the defaults are MMPose's.
 
     Attributes:
-        order: in which the keypoints are attached to people.
-        min_score: what a peak must be above.
-        max_tag_distance: what the distance of a peak from a person must be below.
-        limb_of: [K] the number of each keypoint's limb: a person's tag is the mean over its limbs,
-            of the mean in each. Without, it is the mean over all keypoints, half of which are the
-            face's.
-        nearest: whether of assignments whose rounded distances are equal the nearer one is taken,
-            and not the one that a solver meets first.
-        roots: [K] the keypoints that a keypoint's limb hangs on; it must be near one of them,
-            where its person has some. Without, it may be anywhere.
+        order: keypoints in the order in which they are attached to people.
+        max_tag_distance: distance between a peak's tag and a person's mean tag from which on they
+            are not matched.
+        part_index: [K] the part of each keypoint: a person's tag is the mean over its parts of the
+            mean tag of each part. If empty, it is the mean over all keypoints, half of which are
+            the face's.
+        nearest: whether the smaller distance decides between assignments whose rounded distances
+            are equal; otherwise the score does, and then the order in which the solver finds them.
+        parents: [K] keypoints of which at least one must be near a keypoint, where the person has
+            any. If empty, keypoints may be anywhere.
+
+    Raises:
+        ValueError: if `max_tag_distance` is not positive.
     """
 
-    order: Sequence[int]
-    min_score: float
-    max_tag_distance: float
-    limb_of: Sequence[int] = ()
+    order: tuple[int, ...]
+    max_tag_distance: float = 1.0
+    part_index: tuple[int, ...] = ()
     nearest: bool = False
-    roots: Sequence[Sequence[int]] = ()
+    parents: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tag_distance <= 0:
+            raise ValueError(f"max_tag_distance is {self.max_tag_distance}; it must be above 0")
 
 
-class Ruled:
-    """A decoder: has the parts of a `Grouping` among its own."""
+class _Rule(NamedTuple):
+    """A GroupingConfig as arrays."""
 
-    grouping_order: Sequence[int]
-    min_score: float
+    order: np.ndarray  # [K] int64
+    part_index: np.ndarray  # [K] int64
+    parents: np.ndarray  # [K, R] int64, -1 where there are fewer
     max_tag_distance: float
-    limb_of: Sequence[int]
     nearest: bool
-    roots: Sequence[Sequence[int]]
-
-    @property
-    def grouping(self) -> Grouping:
-        """By what rule peaks become people."""
-        return Grouping(
-            order=self.grouping_order,
-            min_score=self.min_score,
-            max_tag_distance=self.max_tag_distance,
-            limb_of=self.limb_of,
-            nearest=self.nearest,
-            roots=self.roots,
-        )
 
 
-class _Founded(NamedTuple):
-    """What is known of the people so far; a keypoint's step adds to it, or gives a larger one."""
+class _Peaks(NamedTuple):
+    """The peaks of one image."""
 
-    numbers: dict[float, int]  # of people, by the first tag of the peak that founded them
-    peaks: np.ndarray  # [P, K] int64: which of its keypoint's peaks a person has, -1 for none
-    # [P, F, L + 1] float32: the sum of the tags of each limb, and how many they are; in one limb at
-    # least there is some
-    totals: np.ndarray
-
-    @property
-    def mean_tags(self) -> np.ndarray:
-        """What the next peaks are compared with [P, L]."""
-        return _mean(self.totals)
+    xy: np.ndarray  # [K, N, 2] int32, input pixels
+    scores: np.ndarray  # [K, N] float32, 0 where there are fewer than N
+    tags: np.ndarray  # [K, N, L] float32
 
 
-def _mean(totals: np.ndarray) -> np.ndarray:
-    """The mean [P, L] over the limbs of which there is some, of their totals [P, F, L + 1]."""
-    if totals.shape[1] == 1:  # as published: the same in a quarter of the time, at every keypoint
-        only: np.ndarray = totals[:, 0, :-1] / totals[:, 0, -1:]
-        return only
-    sums, counts = totals[..., :-1], totals[..., -1:]
-    means: np.ndarray = sums / np.maximum(counts, 1)
-    return means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
+class _People(NamedTuple):
+    """The people found so far; there is room for as many as there are peaks."""
+
+    count: np.ndarray  # [1] int64: P
+    first_tag: np.ndarray  # [room] float32: first tag of the peak that started a person
+    peaks: np.ndarray  # [room, K] int16: the peak of each keypoint, -1 where there is none
+    tag_sums: np.ndarray  # [room, F, L] float32: sums of the tags of each part
+    tag_counts: np.ndarray  # [room, F] float32: their numbers
 
 
-def person_scores(keypoints: np.ndarray) -> np.ndarray:
-    """How sure a person is: the mean over all K of its peaks' scores [P, K, 3], missing ones 0."""
-    scores: np.ndarray = keypoints[..., 2].mean(-1)
+class _Matching(NamedTuple):
+    """Distances and costs of one keypoint's peaks and the people; memory that is used again."""
+
+    distances: np.ndarray  # [N * max(N, room)] float64, row by row
+    costs: np.ndarray  # [N * max(N, room)] float64, row by row
+    owners: np.ndarray  # [N] int64
+
+
+def group_peaks(
+    xy: np.ndarray, scores: np.ndarray, tags: np.ndarray, config: GroupingConfig
+) -> np.ndarray:
+    """Return which peaks belong to which person.
+
+    Each keypoint's peaks are assigned to people by the Hungarian method. Where every peak is
+    closest to one person only, and to another one than all other peaks, that is the optimum;
+    otherwise scipy solves the matrix.
+
+    Args:
+        xy: positions [K, N, 2] in input pixels.
+        scores: [K, N] by falling score, 0 where there are fewer peaks.
+        tags: [K, N, L].
+        config: the rule.
+
+    Returns:
+        [P, K] for each person, in the order in which they were started, the number of its peak of
+        each keypoint, -1 where it has none.
+    """
+    rule = _make_rule(config, len(scores))
+    peaks = _Peaks(xy.astype(np.int32), scores, np.ascontiguousarray(tags, np.float32))
+    room, views = int((scores > 0).sum()), tags.shape[2]
+    parts = int(rule.part_index.max(initial=0)) + 1
+    people = _People(
+        count=np.zeros(1, np.int64),
+        first_tag=np.empty(room, np.float32),
+        peaks=np.empty((room, len(scores)), np.int16),
+        tag_sums=np.empty((room, parts, views), np.float32),
+        tag_counts=np.empty((room, parts), np.float32),
+    )
+    most = scores.shape[1]
+    size = most * max(most, room)
+    matching = _Matching(np.empty(size), np.empty(size), np.empty(most, np.int64))
+    step, rows, columns = 0, 0, 0
+    while True:
+        step, rows, columns = _assign_keypoints(peaks, rule, people, matching, step, rows, columns)
+        if step == len(rule.order):
+            return people.peaks[: people.count[0]]
+        costs = matching.costs[: rows * columns].reshape(rows, columns)
+        matching.owners[:rows] = linear_sum_assignment(costs)[1]
+
+
+@lru_cache(maxsize=16)
+def _make_rule(config: GroupingConfig, keypoints: int) -> _Rule:
+    """Return a config as arrays."""
+    most = max(map(len, config.parents), default=0)
+    parents = [(*some, *[-1] * (most - len(some))) for some in config.parents]
+    return _Rule(
+        np.array(config.order, np.int64),
+        np.array(config.part_index or [0] * keypoints, np.int64),
+        np.array(parents, np.int64).reshape(len(parents), most),
+        float(config.max_tag_distance),
+        config.nearest,
+    )
+
+
+@compiled
+def _assign_keypoints(
+    peaks: _Peaks,
+    rule: _Rule,
+    people: _People,
+    matching: _Matching,
+    step: int,
+    rows: int,
+    columns: int,
+) -> tuple[int, int, int]:
+    """Assign keypoints until one needs a solver.
+
+    Args:
+        peaks: of the image.
+        rule: of the grouping.
+        people: are changed.
+        matching: `costs` of the keypoint that needs a solver; `owners`, the solution, comes back.
+        step: of `rule.order` to begin with.
+        rows: peaks of that step whose assignment was solved, or 0.
+        columns: of the matrix that was solved.
+
+    Returns:
+        The step that needs a solver, or the number of all, and the rows and columns of its matrix.
+    """
+    while step < len(rule.order):
+        keypoint = rule.order[step]
+        if rows == 0:
+            rows = 0
+            for score in peaks.scores[keypoint]:
+                rows += score > 0
+            columns = max(rows, people.count[0])
+            if rows > 0 and not _match(peaks, rule, people, matching, keypoint, rows):
+                return step, rows, columns
+        else:
+            _keep_near(rule, people, matching, rows)
+        _attach(peaks, rule, people, matching.owners[:rows], keypoint)
+        step, rows = step + 1, 0
+    return step, 0, 0
+
+
+@compiled
+def _match(
+    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: int, rows: int
+) -> bool:
+    """Match peaks with people where it is obvious; otherwise write the costs and return False."""
+    count, near = people.count[0], False
+    columns = max(rows, count)
+    _write_distances(peaks, rule, people, matching, keypoint, rows)
+    for row in range(rows):
+        for person in range(count):
+            distance = matching.distances[row * columns + person]
+            rest = distance if rule.nearest else -np.float64(peaks.scores[keypoint, row])
+            matching.costs[row * columns + person] = _DISTANCE_COST * np.rint(distance) + rest
+            near |= distance < rule.max_tag_distance
+        matching.costs[row * columns + count : (row + 1) * columns] = _UNMATCHED_COST
+    if not near:  # whatever the assignment, nobody is close enough
+        matching.owners[:rows] = -1
+        return True
+    if rows > count or not _has_distinct_minima(matching, rows, columns):
+        return False
+    _keep_near(rule, people, matching, rows)
+    return True
+
+
+@compiled
+def _write_distances(
+    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: int, rows: int
+) -> None:
+    """Write the tag distances between the peaks of a keypoint and all people."""
+    count, views = people.count[0], peaks.tags.shape[2]
+    columns = max(rows, count)
+    tag = np.empty(views, np.float32)
+    for person in range(count):
+        _write_mean_tag(people, person, tag)
+        for row in range(rows):
+            squared = 0.0
+            for view in range(views):
+                apart = np.float64(peaks.tags[keypoint, row, view]) - np.float64(tag[view])
+                squared += apart * apart
+            matching.distances[row * columns + person] = np.sqrt(squared)
+            if rule.parents.shape[0] and _is_far(peaks, rule, people, person, keypoint, row):
+                matching.distances[row * columns + person] = _EXCLUDED
+
+
+@compiled
+def _write_mean_tag(people: _People, person: int, tag: np.ndarray) -> None:
+    """Write the mean [L] over a person's parts of the mean tag of each part."""
+    tag[:], parts = 0, np.float32(0)
+    for part in range(people.tag_counts.shape[1]):
+        count = people.tag_counts[person, part]
+        if count > 0:
+            parts += np.float32(1)
+            for view in range(len(tag)):
+                tag[view] += people.tag_sums[person, part, view] / count
+    for view in range(len(tag)):
+        tag[view] /= parts
+
+
+@compiled
+def _is_far(
+    peaks: _Peaks, rule: _Rule, people: _People, person: int, keypoint: int, row: int
+) -> bool:
+    """Whether a peak is too far from all parents that a person has."""
+    x, y = peaks.xy[keypoint, row, 0], peaks.xy[keypoint, row, 1]
+    nearest = np.inf
+    for parent in rule.parents[keypoint]:
+        peak = people.peaks[person, parent] if parent >= 0 else -1
+        if peak >= 0:
+            apart = np.hypot(peaks.xy[parent, peak, 0] - x, peaks.xy[parent, peak, 1] - y)
+            nearest = min(nearest, apart)
+    left, right, top, bottom, owned = np.inf, -np.inf, np.inf, -np.inf, 0
+    for other in range(people.peaks.shape[1]):
+        peak = people.peaks[person, other]
+        if peak >= 0:
+            owned += 1
+            left, right = min(left, peaks.xy[other, peak, 0]), max(right, peaks.xy[other, peak, 0])
+            top, bottom = min(top, peaks.xy[other, peak, 1]), max(bottom, peaks.xy[other, peak, 1])
+    if nearest == np.inf or owned < _MIN_KEYPOINTS:
+        return False
+    return nearest > _REACH * max(right - left, bottom - top)
+
+
+@compiled
+def _has_distinct_minima(matching: _Matching, rows: int, columns: int) -> bool:
+    """Whether each row of the costs has one minimum, in a column of its own: the optimum."""
+    for row in range(rows):
+        costs = matching.costs[row * columns : (row + 1) * columns]
+        best = np.argmin(costs)
+        for column in range(best + 1, columns):
+            if costs[column] == costs[best]:
+                return False
+        for before in range(row):
+            if matching.owners[before] == best:
+                return False
+        matching.owners[row] = best
+    return True
+
+
+@compiled
+def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: int) -> None:
+    """Replace the owners of peaks that are not close enough, or that have none, by -1."""
+    count = people.count[0]
+    columns = max(rows, count)
+    for row in range(rows):
+        owner = matching.owners[row]
+        distance = matching.distances[row * columns + min(owner, count - 1)]
+        if owner >= count or not distance < rule.max_tag_distance:
+            matching.owners[row] = -1
+
+
+@compiled
+def _attach(
+    peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, keypoint: int
+) -> None:
+    """Give people their peaks of a keypoint, and start people with those without an owner.
+
+    A peak whose first tag is exactly that of the peak that started another person, as around a
+    symmetric maximum with several equal pixels, starts no new person: the mean tag of the other
+    person starts anew with it, as in MMPose.
+    """
+    part = rule.part_index[keypoint]
+    for row in range(len(owners)):
+        owner = owners[row]
+        if owner < 0:
+            owner = _start_person(people, peaks.tags[keypoint, row, 0])
+            people.tag_sums[owner], people.tag_counts[owner] = 0, 0
+        people.peaks[owner, keypoint] = row
+        people.tag_counts[owner, part] += np.float32(1)
+        for view in range(peaks.tags.shape[2]):
+            people.tag_sums[owner, part, view] += peaks.tags[keypoint, row, view]
+
+
+@compiled
+def _start_person(people: _People, tag: float) -> int:
+    """Return the number of the person that a tag starts, a new one or an old one."""
+    for person in range(people.count[0]):
+        if people.first_tag[person] == tag:
+            return person
+    new = people.count[0]
+    people.count[0] += 1
+    people.first_tag[new], people.peaks[new] = tag, -1
+    return new
+
+
+def gather_poses(
+    owned: np.ndarray,
+    xy: np.ndarray,
+    scores: np.ndarray,
+    tags: np.ndarray,
+    part_index: tuple[int, ...] = (),
+    *,
+    max_people: int | None = None,
+    min_person_score: float = 0.0,
+) -> GroupedPoses:
+    """Return the best people with their keypoints, by falling score.
+
+    Args:
+        owned: [P, K] the peak of each keypoint, -1 where there is none.
+        xy: positions [K, N, 2] of the peaks in input pixels.
+        scores: [K, N].
+        tags: [K, N, L].
+        part_index: see `GroupingConfig`.
+        max_people: how many to return at most; None for all.
+        min_person_score: people with a lower score are left out.
+    """
+    every = np.arange(owned.shape[1])
+    there = owned >= 0
+    peak_scores = np.where(there, scores[every, owned], np.float32(0))
+    means = person_scores(peak_scores)
+    best = np.argsort(-means, kind="stable")[:max_people]
+    best = best[means[best] >= min_person_score]
+    owned, there = owned[best], there[best]
+    places = np.where(there[..., None], xy[every, owned], 0).astype(np.float32)
+    keypoints = np.concatenate([places, peak_scores[best][..., None]], axis=-1)
+    mean_tags = person_tags(tags[every, owned], there, part_index)
+    return GroupedPoses(keypoints, means[best], mean_tags)
+
+
+def person_scores(peak_scores: np.ndarray) -> np.ndarray:
+    """Return the mean over all K of the scores [P, K] of each person's peaks, 0 where missing."""
+    scores: np.ndarray = peak_scores.mean(-1)
     return scores
 
 
-def best_people(groups: Groups, count: int | None) -> Groups:
-    """The people by falling score, those founded first before their equals; `count` at most."""
-    best = np.argsort(-person_scores(groups.keypoints), kind="stable")[:count]
-    return Groups(groups.keypoints[best], groups.tags[best])
-
-
-def person_tags(groups: Groups, limb_of: Sequence[int] = ()) -> np.ndarray:
-    """Whose keypoints they are: the mean tags [P, L] over the keypoints that a person has.
-
-    Args:
-        groups: P people.
-        limb_of: as `Grouping` has it.
-    """
-    found = groups.keypoints[..., 2:] > 0
-    limbs = np.zeros(found.shape[1], int) if not len(limb_of) else np.asarray(limb_of)
-    own = limbs[:, None] == np.arange(limbs.max() + 1)  # [K, F]
-    sums = np.stack([(groups.tags * (found & at[:, None])).sum(1) for at in own.T], 1)
-    counts = np.stack([(found & at[:, None]).sum(1, dtype=np.float32) for at in own.T], 1)
-    return _mean(np.concatenate([sums, counts], axis=-1))
-
-
-def group_peaks(scores: np.ndarray, tags: np.ndarray, xy: np.ndarray, by: Grouping) -> np.ndarray:
-    """Who owns which peak.
-
-    Args:
-        scores: [K, N] by falling score.
-        tags: [K, N, L].
-        xy: [K, N, 2] places, input pixels.
-        by: the rule.
-
-    Returns:
-        [P, K] int64: for each person, in the order of founding, the number of its peak of each
-        keypoint, -1 where it has none.
-    """
-    limb_of = by.limb_of or [0] * len(scores)
-    people = _nobody(kinds=len(scores), limbs=1 + max(limb_of), tags=tags.shape[2])
-    counts = (scores > by.min_score).sum(1).tolist()
-    # with a 1, by which they are counted where they are added up
-    counted = np.concatenate([tags, np.ones_like(tags[..., :1])], axis=-1)
-    for keypoint in by.order:
-        count = counts[keypoint]
-        if count == 0:
-            continue
-        far = _far(people, keypoint, xy, count, by.roots[keypoint]) if by.roots else None
-        owners = assign(people.mean_tags, tags[keypoint, :count], scores[keypoint, :count], by, far)
-        people = _attach(people, keypoint, limb_of[keypoint], owners, counted[keypoint, :count])
-    return people.peaks
-
-
-def _far(
-    people: _Founded, keypoint: int, xy: np.ndarray, count: int, roots: Sequence[int]
+def person_tags(
+    tags: np.ndarray, there: np.ndarray, part_index: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """Which of the first peaks [N, P] of a keypoint are too far from what it hangs on."""
-    owned = people.peaks
-    places = np.where(owned[..., None] >= 0, xy[np.arange(len(xy)), owned], np.nan)  # [P, K, 2]
-    hung = places[:, list(roots)]
-    apart = np.hypot(*np.moveaxis(xy[keypoint, :count, None, None] - hung, -1, 0))  # [N, P, R]
-    nearest = np.fmin.reduce(apart, 2, initial=np.nan) if len(roots) else apart.sum(2) * np.nan
-    sides = np.fmax.reduce(places, 1) - np.fmin.reduce(places, 1)  # [P, 2]
-    sides[(owned >= 0).sum(1) < _ENOUGH] = np.inf
-    far: np.ndarray = nearest > _REACH * sides.max(1)  # false where there is nothing to hang on
-    return far
-
-
-def assign(
-    people: np.ndarray,
-    peaks: np.ndarray,
-    scores: np.ndarray,
-    by: Grouping,
-    far: np.ndarray | None = None,
-) -> np.ndarray:
-    """The person that each peak of one keypoint goes to, by the Hungarian method.
+    """Return the mean tags [P, L] of people.
 
     Args:
-        people: [P, L] mean tags.
-        peaks: [N, L] tags, by falling score.
-        scores: [N].
-        by: the rule.
-        far: [N, P] pairs that are not made, however near their tags are.
-
-    Returns:
-        [N] int64, -1 for peaks that go to nobody.
+        tags: [P, K, L] of their keypoints.
+        there: [P, K] bool, which keypoints they have; at least one each.
+        part_index: see `GroupingConfig`.
     """
-    if not len(people):
-        return np.full(len(peaks), -1)
-    # Equal optima abound, and the matrix decides which of them the solver meets first. So it is the
-    # very one of the established implementation: float64, and a column for each peak left over.
-    apart = np.subtract(peaks.T[:, :, None], people.T[:, None], dtype=np.float64)  # [L, N, P]
-    distance = np.sqrt(np.add.reduce(np.square(apart, out=apart), 0))  # [N, P]
-    if far is not None:
-        distance[far] = _FAR
-    cost = np.empty((len(peaks), max(len(peaks), len(people))))
-    rest = distance if by.nearest else -scores[:, None]
-    np.add(_DISTANCE_COST * np.rint(distance), rest, out=cost[:, : len(people)])
-    cost[:, len(people) :] = _LEFT_OVER_COST
-    rows, columns = linear_sum_assignment(cost)  # a column for every row
-    near = distance[rows, np.minimum(columns, len(people) - 1)] < by.max_tag_distance
-    owners: np.ndarray = np.where(near & (columns < len(people)), columns, -1)
-    return owners
-
-
-def _nobody(kinds: int, limbs: int, tags: int) -> _Founded:
-    """No people with K keypoints in F limbs, of L tags."""
-    totals = np.empty((0, limbs, tags + 1), np.float32)
-    return _Founded({}, np.empty((0, kinds), np.int64), totals)
-
-
-def _attach(
-    people: _Founded, keypoint: int, limb: int, owners: np.ndarray, counted: np.ndarray
-) -> _Founded:
-    """The people with one keypoint more, of counted tags [N, L + 1], and those whom they found.
-
-    A founder whose first tag is exactly that of an older one, as around a symmetric peak, where
-    equal neighbours are all the largest, is no new person: the older one starts anew with it.
-    That is how the established implementation does it.
-    """
-    if min(owners.tolist()) >= 0:  # an owner each
-        people.peaks[owners, keypoint] = np.arange(len(owners))
-        people.totals[owners, limb] += counted
-        return people
-    numbers = people.numbers
-    founds = owners < 0
-    owners = owners.copy()
-    owners[founds] = [numbers.setdefault(tag, len(numbers)) for tag in counted[founds, 0].tolist()]
-    _, *each = people.totals.shape
-    new = len(numbers) - len(people.peaks)
-    peaks = np.concatenate([people.peaks, np.full((new, people.peaks.shape[1]), -1)])
-    totals = np.concatenate([people.totals, np.zeros((new, *each), np.float32)])
-    for peak, owner in enumerate(owners):  # one by one, as several may have one owner
-        if founds[peak]:
-            totals[owner] = 0
-        peaks[owner, keypoint] = peak
-        totals[owner, limb] += counted[peak]
-    return _Founded(numbers, peaks, totals)
-
-
-def gather_people(
-    owned: np.ndarray, xy: np.ndarray, scores: np.ndarray, tags: np.ndarray
-) -> Groups:
-    """The keypoints of people who own peaks.
-
-    Args:
-        owned: [P, K] number of the peak, -1 for none.
-        xy: [K, N, 2] places of the peaks, input pixels.
-        scores: [K, N].
-        tags: [K, N, L].
-    """
-    rows = np.concatenate([xy, scores[..., None], tags], axis=-1).astype(np.float32)
-    people = np.where(owned[..., None] >= 0, rows[np.arange(len(rows)), owned], np.float32(0))
-    return Groups(people[..., :3], people[..., 3:])
+    parts = np.asarray(part_index or [0] * there.shape[1])
+    of_part = (parts == np.arange(parts.max(initial=0) + 1)[:, None]).astype(np.float32)  # [F, K]
+    weights = there[:, None] * of_part  # [P, F, K]
+    counts = weights.sum(-1, keepdims=True)  # [P, F, 1]
+    means = np.matmul(weights, np.where(there[..., None], tags, 0)) / np.maximum(counts, 1)
+    result: np.ndarray = means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
+    return result

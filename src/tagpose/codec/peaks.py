@@ -1,194 +1,493 @@
-"""This file finds the peaks of heatmaps and reads places and tags off them."""
+"""Peaks of heatmaps at the resolution of the network's input, and their sub-pixel positions."""
 
 from typing import Final, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from tagpose.codec.enlargement import read_enlarged
-from tagpose.codec.maxima import Maxima, local_maxima
-from tagpose.structures import STRIDE, Fields
+from tagpose.codec.compilation import compiled, run_parallel
+from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
+from tagpose.structures import STRIDE
 
-_LEAST: Final = 1e-3  # of a heatmap's value whose logarithm is taken
-_TOPK_BY_HEAP: Final = 64  # values per wanted one from which on it keeps a heap (TopKImpl.h)
+_REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
+_CHUNK: Final = 16  # map pixels whose values are compared at a time
+_TINY: Final = np.float32(1e-30)  # makes a rise of 0 positive
+_ROUNDING: Final = 1e-6  # relative, of float32: no map pixel is excluded by rounding
+_MIN_LOG: Final = np.float32(1e-3)  # smallest heatmap value whose logarithm is taken
 
 
 class Peaks(NamedTuple):
-    """The best local maxima of every heatmap of a batch, by falling score."""
+    """The highest local maxima of every heatmap of a batch, by falling score."""
 
-    x: Tensor  # [B, K, N] int64, input pixels
-    y: Tensor  # [B, K, N] int64, input pixels
-    scores: Tensor  # [B, K, N] float32: heatmap values, 0 where there are fewer than N
-    tags: Tensor  # [B, K, N, L] float32
-
-
-def find_peaks(fields: Fields, size: tuple[int, int], count: int, min_score: float) -> Peaks:
-    """The best local maxima of the enlarged heatmaps, with the enlarged tags there.
-
-    Nothing is enlarged: a pixel lies between four cells, so that a cell whose neighbours rise on
-    from it has no peak among its pixels, and only the pixels of the others are looked at.
-
-    Args:
-        fields: of a batch.
-        size: height, width of the network's input.
-        count: N, how many a keypoint may have.
-        min_score: what a peak must be above.
-    """
-    maps = fields.heatmaps.flatten(0, 1)
-    x, y, scores = _best(maps, size, count, min_score)
-    tags = fields.tags.movedim(1, 0).flatten(1, 2)  # [L, B * K, h, w]
-    channel = torch.arange(len(maps), device=maps.device)[:, None]
-    there = read_enlarged(tags, channel, x, y, size).movedim(0, -1)
-    shape = fields.heatmaps.shape[:2]
-    return Peaks(*(each.view(*shape, *each.shape[1:]) for each in (x, y, scores, there)))
+    xy: np.ndarray  # [B, K, N, 2] int32 x, y in whole input pixels
+    scores: np.ndarray  # [B, K, N] float32 heatmap values, 0 where there are fewer than N
+    tags: np.ndarray  # [B, K, N, L] float32
 
 
-def _best(
-    maps: Tensor, size: tuple[int, int], count: int, min_score: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns x, y and scores [M, N] of the best local maxima of each map, 0 where there are fewer.
+class _RowScratch(NamedTuple):
+    """Memory for one row of a heatmap."""
 
-    Equal scores, as in the two rows of pixels at a border, come in the order in which `topk` meets
-    them in a whole enlarged map: that is how the established implementation has them.
-    """
-    # one more than wanted, which may be the equal of the last
-    found = local_maxima(maps, size, min_score)
-    places, scores = _in_order(found, len(maps), count + 1, size[1])
-    tied = ((scores[:, 1:] == scores[:, :-1]) & (scores[:, 1:] > 0)).any(1).nonzero()[:, 0]
-    places, scores = places[:, :count], scores[:, :count]
-    if len(tied):  # which of them is met first depends on all maxima, the lowest among them
-        every = local_maxima(maps[tied], size, 0.0)
-        places[tied], best = _as_topk(every, len(tied), count, size[1])
-        scores[tied] = torch.where(best > min_score, best, 0)
-    return places % size[1], places // size[1], scores
+    around: np.ndarray  # [3, w + 2] float32: the rows around it, with the border repeated
+    ratings: np.ndarray  # [w] float32: positive where a map pixel may contain a local maximum
+    columns: np.ndarray  # [w] int64: columns of map pixels that contain local maxima
+    inside: np.ndarray  # [w, ratio, ratio] float32: scores of their input pixels, -inf for others
 
 
-def _in_order(found: Maxima, maps: int, count: int, width: int) -> tuple[Tensor, Tensor]:
-    """Flat places and scores [M, N] of the best of each map, those first in the picture first."""
-    order = (found.y * width + found.x).sort().indices
-    order = order[found.scores[order].sort(descending=True, stable=True).indices]
-    order = order[found.which[order].sort(stable=True).indices]
-    which, x, y, scores = (values[order] for values in found)
-    rank = _rank(which, maps)
-    kept = rank < count
-    places, best = x.new_zeros(maps, count), scores.new_zeros(maps, count)
-    at = which[kept], rank[kept]
-    places[at], best[at] = (y * width + x)[kept], scores[kept]
-    return places, best
+class DecodingMaps(NamedTuple):
+    """Heatmaps and tags of a batch and the grids on which they are interpolated."""
+
+    heatmaps: np.ndarray  # [B, K, h, w] float32
+    tags: np.ndarray  # [B, L, G, h, w] float32
+    tag_index: np.ndarray  # [K] int32: which of the G tag maps each keypoint uses
+    heatmap_grid: Grid
+    tag_grid: Grid
 
 
-def _as_topk(found: Maxima, maps: int, count: int, width: int) -> tuple[Tensor, Tensor]:
-    """Flat places and scores [M, N] in the order of torch's topk over whole maps, on a CPU.
+def find_peaks(maps: DecodingMaps, count: int, min_score: float) -> Peaks:
+    """Return the highest local maxima (5 x 5 input pixels) of the upsampled heatmaps.
 
-    It keeps a heap, begun with the first N values, into which go those larger than its smallest. So
-    it goes about a row of all maxima in their order in the same way, if that is as long for it as
-    to keep a heap.
-    """
-    flat = found.y * width + found.x
-    order = flat.sort().indices
-    order = order[found.which[order].sort(stable=True).indices]
-    which, flat, scores = (values[order].cpu() for values in (found.which, flat, found.scores))
-    at = torch.where(flat < count, flat, count + _rank(which, maps))
-    length = max(_TOPK_BY_HEAP * count, 1 + int(at.max()))
-    values, places = scores.new_zeros(maps, length), flat.new_zeros(maps, length)
-    values[which, at], places[which, at] = scores, flat
-    best = values.topk(count)
-    return places.gather(1, best.indices).to(found.x), best.values.to(found.scores)
-
-
-def _rank(which: Tensor, maps: int) -> Tensor:
-    """Place of each of rising numbers among its equals."""
-    first = torch.searchsorted(which, torch.arange(maps, device=which.device))
-    return torch.arange(len(which), device=which.device) - first[which]
-
-
-def read_places(
-    heatmaps: Tensor,
-    channel: Tensor,
-    x: Tensor,
-    y: Tensor,
-    size: tuple[int, int],
-    *,
-    sub_cell: bool = False,
-) -> Tensor:
-    """Places of peaks between the pixels: the middle, and a quarter toward the higher neighbour.
+    No map is upsampled: an input pixel is a mixture of four map pixels, so only map pixels that are
+    not lower than their neighbours can contain a maximum.
 
     Args:
-        heatmaps: [C, h, w].
-        channel: int64, whose peaks they are; broadcasts with `x` and `y`.
-        x: int64, input pixels.
-        y: int64, input pixels.
-        size: height, width of the network's input.
-        sub_cell: whether the heatmaps are of a network that learned peaks between the cells: then
-            a place is the top of the Gaussian through a cell and its neighbours, along each axis.
-            (A parabola through logarithms; Zhang 2020 writes it as a Taylor step.)
+        maps: network outputs of a batch.
+        count: N, the largest number of peaks of a heatmap.
+        min_score: heatmap value that a peak must exceed.
+
+    Raises:
+        ValueError: if a heatmap contains NaN or infinity.
+    """
+    batch, keypoints = maps.heatmaps.shape[:2]
+    shape = (batch, keypoints, count)
+    peaks = Peaks(
+        xy=np.zeros((*shape, 2), np.int32),
+        scores=np.zeros(shape, np.float32),
+        tags=np.zeros((*shape, maps.tags.shape[1]), np.float32),
+    )
+    least = np.float32(min_score)
+    finite = np.zeros(batch * keypoints, np.bool_)
+    run_parallel(
+        lambda start, stop: _find_peaks(maps, least, start, stop, peaks, finite), len(finite)
+    )
+    check_finite(finite)
+    return peaks
+
+
+def check_finite(finite: np.ndarray) -> None:
+    """Raise a ValueError unless all flags of maps are set."""
+    if not finite.all():
+        raise ValueError(
+            "the network's output contains NaN or infinity; training diverged, or half precision "
+            "overflowed"
+        )
+
+
+@compiled
+def _find_peaks(
+    maps: DecodingMaps, min_score: float, start: int, stop: int, peaks: Peaks, finite: np.ndarray
+) -> None:
+    """Fill in the peaks of heatmaps number `start` to `stop` of the batch."""
+    keypoints, width = maps.heatmaps.shape[1], len(maps.heatmap_grid.columns.near)
+    count = peaks.scores.shape[2]
+    scores, places = np.empty(count + 1, np.float32), np.empty(count + 1, np.int64)
+    for number in range(start, stop):
+        image, keypoint = number // keypoints, number % keypoints
+        heatmap = maps.heatmaps[image, keypoint]
+        lowest, finite[number] = _lowest_and_finite(heatmap)
+        if not finite[number]:
+            continue
+        # one more than asked for, because it may equal the last one
+        _select_peaks(heatmap, maps.heatmap_grid, min_score, lowest, scores, places, False)
+        if _has_ties(scores):
+            heap = scores[:count], places[:count]
+            _select_peaks(heatmap, maps.heatmap_grid, np.float32(0), lowest, *heap, True)
+        tag_map = maps.tag_index[keypoint]
+        for n in range(count):
+            if scores[n] <= min_score:
+                break
+            y, x = places[n] // width, places[n] % width
+            peaks.scores[image, keypoint, n] = scores[n]
+            peaks.xy[image, keypoint, n, 0], peaks.xy[image, keypoint, n, 1] = x, y
+            for view in range(maps.tags.shape[1]):
+                tag = sample_bilinear(maps.tags[image, view, tag_map], maps.tag_grid, y, x)
+                peaks.tags[image, keypoint, n, view] = tag
+
+
+@compiled
+def _lowest_and_finite(values: np.ndarray) -> tuple[float, bool]:
+    """Return the minimum of a map [h, w], 0 if that is lower, and whether all values are finite."""
+    height, width = values.shape
+    low, zero = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for y in range(height):
+        for x in range(width):  # column by column, which the compiler vectorises
+            value = values[y, x]
+            low[x] = min(low[x], value)
+            zero[x] += value - value
+    lowest, total = np.float32(0), np.float32(0)
+    for x in range(width):
+        lowest, total = min(lowest, low[x]), total + zero[x]
+    return lowest, total == 0
+
+
+@compiled
+def _has_ties(scores: np.ndarray) -> bool:
+    """Whether two neighbours of falling scores are equal and above 0."""
+    for n in range(1, len(scores)):
+        if scores[n] > 0 and scores[n] == scores[n - 1]:
+            return True
+    return False
+
+
+@compiled
+def _select_peaks(
+    heatmap: np.ndarray,
+    grid: Grid,
+    min_score: float,
+    lowest: float,
+    scores: np.ndarray,
+    places: np.ndarray,
+    as_topk: bool,
+) -> None:
+    """Write the highest local maxima of a heatmap above a score, by falling score.
+
+    Args:
+        heatmap: [h, w].
+        grid: of the heatmap.
+        min_score: what peaks must exceed.
+        lowest: a lower bound of the heatmap, 0 or less.
+        scores: [N] result, 0 where there are fewer.
+        places: [N] result, y * W + x in input pixels.
+        as_topk: whether equal scores come in the order of torch.topk over the whole upsampled map
+            on a CPU, as in MMPose; otherwise the first one in the image comes first.
+    """
+    height, width = heatmap.shape
+    input_width = len(grid.columns.near)
+    ratio = input_width // width
+    scratch = _RowScratch(
+        np.empty((3, width + 2), np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.int64),
+        np.empty((width, ratio, ratio), np.float32),
+    )
+    scores[:], places[:] = 0, -1
+    # weight of the far map pixel at the input pixel nearest to the middle of a map pixel
+    nearest = grid.columns.weight[ratio // 2]
+    # A maximum with score s lies in a map pixel of at least (1 - share) s + share * lowest, which
+    # follows from the comparisons of `_rate_row` and the definition of s.
+    share = np.float32((nearest / (1 - nearest)) ** 2 + _ROUNDING)
+    heap_ready = False
+    for row in range(height):
+        # of a full list the last one, and of a heap the first one, is what others must exceed
+        floor = scores[0] if as_topk else scores[-1]
+        floor = max(min_score, floor) if heap_ready or not as_topk else min_score
+        least = np.float32(floor - share * (floor - lowest))
+        if not _exceeds(heatmap, row, least):
+            continue
+        found = _maxima_of_row(heatmap, grid, row, floor, least, nearest, scratch)
+        for down in range(ratio):
+            for cell in range(found):
+                for across in range(ratio):
+                    score = scratch.inside[cell, down, across]
+                    if not score > min_score:
+                        continue
+                    place = (row * ratio + down) * input_width + scratch.columns[cell] * ratio + across
+                    if not as_topk:
+                        _insert(scores, places, score, place)
+                        continue
+                    if place < len(scores):
+                        scores[place], places[place] = score, place
+                        continue
+                    if not heap_ready:
+                        _heapify(scores, places)
+                        heap_ready = True
+                    if score > scores[0]:
+                        scores[0], places[0] = score, place
+                        _sift(scores, places, 0, len(scores))
+    if as_topk:
+        if not heap_ready:
+            _heapify(scores, places)
+        _sort_heap(scores, places)
+
+
+@compiled
+def _insert(scores: np.ndarray, places: np.ndarray, score: float, place: int) -> None:
+    """Insert into a list by falling score, behind equal ones; the last one drops out."""
+    at = len(scores) - 1
+    if not score > scores[at]:
+        return
+    while at > 0 and score > scores[at - 1]:
+        scores[at], places[at] = scores[at - 1], places[at - 1]
+        at -= 1
+    scores[at], places[at] = score, place
+
+
+@compiled
+def _heapify(scores: np.ndarray, places: np.ndarray) -> None:
+    """Make a heap with the lowest score first, as std::make_heap does."""
+    for at in range(len(scores) // 2 - 1, -1, -1):
+        _sift(scores, places, at, len(scores))
+
+
+@compiled
+def _sort_heap(scores: np.ndarray, places: np.ndarray) -> None:
+    """Sort a heap by falling score, as std::sort_heap does."""
+    for size in range(len(scores) - 1, 0, -1):
+        score, place = scores[0], places[0]
+        scores[0], places[0] = scores[size], places[size]
+        _sift(scores, places, 0, size)
+        scores[size], places[size] = score, place
+
+
+@compiled
+def _sift(scores: np.ndarray, places: np.ndarray, at: int, size: int) -> None:
+    """Move an entry of a heap down to a leaf, then up to its place, as std::__adjust_heap does."""
+    top, score, place = at, scores[at], places[at]
+    child = 2 * at + 1
+    while child < size:
+        if child + 1 < size and not scores[child] < scores[child + 1]:
+            child += 1
+        scores[at], places[at] = scores[child], places[child]
+        at, child = child, 2 * child + 1
+    while at > top and score < scores[(at - 1) // 2]:
+        scores[at], places[at] = scores[(at - 1) // 2], places[(at - 1) // 2]
+        at = (at - 1) // 2
+    scores[at], places[at] = score, place
+
+
+@compiled
+def _maxima_of_row(
+    heatmap: np.ndarray,
+    grid: Grid,
+    row: int,
+    floor: float,
+    least: float,
+    nearest: float,
+    scratch: _RowScratch,
+) -> int:
+    """Find the local maxima among the input pixels of one row of a heatmap.
+
+    Args:
+        heatmap: [h, w].
+        grid: of the heatmap.
+        row: of the heatmap.
+        floor: what maxima must exceed.
+        least: what map pixels that contain such maxima exceed.
+        nearest: weight of the far map pixel at the input pixel nearest to the middle.
+        scratch: `columns` and `inside` are results.
 
     Returns:
-        [..., 2] float32 x, y in input pixels.
+        The number of map pixels that contain maxima.
     """
-    if sub_cell:
-        return torch.stack(_tops(heatmaps, channel, x, y, size), dim=-1)
-    height, width = size
-    left, right = (x - 1).clamp(min=0), (x + 1).clamp(max=width - 1)
-    up, down = (y - 1).clamp(min=0), (y + 1).clamp(max=height - 1)
-    columns, rows = torch.stack([left, right, x, x]), torch.stack([y, y, up, down])
-    before, after, above, below = read_enlarged(heatmaps, channel, columns, rows, size)
-    return torch.stack([_quarter(x, before, after), _quarter(y, above, below)], dim=-1)
+    _rate_row(heatmap, row, floor, least, nearest, scratch.around, scratch.ratings)
+    found = 0
+    for column in range(heatmap.shape[1]):
+        if not scratch.ratings[column] > 0:
+            continue
+        scratch.columns[found] = column
+        if _is_flat(heatmap, row, column):
+            scratch.inside[found] = heatmap[row, column]
+            found += 1
+        elif _local_maxima(heatmap, grid, row, column, scratch.inside, found):
+            found += 1
+    return found
 
 
-def _tops(
-    heatmaps: Tensor, channel: Tensor, x: Tensor, y: Tensor, size: tuple[int, int]
-) -> list[Tensor]:
-    """Tops x and y, in input pixels, of the Gaussians through the cells of pixels."""
-    height, width = heatmaps.shape[-2:]
-    ratio = size[0] // height
-    # heatmaps that were enlarged already have neighbours that say the same
+@compiled
+def _rate_row(
+    heatmap: np.ndarray,
+    row: int,
+    floor: float,
+    least: float,
+    nearest: float,
+    around: np.ndarray,
+    ratings: np.ndarray,
+) -> None:
+    """Write for each map pixel of a row a number that is positive where it may contain a maximum.
+
+    Between the centres of map pixels values rise or fall evenly. So if an input pixel is a local
+    maximum, then so is the one nearest to the centre in its quadrant along either axis, which the
+    neighbouring map pixels, mixed in the same way, do not exceed.
+
+    Args:
+        heatmap: [h, w].
+        row: of the heatmap.
+        floor: what maxima must exceed.
+        least: what map pixels that contain such maxima exceed.
+        nearest: weight of the far map pixel at the input pixel nearest to the middle.
+        around: [3, w + 2] scratch memory for three rows whose border is repeated.
+        ratings: [w] result.
+    """
+    height, width = heatmap.shape
+    for line in range(3):
+        around[line, 1 : width + 1] = heatmap[min(max(row + line - 1, 0), height - 1)]
+        around[line, 0], around[line, width + 1] = around[line, 1], around[line, width]
+    for x in range(width):  # without a branch, so that the compiler vectorises it
+        a, b, c = around[0, x], around[0, x + 1], around[0, x + 2]
+        d, e, f = around[1, x], around[1, x + 1], around[1, x + 2]
+        g, h, i = around[2, x], around[2, x + 1], around[2, x + 2]
+        upper = lerp(e, b, nearest) - max(lerp(d, a, nearest), lerp(f, c, nearest))
+        lower = lerp(e, h, nearest) - max(lerp(d, g, nearest), lerp(f, i, nearest))
+        left = lerp(e, d, nearest) - max(lerp(b, a, nearest), lerp(h, g, nearest))
+        right = lerp(e, f, nearest) - max(lerp(b, c, nearest), lerp(h, i, nearest))
+        rise = min(max(upper, lower), max(left, right))
+        rise += np.float32(_ROUNDING) * abs(e) + _TINY
+        # no input pixel exceeds the highest of the map pixels around it
+        highest = max(max(max(max(a, b), c), max(max(d, e), f)), max(max(g, h), i))
+        ratings[x] = min(min(rise, e - least), highest - floor)
+
+
+@compiled
+def _exceeds(heatmap: np.ndarray, row: int, least: float) -> bool:
+    """Whether any map pixel of a row exceeds a value."""
+    width = heatmap.shape[1]
+    for first in range(0, width, _CHUNK):
+        exceeds = False
+        if width - first < _CHUNK:
+            for column in range(first, width):
+                exceeds |= heatmap[row, column] > least
+        else:
+            for offset in range(_CHUNK):  # a constant number, so that the compiler vectorises it
+                exceeds |= heatmap[row, first + offset] > least
+        if exceeds:
+            return True
+    return False
+
+
+@compiled
+def _is_flat(heatmap: np.ndarray, row: int, column: int) -> bool:
+    """Whether all map pixels around one equal it, so that all of its input pixels are maxima."""
+    height, width = heatmap.shape
+    value = heatmap[row, column]
+    for y in range(max(row - _REACH, 0), min(row + _REACH + 1, height)):
+        for x in range(max(column - _REACH, 0), min(column + _REACH + 1, width)):
+            if heatmap[y, x] != value:
+                return False
+    return True
+
+
+@compiled
+def _local_maxima(
+    heatmap: np.ndarray, grid: Grid, row: int, column: int, inside: np.ndarray, at: int
+) -> bool:
+    """Write the scores of local maxima among the input pixels of a map pixel.
+
+    Args:
+        heatmap: [h, w].
+        grid: of the heatmap.
+        row: of the map pixel.
+        column: of the map pixel.
+        inside: [w, ratio, ratio], of which entry `at` is the result; -inf where there is none.
+        at: see there.
+
+    Returns:
+        Whether there are any.
+    """
+    ratio = inside.shape[1]
+    for down in range(ratio):
+        for across in range(ratio):
+            y, x = row * ratio + down, column * ratio + across
+            inside[at, down, across] = sample_bilinear(heatmap, grid, y, x)
+    some = False
+    for down in range(ratio):
+        for across in range(ratio):
+            score = inside[at, down, across]
+            if across + 1 < ratio and inside[at, down, across + 1] > score:
+                inside[at, down, across] = -np.inf
+            elif down + 1 < ratio and inside[at, down + 1, across] > score:
+                inside[at, down, across] = -np.inf
+            elif _is_local_maximum(heatmap, grid, row * ratio + down, column * ratio + across, score):
+                some = True
+            else:
+                inside[at, down, across] = -np.inf
+    return some
+
+
+@compiled
+def _is_local_maximum(heatmap: np.ndarray, grid: Grid, y: int, x: int, score: float) -> bool:
+    """Whether no input pixel of the 5 x 5 ones around one exceeds its score."""
+    height, width = len(grid.rows.near), len(grid.columns.near)
+    for other_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
+        for other_x in range(max(x - _REACH, 0), min(x + _REACH + 1, width)):
+            if sample_bilinear(heatmap, grid, other_y, other_x) > score:
+                return False
+    return True
+
+
+def refine_peaks(
+    keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, *, subpixel: bool
+) -> None:
+    """Move keypoints from whole input pixels to their sub-pixel positions, in place.
+
+    Args:
+        keypoints: [T, K, 3] x, y (input pixels), score of all people of a batch; a score of 0 marks
+            a missing keypoint, which is left as it is.
+        image: [T] int64, the image of each person.
+        maps: network outputs of the batch.
+        subpixel: see `refine_peak`.
+    """
+    _refine_peaks(keypoints, image, maps, subpixel)
+
+
+@compiled
+def _refine_peaks(
+    keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, subpixel: bool
+) -> None:
+    """Move all keypoints that are there."""
+    for person in range(keypoints.shape[0]):
+        for keypoint in range(keypoints.shape[1]):
+            point = keypoints[person, keypoint]
+            if point[2] > 0:
+                heatmap, y, x = maps.heatmaps[image[person], keypoint], int(point[1]), int(point[0])
+                point[0], point[1] = refine_peak(heatmap, maps.heatmap_grid, y, x, subpixel)
+
+
+@compiled
+def refine_peak(
+    heatmap: np.ndarray, grid: Grid, y: int, x: int, subpixel: bool
+) -> tuple[float, float]:
+    """Return the position x, y of a peak in input pixels.
+
+    Args:
+        heatmap: [h, w].
+        grid: of the heatmap.
+        y: of the peak in whole input pixels.
+        x: likewise.
+        subpixel: whether the network was trained with sub-pixel targets: then the position is the
+            maximum of the Gaussian through a map pixel and its neighbours, along each axis (a
+            parabola through logarithms; Zhang 2020 writes it as a Taylor step). Otherwise it is the
+            centre of the input pixel and a quarter toward the higher neighbour (Newell 2017).
+    """
+    height, width = len(grid.rows.near), len(grid.columns.near)
+    if not subpixel:
+        left = sample_bilinear(heatmap, grid, y, max(x - 1, 0))
+        right = sample_bilinear(heatmap, grid, y, min(x + 1, width - 1))
+        above = sample_bilinear(heatmap, grid, max(y - 1, 0), x)
+        below = sample_bilinear(heatmap, grid, min(y + 1, height - 1), x)
+        across, down = 0.75 if right > left else 0.25, 0.75 if below > above else 0.25
+        return x + across, y + down
+    ratio = width // heatmap.shape[1]
+    # neighbours in heatmaps that were upsampled already differ by interpolation only
     step = 1 if ratio > 1 else STRIDE
-    column, row = x // ratio, y // ratio
-    flat, tops = heatmaps.flatten(), []
-    for at, across, length in ((column, 1, width), (row, width, height)):
-        place = (channel * height + row) * width + column
-        inside = (at >= step) & (at < length - step)
-        beside = torch.where(inside, step * across, 0)
-        values = [flat[place + to].clamp(min=_LEAST).log() for to in (-beside, 0, beside)]
-        tops.append(ratio * (at + step * _top(*values)) + (ratio - 1) / 2)
-    return tops
+    row, column = y // ratio, x // ratio
+    across = down = np.float32(0)
+    if step <= column < heatmap.shape[1] - step:
+        left, right = heatmap[row, column - step], heatmap[row, column + step]
+        across = _vertex(left, heatmap[row, column], right)
+    if step <= row < heatmap.shape[0] - step:
+        above, below = heatmap[row - step, column], heatmap[row + step, column]
+        down = _vertex(above, heatmap[row, column], below)
+    centre = (ratio - 1) / 2
+    return ratio * (column + step * across) + centre, ratio * (row + step * down) + centre
 
 
-def _top(before: Tensor, here: Tensor, after: Tensor) -> Tensor:
-    """Where between the neighbours a parabola is highest, from -0.5 to 0.5; 0 where it is none."""
-    bend = 2 * here - before - after
-    return torch.where(bend > 0, (after - before) / (2 * bend), 0).clamp(-0.5, 0.5)
-
-
-def _quarter(at: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Pixel indexes, half a pixel and a quarter on; of equal neighbours the first wins."""
-    return at + 0.5 + torch.where(after > before, 0.25, -0.25)
-
-
-def adjust(
-    people: Tensor,
-    image: Tensor,
-    heatmaps: Tensor,
-    size: tuple[int, int],
-    *,
-    sub_cell: bool = False,
-) -> Tensor:
-    """People whose keypoints lie between the pixels.
-
-    Args:
-        people: [T, K, 3] x, y (whole input pixels), score; a score of 0 is a missing keypoint.
-        image: [T] int64, of the batch.
-        heatmaps: [B, K, h, w] of the batch.
-        size: height, width of the network's input.
-        sub_cell: as `read_places` has it.
-
-    Returns:
-        [T, K, 3] float32 x, y (input pixels), score; missing keypoints stay as they are.
-    """
-    x, y = people[..., :2].long().unbind(-1)
-    kinds = people.shape[1]
-    channel = image[:, None] * kinds + torch.arange(kinds, device=image.device)
-    places = read_places(heatmaps.flatten(0, 1), channel, x, y, size, sub_cell=sub_cell)
-    found = people[..., 2:] > 0
-    return torch.cat([torch.where(found, places, people[..., :2]), people[..., 2:]], dim=-1)
+@compiled
+def _vertex(before: float, here: float, after: float) -> float:
+    """Return where between its neighbours the Gaussian through three values peaks, -0.5 to 0.5."""
+    low, mid, high = (
+        np.log(max(before, _MIN_LOG)),
+        np.log(max(here, _MIN_LOG)),
+        np.log(max(after, _MIN_LOG)),
+    )
+    bend = 2 * mid - low - high
+    if not bend > 0:
+        return np.float32(0)
+    return min(max((high - low) / (2 * bend), np.float32(-0.5)), np.float32(0.5))

@@ -1,12 +1,12 @@
-"""This file says of an exported network what a program must know to use it."""
+"""Metadata of an exported network: everything that a program needs to know to use it."""
 
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.evaluation.provenance import fingerprint
+from tagpose.export.metadata import decoder_to_dict
 from tagpose.model.network import MEAN, STD, PoseNetwork
 from tagpose.skeleton import Skeleton
 
@@ -17,36 +17,34 @@ _PACKAGES: Final = (
     "onnx",
     "onnxscript",
     "onnxruntime",
+    "numba",
     "numpy",
     "scipy",
 )
 
 
 class Exported(NamedTuple):
-    """What is exported: a network, and how it is used."""
+    """A network to export, and the options with which it is used."""
 
     network: PoseNetwork
-    checkpoint: Path  # that it comes from
-    decoder: Decoder
-    side: int  # of the input's shorter side, input pixels
-    mirror: bool  # whether the mirrored image is looked at too
-    licence: str  # note on what may be done with the weights
+    checkpoint: Path  # file of the network's weights
+    decoder: AssociativeEmbeddingDecoder
+    side: int  # shorter side of the input, input pixels
+    mirror: bool  # whether the flip test is part of the exported network
+    licence: str  # terms under which the weights may be used
 
 
 def description(exported: Exported) -> dict[str, Any]:
-    """Plain lists, names and numbers, for JSON."""
-    thresholds = asdict(exported.decoder)
-    skeleton = _skeleton(exported.network.skeleton)
-    skeleton["grouping_order"] = thresholds.pop("grouping_order")  # which may be another
+    """Return the metadata as plain lists, names and numbers, for JSON."""
     strides = exported.network.strides
     return {
         "architecture": exported.network.architecture,
-        "skeleton": skeleton,
+        "skeleton": _skeleton(exported.network.skeleton),
         "side": exported.side,
         "stride": strides[0],
         "heatmap_stride": strides[-1],
         "mirror_test": exported.mirror,
-        "decoder": thresholds,
+        "decoder": decoder_to_dict(exported.decoder),
         "normalisation": {"mean": MEAN, "std": STD, "inside_network": True},
         "licence": exported.licence,
         "checkpoint": fingerprint(exported.checkpoint) | {"file": exported.checkpoint.name},
@@ -55,7 +53,7 @@ def description(exported: Exported) -> dict[str, Any]:
 
 
 def _skeleton(skeleton: Skeleton) -> dict[str, Any]:
-    """A skeleton, its parts as first keypoint and the one after the last."""
+    """Return a skeleton; each part has its first keypoint and the one after its last."""
     parts = {part: [at.start, at.stop] for part, at in skeleton.parts.items()}
     return {
         "name": skeleton.name,

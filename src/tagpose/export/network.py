@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from tagpose.codec.views import mirror_fields
+from tagpose.codec.tta import flip_maps
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import DEEPEST, Fields
 
@@ -40,7 +40,7 @@ class WholeTest(nn.Module):
         both = self.network(torch.cat([image, image.flip(-1)]))  # one pass halves the file's graph
         batch = image.shape[0]  # which torch.export leaves open, unlike len and chunk
         mirrored = Fields(*(each[batch:] for each in both))
-        back = mirror_fields(mirrored, self.network.skeleton.mirror)
+        back = flip_maps(mirrored, self.network.skeleton.mirror)
         return Fields(
             heatmaps=(both.heatmaps[:batch] + back.heatmaps) / 2,
             tags=torch.cat([both.tags[:batch], back.tags], dim=1),

@@ -8,10 +8,10 @@ from typing import Final
 
 import torch
 
-from tagpose.codec.decode import Decoder, decoder_of
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.geometry import multiple
 
-_OF_SKELETON: Final = ("grouping_order", "limb_of", "roots", "sub_cell")  # and of the network
+_OF_SKELETON: Final = ("grouping", "subpixel", "tag_index")  # and of the network
 
 
 def chosen_device(named: str | None) -> torch.device:
@@ -40,9 +40,10 @@ def check_names(thresholds: Iterable[str], others: Iterable[str]) -> None:
     Raises:
         ValueError: the decoder has none of a name.
     """
-    made = signature(decoder_of).parameters.values()
+    made = signature(build_decoder).parameters.values()
     told = [one.name for one in made if one.kind is Parameter.KEYWORD_ONLY]
-    known = [field.name for field in fields(Decoder) if field.name not in _OF_SKELETON] + told
+    options = [field.name for field in fields(AssociativeEmbeddingDecoder)]
+    known = [name for name in options if name not in _OF_SKELETON] + told
     for name in thresholds:
         if name not in known:
             near = get_close_matches(name, [*known, *others], n=1)

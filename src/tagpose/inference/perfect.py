@@ -5,10 +5,10 @@ from typing import Final
 
 import torch
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.codec.encode import Encoder
-from tagpose.codec.views import merge_resolutions
-from tagpose.inference.people import people_in_images
+from tagpose.codec.tta import merge_resolutions
+from tagpose.inference.decoding import decode_batch
 from tagpose.structures import Fields, People, Pyramid, Sample
 
 _APART: Final = 3.0  # tags of two people
@@ -16,7 +16,7 @@ _NEAR: Final = 0.01  # of a heatmap, from where on a tag is that of the person
 
 
 def perfect_people(
-    samples: Iterable[Sample], encoders: Sequence[Encoder], decoder: Decoder
+    samples: Iterable[Sample], encoders: Sequence[Encoder], decoder: AssociativeEmbeddingDecoder
 ) -> dict[int, People]:
     """The people of all images by image id, in image pixels.
 
@@ -28,7 +28,7 @@ def perfect_people(
     found: dict[int, People] = {}
     for batch in samples:
         fields = perfect_fields(batch, encoders)
-        people = people_in_images(fields, batch.frame, decoder)
+        people = decode_batch(fields, batch.frame, decoder)
         found.update(zip(batch.image_id.tolist(), people, strict=True))
     return found
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from inspect import signature
 from itertools import islice
 from pathlib import Path
@@ -13,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from tagpose.codec.decode import Decoder, decoder_of
-from tagpose.codec.views import merge_mirror, merge_scales
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
+from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.data.sources import Source, image_of
 from tagpose.data.views import Views, show
 from tagpose.geometry import fitting_side
 from tagpose.inference.asked import check_names, check_scales, chosen_device
 from tagpose.inference.found import Found, found
-from tagpose.inference.people import people_in_images
+from tagpose.inference.decoding import Pending, decode_batch, overlap, submit_batch
 from tagpose.inference.sizes import USUAL, merge_by_size
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network
@@ -54,6 +55,20 @@ class _Read(NamedTuple):
     trouble: Exception | None
 
 
+class _Chunk(NamedTuple):
+    """Images that were submitted together, by their place among them."""
+
+    parts: list[tuple[list[int], Pending[list[People]]]]
+
+    def result(self) -> dict[int, People]:
+        """The people of each image that could be read."""
+        return {
+            number: people
+            for numbers, pending in self.parts
+            for number, people in zip(numbers, pending.result(), strict=True)
+        }
+
+
 class Predictor:
     """A network with everything around it that turns images into people.
 
@@ -67,13 +82,14 @@ class Predictor:
         by_size: whether each scale is decoded by itself, and only has a say in people whose size
             suits it; see `merge_by_size`.
         mirror: whether the mirrored image is looked at too, and both merged.
-        decoder: makes one from the skeleton and `sub_cell`; by default with the thresholds of
+        decoder: builds one from the skeleton and `subpixel`; by default with the thresholds of
             the published results.
         device: to run on; see `chosen_device`.
         precision: "float32", as the published numbers are, or "bf16" for the backbone.
         compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
         batch: images of a pass at most; by default as the device likes it.
-        thresholds: of the decoder, such as `max_people` or `min_score`; see `Decoder`.
+        thresholds: of the decoder, such as `max_people` or `min_score`; see
+            `AssociativeEmbeddingDecoder` and `build_decoder`.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -90,7 +106,7 @@ class Predictor:
         every_tag: bool = False,
         by_size: bool = False,
         mirror: bool = True,
-        decoder: Callable[..., Decoder] = decoder_of,
+        decoder: Callable[..., AssociativeEmbeddingDecoder] = build_decoder,
         device: str | None = None,
         precision: str = "float32",
         compiled: bool = False,
@@ -112,7 +128,7 @@ class Predictor:
         self.precision, self.skeleton = precision, network.skeleton
         self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
         self.every_tag, self.by_size = every_tag, by_size
-        self.decoder = decoder(network.skeleton, sub_cell=network.sub_cell, **thresholds)
+        self.decoder = decoder(network.skeleton, subpixel=network.sub_cell, **thresholds)
         self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
 
     @overload
@@ -146,6 +162,15 @@ class Predictor:
             images: any number, such as paths of files or frames of a video.
             thresholds: min_person_score and min_keypoint_score; see `found`.
         """
+        least = thresholds.get("min_person_score", 0.0)
+        with closing(self._read_ahead(images)) as chunks:
+            submitted = ((chunk, self._submit_chunk(chunk, least)) for chunk in chunks)
+            for chunk, people in overlap(submitted):
+                for number, one in enumerate(chunk):
+                    yield self._seen(one, people.get(number), thresholds)
+
+    def _read_ahead(self, images: Iterable[Source]) -> Iterator[list[_Read]]:
+        """Yield chunks of images, and read the next ones meanwhile."""
         with ThreadPoolExecutor(_READERS) as readers:
             coming = (readers.submit(self._read, one) for one in images)
             waiting: deque[Future[_Read]] = deque(islice(coming, 2 * max(self.batch, _READERS)))
@@ -154,16 +179,35 @@ class Predictor:
                     here = min(self.batch, len(waiting))
                     chunk = [waiting.popleft().result() for _ in range(here)]
                     waiting.extend(islice(coming, here))
-                    yield from self._look_at(chunk, thresholds)
+                    yield chunk
             finally:  # whoever stops taking does not wait for what was read ahead
                 readers.shutdown(cancel_futures=True)
 
     def people(self, batch: Views) -> list[People]:
         """The people [B] of a batch, keypoints in image pixels."""
-        if not self.by_size:
-            return people_in_images(self.fields(batch.images), batch.frame, self.decoder)
+        return self.submit(batch).result()
+
+    def submit(self, batch: Views, min_person_score: float = 0.0) -> Pending[list[People]]:
+        """Run the network on a batch, and decode its outputs in a thread.
+
+        Args:
+            batch: images at all scales.
+            min_person_score: people with a lower score may be left out.
+
+        Returns:
+            The people [B], keypoints in image pixels, once they are decoded.
+        """
+        if self.by_size:  # other scales change the score of a person
+            done: Future[list[People]] = Future()
+            done.set_result(self._people_by_size(batch))
+            return done
+        fields = self.fields(batch.images)
+        return submit_batch(fields, batch.frame, self.decoder, min_person_score=min_person_score)
+
+    def _people_by_size(self, batch: Views) -> list[People]:
+        """The people [B] of a batch whose scales are decoded each by itself."""
         each = [
-            people_in_images(fields, scale * batch.frame, self.decoder)
+            decode_batch(fields, scale * batch.frame, self.decoder)
             for scale, fields in zip(self.scales, self._each_scale(batch.images), strict=True)
         ]
         usual = USUAL * self.network.side / batch.frame[:, 0, 0].numpy()
@@ -195,7 +239,13 @@ class Predictor:
     def _each_scale(self, images: Sequence[Tensor]) -> list[Fields]:
         """The fields of images at each scale."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return [self._look(one.to(self.device, non_blocking=True)) for one in images]
+            return [self._look(self._on_device(one)) for one in images]
+
+    def _on_device(self, images: Tensor) -> Tensor:
+        """Images on the device, to which pinned memory is copied without waiting for it."""
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        return images.to(self.device, non_blocking=True)
 
     def views(self, image: np.ndarray) -> Views:
         """An image [H, W, 3] uint8 RGB as the network is shown it.
@@ -214,23 +264,24 @@ class Predictor:
         except (OSError, ValueError) as error:
             return _Read(source, None, None, error)
 
-    def _look_at(self, chunk: Sequence[_Read], thresholds: dict[str, float]) -> Iterator[Seen]:
-        """What came of some images; those whose inputs have the same size share a pass."""
+    def _submit_chunk(self, chunk: Sequence[_Read], min_person_score: float) -> _Chunk:
+        """Run the network on some images; those whose inputs have the same size share a pass."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(chunk):
             if one.views is not None:
                 alike.setdefault(tuple(one.views.images[0].shape), []).append(number)
-        people: dict[int, People] = {}
+        parts = []
         for numbers in alike.values():
             group = default_collate([chunk[number].views for number in numbers])
-            people |= zip(numbers, self.people(group), strict=True)
-        for number, one in enumerate(chunk):
-            if one.image is None:
-                yield Seen(one.source, None, None, one.trouble)
-                continue
-            size = one.image.shape[1], one.image.shape[0]
-            of_it = found(people[number], size, self.skeleton, **thresholds)
-            yield Seen(one.source, one.image, of_it, None)
+            parts.append((numbers, self.submit(group, min_person_score)))
+        return _Chunk(parts)
+
+    def _seen(self, one: _Read, people: People | None, thresholds: dict[str, float]) -> Seen:
+        """What came of an image."""
+        if one.image is None or people is None:
+            return Seen(one.source, None, None, one.trouble)
+        size = one.image.shape[1], one.image.shape[0]
+        return Seen(one.source, one.image, found(people, size, self.skeleton, **thresholds), None)
 
     def _look(self, images: Tensor) -> Fields:
         """The fields of images [B, 3, H, W], merged with those of their mirror images."""
@@ -244,4 +295,4 @@ class Predictor:
             )
         else:
             seen, mirrored = map(self.network, pair)
-        return merge_mirror(seen, mirrored, self.network.skeleton.mirror)
+        return merge_flip(seen, mirrored, self.network.skeleton.mirror)

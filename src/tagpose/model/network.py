@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tagpose.codec.views import merge_resolutions
+from tagpose.codec.tta import merge_resolutions
 from tagpose.model.backbone import hrnet
 from tagpose.model.higher import HEAD_STD, HIGHER, FinerHead
 from tagpose.own_skeleton import defined, definition

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.data.sources import image_of
-from tagpose.inference.people import people_in_images
+from tagpose.inference.decoding import decode_batch
 from tagpose.inference.predictor import Predictor
 from tagpose.structures import Fields, People
 
@@ -27,7 +27,7 @@ class Looked(NamedTuple):
     fields: Fields  # of a batch of this image alone, on the CPU
     frame: Tensor  # [1, 2, 3] float64: image pixels -> input pixels
     seconds: float  # that the network took
-    decoder: Decoder  # that found the people
+    decoder: AssociativeEmbeddingDecoder  # that found the people
     people: People  # in image pixels, whatever their score
 
     @property
@@ -74,15 +74,15 @@ def look_at(image: np.ndarray, predictor: Predictor) -> Looked:
     fields = Fields(*(field.cpu() for field in fields))
     seconds = time.perf_counter() - start
     frame, size = views.frame[None], (image.shape[1], image.shape[0])
-    people = people_in_images(fields, frame, predictor.decoder)[0]
+    people = decode_batch(fields, frame, predictor.decoder)[0]
     return Looked(_fitting(image), size, fields, frame, seconds, predictor.decoder, people)
 
 
-def decoded(looked: Looked, decoder: Decoder) -> Looked:
+def decoded(looked: Looked, decoder: AssociativeEmbeddingDecoder) -> Looked:
     """The image with the people that this decoder finds; the network is not asked again."""
     if looked.decoder == decoder:
         return looked
-    people = people_in_images(looked.fields, looked.frame, decoder)[0]
+    people = decode_batch(looked.fields, looked.frame, decoder)[0]
     return looked._replace(decoder=decoder, people=people)
 
 

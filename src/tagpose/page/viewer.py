@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.inference.found import Found, found
 from tagpose.inference.predictor import Predictor
 from tagpose.page.kept import Kept
@@ -99,11 +99,13 @@ class Viewer:
         minutes = self.kept.seconds / 60
         return f"Put in a picture. It is forgotten after {minutes:g} minutes without use."
 
-    def _decoder(self, chosen: Thresholds) -> Decoder:
+    def _decoder(self, chosen: Thresholds) -> AssociativeEmbeddingDecoder:
         """The predictor's decoder, but for what the visitor chose."""
+        decoder = self.predictor.decoder
+        grouping = replace(decoder.grouping, max_tag_distance=chosen.max_tag_distance)
         return replace(
-            self.predictor.decoder,
+            decoder,
+            grouping=grouping,
             min_score=chosen.min_score,
-            max_tag_distance=chosen.max_tag_distance,
             max_people=int(chosen.max_people),
         )

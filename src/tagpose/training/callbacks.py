@@ -1,19 +1,20 @@
 """This file holds what watches a training: AP per part, images a second."""
 
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from torch import distributed
+from torch import Tensor, distributed
 
-from tagpose.codec.decode import decoder_of
+from tagpose.codec.decoder import build_decoder
 from tagpose.data.datamodule import PoseData
 from tagpose.evaluation.part_ap import part_scores
 from tagpose.evaluation.predictions import Predictions
 from tagpose.evaluation.truth import read_truth, select
-from tagpose.inference.people import people_in_images
+from tagpose.inference.decoding import PendingQueue, copy_to_host, submit_batch
 from tagpose.skeleton import Skeleton
-from tagpose.structures import Fields, Sample
+from tagpose.structures import Fields, People, Sample
 from tagpose.training.decoding import as_learned
 
 
@@ -29,8 +30,9 @@ class PartAP(Callback):
 
     def __init__(self, skeleton: Skeleton, **decoder: Any) -> None:
         self.skeleton = skeleton
-        self.decoder = decoder_of(skeleton, **decoder)
+        self.decoder = build_decoder(skeleton, **decoder)
         self.found = Predictions()
+        self.decoding: PendingQueue[Tensor, list[People]] = PendingQueue()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         data: PoseData = trainer.datamodule  # type: ignore[attr-defined] # set by fit
@@ -38,6 +40,7 @@ class PartAP(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.found.reset()
+        self.decoding = PendingQueue()
         self.decoder = as_learned(self.decoder, pl_module)
 
     def on_validation_batch_start(
@@ -63,17 +66,24 @@ class PartAP(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        people = people_in_images(outputs, batch.frame, self.decoder)
-        for image_id, found in zip(batch.image_id.tolist(), people, strict=True):
-            self.found.update(image_id, found)
+        image_ids = copy_to_host(batch.image_id)  # arrives before the maps
+        decoding = submit_batch(outputs, batch.frame, self.decoder)
+        self._keep(self.decoding.put(image_ids, decoding))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._keep(self.decoding.drain())
         self.found.gather()
         people = self.found.compute()
         # a sanity check or a limit of batches sees a part of the images
         scores = part_scores(select(self.truth, people), people, self.skeleton)
         for number in ("ap", "ar"):
             pl_module.log_dict({f"val/{number}/{p}": getattr(s, number) for p, s in scores.items()})
+
+    def _keep(self, decoded: Iterable[tuple[Tensor, list[People]]]) -> None:
+        """Remember the people of decoded batches."""
+        for image_ids, people in decoded:
+            for image_id, found in zip(image_ids.tolist(), people, strict=True):
+                self.found.update(image_id, found)
 
 
 class ImagesPerSecond(Callback):

@@ -1,14 +1,16 @@
-"""This file decodes while a network trains."""
+"""The decoder of a network in training."""
 
 from dataclasses import replace
 
 from lightning import LightningModule
 
-from tagpose.codec.decode import Decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.model.network import PoseNetwork
 
 
-def as_learned(decoder: Decoder, module: LightningModule) -> Decoder:
-    """A decoder that reads peaks where the network of our module learns them."""
+def as_learned(
+    decoder: AssociativeEmbeddingDecoder, module: LightningModule
+) -> AssociativeEmbeddingDecoder:
+    """Return a decoder that refines peaks as the targets of the module's network are drawn."""
     network: PoseNetwork = module.network  # type: ignore[assignment] # of our module
-    return replace(decoder, sub_cell=network.sub_cell)
+    return replace(decoder, subpixel=network.sub_cell)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tagpose.losses import Losses
+from tagpose.structures import Fields
 
 _TERMS: Final = ("total", *Losses._fields)
 
@@ -36,6 +37,13 @@ class ImageMeans:
         """What `logged` takes, once it is added up over all processes."""
         nothing = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device=device)
         return torch.stack([nothing, *self.seen]).sum(0)
+
+
+def finite_images(fields: Fields) -> Tensor:
+    """Return which images [B] of a batch have finite outputs only, without waiting for a GPU."""
+    # a sum is finite only if all summands are, and reads them once
+    sums = [each.flatten(1).sum(1, dtype=torch.float32) for each in fields]
+    return torch.stack(sums).isfinite().all(0)
 
 
 def logged(sums: Tensor) -> dict[str, Tensor]:

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from tagpose.codec.decode import finite_images
 from tagpose.codec.encode import Encoder
-from tagpose.codec.views import merge_resolutions
+from tagpose.codec.tta import merge_resolutions
 from tagpose.data.datamodule import PoseData
 from tagpose.losses import Criterion, Losses
 from tagpose.model.files import FACTS
 from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, Pyramid, Sample
-from tagpose.training.means import ImageMeans, logged
+from tagpose.training.means import ImageMeans, finite_images, logged
 from tagpose.training.moments import adopt
 from tagpose.training.schedule import Scaling, Schedule
 
@@ -95,8 +94,8 @@ class PoseTraining(LightningModule):
         terms = self._terms(batch, pyramid)
         fields = merge_resolutions(pyramid)
         finite = finite_images(fields)
-        if not finite.all():
-            fields.heatmaps[~finite] = fields.tags[~finite] = 0  # where nobody is found
+        for each in fields:  # nobody is found where maps are 0
+            each.masked_fill_(~finite.view(-1, *[1] * (each.ndim - 1)), 0)
         if not self._data().guest:
             self.means.add(terms, finite)
         return fields

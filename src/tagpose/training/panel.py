@@ -1,21 +1,24 @@
 """This file draws validation images while a network trains."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from tagpose.codec.decode import decoder_of
+from tagpose.codec.decoder import build_decoder
 from tagpose.data.images import write_image
 from tagpose.drawing.fields import draw_heatmaps
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.drawing.sheets import contact_sheet, side_by_side
+from tagpose.inference.decoding import decode_batch
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
 from tagpose.training.decoding import as_learned
+
+_IDENTITY: Final = torch.eye(2, 3, dtype=torch.float64)[None]  # input pixels are drawn
 
 
 class Panel(Callback):
@@ -32,7 +35,7 @@ class Panel(Callback):
         self, skeleton: Skeleton, folder: str | Path, images: int = 4, **decoder: Any
     ) -> None:
         self.skeleton, self.folder, self.images = skeleton, Path(folder), images
-        self.decoder = decoder_of(skeleton, **decoder)
+        self.decoder = build_decoder(skeleton, **decoder)
         self.rows: list[np.ndarray] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -66,7 +69,7 @@ class Panel(Callback):
     def _draw(self, fields: Fields, image: torch.Tensor, keypoints: torch.Tensor) -> np.ndarray:
         """One row: truth, people, heatmaps."""
         shown = image.permute(1, 2, 0).cpu().numpy()
-        people = self.decoder(fields)[0]
+        people = decode_batch(fields, _IDENTITY, self.decoder)[0]
         heatmaps = fields.heatmaps[0].float().cpu().numpy()
         pictures = (
             draw_truth(shown, keypoints.cpu().numpy(), self.skeleton),

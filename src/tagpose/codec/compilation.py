@@ -1,0 +1,107 @@
+"""Compilation of loops over pixels with numba, and the threads that run them."""
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numba
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+_SOURCES: Final = Path(__file__).parent
+_CHUNKS_PER_THREAD: Final = 3  # uneven work is shared evenly, and a chunk costs about 30 us
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile a function when it is first called, and keep the machine code on disk.
+
+    Compiled functions release the GIL, so `run_parallel` can run them in threads.
+    """
+    with_users_own = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder())
+    try:
+        dispatcher: _Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = with_users_own
+    return dispatcher
+
+
+@lru_cache(maxsize=1)
+def cache_folder() -> Path:
+    """Return the first writable folder for compiled code.
+
+    These are NUMBA_CACHE_DIR, the installed package, the user's cache directory and, for a
+    read-only home, a private folder among the temporary files. Numba notices a change in the file
+    of a compiled function, but not in the files of the functions that it calls, so the name
+    contains a hash of all of them.
+    """
+    sources = b"".join(file.read_bytes() for file in sorted(_SOURCES.glob("*.py")))
+    name = f"tagpose-{hashlib.sha256(sources).hexdigest()[:12]}"
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    for parent in (Path(given) if given else None, _SOURCES / "__pycache__", user / "tagpose"):
+        if parent is not None and _is_writable(parent / name):
+            return parent / name
+    return _temporary_folder(name)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Create a folder and check that files can be created in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _temporary_folder(name: str) -> Path:
+    """Return a folder among the temporary files that no other user can write to.
+
+    The cache contains pickles, so a folder that somebody else prepared must not be used.
+    """
+    user = getattr(os, "getuid", lambda: "user")()
+    folder = Path(tempfile.gettempdir()) / f"{name}-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    owned = stat.S_ISDIR(status.st_mode) and status.st_uid == user
+    if owned and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return folder
+    return Path(tempfile.mkdtemp(prefix=name))
+
+
+def run_parallel(function: Callable[[int, int], object], count: int) -> None:
+    """Call `function(start, stop)` in threads for ranges that together cover `range(count)`.
+
+    Args:
+        function: calls a compiled function, which releases the GIL.
+        count: number of independent pieces of work.
+    """
+    chunks = min(count, _CHUNKS_PER_THREAD * numba.config.NUMBA_NUM_THREADS)
+    bounds = [count * chunk // chunks for chunk in range(chunks + 1)] if chunks else [0]
+    for _ in _threads().map(function, bounds[:-1], bounds[1:]):
+        pass
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads of this process; NUMBA_NUM_THREADS sets their number."""
+    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, "tagpose-decoder")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process inherits the executor without its threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
+@lru_cache(maxsize=1)
+def announce_compilation() -> None:
+    """Print a progress line where the first decoding of an installation takes long."""
+    if not any(cache_folder().rglob("*.nbi")):
+        print("Compiling the decoder, once per installation (about 20 s) ...", file=sys.stderr)

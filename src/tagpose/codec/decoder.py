@@ -1,0 +1,194 @@
+"""Decoder of Associative Embedding: from heatmaps and tags to people (Newell 2017)."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from tagpose.codec.compilation import announce_compilation
+from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
+from tagpose.codec.interpolation import make_grid
+from tagpose.codec.missing_keypoints import fill_missing, find_tag_ranges
+from tagpose.codec.peaks import DecodingMaps, Peaks, find_peaks, refine_peaks
+from tagpose.official_skeletons import anatomical_order
+from tagpose.skeleton import Skeleton
+from tagpose.structures import STRIDE, People
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AssociativeEmbeddingDecoder:
+    """Decodes the heatmaps and tags of a batch to people.
+
+    Attributes:
+        grouping: the rule by which peaks become people.
+        max_people: the largest number of people of an image, the best ones; None for all.
+        max_peaks: the largest number of peaks of a heatmap.
+        min_score: heatmap value that a peak must exceed.
+        fill_missing: whether people are given keypoints at which no peak was assigned to them.
+        subpixel: whether the network was trained with sub-pixel targets; see `refine_peak`.
+        tag_index: [K] the tag map of each keypoint; if empty, each keypoint has its own.
+
+    Raises:
+        ValueError: if `min_score` is negative, as a score of 0 marks a missing keypoint, or if
+            fewer than one person or peak is allowed.
+    """
+
+    grouping: GroupingConfig
+    max_people: int | None = 30
+    max_peaks: int = 30
+    min_score: float = 0.1
+    fill_missing: bool = True
+    subpixel: bool = False
+    tag_index: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.min_score < 0:
+            raise ValueError(f"min_score is {self.min_score}; it must be 0 or more")
+        for name in ("max_people", "max_peaks"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be 1 or more")
+
+    def __call__(
+        self,
+        heatmaps: np.ndarray,
+        tags: np.ndarray,
+        input_size: tuple[int, int] | None = None,
+        *,
+        min_person_score: float = 0.0,
+    ) -> list[People]:
+        """Decode a batch.
+
+        Args:
+            heatmaps: [B, K, h, w] float32; they may be finer than the tags, up to the size of the
+                network's input.
+            tags: [B, L, G, h, w] float32.
+            input_size: height, width of the network's input; by default that of tags at STRIDE.
+            min_person_score: people with a lower score are dropped before their missing keypoints
+                are searched, on which the score does not depend.
+
+        Returns:
+            The people of each image by falling score, keypoints in input pixels. The score of a
+            person is the mean over all K of its peaks' scores; filled-in keypoints do not count,
+            and missing ones are rows of 0.
+
+        Raises:
+            ValueError: if the maps contain NaN or infinity, or do not fit the skeleton or the size.
+        """
+        announce_compilation()
+        maps = self.prepare(heatmaps, tags, input_size)
+        peaks = find_peaks(maps, self.max_peaks, self.min_score)
+        ranges = find_tag_ranges(maps)
+        groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
+        keypoints = np.concatenate([group.keypoints for group in groups])
+        image = np.repeat(np.arange(len(groups)), [len(group.scores) for group in groups])
+        refine_peaks(keypoints, image, maps, subpixel=self.subpixel)
+        if self.fill_missing:
+            person_tags = np.concatenate([group.tags for group in groups])
+            effort = fill_missing(
+                keypoints, image, person_tags, maps, ranges, subpixel=self.subpixel
+            )
+            if unfinished := effort.unfinished.sum():
+                _LOGGER.warning(
+                    "%d searches for missing keypoints ended early: the tags are noise of a large "
+                    "amplitude; train the network longer, or set fill_missing=false",
+                    unfinished,
+                )
+        parts = np.split(keypoints, np.cumsum([len(group.scores) for group in groups])[:-1])
+        return [People(*one) for one in zip(parts, (g.scores for g in groups), strict=True)]
+
+    def group(self, peaks: Peaks, image: int, min_person_score: float = 0.0) -> GroupedPoses:
+        """Return the people of one image of a batch to whom its peaks belong, by falling score."""
+        xy, scores, tags = peaks.xy[image], peaks.scores[image], peaks.tags[image]
+        owned = group_peaks(xy, scores, tags, self.grouping)
+        return gather_poses(
+            owned,
+            xy,
+            scores,
+            tags,
+            self.grouping.part_index,
+            max_people=self.max_people,
+            min_person_score=min_person_score,
+        )
+
+    def prepare(
+        self,
+        heatmaps: np.ndarray,
+        tags: np.ndarray,
+        input_size: tuple[int, int] | None = None,
+    ) -> DecodingMaps:
+        """Check maps and lay them out for the compiled code; arguments are those of a call."""
+        height, width = tags.shape[-2:]
+        size = input_size or (STRIDE * height, STRIDE * width)
+        keypoints = len(self.grouping.order)
+        tag_index = self.tag_index or tuple(range(keypoints))
+        _check_shapes(heatmaps.shape, tags.shape, size, keypoints, 1 + max(tag_index))
+        return DecodingMaps(
+            np.ascontiguousarray(heatmaps, np.float32),
+            np.ascontiguousarray(tags, np.float32),
+            np.array(tag_index, np.int32),
+            make_grid(heatmaps.shape[-2:], size),
+            make_grid(tags.shape[-2:], size),
+        )
+
+
+def _check_shapes(
+    heatmaps: tuple[int, ...],
+    tags: tuple[int, ...],
+    size: tuple[int, int],
+    keypoints: int,
+    tag_maps: int,
+) -> None:
+    """Raise a ValueError for shapes that would be decoded to nonsense."""
+    if (heatmaps[1], tags[2]) != (keypoints, tag_maps):
+        raise ValueError(
+            f"the network has {heatmaps[1]} heatmaps and {tags[2]} tag maps, and the decoder expects"
+            f" {keypoints} and {tag_maps}; use the network and the decoder of the same skeleton"
+        )
+    fine, coarse = heatmaps[-2:], tags[-2:]
+    for whole, part in ((size, coarse), (size, fine), (fine, coarse)):
+        ratios = {w / p for w, p in zip(whole, part, strict=True)}
+        if len(ratios) > 1 or not ratios.pop().is_integer():
+            raise ValueError(
+                f"the input {size}, heatmaps {fine} and tags {coarse} are not multiples of each "
+                "other; they must come from the same image"
+            )
+    if size[0] > STRIDE * fine[0]:
+        raise ValueError(
+            f"heatmaps {fine} of an input {size} are coarser than the stride {STRIDE} of the network"
+        )
+
+
+def build_decoder(
+    skeleton: Skeleton,
+    *,
+    max_tag_distance: float = GroupingConfig.max_tag_distance,
+    nearest: bool = False,
+    by_limb: bool = False,
+    near_roots: bool = False,
+    anatomical: bool = False,
+    **options: Any,
+) -> AssociativeEmbeddingDecoder:
+    """Build the decoder of a skeleton.
+
+    Args:
+        skeleton: of the network.
+        max_tag_distance: see `GroupingConfig`.
+        nearest: see `GroupingConfig`.
+        by_limb: whether a person's tag is the mean over its parts, not over its keypoints.
+        near_roots: whether hands must be near their wrists, feet near their ankles, and a face near
+            the keypoints of the head.
+        anatomical: whether hips are grouped before arms, as MMPose does for COCO's 17 keypoints.
+        options: of `AssociativeEmbeddingDecoder`, by name.
+    """
+    parents = tuple(skeleton.limb_roots[part] for part in skeleton.limb_of)
+    grouping = GroupingConfig(
+        order=anatomical_order(skeleton) if anatomical else skeleton.grouping_order,
+        max_tag_distance=max_tag_distance,
+        part_index=skeleton.limb_of if by_limb else (),
+        nearest=nearest,
+        parents=parents if near_roots else (),
+    )
+    return AssociativeEmbeddingDecoder(grouping, **options)

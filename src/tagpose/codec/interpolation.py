@@ -1,0 +1,59 @@
+"""Bilinear interpolation of maps at input pixels, without upsampling them."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from tagpose.codec.compilation import compiled
+
+
+class Axis(NamedTuple):
+    """The two map pixels between which each input pixel lies along one axis.
+
+    The weight belongs to the farther one and stays below 0.5, so equal map pixels give equal input
+    pixels, and flipped maps give flipped input pixels, to the last digit.
+    """
+
+    near: np.ndarray  # [pixels] int32
+    far: np.ndarray  # [pixels] int32; the same as `near` beyond the outer map pixels
+    weight: np.ndarray  # [pixels] float32, of `far`
+
+
+class Grid(NamedTuple):
+    """How maps of one size are interpolated at the pixels of the network's input."""
+
+    rows: Axis
+    columns: Axis
+
+
+def make_grid(map_size: tuple[int, int], input_size: tuple[int, int]) -> Grid:
+    """Return the grid of maps of size (h, w) at an input of size (H, W), in pixels."""
+    rows, columns = map(_make_axis, map_size, input_size)
+    return Grid(rows, columns)
+
+
+@lru_cache(maxsize=64)
+def _make_axis(length: int, pixels: int) -> Axis:
+    """Return the axis of `pixels` input pixels; corners are not aligned."""
+    ratio = pixels // length
+    near = np.arange(pixels, dtype=np.int32) // ratio
+    doubled = 2 * (np.arange(pixels) % ratio) + 1 - ratio  # distance in half input pixels, exact
+    far = np.clip(near + np.sign(doubled), 0, length - 1).astype(np.int32)
+    return Axis(near, far, (np.abs(doubled) / (2 * ratio)).astype(np.float32))
+
+
+@compiled
+def lerp(near: float, far: float, weight: float) -> float:
+    """Interpolate linearly; `weight` belongs to `far`."""
+    return near + weight * (far - near)
+
+
+@compiled
+def sample_bilinear(values: np.ndarray, grid: Grid, y: int, x: int) -> float:
+    """Return the value of a map [h, w] at an input pixel."""
+    row, far_row, down = grid.rows.near[y], grid.rows.far[y], grid.rows.weight[y]
+    column, far_column, across = grid.columns.near[x], grid.columns.far[x], grid.columns.weight[x]
+    near = lerp(values[row, column], values[far_row, column], down)
+    far = lerp(values[row, far_column], values[far_row, far_column], down)
+    return lerp(near, far, across)

@@ -1,0 +1,472 @@
+"""Fill in a person's missing keypoints from the heatmaps and the person's mean tag.
+
+The position of a missing keypoint is the first maximum of heatmap - round(|tag - mean tag|) over all
+input pixels (Newell 2017's code). The maps are not upsampled: between the centres of four map pixels
+they are bilinear, so no value in such a tile exceeds the largest of its corners. Tiles are searched
+only where that bound, first of blocks of 8 x 8 tiles, then of a tile, reaches the best value so far.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tagpose.codec.compilation import compiled, run_parallel
+from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
+from tagpose.codec.peaks import DecodingMaps, check_finite, refine_peak
+
+_BLOCK: Final = 8  # tiles along a block
+# Work for all people of an image and one keypoint: input pixels evaluated and tiles bounded. Outputs of
+# trained networks take a few thousand; tags that are noise of a large amplitude would take hundreds
+# of times as much, and a position found among them means nothing.
+_MAX_WORK: Final = 200_000
+
+
+class TagRanges(NamedTuple):
+    """The smallest and largest tag of every block of tiles."""
+
+    low: np.ndarray  # [B, G, L, rows, columns] float32
+    high: np.ndarray  # [B, G, L, rows, columns] float32
+
+
+class Effort(NamedTuple):
+    """What filling in took."""
+
+    work: np.ndarray  # [K] int64: input pixels evaluated and tiles bounded
+    unfinished: np.ndarray  # [K] int64: searches that ended early
+
+
+class _Span(NamedTuple):
+    """The map pixels of a heatmap between which the input pixels of a tile lie, along one axis."""
+
+    first: int  # of tile 0; it may be outside, where the border is repeated
+    length: int
+    step: int  # from a tile to the next
+
+
+def find_tag_ranges(maps: DecodingMaps) -> TagRanges:
+    """Return the range of the tags in each block of 8 x 8 tiles.
+
+    Raises:
+        ValueError: if a tag map contains NaN or infinity.
+    """
+    batch, views, groups, *size = maps.tags.shape
+    rows, columns = (length // _BLOCK + 1 for length in size)  # of length + 1 tiles
+    shape = (batch, groups, views, rows, columns)
+    ranges = TagRanges(np.empty(shape, np.float32), np.empty(shape, np.float32))
+    finite = np.zeros(batch * groups, np.bool_)
+    run_parallel(
+        lambda start, stop: _find_tag_ranges(maps.tags, start, stop, ranges, finite), len(finite)
+    )
+    check_finite(finite)
+    return ranges
+
+
+@compiled
+def _find_tag_ranges(
+    tags: np.ndarray, start: int, stop: int, ranges: TagRanges, finite: np.ndarray
+) -> None:
+    """Fill in the ranges of tag maps number `start` to `stop` of the batch."""
+    _, views, groups, height, width = tags.shape
+    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
+    zero = np.empty(width, np.float32)
+    for number in range(start, stop):
+        image, group = number // groups, number % groups
+        zero[:] = 0
+        for view in range(views):
+            values = tags[image, view, group]
+            for y in range(height):
+                for x in range(width):
+                    zero[x] += values[y, x] - values[y, x]
+            for block in range(ranges.low.shape[3]):
+                first = max(block * _BLOCK - 1, 0)
+                low[:], high[:] = values[first], values[first]
+                for y in range(first + 1, min((block + 1) * _BLOCK, height)):
+                    for x in range(width):
+                        value = values[y, x]
+                        low[x], high[x] = min(low[x], value), max(high[x], value)
+                for column in range(ranges.low.shape[4]):
+                    first = max(column * _BLOCK - 1, 0)
+                    least, most = low[first], high[first]
+                    for x in range(first + 1, min((column + 1) * _BLOCK, width)):
+                        least, most = min(least, low[x]), max(most, high[x])
+                    ranges.low[image, group, view, block, column] = least
+                    ranges.high[image, group, view, block, column] = most
+        total = np.float32(0)
+        for x in range(width):
+            total += zero[x]
+        finite[number] = total == 0
+
+
+def fill_missing(
+    keypoints: np.ndarray,
+    image: np.ndarray,
+    person_tags: np.ndarray,
+    maps: DecodingMaps,
+    ranges: TagRanges,
+    *,
+    subpixel: bool,
+) -> Effort:
+    """Fill in missing keypoints in place.
+
+    The search of a keypoint in an image ends early after a fixed amount of work, best people first,
+    so that no input takes long; see `Effort`.
+
+    Args:
+        keypoints: [T, K, 3] x, y (input pixels), score of all people of a batch, image by image; a
+            score of 0 marks a missing keypoint, which stays missing where the heatmap is not
+            positive at the position found.
+        image: [T] int64, the image of each person.
+        person_tags: [T, L] float32 mean tags.
+        maps: network outputs of the batch.
+        ranges: of their tags.
+        subpixel: see `refine_peak`.
+
+    Returns:
+        What the search took.
+    """
+    effort = Effort(*np.zeros((2, keypoints.shape[1]), np.int64))
+    ratio, fine_ratio = (
+        len(grid.rows.near) // maps_of.shape[-2]
+        for grid, maps_of in ((maps.tag_grid, maps.tags), (maps.heatmap_grid, maps.heatmaps))
+    )
+    span = _heatmap_span(ratio, fine_ratio)
+    order = np.argsort(image, kind="stable")
+    run_parallel(
+        lambda start, stop: _fill_missing(
+            keypoints, order, image, person_tags, maps, ranges, span, subpixel, start, stop, effort
+        ),
+        keypoints.shape[1],
+    )
+    return effort
+
+
+def _heatmap_span(ratio: int, fine_ratio: int) -> _Span:
+    """Return the span of tiles between tag centres, in heatmap pixels.
+
+    Args:
+        ratio: input pixels of a tag.
+        fine_ratio: input pixels of a heatmap pixel.
+    """
+    pixels = np.arange(-ratio + ratio // 2, ratio // 2)  # of tile 0
+    near = pixels // fine_ratio
+    far = near + np.sign(2 * (pixels % fine_ratio) + 1 - fine_ratio)
+    first, last = min(near.min(), far.min()), max(near.max(), far.max())
+    return _Span(int(first), int(last - first + 1), ratio // fine_ratio)
+
+
+@compiled
+def _fill_missing(
+    keypoints: np.ndarray,
+    order: np.ndarray,
+    image: np.ndarray,
+    person_tags: np.ndarray,
+    maps: DecodingMaps,
+    ranges: TagRanges,
+    span: _Span,
+    subpixel: bool,
+    start: int,
+    stop: int,
+    effort: Effort,
+) -> None:
+    """Fill in keypoints number `start` to `stop` of all people."""
+    height, width = maps.tags.shape[3:]
+    tiles = np.empty((height + 1, width + 1), np.float32)
+    blocks = np.empty(ranges.low.shape[3:], np.float32)
+    bounds, tile_bounds = np.empty(blocks.size, np.float32), np.empty(_BLOCK**2, np.float32)
+    ends = np.empty((maps.tags.shape[1], 2), np.float32)
+    input_width = len(maps.heatmap_grid.columns.near)
+    for keypoint in range(start, stop):
+        tag_map, prepared, highest, left = maps.tag_index[keypoint], -1, np.float32(0), 0
+        for person in order:
+            if keypoints[person, keypoint, 2] != 0:
+                continue
+            at = image[person]
+            heatmap, tags = maps.heatmaps[at, keypoint], maps.tags[at, :, tag_map]
+            if at != prepared:
+                highest, prepared = _bound_heatmap(heatmap, span, tiles, blocks), at
+                left = _MAX_WORK
+            if not highest > 0:
+                continue
+            low, high = ranges.low[at, tag_map], ranges.high[at, tag_map]
+            _bound_blocks(blocks, low, high, person_tags[person], bounds)
+            place, work, finished = _argmax(
+                heatmap, tags, person_tags[person], maps.heatmap_grid, maps.tag_grid, tiles,
+                blocks.shape[1], bounds, tile_bounds, ends, left,
+            )  # fmt: skip
+            left -= work
+            effort.work[keypoint] += work
+            effort.unfinished[keypoint] += not finished
+            y, x = place // input_width, place % input_width
+            score = sample_bilinear(heatmap, maps.heatmap_grid, y, x)
+            if score > 0:
+                point = refine_peak(heatmap, maps.heatmap_grid, y, x, subpixel)
+                keypoints[person, keypoint, 0] = point[0]
+                keypoints[person, keypoint, 1] = point[1]
+                keypoints[person, keypoint, 2] = score
+
+
+@compiled
+def _bound_heatmap(
+    heatmap: np.ndarray, span: _Span, tiles: np.ndarray, blocks: np.ndarray
+) -> float:
+    """Write the largest heatmap value of each tile and block, and return that of the map.
+
+    Args:
+        heatmap: [h, w].
+        span: of a tile.
+        tiles: [rows, columns] result.
+        blocks: [block rows, block columns] result.
+    """
+    rows, columns = tiles.shape
+    line = np.empty(span.step * (columns - 1) + span.length, np.float32)
+    column_highest = np.empty(columns, np.float32)
+    highest = np.float32(-np.inf)
+    for block in range(blocks.shape[0]):
+        column_highest[:] = -np.inf
+        for row in range(block * _BLOCK, min((block + 1) * _BLOCK, rows)):
+            _bound_tile_row(heatmap, span, row, line, tiles[row])
+            for column in range(columns):
+                column_highest[column] = max(column_highest[column], tiles[row, column])
+        for column in range(blocks.shape[1]):
+            most = np.float32(-np.inf)
+            for at in range(column * _BLOCK, min((column + 1) * _BLOCK, columns)):
+                most = max(most, column_highest[at])
+            blocks[block, column] = most
+            highest = max(highest, most)
+    return highest
+
+
+@compiled
+def _bound_tile_row(
+    heatmap: np.ndarray, span: _Span, row: int, line: np.ndarray, highest: np.ndarray
+) -> None:
+    """Write the largest heatmap value of each tile of a row.
+
+    Args:
+        heatmap: [h, w].
+        span: of a tile.
+        row: of the tiles.
+        line: scratch memory for a row of the heatmap whose border is repeated.
+        highest: [columns] result.
+    """
+    height, width = heatmap.shape
+    first = span.first + span.step * row
+    top, bottom = max(first, 0), min(first + span.length, height)
+    inner = line[-span.first : -span.first + width]
+    inner[:] = heatmap[top]
+    for y in range(top + 1, bottom):
+        for x in range(width):
+            inner[x] = max(inner[x], heatmap[y, x])
+    line[: -span.first] = inner[0]
+    line[-span.first + width :] = inner[width - 1]
+    highest[:] = -np.inf
+    for offset in range(span.length):
+        if span.step == 1:  # the compiler vectorises neighbouring values only
+            for column in range(len(highest)):
+                highest[column] = max(highest[column], line[offset + column])
+        else:
+            for column in range(len(highest)):
+                highest[column] = max(highest[column], line[offset + span.step * column])
+
+
+@compiled
+def _bound_blocks(
+    blocks: np.ndarray, low: np.ndarray, high: np.ndarray, owner: np.ndarray, bounds: np.ndarray
+) -> None:
+    """Write what heatmap - round(|tag - owner|) does not exceed in each block."""
+    ceilings = blocks.ravel()
+    bounds[:] = 0
+    for view in range(len(owner)):
+        tag, smallest, largest = owner[view], low[view].ravel(), high[view].ravel()
+        for block in range(len(bounds)):
+            gap = max(max(smallest[block] - tag, tag - largest[block]), np.float32(0))
+            bounds[block] += gap * gap
+    for block in range(len(bounds)):
+        bounds[block] = ceilings[block] - np.rint(np.sqrt(bounds[block]))
+
+
+@compiled
+def _argmax(
+    heatmap: np.ndarray,
+    tags: np.ndarray,
+    owner: np.ndarray,
+    heatmap_grid: Grid,
+    tag_grid: Grid,
+    tiles: np.ndarray,
+    block_columns: int,
+    bounds: np.ndarray,
+    tile_bounds: np.ndarray,
+    ends: np.ndarray,
+    max_work: int,
+) -> tuple[int, int, bool]:
+    """Return the first input pixel y * W + x of the largest value.
+
+    Args:
+        heatmap: [h, w].
+        tags: [L, h, w].
+        owner: [L] mean tag of a person.
+        heatmap_grid: of the heatmap.
+        tag_grid: of the tags.
+        tiles: [rows, columns] largest heatmap values.
+        block_columns: blocks along a row.
+        bounds: [blocks].
+        tile_bounds: [_BLOCK ** 2] scratch memory.
+        ends: [L, 2] scratch memory.
+        max_work: after which the best place so far is returned, but not before the most promising
+            block was searched.
+
+    Returns:
+        The place, the work that it took, and whether the search was finished.
+    """
+    best, place, work = np.float32(-np.inf), np.int64(0), 0
+    input_width = len(tag_grid.columns.near)
+    ratio = input_width // tags.shape[2]
+    first = np.argmax(bounds)
+    for number in range(-1, len(bounds)):  # the most promising block, then all that may be better
+        block = first if number < 0 else number
+        row, column = block // block_columns * _BLOCK, block % block_columns * _BLOCK
+        ceiling = bounds[block]
+        if ceiling < best or number == first:
+            continue
+        if ceiling == best and _start(row, column, ratio, input_width) > place:
+            continue
+        if number >= 0 and work > max_work:
+            return place, work, False
+        top = _bound_tiles(tiles, tags, owner, row, column, best, tile_bounds)
+        work += len(tile_bounds)
+        for at in range(-1, len(tile_bounds)):  # likewise
+            tile = top if at < 0 else at
+            y, x = row + tile // _BLOCK, column + tile % _BLOCK
+            bound = tile_bounds[tile]
+            if bound < best or bound == -np.inf or at == top:
+                continue
+            if bound == best and _start(y, x, ratio, input_width) > place:
+                continue
+            work += ratio * ratio
+            best, place = _search_tile(
+                heatmap, tags, owner, heatmap_grid, tag_grid, ratio, y, x, tiles[y, x], bound,
+                ends, best, place,
+            )  # fmt: skip
+    return place, work, True
+
+
+@compiled
+def _bound_tiles(
+    tiles: np.ndarray,
+    tags: np.ndarray,
+    owner: np.ndarray,
+    row: int,
+    column: int,
+    best: float,
+    bounds: np.ndarray,
+) -> int:
+    """Write the bounds of a block's tiles and return the first one with the highest.
+
+    Args:
+        tiles: [rows, columns] largest heatmap values.
+        tags: [L, h, w].
+        owner: [L] mean tag of a person.
+        row: of the block's first tile.
+        column: likewise.
+        best: tiles that cannot reach it get the bound -inf.
+        bounds: [_BLOCK ** 2] result, row by row.
+    """
+    top, highest = 0, np.float32(-np.inf)
+    bounds[:] = -np.inf
+    for y in range(row, min(row + _BLOCK, tiles.shape[0])):
+        for x in range(column, min(column + _BLOCK, tiles.shape[1])):
+            if tiles[y, x] < best:
+                continue
+            at = (y - row) * _BLOCK + x - column
+            bounds[at] = tiles[y, x] - np.rint(_tile_distance(tags, owner, y, x))
+            if bounds[at] > highest:
+                top, highest = at, bounds[at]
+    return top
+
+
+@compiled
+def _start(row: int, column: int, ratio: int, input_width: int) -> int:
+    """Return the first input pixel y * W + x of a tile."""
+    y, x = (row - 1) * ratio + ratio // 2, (column - 1) * ratio + ratio // 2
+    return max(y, 0) * input_width + max(x, 0)
+
+
+@compiled
+def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: int, column: int) -> float:
+    """Return what |tag - owner| does not fall below in a tile: the distance to its corners' box."""
+    top, bottom = max(row - 1, 0), min(row, tags.shape[1] - 1)
+    left, right = max(column - 1, 0), min(column, tags.shape[2] - 1)
+    squared = np.float32(0)
+    for view in range(len(owner)):
+        a, b = tags[view, top, left], tags[view, top, right]
+        c, d = tags[view, bottom, left], tags[view, bottom, right]
+        low, high = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
+        gap = max(max(low - owner[view], owner[view] - high), np.float32(0))
+        squared += gap * gap
+    return np.sqrt(squared)
+
+
+@compiled
+def _search_tile(
+    heatmap: np.ndarray,
+    tags: np.ndarray,
+    owner: np.ndarray,
+    heatmap_grid: Grid,
+    tag_grid: Grid,
+    ratio: int,
+    row: int,
+    column: int,
+    ceiling: float,
+    bound: float,
+    ends: np.ndarray,
+    best: float,
+    place: int,
+) -> tuple[float, int]:
+    """Return the best value and its first place so far, with those of the pixels of a tile.
+
+    All pixels of a tile lie between the same four tags, which are interpolated row by row, in the
+    same way as by `sample_bilinear`. Values are clipped to the tile's `ceiling` and `bound`, which
+    rounding could exceed.
+    """
+    height, width = len(tag_grid.rows.near), len(tag_grid.columns.near)
+    fine = heatmap.shape[1] != tags.shape[2]
+    top, bottom = max(row - 1, 0), min(row, tags.shape[1] - 1)
+    left, right = max(column - 1, 0), min(column, tags.shape[2] - 1)
+    y0, x0 = (row - 1) * ratio + ratio // 2, (column - 1) * ratio + ratio // 2
+    highest, high_left, high_right = ceiling, np.float32(0), np.float32(0)
+    for y in range(max(y0, 0), min(y0 + ratio, height)):
+        down, near_top = tag_grid.rows.weight[y], tag_grid.rows.near[y] == top
+        near, far = (top, bottom) if near_top else (bottom, top)
+        if not fine:
+            high_left = lerp(heatmap[near, left], heatmap[far, left], down)
+            high_right = lerp(heatmap[near, right], heatmap[far, right], down)
+            highest = min(ceiling, max(high_left, high_right))
+            if highest < best:
+                continue
+        tags_ready = False
+        for x in range(max(x0, 0), min(x0 + ratio, width)):
+            across, near_left = tag_grid.columns.weight[x], tag_grid.columns.near[x] == left
+            if fine:
+                score = sample_bilinear(heatmap, heatmap_grid, y, x)
+            elif near_left:
+                score = lerp(high_left, high_right, across)
+            else:
+                score = lerp(high_right, high_left, across)
+            score = min(score, highest)
+            if score < best:
+                continue
+            if not tags_ready:
+                for view in range(len(owner)):
+                    ends[view, 0] = lerp(tags[view, near, left], tags[view, far, left], down)
+                    ends[view, 1] = lerp(tags[view, near, right], tags[view, far, right], down)
+                tags_ready = True
+            squared = np.float32(0)
+            for view in range(len(owner)):
+                first, second = ends[view, 0], ends[view, 1]
+                tag = lerp(first, second, across) if near_left else lerp(second, first, across)
+                squared += (tag - owner[view]) * (tag - owner[view])
+            value = min(score - np.rint(np.sqrt(squared)), bound)
+            here = y * width + x
+            if value > best or (value == best and here < place):
+                best, place = value, here
+    return best, place

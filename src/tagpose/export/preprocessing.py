@@ -1,0 +1,81 @@
+"""Preprocessing with numpy alone: from an image to the network's input, and back to image pixels.
+
+Exported bundles contain this file; `data.views` does the same with OpenCV and several scales.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tagpose.geometry import fitting_side, input_size, invert, move_people, whole_frame
+from tagpose.structures import People
+
+
+class NetworkInput(NamedTuple):
+    """One image as a batch of the exported network."""
+
+    images: np.ndarray  # [1, 3, H, W] uint8 RGB
+    affine: np.ndarray  # [2, 3] float64: image pixels -> input pixels
+
+
+def preprocess(image: np.ndarray, side: int) -> NetworkInput:
+    """Resize a whole image to the size of the network's input.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        side: shorter side of the input, in input pixels.
+
+    Raises:
+        ValueError: if the image is too long and narrow for any input.
+    """
+    height, width = image.shape[:2]
+    size = input_size(width, height, fitting_side(width, height, side, (1,)))
+    affine = whole_frame(width, height, size)
+    return NetworkInput(warp_affine(image, affine, size).transpose(2, 0, 1)[None], affine)
+
+
+def to_image_pixels(people: People, affine: np.ndarray) -> People:
+    """Move people from input pixels to image pixels; missing keypoints stay rows of 0.
+
+    Args:
+        people: keypoints in input pixels.
+        affine: [2, 3] from image pixels to input pixels.
+    """
+    moved = move_people(people, invert(affine))
+    present = people.keypoints[..., 2:] > 0
+    return moved._replace(keypoints=np.where(present, moved.keypoints, np.float32(0)))
+
+
+def warp_affine(image: np.ndarray, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Warp an image bilinearly, black outside, as cv2.warpAffine of OpenCV 5 does.
+
+    Without a rotation, the rows and the columns can be interpolated one after the other.
+
+    Args:
+        image: [H, W, 3] uint8.
+        affine: [2, 3] from image pixels to pixels of the result, without rotation.
+        size: width, height of the result.
+
+    Returns:
+        [height, width, 3] uint8.
+    """
+    (x_scale, _, x_shift), (_, y_scale, y_shift) = affine
+    rows = _interpolate(image, 0, size[1], y_scale, y_shift)
+    return np.rint(_interpolate(rows, 1, size[0], x_scale, x_shift)).astype(np.uint8)
+
+
+def _interpolate(
+    pixels: np.ndarray, axis: int, length: int, scale: float, shift: float
+) -> np.ndarray:
+    """Scale and shift pixels [H, W, 3] along one axis to a new length, as float32."""
+    position = (np.arange(length) - shift) / scale
+    first = np.floor(position).astype(np.int64)
+    along = np.arange(3) == axis
+    weight = (position - first).astype(np.float32).reshape(np.where(along, -1, 1))
+    # one black pixel on either side is repeated for everything outside
+    bordered = np.pad(pixels, np.outer(along, (1, 1)))
+    near, far = (
+        bordered.take(np.clip(first + step, 0, pixels.shape[axis] + 1), axis).astype(np.float32)
+        for step in (1, 2)
+    )
+    return near + weight * (far - near)

@@ -1,0 +1,133 @@
+"""Decode network outputs to people in image pixels, in threads while the network goes on."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import Final, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.geometry import invert, move_people
+from tagpose.structures import Fields, People
+
+_Key, _Result = TypeVar("_Key"), TypeVar("_Result")
+_Result_co = TypeVar("_Result_co", covariant=True)
+
+# Batches that are decoded at the same time: while one groups its peaks, in Python, another one
+# searches its maps. Each holds about 36 MB an image of 512 x 704.
+_AT_ONCE: Final = 2
+
+
+def decode_batch(
+    fields: Fields,
+    affines: Tensor,
+    decoder: AssociativeEmbeddingDecoder,
+    *,
+    min_person_score: float = 0.0,
+) -> list[People]:
+    """Decode a batch to people in image pixels.
+
+    Args:
+        fields: network outputs, on any device.
+        affines: [B, 2, 3] from image pixels to input pixels.
+        decoder: of the network's skeleton.
+        min_person_score: people with a lower score are left out.
+
+    Raises:
+        ValueError: if the outputs contain NaN or infinity, or do not fit the decoder.
+    """
+    return submit_batch(fields, affines, decoder, min_person_score=min_person_score).result()
+
+
+def submit_batch(
+    fields: Fields,
+    affines: Tensor,
+    decoder: AssociativeEmbeddingDecoder,
+    *,
+    min_person_score: float = 0.0,
+) -> "Future[list[People]]":
+    """Start to decode a batch in a thread, and return at once.
+
+    The outputs of a GPU are copied to pinned memory without waiting for it; the thread waits until
+    they have arrived, which is the only synchronisation of the batch. Arguments are those of
+    `decode_batch`, whose result or exception the future will have.
+    """
+    heatmaps, tags = (copy_to_host(each.detach().float()) for each in fields)
+    affines, arrived = copy_to_host(affines), None
+    if fields.heatmaps.is_cuda:
+        arrived = torch.cuda.Event()
+        arrived.record()
+
+    def decode() -> list[People]:
+        if arrived is not None:
+            arrived.synchronize()
+        poses = decoder(heatmaps.numpy(), tags.numpy(), min_person_score=min_person_score)
+        inverses = [invert(affine) for affine in affines.numpy()]
+        return [move_people(p, back) for p, back in zip(poses, inverses, strict=True)]
+
+    return _threads().submit(decode)
+
+
+class Pending(Protocol[_Result_co]):
+    """A result that is being computed, such as a future."""
+
+    def result(self) -> _Result_co:
+        """Wait for the result."""
+
+
+class PendingQueue(Generic[_Key, _Result]):
+    """Pending results in the order in which they were submitted; at most two are being computed."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[_Key, Pending[_Result]]] = deque()
+
+    def put(self, key: _Key, pending: Pending[_Result]) -> Iterator[tuple[_Key, _Result]]:
+        """Add a result, and yield the oldest ones once there are more than two."""
+        self._waiting.append((key, pending))
+        return self._take(_AT_ONCE)
+
+    def drain(self) -> Iterator[tuple[_Key, _Result]]:
+        """Yield all results that are left."""
+        return self._take(0)
+
+    def _take(self, left: int) -> Iterator[tuple[_Key, _Result]]:
+        while len(self._waiting) > left:
+            key, pending = self._waiting.popleft()
+            yield key, pending.result()
+
+
+def overlap(
+    submitted: Iterable[tuple[_Key, Pending[_Result]]],
+) -> Iterator[tuple[_Key, _Result]]:
+    """Yield results in their order, while the following ones are computed.
+
+    Args:
+        submitted: pairs of anything and a pending result; taking the next pair runs the network.
+    """
+    queue: PendingQueue[_Key, _Result] = PendingQueue()
+    for key, pending in submitted:
+        yield from queue.put(key, pending)
+    yield from queue.drain()
+
+
+def copy_to_host(values: Tensor) -> Tensor:
+    """Return a tensor on the CPU; one from a GPU arrives later, in pinned memory."""
+    values = values.contiguous()
+    if not values.is_cuda:
+        return values
+    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return pinned.copy_(values, non_blocking=True)
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads of this process that decode batches."""
+    return ThreadPoolExecutor(_AT_ONCE, "tagpose-batch")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process inherits the executor without its threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
