@@ -30,6 +30,7 @@ $(READY): requirements.lock
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(RUN) -c "from tagpose.inference.decoding import warm_up; warm_up()"
 	@touch $@
 
 demo: $(READY) ## both stages on synthetic people, a table and pictures: 15 minutes on 2 cores
@@ -65,7 +66,7 @@ predict: $(READY) ## people in images=FILE_FOLDER_VIDEO by checkpoint=FILE
 app: $(READY) ## a page of this machine that shows what checkpoint=FILE finds in a picture
 	$(RUN) scripts/app.py $(OVERRIDES)
 
-export: $(READY) ## checkpoint=FILE as a folder that runs without torch: ONNX and a decoder
+export: $(READY) ## checkpoint=FILE as a bundle that runs without torch: ONNX and the decoder
 	$(RUN) scripts/export.py $(OVERRIDES)
 
 import: $(READY) ## a published CHECKPOINT=FILE as one of this project

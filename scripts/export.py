@@ -1,4 +1,4 @@
-"""Write a folder that finds people without torch: python scripts/export.py checkpoint=FILE."""
+"""Export a network to a bundle that needs no torch: python scripts/export.py checkpoint=FILE."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ with told_in_a_sentence():  # onnxruntime is an extra
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
 def main(cfg: DictConfig) -> None:
-    """Write the folder, and say where it is."""
+    """Write the bundle."""
     with told_in_a_sentence():
         check_exportable(cfg.predictor)
         network = load_network(Path(cfg.checkpoint))
@@ -31,17 +31,18 @@ def main(cfg: DictConfig) -> None:
         )
         name = f"{network.architecture}_{network.skeleton.name}_{exported.side}"
         folder = Path(cfg.output) / (cfg.as_name or name)
-        apart = write_folder(folder, exported)
-        print(f"fields differ from PyTorch's by {apart:.1e} of the largest value at most")
-        print(f"exported: {folder}")
+        difference = write_folder(folder, exported)
+        print(f"ONNX and PyTorch differ by {difference:.1e} of the largest output")
+        print(f"Bundle written to {folder}")
 
 
 def check_exportable(predictor: DictConfig) -> None:
-    """Refuse a test that the folder could not do."""
+    """Raise a ValueError for options of the predictor that a bundle does not support."""
     if list(predictor.scales) != [1] or predictor.precision != "float32":
         raise ValueError(
             f"predictor.scales={list(predictor.scales)} predictor.precision={predictor.precision}: "
-            "an exported network looks at one scale in float32"
+            "only a single scale in float32 can be exported; use predictor.scales=[1] "
+            "predictor.precision=float32"
         )
 
 

@@ -126,8 +126,9 @@ class AssociativeEmbeddingDecoder:
         tag_index = self.tag_index or tuple(range(keypoints))
         _check_shapes(heatmaps.shape, tags.shape, size, keypoints, 1 + max(tag_index))
         return DecodingMaps(
-            np.ascontiguousarray(heatmaps, np.float32),
-            np.ascontiguousarray(tags, np.float32),
+            # compiled code distinguishes arrays that are read-only
+            np.require(heatmaps, np.float32, ["C", "W"]),
+            np.require(tags, np.float32, ["C", "W"]),
             np.array(tag_index, np.int32),
             make_grid(heatmaps.shape[-2:], size),
             make_grid(tags.shape[-2:], size),

@@ -18,6 +18,7 @@ _EXCLUDED: Final = 1e6  # tag distance of pairs that are excluded
 # is 0.152 of a standing person's height (Drillis and Contini 1966), and of a person cropped at the
 # waist half is visible.
 _REACH: Final = 0.5
+_ZERO: Final = np.int64(0)  # for a literal 0 numba would compile a function once more
 _MIN_KEYPOINTS: Final = 5  # from which on the box of a person's keypoints measures its size
 
 
@@ -179,7 +180,7 @@ def _assign_keypoints(
     while step < len(rule.order):
         keypoint = rule.order[step]
         if rows == 0:
-            rows = 0
+            rows = _ZERO
             for score in peaks.scores[keypoint]:
                 rows += score > 0
             columns = max(rows, people.count[0])
@@ -188,7 +189,7 @@ def _assign_keypoints(
         else:
             _keep_near(rule, people, matching, rows)
         _attach(peaks, rule, people, matching.owners[:rows], keypoint)
-        step, rows = step + 1, 0
+        step, rows = step + 1, _ZERO
     return step, 0, 0
 
 

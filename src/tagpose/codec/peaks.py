@@ -10,6 +10,10 @@ from tagpose.structures import STRIDE
 
 _REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
 _CHUNK: Final = 16  # map pixels whose values are compared at a time
+# numbers whose type is not that of a literal, for which numba compiles a function once more
+_ZERO: Final = np.int64(0)
+_FALSE: Final = np.bool_(False)
+_TRUE: Final = np.bool_(True)
 _TINY: Final = np.float32(1e-30)  # makes a rise of 0 positive
 _ROUNDING: Final = 1e-6  # relative, of float32: no map pixel is excluded by rounding
 _MIN_LOG: Final = np.float32(1e-3)  # smallest heatmap value whose logarithm is taken
@@ -96,10 +100,11 @@ def _find_peaks(
         if not finite[number]:
             continue
         # one more than asked for, because it may equal the last one
-        _select_peaks(heatmap, maps.heatmap_grid, min_score, lowest, scores, places, False)
+        grid, as_topk = maps.heatmap_grid, _FALSE
+        _select_peaks(heatmap, grid, min_score, lowest, scores, places, as_topk)
         if _has_ties(scores):
-            heap = scores[:count], places[:count]
-            _select_peaks(heatmap, maps.heatmap_grid, np.float32(0), lowest, *heap, True)
+            heap, as_topk = (scores[:count], places[:count]), _TRUE
+            _select_peaks(heatmap, grid, np.float32(0), lowest, heap[0], heap[1], as_topk)
         tag_map = maps.tag_index[keypoint]
         for n in range(count):
             if scores[n] <= min_score:
@@ -201,7 +206,7 @@ def _select_peaks(
                         heap_ready = True
                     if score > scores[0]:
                         scores[0], places[0] = score, place
-                        _sift(scores, places, 0, len(scores))
+                        _sift(scores, places, _ZERO, len(scores))
     if as_topk:
         if not heap_ready:
             _heapify(scores, places)
@@ -233,7 +238,7 @@ def _sort_heap(scores: np.ndarray, places: np.ndarray) -> None:
     for size in range(len(scores) - 1, 0, -1):
         score, place = scores[0], places[0]
         scores[0], places[0] = scores[size], places[size]
-        _sift(scores, places, 0, size)
+        _sift(scores, places, _ZERO, size)
         scores[size], places[size] = score, place
 
 
@@ -278,7 +283,7 @@ def _maxima_of_row(
         The number of map pixels that contain maxima.
     """
     _rate_row(heatmap, row, floor, least, nearest, scratch.around, scratch.ratings)
-    found = 0
+    found = _ZERO
     for column in range(heatmap.shape[1]):
         if not scratch.ratings[column] > 0:
             continue

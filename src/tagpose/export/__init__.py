@@ -1,1 +1,1 @@
-"""The network for programs that have no torch, and what turns its outputs into people there."""
+"""Export of networks to bundles that need no torch."""

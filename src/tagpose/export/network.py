@@ -1,4 +1,4 @@
-"""This file writes a network as ONNX, with all that stands between an image and its fields."""
+"""Export of a network to ONNX, with its normalisation and flip test."""
 
 import logging
 from pathlib import Path
@@ -15,18 +15,18 @@ from tagpose.structures import DEEPEST, Fields
 
 INPUT: Final = "image"
 
-_TOLERANCE: Final = 1e-3  # of the largest value; sums in another order differ by about 1e-6
-_SIDES: Final = ("h32", "w32")  # what the sides are multiples of DEEPEST of
-_FOLLOWED: Final = (2, 3, 128, 192)  # shape of the images with which torch follows the network
-_TRIED: Final = (3, 3, 192, 64)  # another one, to see that no side was taken for a constant
+_TOLERANCE: Final = 1e-3  # of the largest output; another order of summation makes about 1e-6
+_SIDES: Final = ("h32", "w32")  # height and width of the input in units of DEEPEST
+_TRACED: Final = (2, 3, 128, 192)  # shape of the images with which torch traces the network
+_COMPARED: Final = (3, 3, 192, 64)  # another one, because tracing can turn a size into a constant
 
 
 class WholeTest(nn.Module):
-    """From images to the fields that are decoded: normalisation, network, mirror test.
+    """Normalisation, network and flip test: everything between images and the decoder.
 
     Args:
         network: of any skeleton.
-        mirror: whether the mirrored image is looked at too, and both merged.
+        mirror: whether the outputs for the flipped images are merged with those for the images.
     """
 
     def __init__(self, network: PoseNetwork, *, mirror: bool) -> None:
@@ -34,11 +34,11 @@ class WholeTest(nn.Module):
         self.network, self.mirror = network, mirror
 
     def forward(self, image: Tensor) -> Fields:
-        """Fields of images [B, 3, H, W] uint8 RGB; L is 2 with the mirror test, 1 without."""
+        """Return the outputs for images [B, 3, H, W] uint8 RGB; L is 2 with the flip test."""
         if not self.mirror:
             return self.network(image)
-        both = self.network(torch.cat([image, image.flip(-1)]))  # one pass halves the file's graph
-        batch = image.shape[0]  # which torch.export leaves open, unlike len and chunk
+        both = self.network(torch.cat([image, image.flip(-1)]))  # one pass halves the graph
+        batch = image.shape[0]  # stays dynamic in torch.export, unlike len and chunk
         mirrored = Fields(*(each[batch:] for each in both))
         back = flip_maps(mirrored, self.network.skeleton.mirror)
         return Fields(
@@ -48,23 +48,23 @@ class WholeTest(nn.Module):
 
 
 def write_onnx(file: Path, test: WholeTest) -> float:
-    """Write a network as ONNX: input `image`, outputs named as the fields are.
+    """Write a network as ONNX: the input is `image`, the outputs are the fields of `Fields`.
 
-    Any batch will do for it, and any height and width that are multiples of DEEPEST from 64 on.
+    The batch size is dynamic, and so are height and width: multiples of DEEPEST, at least 64.
 
     Args:
-        file: to write.
-        test: on a CPU.
+        file: ONNX file to write.
+        test: network on a CPU.
 
     Returns:
-        How far its fields are from PyTorch's, in shares of the largest value of either map.
+        The largest difference from PyTorch's outputs, relative to the largest value of each output.
 
     Raises:
-        ValueError: they are too far.
+        ValueError: if the outputs differ too much.
     """
-    program = _followed(test.eval())
+    program = _trace(test.eval())
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # they name the files and lines of this machine
+        node.metadata_props.clear()  # they contain paths of this machine
     strides = test.network.strides
     ends = strides[-1], strides[0]
     for fields, stride in zip(program.model.graph.outputs, ends, strict=True):
@@ -74,13 +74,13 @@ def write_onnx(file: Path, test: WholeTest) -> float:
     return _difference(file, test)
 
 
-def _followed(test: WholeTest) -> Any:
-    """The program of a network."""
-    images = torch.zeros(_FOLLOWED, dtype=torch.uint8)
+def _trace(test: WholeTest) -> Any:
+    """Return the ONNX program of a network."""
+    images = torch.zeros(_TRACED, dtype=torch.uint8)
     with torch.inference_mode():
-        test(images)  # `normalise` keeps what it makes, which must not be while torch only follows
+        test(images)  # `normalise` caches tensors, which must not be those of the trace
     for name in ("onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of every node they touch
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log every node
     height, width = (DEEPEST * torch.export.Dim(side, min=2) for side in _SIDES)
     return torch.onnx.export(
         test,
@@ -94,19 +94,19 @@ def _followed(test: WholeTest) -> Any:
 
 
 def _difference(file: Path, test: WholeTest) -> float:
-    """How far the fields of a file are from PyTorch's, in shares of the largest value."""
-    images = np.random.default_rng(0).integers(0, 256, _TRIED, dtype=np.uint8)
+    """Return the largest difference between ONNX and PyTorch, relative to the largest value."""
+    images = np.random.default_rng(0).integers(0, 256, _COMPARED, dtype=np.uint8)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     written = session.run(None, {INPUT: images})
     with torch.inference_mode():
         expected = [each.numpy() for each in test(torch.from_numpy(images))]
-    apart = max(
+    difference = max(
         float(np.abs(ours - theirs).max() / np.abs(theirs).max())
         for ours, theirs in zip(written, expected, strict=True)
     )
-    if not apart <= _TOLERANCE:  # nor if it is NaN
+    if not difference <= _TOLERANCE:  # NaN is refused, too
         raise ValueError(
-            f"the fields of {file.name} differ from PyTorch's by {apart:.1e} of the largest value; "
-            "do torch, onnxscript and onnxruntime fit each other?"
+            f"the outputs of {file.name} differ from PyTorch's by {difference:.1e} of the largest "
+            f"value, and {_TOLERANCE:.0e} is allowed; update torch, onnxscript and onnxruntime"
         )
-    return apart
+    return difference

@@ -10,8 +10,10 @@ from typing import Final, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
+from tagpose.codec.tta import merge_flip
 from tagpose.geometry import invert, move_people
+from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields, People
 
 _Key, _Result = TypeVar("_Key"), TypeVar("_Result")
@@ -121,6 +123,14 @@ def copy_to_host(values: Tensor) -> Tensor:
         return values
     pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     return pinned.copy_(values, non_blocking=True)
+
+
+def warm_up() -> None:
+    """Compile all that decoding needs, as an installation does once."""
+    heatmaps = torch.rand(1, BODY.size, 16, 16, generator=torch.Generator().manual_seed(0))
+    one = Fields(heatmaps, heatmaps[:, None])
+    merged = merge_flip(one, one, BODY.mirror)
+    decode_batch(merged, torch.eye(2, 3, dtype=torch.float64)[None], build_decoder(BODY))
 
 
 @lru_cache(maxsize=1)
