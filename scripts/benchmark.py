@@ -16,7 +16,10 @@ from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.rows import write_json
-from tagpose.structures import Sample
+from tagpose.inference.predictor import Predictor
+from tagpose.official_skeletons import WHOLEBODY
+from tagpose.starting import demo_checkpoint
+from tagpose.structures import Fields, Sample
 from tagpose.training.figures import Figure, Subject, figure, table
 from tagpose.training.throughput import (
     Cost,
@@ -31,6 +34,7 @@ from tagpose.training.workload import (
     decoding_work,
     draw_batch,
     inference_work,
+    trained_fields,
     training_work,
 )
 
@@ -146,15 +150,21 @@ def find(
     predictor = instantiate(cfg.predictor, compiled=compiled, _convert_="object")(network)
     batch = drawn(cfg, images, device)
     if decoded:
-        return inference_work(predictor, batch, cfg.people)
+        return inference_work(predictor, batch.image, outputs(cfg, device, images))
     return partial(predictor.fields, (batch.image,))
 
 
 def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
     """The decoding alone."""
-    made = instantiate(cfg.predictor.decoder, _convert_="object")
-    decoder = made(instantiate(cfg.skeleton), subpixel=cfg.model.network.sub_cell)
-    return decoding_work(decoder, drawn(cfg, images, device), cfg.people)
+    decoder = instantiate(cfg.predictor.decoder)(WHOLEBODY, subpixel=True)
+    return decoding_work(decoder, outputs(cfg, device, images))
+
+
+def outputs(cfg: DictConfig, device: torch.device, images: int) -> Fields:
+    """Outputs of the demo's network."""
+    checkpoint = Path(cfg.checkpoint or demo_checkpoint(Path(cfg.paths.runs)))
+    predictor = Predictor(checkpoint, device=device.type)
+    return trained_fields(predictor, images, cfg.people, (cfg.side, cfg.side))
 
 
 if __name__ == "__main__":

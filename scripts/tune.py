@@ -67,7 +67,9 @@ def tune(cfg: DictConfig) -> None:
     print(f"metrics: {cfg.output}")
 
 
-def decode(folder: Path, contents: Contents, decoder: AssociativeEmbeddingDecoder, device: str) -> dict[int, People]:
+def decode(
+    folder: Path, contents: Contents, decoder: AssociativeEmbeddingDecoder, device: str
+) -> dict[int, People]:
     """The people of all saved images, in image pixels."""
     ids = tqdm(contents.image_ids, desc="decode", unit="image")
     every = (read_fields(folder, image_id, device) for image_id in ids)

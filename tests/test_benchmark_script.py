@@ -2,15 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from running import run, succeeded
-from tagpose.codec.decoder import build_decoder
-from tagpose.official_skeletons import WHOLEBODY
+from tagpose.data.synthetic.scene import paint_crowd
+from tagpose.inference.predictor import Predictor
+from tagpose.model.files import write_checkpoint
+from tagpose.model.network import PoseNetwork
+from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.training.figures import Subject, figure, table
 from tagpose.training.throughput import Cost, Stopwatch, count_operations, peak_of
-from tagpose.training.workload import draw_batch, draw_fields
+from tagpose.training.workload import trained_fields
 
 CPU = torch.device("cpu")
 SMALL = (
@@ -22,7 +26,10 @@ SMALL = (
 
 @pytest.mark.slow
 def test_every_kind_of_work_is_measured_without_a_gpu(tmp_path):
-    result = succeeded(run("benchmark", *SMALL, "output=numbers.json", cwd=tmp_path))
+    network = PoseNetwork("hrnet_w18_small", WHOLEBODY)
+    write_checkpoint(tmp_path / "small.ckpt", network)
+    words = (*SMALL, "checkpoint=small.ckpt", "output=numbers.json")
+    result = succeeded(run("benchmark", *words, cwd=tmp_path))
     assert "peak_tflops=NUMBER" in result.stdout
     written = json.loads((tmp_path / "numbers.json").read_text())
     figures = written["figures"]
@@ -34,7 +41,7 @@ def test_every_kind_of_work_is_measured_without_a_gpu(tmp_path):
     ]  # fmt: skip
     assert all(one["images_per_second"] > 0 for one in figures)
     assert all(one["peak_share"] is None for one in figures)
-    assert {f.name for f in tmp_path.iterdir()} == {"numbers.json"}
+    assert {f.name for f in tmp_path.iterdir()} == {"numbers.json", "small.ckpt"}
 
 
 def test_work_that_does_not_fit_is_told_and_the_rest_goes_on():
@@ -66,7 +73,15 @@ def test_operations_of_a_matrix_are_counted():
     assert count_operations(lambda: a @ b) == 2 * 2 * 3 * 5
 
 
-def test_the_people_that_are_decoded_for_the_measure_are_all_there():
-    fields = draw_fields(draw_batch(2, people=3, rows=6, side=512, device=CPU), people=3)
-    found = Decoder(WHOLEBODY.grouping_order, min_score=0.3)(fields)
-    assert all(3 <= (people.scores > 0.3).sum() <= 4 for people in found)
+def test_outputs_are_repeated_to_fill_a_batch():
+    network = PoseNetwork("hrnet_w18_small", BODY)
+    fields = trained_fields(Predictor(network, device="cpu"), 10, people=3, size=(64, 96))
+    assert fields.heatmaps.shape == (10, BODY.size, 16, 24)
+    assert torch.equal(fields.tags[8:], fields.tags[:2])
+    assert not torch.equal(fields.tags[0], fields.tags[1])
+
+
+def test_a_crowd_fills_the_picture():
+    image = paint_crowd(np.random.default_rng(0), (128, 192), 12, heights=(30, 50))
+    assert image.shape == (128, 192, 3)
+    assert np.ptp(image.astype(int), axis=(0, 1)).min() > 100

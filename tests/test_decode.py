@@ -38,7 +38,6 @@ def detect(fields):
     return decode(fields, fill_missing=False)
 
 
-
 seeds = st.integers(0, 2**31)
 sides = st.integers(1, 9)
 # input pixels per cell of the tags, cells of the heatmaps along one of those
@@ -304,7 +303,7 @@ def worst_heatmaps(kind):
     if kind == "two values":
         return np.where(random.random(shape) > 0.5, np.float32(1), np.float32(0.2))
     slope = np.add.outer(np.linspace(0, 0.4, SIZE[0]), np.linspace(0, 0.4, SIZE[1]))
-    return np.broadcast_to(slope.astype(np.float32) + 0.1, shape)
+    return np.broadcast_to(slope.astype(np.float32) + 0.1, shape).copy()
 
 
 def worst_tags(kind):
@@ -318,14 +317,14 @@ def worst_tags(kind):
         tags = 10 * (-1) ** (rows + columns)
     else:
         return (float(kind) * random.standard_normal(shape)).astype(np.float32)
-    return np.broadcast_to(tags.astype(np.float32), shape)
+    return np.broadcast_to(tags.astype(np.float32), shape).copy()
 
 
 @pytest.mark.parametrize("most", [30, 100])
 @pytest.mark.parametrize("tags", ["equal", "far apart", "chequered", "0.001", "1", "100"])
 @pytest.mark.parametrize("heatmaps", ["constant", "noise", "two values", "slope"])
 def test_no_input_takes_more_work_than_is_allowed(heatmaps, tags, most):
-    maps = Fields(*(torch.from_numpy(m.copy()) for m in (worst_heatmaps(heatmaps), worst_tags(tags))))
+    maps = Fields(*(torch.from_numpy(m) for m in (worst_heatmaps(heatmaps), worst_tags(tags))))
     people, effort = fill_everybody(build_decoder(WHOLEBODY, max_people=most), maps)
     assert np.isfinite(people).all()
     # 200,000 for the best people, and the most promising block of each of the others

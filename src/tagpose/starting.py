@@ -1,4 +1,4 @@
-"""This file starts a program of this project from another, as a user would."""
+"""Run programs of this project from another one."""
 
 import os
 import shlex
@@ -32,3 +32,16 @@ def call(script: str, *overrides: str) -> Cost:
         raise SystemExit(process.returncode)
     kibibytes = 1 if sys.platform == "darwin" else 1024
     return Cost(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
+
+
+def demo_checkpoint(runs: Path) -> Path:
+    """Return the checkpoint of the demo, a small trained network; train it where it is missing.
+
+    Args:
+        runs: folder of runs.
+    """
+    file = runs / "demo/demo_finetune/best.ckpt"
+    if not file.exists():
+        print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
+        call("demo", f"run={runs / 'demo'}")
+    return file

@@ -6,9 +6,9 @@ from time import perf_counter
 
 import pytest
 import torch
+from tagpose.codec.decode import Decoder
 
 from crowds import crowd
-from tagpose.codec.decode import Decoder
 from tagpose.codec.encode import Encoder
 from tagpose.codec.tta import merge_mirror
 from tagpose.losses import Criterion, tag_losses

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tagpose.codec.decode import Decoder
 
 from running import ROOT, run, succeeded
-from tagpose.codec.decode import Decoder
 from tagpose.data.images import read_image
 from tagpose.data.views import show
 from tagpose.inference.predictor import Predictor

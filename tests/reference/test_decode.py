@@ -143,7 +143,9 @@ def test_missing_keypoints(case, name):
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_person_scores(case, name):
     figures = case(name)
-    assert person_scores(figures["match/people"][..., 2]) == pytest.approx(figures["scores"], abs=1e-6)
+    assert person_scores(figures["match/people"][..., 2]) == pytest.approx(
+        figures["scores"], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", EVERY)

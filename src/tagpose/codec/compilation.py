@@ -9,9 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numba
+
+# Numbers in compiled code, whose width numba infers: float32 or float64, and int32 or int64.
+Float: TypeAlias = Any
+Int: TypeAlias = Any
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 

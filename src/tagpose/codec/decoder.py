@@ -145,8 +145,8 @@ def _check_shapes(
     """Raise a ValueError for shapes that would be decoded to nonsense."""
     if (heatmaps[1], tags[2]) != (keypoints, tag_maps):
         raise ValueError(
-            f"the network has {heatmaps[1]} heatmaps and {tags[2]} tag maps, and the decoder expects"
-            f" {keypoints} and {tag_maps}; use the network and the decoder of the same skeleton"
+            f"the network has {heatmaps[1]} heatmaps and {tags[2]} tag maps, and the decoder "
+            f"expects {keypoints} and {tag_maps}; use those of the same skeleton"
         )
     fine, coarse = heatmaps[-2:], tags[-2:]
     for whole, part in ((size, coarse), (size, fine), (fine, coarse)):
@@ -158,7 +158,7 @@ def _check_shapes(
             )
     if size[0] > STRIDE * fine[0]:
         raise ValueError(
-            f"heatmaps {fine} of an input {size} are coarser than the stride {STRIDE} of the network"
+            f"heatmaps {fine} of an input {size} are coarser than the network's stride of {STRIDE}"
         )
 
 

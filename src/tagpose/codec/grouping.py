@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tagpose.codec.compilation import compiled
+from tagpose.codec.compilation import Float, Int, compiled
 
 # Cost of a whole unit of tag distance; scores stay below it, so that they only decide between
 # pairs whose rounded distances are equal.
@@ -82,7 +82,7 @@ class _Peaks(NamedTuple):
 class _People(NamedTuple):
     """The people found so far; there is room for as many as there are peaks."""
 
-    count: np.ndarray  # [1] int64: P
+    size: np.ndarray  # [1] int64: P
     first_tag: np.ndarray  # [room] float32: first tag of the peak that started a person
     peaks: np.ndarray  # [room, K] int16: the peak of each keypoint, -1 where there is none
     tag_sums: np.ndarray  # [room, F, L] float32: sums of the tags of each part
@@ -121,7 +121,7 @@ def group_peaks(
     room, views = int((scores > 0).sum()), tags.shape[2]
     parts = int(rule.part_index.max(initial=0)) + 1
     people = _People(
-        count=np.zeros(1, np.int64),
+        size=np.zeros(1, np.int64),
         first_tag=np.empty(room, np.float32),
         peaks=np.empty((room, len(scores)), np.int16),
         tag_sums=np.empty((room, parts, views), np.float32),
@@ -134,7 +134,7 @@ def group_peaks(
     while True:
         step, rows, columns = _assign_keypoints(peaks, rule, people, matching, step, rows, columns)
         if step == len(rule.order):
-            return people.peaks[: people.count[0]]
+            return people.peaks[: people.size[0]]
         costs = matching.costs[: rows * columns].reshape(rows, columns)
         matching.owners[:rows] = linear_sum_assignment(costs)[1]
 
@@ -159,10 +159,10 @@ def _assign_keypoints(
     rule: _Rule,
     people: _People,
     matching: _Matching,
-    step: int,
-    rows: int,
-    columns: int,
-) -> tuple[int, int, int]:
+    step: Int,
+    rows: Int,
+    columns: Int,
+) -> tuple[Int, Int, Int]:
     """Assign keypoints until one needs a solver.
 
     Args:
@@ -183,7 +183,7 @@ def _assign_keypoints(
             rows = _ZERO
             for score in peaks.scores[keypoint]:
                 rows += score > 0
-            columns = max(rows, people.count[0])
+            columns = max(rows, people.size[0])
             if rows > 0 and not _match(peaks, rule, people, matching, keypoint, rows):
                 return step, rows, columns
         else:
@@ -195,10 +195,10 @@ def _assign_keypoints(
 
 @compiled
 def _match(
-    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: int, rows: int
+    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: Int, rows: Int
 ) -> bool:
     """Match peaks with people where it is obvious; otherwise write the costs and return False."""
-    count, near = people.count[0], False
+    count, near = people.size[0], False
     columns = max(rows, count)
     _write_distances(peaks, rule, people, matching, keypoint, rows)
     for row in range(rows):
@@ -219,10 +219,10 @@ def _match(
 
 @compiled
 def _write_distances(
-    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: int, rows: int
+    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: Int, rows: Int
 ) -> None:
     """Write the tag distances between the peaks of a keypoint and all people."""
-    count, views = people.count[0], peaks.tags.shape[2]
+    count, views = people.size[0], peaks.tags.shape[2]
     columns = max(rows, count)
     tag = np.empty(views, np.float32)
     for person in range(count):
@@ -238,7 +238,7 @@ def _write_distances(
 
 
 @compiled
-def _write_mean_tag(people: _People, person: int, tag: np.ndarray) -> None:
+def _write_mean_tag(people: _People, person: Int, tag: np.ndarray) -> None:
     """Write the mean [L] over a person's parts of the mean tag of each part."""
     tag[:], parts = 0, np.float32(0)
     for part in range(people.tag_counts.shape[1]):
@@ -253,7 +253,7 @@ def _write_mean_tag(people: _People, person: int, tag: np.ndarray) -> None:
 
 @compiled
 def _is_far(
-    peaks: _Peaks, rule: _Rule, people: _People, person: int, keypoint: int, row: int
+    peaks: _Peaks, rule: _Rule, people: _People, person: Int, keypoint: Int, row: Int
 ) -> bool:
     """Whether a peak is too far from all parents that a person has."""
     x, y = peaks.xy[keypoint, row, 0], peaks.xy[keypoint, row, 1]
@@ -276,7 +276,7 @@ def _is_far(
 
 
 @compiled
-def _has_distinct_minima(matching: _Matching, rows: int, columns: int) -> bool:
+def _has_distinct_minima(matching: _Matching, rows: Int, columns: Int) -> bool:
     """Whether each row of the costs has one minimum, in a column of its own: the optimum."""
     for row in range(rows):
         costs = matching.costs[row * columns : (row + 1) * columns]
@@ -292,9 +292,9 @@ def _has_distinct_minima(matching: _Matching, rows: int, columns: int) -> bool:
 
 
 @compiled
-def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: int) -> None:
+def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: Int) -> None:
     """Replace the owners of peaks that are not close enough, or that have none, by -1."""
-    count = people.count[0]
+    count = people.size[0]
     columns = max(rows, count)
     for row in range(rows):
         owner = matching.owners[row]
@@ -304,9 +304,7 @@ def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: int) -> 
 
 
 @compiled
-def _attach(
-    peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, keypoint: int
-) -> None:
+def _attach(peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, keypoint: Int) -> None:
     """Give people their peaks of a keypoint, and start people with those without an owner.
 
     A peak whose first tag is exactly that of the peak that started another person, as around a
@@ -326,13 +324,13 @@ def _attach(
 
 
 @compiled
-def _start_person(people: _People, tag: float) -> int:
+def _start_person(people: _People, tag: Float) -> Int:
     """Return the number of the person that a tag starts, a new one or an old one."""
-    for person in range(people.count[0]):
+    for person in range(people.size[0]):
         if people.first_tag[person] == tag:
             return person
-    new = people.count[0]
-    people.count[0] += 1
+    new = people.size[0]
+    people.size[0] += 1
     people.first_tag[new], people.peaks[new] = tag, -1
     return new
 

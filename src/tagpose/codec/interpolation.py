@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import compiled
+from tagpose.codec.compilation import Float, Int, compiled
 
 
 class Axis(NamedTuple):
@@ -44,13 +44,13 @@ def _make_axis(length: int, pixels: int) -> Axis:
 
 
 @compiled
-def lerp(near: float, far: float, weight: float) -> float:
+def lerp(near: Float, far: Float, weight: Float) -> Float:
     """Interpolate linearly; `weight` belongs to `far`."""
     return near + weight * (far - near)
 
 
 @compiled
-def sample_bilinear(values: np.ndarray, grid: Grid, y: int, x: int) -> float:
+def sample_bilinear(values: np.ndarray, grid: Grid, y: Int, x: Int) -> Float:
     """Return the value of a map [h, w] at an input pixel."""
     row, far_row, down = grid.rows.near[y], grid.rows.far[y], grid.rows.weight[y]
     column, far_column, across = grid.columns.near[x], grid.columns.far[x], grid.columns.weight[x]

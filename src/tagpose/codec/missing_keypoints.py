@@ -1,23 +1,24 @@
 """Fill in a person's missing keypoints from the heatmaps and the person's mean tag.
 
-The position of a missing keypoint is the first maximum of heatmap - round(|tag - mean tag|) over all
-input pixels (Newell 2017's code). The maps are not upsampled: between the centres of four map pixels
-they are bilinear, so no value in such a tile exceeds the largest of its corners. Tiles are searched
-only where that bound, first of blocks of 8 x 8 tiles, then of a tile, reaches the best value so far.
+The position of a missing keypoint is the first maximum of heatmap - round(|tag - mean tag|) over
+all input pixels (Newell 2017's code). The maps are not upsampled: between the centres of four map
+pixels they are bilinear, so no value in such a tile exceeds the largest of its corners. Tiles are
+searched only where that bound, first of blocks of 8 x 8 tiles, then of a tile, reaches the best
+value so far.
 """
 
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import compiled, run_parallel
+from tagpose.codec.compilation import Float, Int, compiled, run_parallel
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
-from tagpose.codec.peaks import DecodingMaps, check_finite, refine_peak
+from tagpose.codec.peaks import DecodingMaps, check_finite, is_finite, refine_peak
 
 _BLOCK: Final = 8  # tiles along a block
-# Work for all people of an image and one keypoint: input pixels evaluated and tiles bounded. Outputs of
-# trained networks take a few thousand; tags that are noise of a large amplitude would take hundreds
-# of times as much, and a position found among them means nothing.
+# Work for all people of an image and one keypoint: input pixels evaluated and tiles bounded.
+# Outputs of trained networks take a few thousand; tags that are noise of a large amplitude would
+# take hundreds of times as much, and a position found among them means nothing.
 _MAX_WORK: Final = 200_000
 
 
@@ -63,38 +64,48 @@ def find_tag_ranges(maps: DecodingMaps) -> TagRanges:
 
 @compiled
 def _find_tag_ranges(
-    tags: np.ndarray, start: int, stop: int, ranges: TagRanges, finite: np.ndarray
+    tags: np.ndarray, start: Int, stop: Int, ranges: TagRanges, finite: np.ndarray
 ) -> None:
     """Fill in the ranges of tag maps number `start` to `stop` of the batch."""
-    _, views, groups, height, width = tags.shape
-    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
-    zero = np.empty(width, np.float32)
+    views, groups = tags.shape[1:3]
+    scratch = np.empty((2, tags.shape[4]), np.float32)
     for number in range(start, stop):
         image, group = number // groups, number % groups
-        zero[:] = 0
+        finite[number] = True
         for view in range(views):
             values = tags[image, view, group]
-            for y in range(height):
-                for x in range(width):
-                    zero[x] += values[y, x] - values[y, x]
+            finite[number] &= is_finite(values)
             for block in range(ranges.low.shape[3]):
-                first = max(block * _BLOCK - 1, 0)
-                low[:], high[:] = values[first], values[first]
-                for y in range(first + 1, min((block + 1) * _BLOCK, height)):
-                    for x in range(width):
-                        value = values[y, x]
-                        low[x], high[x] = min(low[x], value), max(high[x], value)
-                for column in range(ranges.low.shape[4]):
-                    first = max(column * _BLOCK - 1, 0)
-                    least, most = low[first], high[first]
-                    for x in range(first + 1, min((column + 1) * _BLOCK, width)):
-                        least, most = min(least, low[x]), max(most, high[x])
-                    ranges.low[image, group, view, block, column] = least
-                    ranges.high[image, group, view, block, column] = most
-        total = np.float32(0)
+                low = ranges.low[image, group, view, block]
+                _write_ranges(values, block, scratch, low, ranges.high[image, group, view, block])
+
+
+@compiled
+def _write_ranges(
+    values: np.ndarray, block: Int, scratch: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> None:
+    """Write the ranges of a row of blocks.
+
+    Args:
+        values: tags [h, w].
+        block: number of the row.
+        scratch: [2, w] memory.
+        low: [columns] result.
+        high: [columns] result.
+    """
+    height, width = values.shape
+    first = max(block * _BLOCK - 1, 0)
+    scratch[0], scratch[1] = values[first], values[first]
+    for y in range(first + 1, min((block + 1) * _BLOCK, height)):
         for x in range(width):
-            total += zero[x]
-        finite[number] = total == 0
+            scratch[0, x] = min(scratch[0, x], values[y, x])
+            scratch[1, x] = max(scratch[1, x], values[y, x])
+    for column in range(len(low)):
+        first = max(column * _BLOCK - 1, 0)
+        least, most = scratch[0, first], scratch[1, first]
+        for x in range(first + 1, min((column + 1) * _BLOCK, width)):
+            least, most = min(least, scratch[0, x]), max(most, scratch[1, x])
+        low[column], high[column] = least, most
 
 
 def fill_missing(
@@ -124,7 +135,8 @@ def fill_missing(
     Returns:
         What the search took.
     """
-    effort = Effort(*np.zeros((2, keypoints.shape[1]), np.int64))
+    work, unfinished = np.zeros((2, keypoints.shape[1]), np.int64)
+    effort = Effort(work, unfinished)
     ratio, fine_ratio = (
         len(grid.rows.near) // maps_of.shape[-2]
         for grid, maps_of in ((maps.tag_grid, maps.tags), (maps.heatmap_grid, maps.heatmaps))
@@ -164,8 +176,8 @@ def _fill_missing(
     ranges: TagRanges,
     span: _Span,
     subpixel: bool,
-    start: int,
-    stop: int,
+    start: Int,
+    stop: Int,
     effort: Effort,
 ) -> None:
     """Fill in keypoints number `start` to `stop` of all people."""
@@ -176,7 +188,8 @@ def _fill_missing(
     ends = np.empty((maps.tags.shape[1], 2), np.float32)
     input_width = len(maps.heatmap_grid.columns.near)
     for keypoint in range(start, stop):
-        tag_map, prepared, highest, left = maps.tag_index[keypoint], -1, np.float32(0), 0
+        tag_map, prepared, highest = maps.tag_index[keypoint], -1, np.float32(0)
+        left = _MAX_WORK
         for person in order:
             if keypoints[person, keypoint, 2] != 0:
                 continue
@@ -191,7 +204,7 @@ def _fill_missing(
             _bound_blocks(blocks, low, high, person_tags[person], bounds)
             place, work, finished = _argmax(
                 heatmap, tags, person_tags[person], maps.heatmap_grid, maps.tag_grid, tiles,
-                blocks.shape[1], bounds, tile_bounds, ends, left,
+                ranges.low.shape[4], bounds, tile_bounds, ends, left,
             )  # fmt: skip
             left -= work
             effort.work[keypoint] += work
@@ -208,7 +221,7 @@ def _fill_missing(
 @compiled
 def _bound_heatmap(
     heatmap: np.ndarray, span: _Span, tiles: np.ndarray, blocks: np.ndarray
-) -> float:
+) -> Float:
     """Write the largest heatmap value of each tile and block, and return that of the map.
 
     Args:
@@ -238,7 +251,7 @@ def _bound_heatmap(
 
 @compiled
 def _bound_tile_row(
-    heatmap: np.ndarray, span: _Span, row: int, line: np.ndarray, highest: np.ndarray
+    heatmap: np.ndarray, span: _Span, row: Int, line: np.ndarray, highest: np.ndarray
 ) -> None:
     """Write the largest heatmap value of each tile of a row.
 
@@ -293,12 +306,12 @@ def _argmax(
     heatmap_grid: Grid,
     tag_grid: Grid,
     tiles: np.ndarray,
-    block_columns: int,
+    block_columns: Int,
     bounds: np.ndarray,
     tile_bounds: np.ndarray,
     ends: np.ndarray,
-    max_work: int,
-) -> tuple[int, int, bool]:
+    max_work: Int,
+) -> tuple[Int, Int, bool]:
     """Return the first input pixel y * W + x of the largest value.
 
     Args:
@@ -355,11 +368,11 @@ def _bound_tiles(
     tiles: np.ndarray,
     tags: np.ndarray,
     owner: np.ndarray,
-    row: int,
-    column: int,
-    best: float,
+    row: Int,
+    column: Int,
+    best: Float,
     bounds: np.ndarray,
-) -> int:
+) -> Int:
     """Write the bounds of a block's tiles and return the first one with the highest.
 
     Args:
@@ -385,14 +398,14 @@ def _bound_tiles(
 
 
 @compiled
-def _start(row: int, column: int, ratio: int, input_width: int) -> int:
+def _start(row: Int, column: Int, ratio: Int, input_width: Int) -> Int:
     """Return the first input pixel y * W + x of a tile."""
     y, x = (row - 1) * ratio + ratio // 2, (column - 1) * ratio + ratio // 2
     return max(y, 0) * input_width + max(x, 0)
 
 
 @compiled
-def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: int, column: int) -> float:
+def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: Int, column: Int) -> Float:
     """Return what |tag - owner| does not fall below in a tile: the distance to its corners' box."""
     top, bottom = max(row - 1, 0), min(row, tags.shape[1] - 1)
     left, right = max(column - 1, 0), min(column, tags.shape[2] - 1)
@@ -407,21 +420,21 @@ def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: int, column: int) -
 
 
 @compiled
-def _search_tile(
+def _search_tile(  # noqa: C901 # functions for its parts would take as long as all it does
     heatmap: np.ndarray,
     tags: np.ndarray,
     owner: np.ndarray,
     heatmap_grid: Grid,
     tag_grid: Grid,
-    ratio: int,
-    row: int,
-    column: int,
-    ceiling: float,
-    bound: float,
+    ratio: Int,
+    row: Int,
+    column: Int,
+    ceiling: Float,
+    bound: Float,
     ends: np.ndarray,
-    best: float,
-    place: int,
-) -> tuple[float, int]:
+    best: Float,
+    place: Int,
+) -> tuple[Float, Int]:
     """Return the best value and its first place so far, with those of the pixels of a tile.
 
     All pixels of a tile lie between the same four tags, which are interpolated row by row, in the

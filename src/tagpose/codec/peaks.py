@@ -1,10 +1,10 @@
 """Peaks of heatmaps at the resolution of the network's input, and their sub-pixel positions."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import compiled, run_parallel
+from tagpose.codec.compilation import Float, Int, compiled, run_parallel
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 from tagpose.structures import STRIDE
 
@@ -12,8 +12,8 @@ _REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's
 _CHUNK: Final = 16  # map pixels whose values are compared at a time
 # numbers whose type is not that of a literal, for which numba compiles a function once more
 _ZERO: Final = np.int64(0)
-_FALSE: Final = np.bool_(False)
-_TRUE: Final = np.bool_(True)
+_FALSE: Final[Any] = np.bool_(False)
+_TRUE: Final[Any] = np.bool_(True)
 _TINY: Final = np.float32(1e-30)  # makes a rise of 0 positive
 _ROUNDING: Final = 1e-6  # relative, of float32: no map pixel is excluded by rounding
 _MIN_LOG: Final = np.float32(1e-3)  # smallest heatmap value whose logarithm is taken
@@ -87,7 +87,7 @@ def check_finite(finite: np.ndarray) -> None:
 
 @compiled
 def _find_peaks(
-    maps: DecodingMaps, min_score: float, start: int, stop: int, peaks: Peaks, finite: np.ndarray
+    maps: DecodingMaps, min_score: Float, start: Int, stop: Int, peaks: Peaks, finite: np.ndarray
 ) -> None:
     """Fill in the peaks of heatmaps number `start` to `stop` of the batch."""
     keypoints, width = maps.heatmaps.shape[1], len(maps.heatmap_grid.columns.near)
@@ -96,9 +96,10 @@ def _find_peaks(
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
         heatmap = maps.heatmaps[image, keypoint]
-        lowest, finite[number] = _lowest_and_finite(heatmap)
+        finite[number] = is_finite(heatmap)
         if not finite[number]:
             continue
+        lowest = _lowest(heatmap)
         # one more than asked for, because it may equal the last one
         grid, as_topk = maps.heatmap_grid, _FALSE
         _select_peaks(heatmap, grid, min_score, lowest, scores, places, as_topk)
@@ -118,36 +119,44 @@ def _find_peaks(
 
 
 @compiled
-def _lowest_and_finite(values: np.ndarray) -> tuple[float, bool]:
-    """Return the minimum of a map [h, w], 0 if that is lower, and whether all values are finite."""
-    height, width = values.shape
-    low, zero = np.zeros(width, np.float32), np.zeros(width, np.float32)
-    for y in range(height):
-        for x in range(width):  # column by column, which the compiler vectorises
-            value = values[y, x]
-            low[x] = min(low[x], value)
-            zero[x] += value - value
-    lowest, total = np.float32(0), np.float32(0)
-    for x in range(width):
-        lowest, total = min(lowest, low[x]), total + zero[x]
-    return lowest, total == 0
+def is_finite(values: np.ndarray) -> bool:
+    """Whether a map [h, w] contains neither NaN nor infinity."""
+    zero, total = np.zeros(values.shape[1], np.float32), np.float32(0)
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):  # column by column, which the compiler vectorises
+            zero[x] += values[y, x] - values[y, x]
+    for x in range(len(zero)):
+        total += zero[x]
+    return total == 0
+
+
+@compiled
+def _lowest(values: np.ndarray) -> Float:
+    """Return the minimum of a map [h, w], or 0 if that is lower."""
+    low, lowest = np.zeros(values.shape[1], np.float32), np.float32(0)
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):  # column by column, which the compiler vectorises
+            low[x] = min(low[x], values[y, x])
+    for x in range(len(low)):
+        lowest = min(lowest, low[x])
+    return lowest
 
 
 @compiled
 def _has_ties(scores: np.ndarray) -> bool:
     """Whether two neighbours of falling scores are equal and above 0."""
+    ties = 0
     for n in range(1, len(scores)):
-        if scores[n] > 0 and scores[n] == scores[n - 1]:
-            return True
-    return False
+        ties += scores[n] > 0 and scores[n] == scores[n - 1]
+    return ties > 0
 
 
 @compiled
 def _select_peaks(
     heatmap: np.ndarray,
     grid: Grid,
-    min_score: float,
-    lowest: float,
+    min_score: Float,
+    lowest: Float,
     scores: np.ndarray,
     places: np.ndarray,
     as_topk: bool,
@@ -181,40 +190,54 @@ def _select_peaks(
     share = np.float32((nearest / (1 - nearest)) ** 2 + _ROUNDING)
     heap_ready = False
     for row in range(height):
-        # of a full list the last one, and of a heap the first one, is what others must exceed
-        floor = scores[0] if as_topk else scores[-1]
-        floor = max(min_score, floor) if heap_ready or not as_topk else min_score
+        floor = min_score
+        if heap_ready or not as_topk:  # the first of a heap, or the last of a list, is the lowest
+            floor = max(min_score, min(scores[0], scores[-1]))
         least = np.float32(floor - share * (floor - lowest))
         if not _exceeds(heatmap, row, least):
             continue
         found = _maxima_of_row(heatmap, grid, row, floor, least, nearest, scratch)
         for down in range(ratio):
+            line = (row * ratio + down) * input_width
             for cell in range(found):
                 for across in range(ratio):
                     score = scratch.inside[cell, down, across]
-                    if not score > min_score:
-                        continue
-                    place = (row * ratio + down) * input_width + scratch.columns[cell] * ratio + across
-                    if not as_topk:
-                        _insert(scores, places, score, place)
-                        continue
-                    if place < len(scores):
-                        scores[place], places[place] = score, place
-                        continue
-                    if not heap_ready:
-                        _heapify(scores, places)
-                        heap_ready = True
-                    if score > scores[0]:
-                        scores[0], places[0] = score, place
-                        _sift(scores, places, _ZERO, len(scores))
+                    if score > min_score:
+                        place = line + scratch.columns[cell] * ratio + across
+                        heap_ready = _add(scores, places, score, place, as_topk, heap_ready)
     if as_topk:
-        if not heap_ready:
-            _heapify(scores, places)
-        _sort_heap(scores, places)
+        _sort_heap(scores, places, heap_ready)
 
 
 @compiled
-def _insert(scores: np.ndarray, places: np.ndarray, score: float, place: int) -> None:
+def _add(
+    scores: np.ndarray,
+    places: np.ndarray,
+    score: Float,
+    place: Int,
+    as_topk: bool,
+    heap_ready: bool,
+) -> bool:
+    """Add a peak to a list or heap, and return whether the heap is in order.
+
+    torch.topk makes a heap of the first N values of a map, and then replaces the lowest one.
+    """
+    if not as_topk:
+        _insert(scores, places, score, place)
+        return heap_ready
+    if place < len(scores):
+        scores[place], places[place] = score, place
+        return heap_ready
+    if not heap_ready:
+        _heapify(scores, places)
+    if score > scores[0]:
+        scores[0], places[0] = score, place
+        _sift(scores, places, _ZERO, len(scores))
+    return True
+
+
+@compiled
+def _insert(scores: np.ndarray, places: np.ndarray, score: Float, place: Int) -> None:
     """Insert into a list by falling score, behind equal ones; the last one drops out."""
     at = len(scores) - 1
     if not score > scores[at]:
@@ -233,8 +256,10 @@ def _heapify(scores: np.ndarray, places: np.ndarray) -> None:
 
 
 @compiled
-def _sort_heap(scores: np.ndarray, places: np.ndarray) -> None:
+def _sort_heap(scores: np.ndarray, places: np.ndarray, heap_ready: bool) -> None:
     """Sort a heap by falling score, as std::sort_heap does."""
+    if not heap_ready:
+        _heapify(scores, places)
     for size in range(len(scores) - 1, 0, -1):
         score, place = scores[0], places[0]
         scores[0], places[0] = scores[size], places[size]
@@ -243,7 +268,7 @@ def _sort_heap(scores: np.ndarray, places: np.ndarray) -> None:
 
 
 @compiled
-def _sift(scores: np.ndarray, places: np.ndarray, at: int, size: int) -> None:
+def _sift(scores: np.ndarray, places: np.ndarray, at: Int, size: Int) -> None:
     """Move an entry of a heap down to a leaf, then up to its place, as std::__adjust_heap does."""
     top, score, place = at, scores[at], places[at]
     child = 2 * at + 1
@@ -262,12 +287,12 @@ def _sift(scores: np.ndarray, places: np.ndarray, at: int, size: int) -> None:
 def _maxima_of_row(
     heatmap: np.ndarray,
     grid: Grid,
-    row: int,
-    floor: float,
-    least: float,
-    nearest: float,
+    row: Int,
+    floor: Float,
+    least: Float,
+    nearest: Float,
     scratch: _RowScratch,
-) -> int:
+) -> Int:
     """Find the local maxima among the input pixels of one row of a heatmap.
 
     Args:
@@ -299,10 +324,10 @@ def _maxima_of_row(
 @compiled
 def _rate_row(
     heatmap: np.ndarray,
-    row: int,
-    floor: float,
-    least: float,
-    nearest: float,
+    row: Int,
+    floor: Float,
+    least: Float,
+    nearest: Float,
     around: np.ndarray,
     ratings: np.ndarray,
 ) -> None:
@@ -341,7 +366,7 @@ def _rate_row(
 
 
 @compiled
-def _exceeds(heatmap: np.ndarray, row: int, least: float) -> bool:
+def _exceeds(heatmap: np.ndarray, row: Int, least: Float) -> bool:
     """Whether any map pixel of a row exceeds a value."""
     width = heatmap.shape[1]
     for first in range(0, width, _CHUNK):
@@ -358,7 +383,7 @@ def _exceeds(heatmap: np.ndarray, row: int, least: float) -> bool:
 
 
 @compiled
-def _is_flat(heatmap: np.ndarray, row: int, column: int) -> bool:
+def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     """Whether all map pixels around one equal it, so that all of its input pixels are maxima."""
     height, width = heatmap.shape
     value = heatmap[row, column]
@@ -371,7 +396,7 @@ def _is_flat(heatmap: np.ndarray, row: int, column: int) -> bool:
 
 @compiled
 def _local_maxima(
-    heatmap: np.ndarray, grid: Grid, row: int, column: int, inside: np.ndarray, at: int
+    heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, at: Int
 ) -> bool:
     """Write the scores of local maxima among the input pixels of a map pixel.
 
@@ -394,12 +419,10 @@ def _local_maxima(
     some = False
     for down in range(ratio):
         for across in range(ratio):
-            score = inside[at, down, across]
-            if across + 1 < ratio and inside[at, down, across + 1] > score:
-                inside[at, down, across] = -np.inf
-            elif down + 1 < ratio and inside[at, down + 1, across] > score:
-                inside[at, down, across] = -np.inf
-            elif _is_local_maximum(heatmap, grid, row * ratio + down, column * ratio + across, score):
+            score, y, x = inside[at, down, across], row * ratio + down, column * ratio + across
+            right = inside[at, down, across + 1] if across + 1 < ratio else score
+            below = inside[at, down + 1, across] if down + 1 < ratio else score
+            if max(right, below) <= score and _is_local_maximum(heatmap, grid, y, x, score):
                 some = True
             else:
                 inside[at, down, across] = -np.inf
@@ -407,7 +430,7 @@ def _local_maxima(
 
 
 @compiled
-def _is_local_maximum(heatmap: np.ndarray, grid: Grid, y: int, x: int, score: float) -> bool:
+def _is_local_maximum(heatmap: np.ndarray, grid: Grid, y: Int, x: Int, score: Float) -> bool:
     """Whether no input pixel of the 5 x 5 ones around one exceeds its score."""
     height, width = len(grid.rows.near), len(grid.columns.near)
     for other_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
@@ -447,8 +470,8 @@ def _refine_peaks(
 
 @compiled
 def refine_peak(
-    heatmap: np.ndarray, grid: Grid, y: int, x: int, subpixel: bool
-) -> tuple[float, float]:
+    heatmap: np.ndarray, grid: Grid, y: Int, x: Int, subpixel: bool
+) -> tuple[Float, Float]:
     """Return the position x, y of a peak in input pixels.
 
     Args:
@@ -467,25 +490,26 @@ def refine_peak(
         right = sample_bilinear(heatmap, grid, y, min(x + 1, width - 1))
         above = sample_bilinear(heatmap, grid, max(y - 1, 0), x)
         below = sample_bilinear(heatmap, grid, min(y + 1, height - 1), x)
-        across, down = 0.75 if right > left else 0.25, 0.75 if below > above else 0.25
-        return x + across, y + down
+        return x + (0.75 if right > left else 0.25), y + (0.75 if below > above else 0.25)
     ratio = width // heatmap.shape[1]
     # neighbours in heatmaps that were upsampled already differ by interpolation only
     step = 1 if ratio > 1 else STRIDE
     row, column = y // ratio, x // ratio
     across = down = np.float32(0)
     if step <= column < heatmap.shape[1] - step:
-        left, right = heatmap[row, column - step], heatmap[row, column + step]
-        across = _vertex(left, heatmap[row, column], right)
+        across = _vertex(
+            heatmap[row, column - step], heatmap[row, column], heatmap[row, column + step]
+        )
     if step <= row < heatmap.shape[0] - step:
-        above, below = heatmap[row - step, column], heatmap[row + step, column]
-        down = _vertex(above, heatmap[row, column], below)
+        down = _vertex(
+            heatmap[row - step, column], heatmap[row, column], heatmap[row + step, column]
+        )
     centre = (ratio - 1) / 2
     return ratio * (column + step * across) + centre, ratio * (row + step * down) + centre
 
 
 @compiled
-def _vertex(before: float, here: float, after: float) -> float:
+def _vertex(before: Float, here: Float, after: Float) -> Float:
     """Return where between its neighbours the Gaussian through three values peaks, -0.5 to 0.5."""
     low, mid, high = (
         np.log(max(before, _MIN_LOG)),

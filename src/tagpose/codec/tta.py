@@ -1,13 +1,14 @@
 """Test-time augmentation: merge the network's outputs at several resolutions, flips and scales."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.compilation import compiled, run_parallel
+from tagpose.codec.compilation import Int, compiled, run_parallel
 from tagpose.structures import Fields, Pyramid
 
 
@@ -81,49 +82,48 @@ def _merge_flip_on_cpu(fields: Fields, flipped: Fields, flip_indices: Sequence[i
     A dozen torch operations take three times as long, and a hundred times beside another program,
     because the threads of each operation wait for the slowest.
     """
-    one, other = (Fields(*(each.float().contiguous() for each in maps)) for maps in (fields, flipped))
-    images, own, *shape = one.tags.shape
-    merged = Fields(
-        torch.empty(one.heatmaps.shape), torch.empty(images, one.tags.shape[1] * 2, *shape)
-    )
+    one = [each.float().contiguous() for each in fields]
+    other = [each.float().contiguous() for each in flipped]
+    images, views, *shape = fields.tags.shape
+    merged = Fields(torch.empty(fields.heatmaps.shape), torch.empty(images, 2 * views, *shape))
     swap = np.array(flip_indices, np.int64)
-    heatmaps = [each.heatmaps.numpy() for each in (one, other, merged)]
-    tags = [each.tags.numpy() for each in (one, other, merged)]
-    run_parallel(
-        lambda start, stop: _merge_channels(*heatmaps, *tags, swap, start, stop), len(swap)
+    heatmaps, tags = (
+        _Channels(*(each.numpy() for each in triple))
+        for triple in zip(one, other, merged, strict=True)
     )
+    run_parallel(lambda start, stop: _merge_channels(heatmaps, tags, swap, start, stop), len(swap))
     return merged
+
+
+class _Channels(NamedTuple):
+    """Maps of the two views of the flip test and the result."""
+
+    own: np.ndarray  # [B, K, h, w], of tags [B, L, K, h, w]
+    flipped: np.ndarray  # likewise
+    merged: np.ndarray  # [B, K, h, w], of tags [B, 2 L, K, h, w]
 
 
 @compiled
 def _merge_channels(
-    heatmaps: np.ndarray,
-    flipped_heatmaps: np.ndarray,
-    merged_heatmaps: np.ndarray,
-    tags: np.ndarray,
-    flipped_tags: np.ndarray,
-    merged_tags: np.ndarray,
-    flip_indices: np.ndarray,
-    start: int,
-    stop: int,
+    heatmaps: _Channels, tags: _Channels, flip_indices: np.ndarray, start: Int, stop: Int
 ) -> None:
     """Merge the channels from `start` to `stop` of all images."""
-    for image in range(heatmaps.shape[0]):
+    views, half = tags.own.shape[1], np.float32(0.5)
+    for image in range(heatmaps.own.shape[0]):
         for channel in range(start, stop):
-            other, width = flip_indices[channel], heatmaps.shape[3]
-            for y in range(heatmaps.shape[2]):
-                for x in range(width):
-                    back = flipped_heatmaps[image, other, y, width - 1 - x]
-                    merged_heatmaps[image, channel, y, x] = (
-                        heatmaps[image, channel, y, x] + back
-                    ) * np.float32(0.5)
-            own, width = tags.shape[1], tags.shape[4]
-            for view in range(own):
-                for y in range(tags.shape[3]):
-                    for x in range(width):
-                        merged_tags[image, view, channel, y, x] = tags[image, view, channel, y, x]
-                        back = flipped_tags[image, view, other, y, width - 1 - x]
-                        merged_tags[image, own + view, channel, y, x] = back
+            other, last = flip_indices[channel], heatmaps.own.shape[3] - 1
+            for y in range(heatmaps.own.shape[2]):
+                for x in range(last + 1):
+                    back = heatmaps.flipped[image, other, y, last - x]
+                    mean = (heatmaps.own[image, channel, y, x] + back) * half
+                    heatmaps.merged[image, channel, y, x] = mean
+            last = tags.own.shape[4] - 1
+            for view in range(views):
+                tags.merged[image, view, channel] = tags.own[image, view, channel]
+                for y in range(tags.own.shape[3]):
+                    for x in range(last + 1):
+                        back = tags.flipped[image, view, other, y, last - x]
+                        tags.merged[image, views + view, channel, y, x] = back
 
 
 def merge_scales(

@@ -16,7 +16,8 @@ from tagpose.geometry import invert, move_people
 from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields, People
 
-_Key, _Result = TypeVar("_Key"), TypeVar("_Result")
+_Key = TypeVar("_Key")
+_Result = TypeVar("_Result")
 _Result_co = TypeVar("_Result_co", covariant=True)
 
 # Batches that are decoded at the same time: while one groups its peaks, in Python, another one
@@ -61,7 +62,7 @@ def submit_batch(
     heatmaps, tags = (copy_to_host(each.detach().float()) for each in fields)
     affines, arrived = copy_to_host(affines), None
     if fields.heatmaps.is_cuda:
-        arrived = torch.cuda.Event()
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
 
     def decode() -> list[People]:

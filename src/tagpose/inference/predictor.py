@@ -1,7 +1,7 @@
 """This file finds the people of images: network, mirror test, decoding, back to image pixels."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from inspect import signature
@@ -20,8 +20,8 @@ from tagpose.data.sources import Source, image_of
 from tagpose.data.views import Views, show
 from tagpose.geometry import fitting_side
 from tagpose.inference.asked import check_names, check_scales, chosen_device
-from tagpose.inference.found import Found, found
 from tagpose.inference.decoding import Pending, decode_batch, overlap, submit_batch
+from tagpose.inference.found import Found, found
 from tagpose.inference.sizes import USUAL, merge_by_size
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network
@@ -169,7 +169,7 @@ class Predictor:
                 for number, one in enumerate(chunk):
                     yield self._seen(one, people.get(number), thresholds)
 
-    def _read_ahead(self, images: Iterable[Source]) -> Iterator[list[_Read]]:
+    def _read_ahead(self, images: Iterable[Source]) -> Generator[list[_Read], None, None]:
         """Yield chunks of images, and read the next ones meanwhile."""
         with ThreadPoolExecutor(_READERS) as readers:
             coming = (readers.submit(self._read, one) for one in images)

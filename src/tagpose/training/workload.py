@@ -1,4 +1,4 @@
-"""This file makes work for a device that is measured: batches, fields with people, steps."""
+"""Work that a benchmark measures: batches, outputs of a trained network, training steps."""
 
 from functools import partial
 from typing import Final
@@ -6,21 +6,21 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from tagpose.codec.decode import Decoder
-from tagpose.codec.encode import Encoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.data.synthetic.figure import pose
-from tagpose.inference.people import people_in_images
+from tagpose.data.synthetic.scene import paint_crowd
+from tagpose.inference.decoding import PendingQueue, decode_batch, submit_batch
 from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import WHOLEBODY
-from tagpose.structures import STRIDE, Fields, Sample
+from tagpose.structures import STRIDE, Fields, People, Sample
 from tagpose.training.module import PoseTraining
 from tagpose.training.throughput import Work
 
-_ABSENT: Final = 0.25  # share of the keypoints that nobody sees, so that some are filled in
-_NOISE: Final = 0.01  # of heatmaps far from people, below any threshold
-_GRAIN: Final = 8  # cells from one extreme of that noise to the next
+_ABSENT: Final = 0.25  # share of the keypoints that are not labelled
+_CROWDS: Final = 8  # different images of a batch
+# Image pixels of people's heights in a crowd: those of the demo's images as its network sees them.
+HEIGHTS: Final = (100.0, 190.0)
 
 
 def draw_people(images: int, people: int, rows: int, side: int) -> Tensor:
@@ -51,24 +51,28 @@ def draw_batch(images: int, people: int, rows: int, side: int, device: torch.dev
     )
 
 
-def draw_fields(batch: Sample, people: int) -> Fields:
-    """What a trained network says of a batch after the mirror test; those of noise are no measure.
+def trained_fields(predictor: Predictor, images: int, people: int, size: tuple[int, int]) -> Fields:
+    """Outputs of a trained network for drawn crowds, after the flip test.
 
-    Heatmaps are the targets over a low, smooth noise; the tags of a person surround its keypoints
-    and fade to a flat background.
+    Decoding depends on what is in the maps: on those of trained networks people are weaker and maps
+    flatter than on drawn ones, and missing keypoints take longer to find.
+
+    Args:
+        predictor: of a network that was trained on drawn people.
+        images: of the batch; there are eight different ones.
+        people: in an image.
+        size: height, width of the images, which are shown as they are.
+
+    Returns:
+        On the predictor's device.
     """
-    heatmaps = Encoder()(batch.keypoints, batch.mask).heatmaps
-    tags, weights = torch.zeros_like(heatmaps), torch.full_like(heatmaps, 0.05)
-    for person in range(people):  # all at once would take the memory of as many batches
-        near = Encoder()(batch.keypoints[:, person : person + 1], batch.mask).heatmaps
-        tags += 3.0 * person * near  # far apart, as learned ones are
-        weights += near
-    tags /= weights
-    height, width = heatmaps.shape[-2:]
-    coarse = (*heatmaps.shape[:2], height // _GRAIN + 1, width // _GRAIN + 1)
-    noise = torch.randn(coarse, generator=torch.Generator().manual_seed(0)).to(heatmaps.device)
-    heatmaps += _NOISE * functional.interpolate(noise, (height, width), mode="bicubic")
-    return Fields(heatmaps, torch.stack([tags, -tags], dim=1))
+    different = min(images, _CROWDS)
+    random = np.random.default_rng(people)
+    crowds = [paint_crowd(random, size, people, HEIGHTS) for _ in range(different)]
+    shown = torch.from_numpy(np.stack(crowds)).permute(0, 3, 1, 2).contiguous()
+    fields = predictor.fields([shown])
+    again = torch.arange(images, device=fields.tags.device) % different
+    return Fields(*(each[again] for each in fields))
 
 
 def training_work(training: PoseTraining, batch: Sample, *, bf16: bool) -> Work:
@@ -86,17 +90,27 @@ def training_work(training: PoseTraining, batch: Sample, *, bf16: bool) -> Work:
     return work
 
 
-def decoding_work(decoder: Decoder, batch: Sample, people: int) -> Work:
-    """From fields with people to these people in image pixels."""
-    return partial(people_in_images, draw_fields(batch, people), batch.frame.cpu(), decoder)
+def decoding_work(decoder: AssociativeEmbeddingDecoder, fields: Fields) -> Work:
+    """From outputs on a device to people in image pixels."""
+    return partial(decode_batch, fields, _identities(fields), decoder)
 
 
-def inference_work(predictor: Predictor, batch: Sample, people: int) -> Work:
-    """From images to people; fields with people take the place of the network's."""
-    decode = decoding_work(predictor.decoder, batch, people)
+def inference_work(predictor: Predictor, images: Tensor, fields: Fields) -> Work:
+    """From images to people, with the outputs of a trained network in place of the predictor's.
+
+    A batch is decoded while the network computes the next one, so calls in a row overlap.
+    """
+    queue: PendingQueue[None, list[People]] = PendingQueue()
+    affines = _identities(fields)
 
     def work() -> None:
-        predictor.fields((batch.image,))
-        decode()
+        predictor.fields((images,))
+        for _ in queue.put(None, submit_batch(fields, affines, predictor.decoder)):
+            pass
 
     return work
+
+
+def _identities(fields: Fields) -> Tensor:
+    """Affines [B, 2, 3] that leave input pixels as they are."""
+    return torch.eye(2, 3, dtype=torch.float64).repeat(len(fields.tags), 1, 1)

@@ -85,6 +85,33 @@ def paint_scene(random: Random, side: int, max_people: int, *, sparse: bool = Fa
     )
 
 
+def paint_crowd(
+    random: Random, size: tuple[int, int], count: int, heights: tuple[float, float]
+) -> np.ndarray:
+    """Paint people in rows that fill a picture, without labels.
+
+    Args:
+        random: draws them.
+        size: height, width in image pixels.
+        count: number of people.
+        heights: smallest and largest height of a standing person in image pixels.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+    """
+    height, width = size
+    image = _background(random, width * FINE, height * FINE)
+    columns = int(np.ceil(np.sqrt(count * width / height)))
+    room = FINE * np.array([width / columns, height / -(-count // columns)])  # of a person
+    for number in range(count):
+        figure = pose(random)
+        scale = random.uniform(*heights) * FINE / _STANDING
+        middle = (np.array(divmod(number, columns))[::-1] + random.normal(0.5, 0.1, 2)) * room
+        middle[1] -= figure.points[:, 1].mean() * scale
+        _paint(image, figure, Place(middle, scale), random)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _background(random: Random, width: int, height: int) -> np.ndarray:
     """Noise of several sizes, flat shapes, lines: nothing that tells of people."""
     image = np.zeros((height, width, 3), np.float32) + random.uniform(40, 200, 3)
