@@ -34,12 +34,15 @@ class Row(NamedTuple):
     limit: float  # of the value
     memory: float | None  # MB
     memory_limit: float | None  # MB
+    worst: float  # the largest value of all rounds
+    worst_limit: float | None
 
     @property
     def inside(self) -> bool:
         """Whether the step keeps its limits."""
         kept = self.memory_limit is None or (self.memory or 0.0) <= self.memory_limit
-        return self.value <= self.limit and kept
+        bounded = self.worst_limit is None or self.worst <= self.worst_limit
+        return self.value <= self.limit and kept and bounded
 
 
 Measure = Callable[..., Row]
@@ -60,6 +63,8 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
         warmup: bool = True,
         memory: float | Callable[[], float] | None = None,
         memory_limit: float | None = None,
+        worst_limit: float | None = None,
+        every: int = 1,
     ) -> Row:
         """Measure `work`.
 
@@ -73,13 +78,25 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             warmup: whether `work` is run once before, untimed.
             memory: MB that the step took, measured by whoever calls; or what tells them afterwards.
             memory_limit: MB.
+            worst_limit: of the largest value of all rounds.
+            every: how many rounds follow each timing of the yardstick.
         """
         if warmup:
             work()
-        times, held = _timed(benchmark, work, yardstick, rounds)
+        times, held = _timed(benchmark, work, yardstick, rounds, every)
         values = [t / h for t, h in zip(times, held, strict=True)] if against else times
         taken = memory() if callable(memory) else memory
-        row = Row(step, median(times), against, median(values), limit, taken, memory_limit)
+        row = Row(
+            step,
+            median(times),
+            against,
+            median(values),
+            limit,
+            taken,
+            memory_limit,
+            max(values),
+            worst_limit,
+        )
         benchmark.extra_info.update(row._asdict(), inside=row.inside)
         request.config.stash.setdefault(_ROWS, []).append(row)
         return row
@@ -92,12 +109,15 @@ def _timed(
     work: Callable[[], object],
     yardstick: Callable[[], object] | float | None,
     rounds: int,
+    every: int,
 ) -> tuple[list[float], list[float]]:
-    """Seconds of the work, and of the yardstick before it, round by round."""
+    """Seconds of the work, and of the last yardstick before it, round by round."""
     held: list[float] = []
 
     def before() -> None:
-        if callable(yardstick):
+        if callable(yardstick) and len(held) % every:
+            held.append(held[-1])
+        elif callable(yardstick):
             start = perf_counter()
             yardstick()
             held.append(perf_counter() - start)
@@ -140,7 +160,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not rows:
         return
     terminalreporter.section("steps and their limits")
-    head = ("step", "median", "share", "limit", "of", "memory (limit)", "")
+    head = ("step", "median", "share", "limit", "worst (limit)", "of", "memory (limit)", "")
     for line in (head, ("---",) * len(head), *map(_shown, rows)):
         terminalreporter.write_line(f"| {' | '.join(line)} |")
 
@@ -153,12 +173,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _shown(row: Row) -> tuple[str, ...]:
     """A line of the table as text."""
-    if row.against:
-        value, limit = (
-            (f"{v:.2%}" if row.limit < 1 else f"{v:.2f} x") for v in (row.value, row.limit)
-        )
-    else:
-        value, limit = "", f"{row.limit:g} s"
+
+    def told(value: float) -> str:
+        if not row.against:
+            return f"{value:g} s" if value >= 1 else f"{1e3 * value:g} ms"
+        return f"{value:.2%}" if row.limit < 1 else f"{value:.2f} x"
+
+    value, limit = told(row.value) if row.against else "", told(row.limit)
+    worst = "" if row.worst_limit is None else f"{told(row.worst)} ({told(row.worst_limit)})"
     memory = "" if row.memory is None else f"{row.memory:.1f} MB"
     if row.memory_limit is not None:
         memory += f" ({row.memory_limit:g})"
@@ -168,6 +190,7 @@ def _shown(row: Row) -> tuple[str, ...]:
         seconds,
         value,
         limit,
+        worst,
         row.against,
         memory,
         "inside" if row.inside else "OVER",

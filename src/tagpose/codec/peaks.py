@@ -174,8 +174,7 @@ def _select_peaks(
             on a CPU, as in MMPose; otherwise the first one in the image comes first.
     """
     height, width = heatmap.shape
-    input_width = len(grid.columns.near)
-    ratio = input_width // width
+    ratio = len(grid.columns.near) // width
     scratch = _RowScratch(
         np.empty((3, width + 2), np.float32),
         np.empty(width, np.float32),
@@ -197,16 +196,37 @@ def _select_peaks(
         if not _exceeds(heatmap, row, least):
             continue
         found = _maxima_of_row(heatmap, grid, row, floor, least, nearest, scratch)
-        for down in range(ratio):
-            line = (row * ratio + down) * input_width
-            for cell in range(found):
-                for across in range(ratio):
-                    score = scratch.inside[cell, down, across]
-                    if score > min_score:
-                        place = line + scratch.columns[cell] * ratio + across
-                        heap_ready = _add(scores, places, score, place, as_topk, heap_ready)
+        heap_ready = _add_row(scores, places, scratch, found, row, min_score, as_topk, heap_ready)
     if as_topk:
         _sort_heap(scores, places, heap_ready)
+
+
+@compiled
+def _add_row(
+    scores: np.ndarray,
+    places: np.ndarray,
+    scratch: _RowScratch,
+    found: Int,
+    row: Int,
+    min_score: Float,
+    as_topk: bool,
+    heap_ready: bool,
+) -> bool:
+    """Add the peaks of one row of a heatmap, input pixel by input pixel, to a list or heap.
+
+    Returns:
+        Whether the heap is in order.
+    """
+    ratio, width = scratch.inside.shape[1], scratch.inside.shape[0]
+    for down in range(ratio):
+        line = (row * ratio + down) * width * ratio
+        for cell in range(found):
+            for across in range(ratio):
+                score = scratch.inside[cell, down, across]
+                if score > min_score:
+                    place = line + scratch.columns[cell] * ratio + across
+                    heap_ready = _add(scores, places, score, place, as_topk, heap_ready)
+    return heap_ready
 
 
 @compiled

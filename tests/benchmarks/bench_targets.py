@@ -1,4 +1,4 @@
-"""What a batch costs beside the network: targets, tag loss, decoding; held against HRNet-w32."""
+"""Cost of targets and tag loss compared with a training step of HRNet-w32."""
 
 from functools import partial
 from statistics import median
@@ -6,18 +6,14 @@ from time import perf_counter
 
 import pytest
 import torch
-from tagpose.codec.decode import Decoder
 
-from crowds import crowd
 from tagpose.codec.encode import Encoder
-from tagpose.codec.tta import merge_mirror
 from tagpose.losses import Criterion, tag_losses
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import WHOLEBODY
 
 IMAGES, PEOPLE, SIDE, CELLS = 8, 30, 512, 128
-TEST_INPUT, TEST_CELLS = (512, 704), (128, 176)
-STEP, PASSES = "w32 training step", "two w32 forward passes"
+STEP = "w32 training step"
 STEPS = 2  # of training that are timed, after one that is not: each takes many seconds
 
 
@@ -51,12 +47,6 @@ def losing():
         (pull.mean() + push.mean()).backward()
 
     return work
-
-
-def decoding(people):
-    """What is done with the two outputs of the network."""
-    views, decoder = crowd(people, TEST_CELLS, seed=people), Decoder(WHOLEBODY.grouping_order)
-    return lambda: decoder(merge_mirror(*views, WHOLEBODY.mirror))
 
 
 @pytest.fixture(scope="module")
@@ -94,27 +84,4 @@ def test_part_of_a_training_step(measure, peak_memory, training_step, step, prep
         limit=limit,
         rounds=15,
         memory=lambda: peak_memory(prepare),
-    )
-
-
-@pytest.mark.parametrize(("people", "limit"), [(30, 0.05), (5, 0.03)])
-def test_decode(measure, peak_memory, network, people, limit):
-    images = torch.randint(0, 256, (1, 3, *TEST_INPUT), dtype=torch.uint8)
-    network.eval()
-
-    @torch.inference_mode()
-    def two_passes():
-        network(images)
-        network(images.flip(-1))
-
-    two_passes()
-    measure(
-        f"decode with mirror test, {people} people, 512 x 704",
-        decoding(people),
-        against=PASSES,
-        yardstick=two_passes,
-        limit=limit,
-        rounds=15,
-        memory=lambda: peak_memory(partial(decoding, people)),
-        memory_limit=100,
     )
