@@ -4,7 +4,6 @@ from time import perf_counter
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from torch import distributed
 
 from tagpose.codec.decode import decoder_of
 from tagpose.data.datamodule import PoseData
@@ -14,6 +13,7 @@ from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.people import people_in_images
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, Sample
+from tagpose.training.buffers import broadcast_buffers
 from tagpose.training.decoding import as_learned
 
 
@@ -49,10 +49,9 @@ class PartAP(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if trainer.world_size > 1 and batch_idx == 0:
-            # Processes count batch statistics apart, one set is saved and shall be scored. Not
-            # earlier, because an average of weights takes their place when the epoch starts.
-            for buffer in pl_module.buffers():
-                distributed.broadcast(buffer, src=0)
+            # Each rank has its own BatchNorm statistics, and those of rank 0 are saved, so they are
+            # scored. Not earlier, because EMA swaps buffers when the validation epoch starts.
+            broadcast_buffers(pl_module)
 
     def on_validation_batch_end(  # type: ignore[override] # our module returns fields
         self,
