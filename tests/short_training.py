@@ -73,7 +73,7 @@ def train(cfg, *callbacks, start=None, **options):
         "enable_model_summary": False, "enable_checkpointing": saves,
         "use_distributed_sampler": False, "plugins": [WholeFiles()],
     }  # fmt: skip
-    chosen = [own[name] for name in ("part_ap", "finite", "ema") if name in own]
+    chosen = [own[name] for name in ("part_ap", "nan_guard", "ema") if name in own]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended")
         warnings.filterwarnings("ignore", message=".*does not have many workers")

@@ -1,5 +1,7 @@
 """Several processes: what one learns, what happens when one dies, and who else starts them."""
 
+import csv
+import json
 import os
 import signal
 import socket
@@ -10,10 +12,13 @@ import time
 import psutil
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from running import PLAIN, command, started, succeeded
+from short_training import configuration
 from stops import PROGRAMS, assert_same, at_step, last, signal_at, train, words
 from tagpose.model.files import read_step, read_tensors
+from tagpose.training.trainer import make_trainer
 
 TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=1")
 
@@ -68,6 +73,39 @@ def test_one_two_and_four_processes_learn_the_same_from_the_same_batches(people,
                 torch.testing.assert_close(end[name], weight, rtol=1e-4, atol=1e-6)
 
 
+BROADCASTING = "trainer.strategy={_target_: lightning.pytorch.strategies.DDPStrategy}"
+
+
+@pytest.mark.parametrize(("overrides", "broadcasts"), [((), False), ((BROADCASTING,), True)])
+def test_checkpoints_are_the_same_whether_ddp_broadcasts_buffers_which_it_does_not_by_default(
+    people, whole, tmp_path, overrides, broadcasts
+):
+    file = tmp_path / "broadcasts.json"
+    callback = ("+callbacks.at._target_=at_step.Broadcasts", f"+callbacks.at.file={file}")
+    succeeded(train(people, tmp_path, "a", *TWO, *callback, *overrides))
+    assert json.loads(file.read_text()) is broadcasts
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.parametrize("ema", [(), ("~callbacks.ema",)])
+def test_two_processes_score_the_weights_and_buffers_that_they_save(people, tmp_path, ema):
+    short = ("trainer.max_epochs=2", "callbacks.last.minutes=0", *ema)
+    succeeded(train(people, tmp_path, "a", *TWO, *short))
+    best = last(tmp_path, "a").with_name("best.ckpt")
+    with best.with_name("metrics.csv").open(newline="") as lines:
+        (logged,) = [row for row in csv.DictReader(lines) if row["val/loss/total"]]
+    cfg = configuration(people, tmp_path)
+    module = instantiate(cfg.model, _convert_="object")
+    module.load_state_dict(read_tensors(best)["state_dict"])
+    trainer = make_trainer(
+        accelerator="cpu", precision="32-true", logger=False, enable_progress_bar=False,
+        callbacks=[instantiate(cfg.callbacks.part_ap)],
+    )  # fmt: skip
+    (scores,) = trainer.validate(module, instantiate(cfg.data, _convert_="object"), verbose=False)
+    for name, score in scores.items():
+        assert float(logged[name]) == pytest.approx(score, rel=1e-5), name
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_where_a_process_dies_all_end_within_a_minute(people, tmp_path, rank):
     killed = (*TWO, "trainer.max_epochs=1000", *signal_at(4, signal.SIGKILL, rank=rank))
@@ -92,7 +130,7 @@ def test_what_is_not_finite_in_one_process_is_skipped_by_all_and_too_much_of_it_
         return train(people, tmp_path, name, *TWO, "~callbacks.ema", *at, *more)
 
     goes_on = succeeded(spoilt("a", 2))
-    assert "step 8: loss or gradient is not finite" in goes_on.stderr + goes_on.stdout
+    assert "Non-finite loss or gradient at step 8 (images" in goes_on.stderr + goes_on.stdout
     content = read_tensors(last(tmp_path, "a"))
     assert content["global_step"] == 4 * 6
     moments = content["optimizer_states"][0]["state"].values()
@@ -100,11 +138,11 @@ def test_what_is_not_finite_in_one_process_is_skipped_by_all_and_too_much_of_it_
     files = sorted(file.name for file in last(tmp_path, "a").parent.glob("not_finite/*"))
     assert files == [f"step_000000{step}_rank_{rank}.pt" for step in (8, 9) for rank in (0, 1)]
 
-    ends = spoilt("b", 20, "callbacks.finite.most=2")
+    ends = spoilt("b", 20, "callbacks.nan_guard.max_skipped=2", "callbacks.last.minutes=0")
     assert ends.returncode == 1
-    assert "step 10: loss or gradient is not finite" in ends.stderr
+    assert "Non-finite loss or gradient at step 10 (images" in ends.stderr
     assert "3 of the last 11 steps" in ends.stderr
-    assert read_step(last(tmp_path, "b")) == 6
+    assert read_step(last(tmp_path, "b")) == 10
 
 
 def test_two_processes_that_are_stopped_within_a_validation_end_and_go_on(people, whole, tmp_path):

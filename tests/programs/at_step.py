@@ -54,6 +54,17 @@ class SignalAtFirst(Signal):
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
 
 
+class Broadcasts(Callback):
+    """Writes whether DDP broadcasts buffers before each batch."""
+
+    def __init__(self, file):
+        self.file = Path(file)
+
+    def on_train_start(self, trainer, module):
+        if trainer.is_global_zero:
+            self.file.write_text(json.dumps(trainer.model.broadcast_buffers))
+
+
 class NotFinite(Callback):
     """Makes what the network says NaN, in one process, from a step on and for so many steps."""
 

@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, distributed
+from torch import Tensor
 
 from tagpose.codec.decoder import build_decoder
 from tagpose.data.datamodule import PoseData
@@ -15,6 +15,7 @@ from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.decoding import PendingQueue, copy_to_host, submit_batch
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Fields, People, Sample
+from tagpose.training.buffers import broadcast_buffers
 from tagpose.training.decoding import as_learned
 
 
@@ -52,10 +53,9 @@ class PartAP(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if trainer.world_size > 1 and batch_idx == 0:
-            # Processes count batch statistics apart, one set is saved and shall be scored. Not
-            # earlier, because an average of weights takes their place when the epoch starts.
-            for buffer in pl_module.buffers():
-                distributed.broadcast(buffer, src=0)
+            # Each rank has its own BatchNorm statistics, and those of rank 0 are saved, so they are
+            # scored. Not earlier, because EMA swaps buffers when the validation epoch starts.
+            broadcast_buffers(pl_module)
 
     def on_validation_batch_end(  # type: ignore[override] # our module returns fields
         self,

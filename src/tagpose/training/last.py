@@ -1,4 +1,4 @@
-"""This file keeps the checkpoint that a run goes on from, also when the run is told to end."""
+"""Lightning callback that writes the checkpoint for resuming, also when a signal stops the run."""
 
 import signal
 import time
@@ -16,23 +16,27 @@ from tagpose.training.stopping import Hearing, exit_code
 NAME: Final = "last.ckpt"
 
 
-class _Asked(NamedTuple):
-    """What the processes agree on after a step."""
+class _Request(NamedTuple):
+    """Decision of all ranks after a step."""
 
-    signal: int  # that one of them got, or 0
-    save: bool  # whether it is time to
+    signal: int  # number of a signal that a rank received, or 0
+    save: bool  # whether a checkpoint is due
 
 
 class Last(Checkpoint):
-    """Keeps `last.ckpt`, from which a run goes on exactly, and ends the run when a signal says so.
+    """Write `last.ckpt`, from which a run resumes exactly, and stop the run after a signal.
 
-    A signal lets the step end, saves, and ends every process. Saved is after a step now and then,
-    after each epoch, and before the last step that precedes a validation: Lightning goes on behind
-    a validation that it was stopped before.
+    All ranks wait while a checkpoint is written, so it is not written after each epoch, but
+
+    - after the first step at which `minutes` have passed since the last one;
+    - before the last step that precedes a validation, because a run that is stopped after that
+      step and before the validation would resume after the validation;
+    - after the last step of the training;
+    - after the step during which a rank receives a signal, before all ranks exit.
 
     Args:
-        folder: of the run.
-        minutes: between two, within an epoch.
+        folder: folder of the run.
+        minutes: maximum time between two checkpoints, except for validations; 0 saves each step.
     """
 
     def __init__(self, folder: str | Path, minutes: float = 10.0) -> None:
@@ -79,20 +83,24 @@ class Last(Checkpoint):
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         added = trainer.accumulate_grad_batches
         if not last and (batch_idx + 1) % added:
-            return  # gradients that wait for others are in no checkpoint
-        asked = self._agree(trainer)
-        if not _validates(trainer, batch_idx, range(1)):
+            return  # accumulated gradients are not part of a checkpoint
+        request, epoch = self._agree(trainer), trainer.current_epoch
+        if not _validates(trainer, epoch, batch_idx, range(1)):
             if last:
-                return  # saved at the end of the epoch, which is now
-            if asked.signal or asked.save or _validates(trainer, batch_idx, range(1, 1 + added)):
+                return  # on_train_epoch_end follows
+            if any(request) or _validates(trainer, epoch, batch_idx, range(1, 1 + added)):
                 self._save(trainer)
-        if asked.signal:
-            self._leave(trainer, asked.signal)
+        if request.signal:
+            self._leave(trainer, request.signal)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
-        if number := self._agree(trainer).signal:
-            self._leave(trainer, number)
+        first_step = range(1, 1 + trainer.accumulate_grad_batches)
+        validates = _validates(trainer, trainer.current_epoch + 1, -1, first_step)
+        request = self._agree(trainer, save=validates or _is_last_epoch(trainer))
+        if any(request):
+            self._save(trainer)
+        if request.signal:
+            self._leave(trainer, request.signal)
 
     def on_validation_batch_end(
         self,
@@ -123,12 +131,12 @@ class Last(Checkpoint):
         if self.hearing:
             self.hearing.listen()
 
-    def _agree(self, trainer: Trainer) -> _Asked:
-        """What any process was asked; all of them do the same after the same step."""
-        late = time.monotonic() - self.saved > self.seconds
-        both = 2 * self.signal + int(late and trainer.is_global_zero)
-        number, save = divmod(self._most(both), 2)
-        return _Asked(number, bool(save))
+    def _agree(self, trainer: Trainer, *, save: bool = False) -> _Request:
+        """Return the same decision on all ranks, so that they save or exit after the same step."""
+        late = time.monotonic() - self.saved >= self.seconds
+        both = 2 * self.signal + int(save or (late and trainer.is_global_zero))
+        number, due = divmod(self._most(both), 2)
+        return _Request(number, bool(due))
 
     def _most(self, value: int) -> int:
         """The largest value of all processes."""
@@ -139,7 +147,7 @@ class Last(Checkpoint):
         return int(shared)
 
     def _save(self, trainer: Trainer) -> None:
-        """Save, and what was logged until now."""
+        """Write the checkpoint and the metrics that were logged before it."""
         trainer.save_checkpoint(self.file, weights_only=False)
         self.saved = time.monotonic()
         for logger in trainer.loggers:
@@ -161,13 +169,24 @@ def _is_started(trainer: Trainer) -> bool:
     return bool(cluster and trainer.local_rank and not cluster.creates_processes_externally)
 
 
-def _validates(trainer: Trainer, batch_idx: int, ahead: range) -> bool:
-    """Whether a validation follows one of the batches that are so many ahead of this one."""
+def _is_last_epoch(trainer: Trainer) -> bool:
+    """Return whether the training ends with the current epoch; for `on_train_epoch_end`."""
+    progress: Any = trainer.fit_loop.epoch_progress.current  # as `fit_loop.done` reads it
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    return (
+        trainer.should_stop
+        or 0 <= steps <= trainer.global_step
+        or (epochs is not None and 0 <= epochs <= progress.processed)
+    )
+
+
+def _validates(trainer: Trainer, epoch: int, batch_idx: int, ahead: range) -> bool:
+    """Return whether a validation follows one of the batches `ahead` of a batch of an epoch."""
     every, between = trainer.check_val_every_n_epoch, trainer.val_check_batch
     if not trainer.enable_validation or between is None:  # or it follows the clock
         return False
     if every is None:  # batches are counted through all epochs
         batch_idx = trainer.fit_loop.total_batch_idx
-    elif (trainer.current_epoch + 1) % every:
+    elif (epoch + 1) % every:
         return False
     return any((batch_idx + 1 + more) % between == 0 for more in ahead)

@@ -4,18 +4,28 @@ from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from tagpose.inference.asked import chosen_device
 from tagpose.training.checkpoints import WholeFiles
 
 
-def make_trainer(*, precision: str = "auto", accelerator: str = "auto", **options: Any) -> Trainer:
+def make_trainer(
+    *,
+    precision: str = "auto",
+    accelerator: str = "auto",
+    strategy: str | Strategy = "auto",
+    **options: Any,
+) -> Trainer:
     """A Trainer whose precision is "auto": bf16 on hardware that has it, float32 elsewhere.
 
     Args:
         precision: "auto", or one of Lightning's.
         accelerator: "auto" for CUDA where there is a GPU of it, the CPU elsewhere; or one of
             Lightning's. (Its own "auto" takes Apple's GPUs, which have no float64.)
+        strategy: one of Lightning's; "ddp" does not broadcast buffers before each batch, because
+            BatchNorm does not use its running statistics in training. `PartAP` broadcasts those of
+            rank 0 before a validation.
         options: of Lightning's Trainer; one that it does not know is an error.
     """
     if accelerator == "auto":
@@ -25,6 +35,7 @@ def make_trainer(*, precision: str = "auto", accelerator: str = "auto", **option
         options["precision"] = "bf16-mixed" if has_bf16(accelerator) else "32-true"
     else:
         options["precision"] = precision
+    options["strategy"] = DDPStrategy(broadcast_buffers=False) if strategy == "ddp" else strategy
     # the data module shares the images among processes itself, without repeating any
     return Trainer(use_distributed_sampler=False, plugins=[WholeFiles()], **options)
 
