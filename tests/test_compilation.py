@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from running import ROOT
-from tagpose.codec import grouping, interpolation, missing_keypoints, peaks, tta
+from tagpose.codec import flip_test, grouping, interpolation, missing_keypoints, peaks
 from tagpose.codec.compilation import cache_folder, run_parallel
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.tta import merge_flip, merge_scales
+from tagpose.inference.decoding import flipped_outputs
 from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields
 
@@ -59,7 +60,8 @@ def test_one_compilation_serves_maps_of_every_kind():
         decoder = build_decoder(BODY, **options)
         for some in maps:
             assert len(decoder(*some)) == 2
-    for module in (grouping, interpolation, missing_keypoints, peaks, tta):
+        decoder(*maps[0], flipped=flipped_outputs(one, BODY.mirror))
+    for module in (flip_test, grouping, interpolation, missing_keypoints, peaks):
         compiled = {n: f for n, f in vars(module).items() if hasattr(f, "signatures")}
         assert {n: len(f.signatures) for n, f in compiled.items() if len(f.signatures) > 1} == {}
 

@@ -15,6 +15,7 @@ from tagpose.codec.interpolation import make_grid, sample_bilinear
 from tagpose.codec.missing_keypoints import fill_missing, find_tag_ranges
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tta import flip_maps, merge_flip, merge_scales, upsample
+from tagpose.inference.decoding import flipped_outputs
 from tagpose.official_skeletons import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, Fields
 
@@ -150,6 +151,18 @@ def test_a_network_that_sees_the_mirrored_image_mirrored_adds_only_its_tags_agai
     merged = merge_flip(fields, flip_maps(fields, BODY.mirror), BODY.mirror)
     assert torch.equal(merged.heatmaps, fields.heatmaps)
     assert torch.equal(merged.tags, fields.tags.repeat(1, 2, 1, 1, 1))
+
+
+@given(seed=seeds, finer=st.booleans())
+def test_a_flip_test_that_the_decoder_merges_has_the_people_of_merged_maps(seed, finer):
+    own, flipped = (noise(seed + view, BODY.size) for view in range(2))
+    if finer:
+        own, flipped = (Fields(one.heatmaps, one.tags[..., ::2, ::2]) for one in (own, flipped))
+    decoder = build_decoder(BODY)
+    (expected,) = decode_with(decoder, merge_flip(own, flipped, BODY.mirror))
+    (found,) = decode_with(decoder, own, flipped=flipped_outputs(flipped, BODY.mirror))
+    np.testing.assert_array_equal(found.keypoints, expected.keypoints)
+    np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 def test_one_scale_alone_decodes_as_without_merging():

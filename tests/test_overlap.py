@@ -22,7 +22,7 @@ class SlowDecoder:
         self.events, self.seconds, self.at_once, self.most = events, seconds, 0, 0
         self.lock = threading.Lock()
 
-    def __call__(self, heatmaps, tags, min_person_score=0.0):
+    def __call__(self, heatmaps, tags, **options):
         number = int(heatmaps[0, 0, 0, 0])
         with self.lock:
             self.at_once += 1

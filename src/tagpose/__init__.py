@@ -8,9 +8,10 @@ if TYPE_CHECKING:
 
 # albumentations asks the network for a newer version of itself in every process that imports it
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-# Turns for which threads of torch wait awake for each other. Its own 300,000 have two programs on
-# the same cores wait for each other: decoding took 4300 ms in place of 47. Taken where tagpose is
-# imported before torch; the Makefile says the same to all programs.
+# How long a thread of torch (GNU OpenMP) spins at the end of an operation before it sleeps. When
+# another program uses the same cores, a forward pass of HRNet takes 6 to 10 s with the default of
+# 300,000 and 2 s with 2,000: spinning threads occupy the cores that the others need. It only takes
+# effect if tagpose is imported before torch; the Makefile sets it for all programs.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 

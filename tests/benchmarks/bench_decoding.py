@@ -19,7 +19,7 @@ from tagpose.codec.tta import merge_flip
 from tagpose.data.images import read_image
 from tagpose.data.synthetic import write_synthetic
 from tagpose.data.synthetic.scene import paint_crowd
-from tagpose.inference.decoding import decode_batch
+from tagpose.inference.decoding import decode_batch, flipped_outputs
 from tagpose.inference.predictor import Predictor
 from tagpose.model.network import PoseNetwork
 from tagpose.model.weights import load_network
@@ -79,8 +79,14 @@ def decoding(pairs, min_person_score=0.0):
     following = cycle(pairs)
 
     def work():
-        merged = merge_flip(*next(following), WHOLEBODY.mirror)
-        decode_batch(merged, IDENTITY, DECODER, min_person_score=min_person_score)
+        own, flipped = next(following)
+        decode_batch(
+            own,
+            IDENTITY,
+            DECODER,
+            flipped=flipped_outputs(flipped, WHOLEBODY.mirror),
+            min_person_score=min_person_score,
+        )
 
     return work
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -50,10 +51,20 @@ def cache_folder() -> Path:
     name = f"tagpose-{hashlib.sha256(sources).hexdigest()[:12]}"
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     given = os.environ.get("NUMBA_CACHE_DIR")
-    for parent in (Path(given) if given else None, _SOURCES / "__pycache__", user / "tagpose"):
-        if parent is not None and _is_writable(parent / name):
+    parents = [_SOURCES / "__pycache__", user / "tagpose"]
+    for parent in [Path(given), *parents] if given else parents:
+        if _is_writable(parent / name):
+            _remove_others(parent / name)
             return parent / name
     return _temporary_folder(name)
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove compiled code of earlier versions of this installation."""
+    if folder.parent.parent == _SOURCES:
+        for other in folder.parent.glob("tagpose-*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _is_writable(folder: Path) -> bool:

@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.codec.compilation import announce_compilation
+from tagpose.codec.flip_test import FlippedOutputs, Outputs, scan_flip_test
 from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
-from tagpose.codec.missing_keypoints import fill_missing, find_tag_ranges
+from tagpose.codec.missing_keypoints import TagRanges, fill_missing, find_tag_ranges
 from tagpose.codec.peaks import DecodingMaps, Peaks, find_peaks, refine_peaks
 from tagpose.official_skeletons import anatomical_order
 from tagpose.skeleton import Skeleton
@@ -57,6 +58,7 @@ class AssociativeEmbeddingDecoder:
         tags: np.ndarray,
         input_size: tuple[int, int] | None = None,
         *,
+        flipped: FlippedOutputs | None = None,
         min_person_score: float = 0.0,
     ) -> list[People]:
         """Decode a batch.
@@ -66,6 +68,7 @@ class AssociativeEmbeddingDecoder:
                 network's input.
             tags: [B, L, G, h, w] float32.
             input_size: height, width of the network's input; by default that of tags at STRIDE.
+            flipped: outputs for the flipped images, which are merged with the others.
             min_person_score: people with a lower score are dropped before their missing keypoints
                 are searched, on which the score does not depend.
 
@@ -78,9 +81,7 @@ class AssociativeEmbeddingDecoder:
             ValueError: if the maps contain NaN or infinity, or do not fit the skeleton or the size.
         """
         announce_compilation()
-        maps = self.prepare(heatmaps, tags, input_size)
-        peaks = find_peaks(maps, self.max_peaks, self.min_score)
-        ranges = find_tag_ranges(maps)
+        maps, peaks, ranges = self._scan(heatmaps, tags, input_size, flipped)
         groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
         keypoints = np.concatenate([group.keypoints for group in groups])
         image = np.repeat(np.arange(len(groups)), [len(group.scores) for group in groups])
@@ -98,6 +99,26 @@ class AssociativeEmbeddingDecoder:
                 )
         parts = np.split(keypoints, np.cumsum([len(group.scores) for group in groups])[:-1])
         return [People(*one) for one in zip(parts, (g.scores for g in groups), strict=True)]
+
+    def _scan(
+        self,
+        heatmaps: np.ndarray,
+        tags: np.ndarray,
+        input_size: tuple[int, int] | None,
+        flipped: FlippedOutputs | None,
+    ) -> tuple[DecodingMaps, Peaks, TagRanges]:
+        """Return maps laid out for the compiled code, their peaks and their tag ranges."""
+        own = self.prepare(heatmaps, tags, input_size)
+        if flipped is None:
+            peaks = find_peaks(own, self.max_peaks, self.min_score)
+            return own, peaks, find_tag_ranges(own)
+        batch, views, *shape = tags.shape
+        maps = own._replace(
+            heatmaps=np.empty_like(own.heatmaps),
+            tags=np.empty((batch, 2 * views, *shape), np.float32),
+        )
+        outputs = Outputs(own.heatmaps, own.tags)
+        return maps, *scan_flip_test(outputs, flipped, maps, self.max_peaks, self.min_score)
 
     def group(self, peaks: Peaks, image: int, min_person_score: float = 0.0) -> GroupedPoses:
         """Return the people of one image of a batch to whom its peaks belong, by falling score."""

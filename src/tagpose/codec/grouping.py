@@ -1,5 +1,6 @@
 """Group peaks into people by their tags (Newell 2017, section 3.2)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -18,7 +19,6 @@ _EXCLUDED: Final = 1e6  # tag distance of pairs that are excluded
 # is 0.152 of a standing person's height (Drillis and Contini 1966), and of a person cropped at the
 # waist half is visible.
 _REACH: Final = 0.5
-_ZERO: Final = np.int64(0)  # for a literal 0 numba would compile a function once more
 _MIN_KEYPOINTS: Final = 5  # from which on the box of a person's keypoints measures its size
 
 
@@ -95,6 +95,7 @@ class _Matching(NamedTuple):
     distances: np.ndarray  # [N * max(N, room)] float64, row by row
     costs: np.ndarray  # [N * max(N, room)] float64, row by row
     owners: np.ndarray  # [N] int64
+    mean_tags: np.ndarray  # [L, room] float32 of the people
 
 
 def group_peaks(
@@ -129,14 +130,16 @@ def group_peaks(
     )
     most = scores.shape[1]
     size = most * max(most, room)
-    matching = _Matching(np.empty(size), np.empty(size), np.empty(most, np.int64))
-    step, rows, columns = 0, 0, 0
-    while True:
-        step, rows, columns = _assign_keypoints(peaks, rule, people, matching, step, rows, columns)
-        if step == len(rule.order):
-            return people.peaks[: people.size[0]]
+    matching = _Matching(
+        np.empty(size),
+        np.empty(size),
+        np.empty(most, np.int64),
+        np.empty((views, room), np.float32),
+    )
+    for rows, columns in _assign_keypoints(peaks, rule, people, matching):
         costs = matching.costs[: rows * columns].reshape(rows, columns)
         matching.owners[:rows] = linear_sum_assignment(costs)[1]
+    return people.peaks[: people.size[0]]
 
 
 @lru_cache(maxsize=16)
@@ -155,42 +158,24 @@ def _make_rule(config: GroupingConfig, keypoints: int) -> _Rule:
 
 @compiled
 def _assign_keypoints(
-    peaks: _Peaks,
-    rule: _Rule,
-    people: _People,
-    matching: _Matching,
-    step: Int,
-    rows: Int,
-    columns: Int,
-) -> tuple[Int, Int, Int]:
-    """Assign keypoints until one needs a solver.
+    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching
+) -> Iterator[tuple[int, int]]:
+    """Assign all keypoints, and yield where a solver is needed.
 
-    Args:
-        peaks: of the image.
-        rule: of the grouping.
-        people: are changed.
-        matching: `costs` of the keypoint that needs a solver; `owners`, the solution, comes back.
-        step: of `rule.order` to begin with.
-        rows: peaks of that step whose assignment was solved, or 0.
-        columns: of the matrix that was solved.
-
-    Returns:
-        The step that needs a solver, or the number of all, and the rows and columns of its matrix.
+    Yields:
+        Rows and columns of `matching.costs`; the columns of the solution must be in
+        `matching.owners` before the next step.
     """
-    while step < len(rule.order):
-        keypoint = rule.order[step]
+    for keypoint in rule.order:
+        rows = 0
+        for score in peaks.scores[keypoint]:
+            rows += score > 0
         if rows == 0:
-            rows = _ZERO
-            for score in peaks.scores[keypoint]:
-                rows += score > 0
-            columns = max(rows, people.size[0])
-            if rows > 0 and not _match(peaks, rule, people, matching, keypoint, rows):
-                return step, rows, columns
-        else:
-            _keep_near(rule, people, matching, rows)
+            continue
+        if not _match(peaks, rule, people, matching, keypoint, rows):
+            yield rows, max(rows, people.size[0])
+        _keep_near(rule, people, matching, rows)
         _attach(peaks, rule, people, matching.owners[:rows], keypoint)
-        step, rows = step + 1, _ZERO
-    return step, 0, 0
 
 
 @compiled
@@ -200,55 +185,62 @@ def _match(
     """Match peaks with people where it is obvious; otherwise write the costs and return False."""
     count, near = people.size[0], False
     columns = max(rows, count)
-    _write_distances(peaks, rule, people, matching, keypoint, rows)
+    _write_mean_tags(people, matching.mean_tags)
     for row in range(rows):
+        start = row * columns
+        distances = matching.distances[start : start + count]
+        costs = matching.costs[start : start + columns]
+        _write_distances(peaks, rule, people, matching.mean_tags, keypoint, row, distances)
+        score = np.float64(peaks.scores[keypoint, row])
         for person in range(count):
-            distance = matching.distances[row * columns + person]
-            rest = distance if rule.nearest else -np.float64(peaks.scores[keypoint, row])
-            matching.costs[row * columns + person] = _DISTANCE_COST * np.rint(distance) + rest
-            near |= distance < rule.max_tag_distance
-        matching.costs[row * columns + count : (row + 1) * columns] = _UNMATCHED_COST
+            rest = distances[person] if rule.nearest else -score
+            costs[person] = _DISTANCE_COST * np.rint(distances[person]) + rest
+            near |= distances[person] < rule.max_tag_distance
+        costs[count:] = _UNMATCHED_COST
     if not near:  # whatever the assignment, nobody is close enough
         matching.owners[:rows] = -1
         return True
-    if rows > count or not _has_distinct_minima(matching, rows, columns):
-        return False
-    _keep_near(rule, people, matching, rows)
-    return True
+    return rows <= count and _has_distinct_minima(matching, rows, columns)
 
 
 @compiled
 def _write_distances(
-    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: Int, rows: Int
+    peaks: _Peaks,
+    rule: _Rule,
+    people: _People,
+    mean_tags: np.ndarray,
+    keypoint: Int,
+    row: Int,
+    distances: np.ndarray,
 ) -> None:
-    """Write the tag distances between the peaks of a keypoint and all people."""
-    count, views = people.size[0], peaks.tags.shape[2]
-    columns = max(rows, count)
-    tag = np.empty(views, np.float32)
-    for person in range(count):
-        _write_mean_tag(people, person, tag)
-        for row in range(rows):
-            squared = 0.0
-            for view in range(views):
-                apart = np.float64(peaks.tags[keypoint, row, view]) - np.float64(tag[view])
-                squared += apart * apart
-            matching.distances[row * columns + person] = np.sqrt(squared)
-            if rule.parents.shape[0] and _is_far(peaks, rule, people, person, keypoint, row):
-                matching.distances[row * columns + person] = _EXCLUDED
+    """Write the tag distances between a peak and all people."""
+    distances[:] = 0
+    for view in range(len(mean_tags)):
+        tag = np.float64(peaks.tags[keypoint, row, view])
+        for person in range(len(distances)):
+            apart = tag - np.float64(mean_tags[view, person])
+            distances[person] += apart * apart
+    for person in range(len(distances)):
+        distances[person] = np.sqrt(distances[person])
+    if rule.parents.shape[0]:
+        for person in range(len(distances)):
+            if _is_far(peaks, rule, people, person, keypoint, row):
+                distances[person] = _EXCLUDED
 
 
 @compiled
-def _write_mean_tag(people: _People, person: Int, tag: np.ndarray) -> None:
-    """Write the mean [L] over a person's parts of the mean tag of each part."""
-    tag[:], parts = 0, np.float32(0)
-    for part in range(people.tag_counts.shape[1]):
-        count = people.tag_counts[person, part]
-        if count > 0:
-            parts += np.float32(1)
-            for view in range(len(tag)):
-                tag[view] += people.tag_sums[person, part, view] / count
-    for view in range(len(tag)):
-        tag[view] /= parts
+def _write_mean_tags(people: _People, mean_tags: np.ndarray) -> None:
+    """Write the mean over each person's parts of the mean tag of each part, [L, room]."""
+    for person in range(people.size[0]):
+        mean_tags[:, person], parts = 0, np.float32(0)
+        for part in range(people.tag_counts.shape[1]):
+            count = people.tag_counts[person, part]
+            if count > 0:
+                parts += np.float32(1)
+                for view in range(len(mean_tags)):
+                    mean_tags[view, person] += people.tag_sums[person, part, view] / count
+        for view in range(len(mean_tags)):
+            mean_tags[view, person] /= parts
 
 
 @compiled
@@ -298,9 +290,12 @@ def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: Int) -> 
     columns = max(rows, count)
     for row in range(rows):
         owner = matching.owners[row]
-        distance = matching.distances[row * columns + min(owner, count - 1)]
-        if owner >= count or not distance < rule.max_tag_distance:
+        if owner >= count:
             matching.owners[row] = -1
+        elif owner >= 0:
+            distance = matching.distances[row * columns + owner]
+            if not distance < rule.max_tag_distance:
+                matching.owners[row] = -1
 
 
 @compiled

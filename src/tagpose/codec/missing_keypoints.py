@@ -50,23 +50,28 @@ def find_tag_ranges(maps: DecodingMaps) -> TagRanges:
     Raises:
         ValueError: if a tag map contains NaN or infinity.
     """
-    batch, views, groups, *size = maps.tags.shape
-    rows, columns = (length // _BLOCK + 1 for length in size)  # of length + 1 tiles
-    shape = (batch, groups, views, rows, columns)
-    ranges = TagRanges(np.empty(shape, np.float32), np.empty(shape, np.float32))
-    finite = np.zeros(batch * groups, np.bool_)
+    ranges = empty_ranges(maps)
+    finite = np.zeros(maps.tags.shape[0] * maps.tags.shape[2], np.bool_)
     run_parallel(
-        lambda start, stop: _find_tag_ranges(maps.tags, start, stop, ranges, finite), len(finite)
+        lambda start, stop: write_tag_ranges(maps.tags, start, stop, ranges, finite), len(finite)
     )
     check_finite(finite)
     return ranges
 
 
+def empty_ranges(maps: DecodingMaps) -> TagRanges:
+    """Return memory for the ranges of the tags."""
+    batch, views, groups, *size = maps.tags.shape
+    rows, columns = (length // _BLOCK + 1 for length in size)  # of length + 1 tiles
+    shape = (batch, groups, views, rows, columns)
+    return TagRanges(np.empty(shape, np.float32), np.empty(shape, np.float32))
+
+
 @compiled
-def _find_tag_ranges(
+def write_tag_ranges(
     tags: np.ndarray, start: Int, stop: Int, ranges: TagRanges, finite: np.ndarray
 ) -> None:
-    """Fill in the ranges of tag maps number `start` to `stop` of the batch."""
+    """Write the ranges of tag maps number `start` to `stop` of a batch, and which are finite."""
     views, groups = tags.shape[1:3]
     scratch = np.empty((2, tags.shape[4]), np.float32)
     for number in range(start, stop):
@@ -337,10 +342,10 @@ def _argmax(
     first = np.argmax(bounds)
     for number in range(-1, len(bounds)):  # the most promising block, then all that may be better
         block = first if number < 0 else number
-        row, column = block // block_columns * _BLOCK, block % block_columns * _BLOCK
         ceiling = bounds[block]
         if ceiling < best or number == first:
             continue
+        row, column = block // block_columns * _BLOCK, block % block_columns * _BLOCK
         if ceiling == best and _start(row, column, ratio, input_width) > place:
             continue
         if number >= 0 and work > max_work:
@@ -349,10 +354,10 @@ def _argmax(
         work += len(tile_bounds)
         for at in range(-1, len(tile_bounds)):  # likewise
             tile = top if at < 0 else at
-            y, x = row + tile // _BLOCK, column + tile % _BLOCK
             bound = tile_bounds[tile]
             if bound < best or bound == -np.inf or at == top:
                 continue
+            y, x = row + tile // _BLOCK, column + tile % _BLOCK
             if bound == best and _start(y, x, ratio, input_width) > place:
                 continue
             work += ratio * ratio

@@ -60,20 +60,23 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float) -> Peaks:
     Raises:
         ValueError: if a heatmap contains NaN or infinity.
     """
-    batch, keypoints = maps.heatmaps.shape[:2]
-    shape = (batch, keypoints, count)
-    peaks = Peaks(
+    peaks, least = empty_peaks(maps, count), np.float32(min_score)
+    finite = np.zeros(maps.heatmaps.shape[0] * maps.heatmaps.shape[1], np.bool_)
+    run_parallel(
+        lambda start, stop: write_peaks(maps, least, start, stop, peaks, finite), len(finite)
+    )
+    check_finite(finite)
+    return peaks
+
+
+def empty_peaks(maps: DecodingMaps, count: int) -> Peaks:
+    """Return memory for `count` peaks of each heatmap, with scores of 0."""
+    shape = (*maps.heatmaps.shape[:2], count)
+    return Peaks(
         xy=np.zeros((*shape, 2), np.int32),
         scores=np.zeros(shape, np.float32),
         tags=np.zeros((*shape, maps.tags.shape[1]), np.float32),
     )
-    least = np.float32(min_score)
-    finite = np.zeros(batch * keypoints, np.bool_)
-    run_parallel(
-        lambda start, stop: _find_peaks(maps, least, start, stop, peaks, finite), len(finite)
-    )
-    check_finite(finite)
-    return peaks
 
 
 def check_finite(finite: np.ndarray) -> None:
@@ -86,10 +89,10 @@ def check_finite(finite: np.ndarray) -> None:
 
 
 @compiled
-def _find_peaks(
+def write_peaks(
     maps: DecodingMaps, min_score: Float, start: Int, stop: Int, peaks: Peaks, finite: np.ndarray
 ) -> None:
-    """Fill in the peaks of heatmaps number `start` to `stop` of the batch."""
+    """Write the peaks of heatmaps number `start` to `stop` of a batch, and which are finite."""
     keypoints, width = maps.heatmaps.shape[1], len(maps.heatmap_grid.columns.near)
     count = peaks.scores.shape[2]
     scores, places = np.empty(count + 1, np.float32), np.empty(count + 1, np.int64)

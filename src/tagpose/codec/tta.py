@@ -1,14 +1,11 @@
 """Test-time augmentation: merge the network's outputs at several resolutions, flips and scales."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tagpose.codec.compilation import Int, compiled, run_parallel
 from tagpose.structures import Fields, Pyramid
 
 
@@ -69,61 +66,9 @@ def merge_flip(fields: Fields, flipped: Fields, flip_indices: Sequence[int]) -> 
     Returns:
         The mean of the heatmaps, and the tags of both, side by side along L.
     """
-    if fields.heatmaps.device.type == "cpu":
-        return _merge_flip_on_cpu(fields, flipped, flip_indices)
     back = flip_maps(flipped, flip_indices)
     heatmaps = ((fields.heatmaps + back.heatmaps) / 2).contiguous()
     return Fields(heatmaps, torch.cat([fields.tags, back.tags], dim=1))
-
-
-def _merge_flip_on_cpu(fields: Fields, flipped: Fields, flip_indices: Sequence[int]) -> Fields:
-    """Merge in one pass over the maps.
-
-    A dozen torch operations take three times as long, and a hundred times beside another program,
-    because the threads of each operation wait for the slowest.
-    """
-    one = [each.float().contiguous() for each in fields]
-    other = [each.float().contiguous() for each in flipped]
-    images, views, *shape = fields.tags.shape
-    merged = Fields(torch.empty(fields.heatmaps.shape), torch.empty(images, 2 * views, *shape))
-    swap = np.array(flip_indices, np.int64)
-    heatmaps, tags = (
-        _Channels(*(each.numpy() for each in triple))
-        for triple in zip(one, other, merged, strict=True)
-    )
-    run_parallel(lambda start, stop: _merge_channels(heatmaps, tags, swap, start, stop), len(swap))
-    return merged
-
-
-class _Channels(NamedTuple):
-    """Maps of the two views of the flip test and the result."""
-
-    own: np.ndarray  # [B, K, h, w], of tags [B, L, K, h, w]
-    flipped: np.ndarray  # likewise
-    merged: np.ndarray  # [B, K, h, w], of tags [B, 2 L, K, h, w]
-
-
-@compiled
-def _merge_channels(
-    heatmaps: _Channels, tags: _Channels, flip_indices: np.ndarray, start: Int, stop: Int
-) -> None:
-    """Merge the channels from `start` to `stop` of all images."""
-    views, half = tags.own.shape[1], np.float32(0.5)
-    for image in range(heatmaps.own.shape[0]):
-        for channel in range(start, stop):
-            other, last = flip_indices[channel], heatmaps.own.shape[3] - 1
-            for y in range(heatmaps.own.shape[2]):
-                for x in range(last + 1):
-                    back = heatmaps.flipped[image, other, y, last - x]
-                    mean = (heatmaps.own[image, channel, y, x] + back) * half
-                    heatmaps.merged[image, channel, y, x] = mean
-            last = tags.own.shape[4] - 1
-            for view in range(views):
-                tags.merged[image, view, channel] = tags.own[image, view, channel]
-                for y in range(tags.own.shape[3]):
-                    for x in range(last + 1):
-                        back = tags.flipped[image, view, other, y, last - x]
-                        tags.merged[image, views + view, channel, y, x] = back
 
 
 def merge_scales(

@@ -22,6 +22,7 @@ _COPIED: Final = (
     "codec/__init__.py",
     "codec/compilation.py",
     "codec/decoder.py",
+    "codec/flip_test.py",
     "codec/grouping.py",
     "codec/interpolation.py",
     "codec/missing_keypoints.py",

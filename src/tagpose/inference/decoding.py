@@ -2,16 +2,17 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Final, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
-from tagpose.codec.tta import merge_flip
+from tagpose.codec.flip_test import FlippedOutputs
 from tagpose.geometry import invert, move_people
 from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields, People
@@ -30,6 +31,7 @@ def decode_batch(
     affines: Tensor,
     decoder: AssociativeEmbeddingDecoder,
     *,
+    flipped: FlippedOutputs | None = None,
     min_person_score: float = 0.0,
 ) -> list[People]:
     """Decode a batch to people in image pixels.
@@ -38,12 +40,16 @@ def decode_batch(
         fields: network outputs, on any device.
         affines: [B, 2, 3] from image pixels to input pixels.
         decoder: of the network's skeleton.
+        flipped: outputs for the flipped images, which the decoder merges with the others; on a GPU
+            `merge_flip` does so, so that less is copied.
         min_person_score: people with a lower score are left out.
 
     Raises:
         ValueError: if the outputs contain NaN or infinity, or do not fit the decoder.
     """
-    return submit_batch(fields, affines, decoder, min_person_score=min_person_score).result()
+    return submit_batch(
+        fields, affines, decoder, flipped=flipped, min_person_score=min_person_score
+    ).result()
 
 
 def submit_batch(
@@ -51,6 +57,7 @@ def submit_batch(
     affines: Tensor,
     decoder: AssociativeEmbeddingDecoder,
     *,
+    flipped: FlippedOutputs | None = None,
     min_person_score: float = 0.0,
 ) -> "Future[list[People]]":
     """Start to decode a batch in a thread, and return at once.
@@ -68,11 +75,19 @@ def submit_batch(
     def decode() -> list[People]:
         if arrived is not None:
             arrived.synchronize()
-        poses = decoder(heatmaps.numpy(), tags.numpy(), min_person_score=min_person_score)
+        poses = decoder(
+            heatmaps.numpy(), tags.numpy(), flipped=flipped, min_person_score=min_person_score
+        )
         inverses = [invert(affine) for affine in affines.numpy()]
         return [move_people(p, back) for p, back in zip(poses, inverses, strict=True)]
 
     return _threads().submit(decode)
+
+
+def flipped_outputs(fields: Fields, flip_indices: Sequence[int]) -> FlippedOutputs:
+    """Return outputs for flipped images, on the CPU, as the decoder takes them."""
+    heatmaps, tags = (each.detach().float().contiguous().numpy() for each in fields)
+    return FlippedOutputs(heatmaps, tags, np.array(flip_indices, np.int64))
 
 
 class Pending(Protocol[_Result_co]):
@@ -130,8 +145,9 @@ def warm_up() -> None:
     """Compile all that decoding needs, as an installation does once."""
     heatmaps = torch.rand(1, BODY.size, 16, 16, generator=torch.Generator().manual_seed(0))
     one = Fields(heatmaps, heatmaps[:, None])
-    merged = merge_flip(one, one, BODY.mirror)
-    decode_batch(merged, torch.eye(2, 3, dtype=torch.float64)[None], build_decoder(BODY))
+    flipped, affines = flipped_outputs(one, BODY.mirror), torch.eye(2, 3, dtype=torch.float64)[None]
+    for other in (None, flipped):
+        decode_batch(one, affines, build_decoder(BODY), flipped=other)
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from inspect import signature
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,13 @@ from tagpose.data.sources import Source, image_of
 from tagpose.data.views import Views, show
 from tagpose.geometry import fitting_side
 from tagpose.inference.asked import check_names, check_scales, chosen_device
-from tagpose.inference.decoding import Pending, decode_batch, overlap, submit_batch
+from tagpose.inference.decoding import (
+    Pending,
+    decode_batch,
+    flipped_outputs,
+    overlap,
+    submit_batch,
+)
 from tagpose.inference.found import Found, found
 from tagpose.inference.sizes import USUAL, merge_by_size
 from tagpose.model.network import PoseNetwork
@@ -201,8 +208,17 @@ class Predictor:
             done: Future[list[People]] = Future()
             done.set_result(self._people_by_size(batch))
             return done
-        fields = self.fields(batch.images)
-        return submit_batch(fields, batch.frame, self.decoder, min_person_score=min_person_score)
+        submit = partial(
+            submit_batch,
+            affines=batch.frame,
+            decoder=self.decoder,
+            min_person_score=min_person_score,
+        )
+        if self.mirror and len(batch.images) == 1 and self.device.type == "cpu":
+            with self._inference():
+                own, flipped = self._look_twice(batch.images[0])
+            return submit(own, flipped=flipped_outputs(flipped, self.skeleton.mirror))
+        return submit(self.fields(batch.images))
 
     def _people_by_size(self, batch: Views) -> list[People]:
         """The people [B] of a batch whose scales are decoded each by itself."""
@@ -235,11 +251,17 @@ class Predictor:
         height, width = images[at_one].shape[-2:]
         return merge_scales(views, at_one, (height, width), every_tag=self.every_tag)
 
-    @torch.inference_mode()
     def _each_scale(self, images: Sequence[Tensor]) -> list[Fields]:
         """The fields of images at each scale."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self._inference():
             return [self._look(self._on_device(one)) for one in images]
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        """The mode and precision in which the network runs."""
+        bf16 = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            yield
 
     def _on_device(self, images: Tensor) -> Tensor:
         """Images on the device, to which pinned memory is copied without waiting for it."""
@@ -287,12 +309,15 @@ class Predictor:
         """The fields of images [B, 3, H, W], merged with those of their mirror images."""
         if not self.mirror:
             return self.network(images)
+        return merge_flip(*self._look_twice(images), self.skeleton.mirror)
+
+    def _look_twice(self, images: Tensor) -> tuple[Fields, Fields]:
+        """The outputs for images [B, 3, H, W] and for the flipped images."""
         pair = images, images.flip(-1)
         if images.is_cuda:  # in one pass, as few images leave a GPU idle; a CPU is slower so
             both = self.network(torch.cat(pair))
-            seen, mirrored = (
-                Fields(*half) for half in zip(*(f.chunk(2) for f in both), strict=True)
-            )
+            halves = zip(*(each.chunk(2) for each in both), strict=True)
+            own, flipped = (Fields(*half) for half in halves)
         else:
-            seen, mirrored = map(self.network, pair)
-        return merge_flip(seen, mirrored, self.network.skeleton.mirror)
+            own, flipped = map(self.network, pair)
+        return own, flipped
