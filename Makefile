@@ -13,7 +13,7 @@ SPACE := $(subst ,, )
 NAMED = $(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))
 OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(subst $$$$,$$,$(subst \\,\,$(word)))))') $(ARGS)
 
-# turns for which threads wait awake; why stands in src/tagpose/__init__.py
+# spin count of OpenMP's barriers; src/tagpose/__init__.py explains why
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ export GOMP_SPINCOUNT ?= 2000
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make .venv
+setup: $(READY) ## make .venv, and compile the decoder
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name another one by PYTHON=..."; exit 1; }
@@ -109,7 +109,7 @@ docs: $(READY) ## the documentation as pages in site/, which open without a serv
 docs-serve: $(READY) ## the same at 127.0.0.1:8000, renewed as it is written
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs serve
 
-bench: $(READY) ## what each step costs beside the network, and its limit: 7 minutes; report in runs/bench.json
+bench: $(READY) ## cost and limit of each step, in runs/bench.json: 10 minutes, 15 more where runs/demo is missing
 	@mkdir -p runs
 	$(RUN) -m pytest -o python_files='bench_*.py' --benchmark-json=runs/bench.json --benchmark-columns=median,iqr,rounds tests/benchmarks $(ARGS)
 
