@@ -162,7 +162,9 @@ def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
 
 def outputs(cfg: DictConfig, device: torch.device, images: int) -> Fields:
     """Outputs of the demo's network."""
-    checkpoint = Path(cfg.checkpoint or demo_checkpoint(Path(cfg.paths.runs)))
+    checkpoint = Path(
+        cfg.checkpoint or demo_checkpoint(Path(cfg.paths.runs), Path(__file__).parent)
+    )
     predictor = Predictor(checkpoint, device=device.type)
     return trained_fields(predictor, images, cfg.people, (cfg.side, cfg.side))
 

@@ -14,6 +14,7 @@ from running import ROOT
 from tagpose.codec import flip_test, grouping, interpolation, missing_keypoints, peaks
 from tagpose.codec.compilation import cache_folder, run_parallel
 from tagpose.codec.decoder import build_decoder
+from tagpose.codec.flip_test import FlippedOutputs
 from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.inference.decoding import flipped_outputs
 from tagpose.official_skeletons import BODY
@@ -24,6 +25,7 @@ DECODE = """
 import numpy as np
 from tagpose.codec.compilation import cache_folder
 from tagpose.codec.decoder import build_decoder
+from tagpose.codec.flip_test import FlippedOutputs
 from tagpose.official_skeletons import BODY
 maps = np.random.default_rng(0).random((1, 17, 16, 16), np.float32)
 print(build_decoder(BODY)(maps, maps[:, None])[0].scores.tolist(), cache_folder(), sep=";")
@@ -60,7 +62,12 @@ def test_one_compilation_serves_maps_of_every_kind():
         decoder = build_decoder(BODY, **options)
         for some in maps:
             assert len(decoder(*some)) == 2
-        decoder(*maps[0], flipped=flipped_outputs(one, BODY.mirror))
+        other = flipped_outputs(one, BODY.mirror)
+        decoder(*maps[0], flipped=other)
+        fixed = [each.copy() for each in other]
+        for each in fixed:
+            each.flags.writeable = False
+        decoder(*maps[0], flipped=FlippedOutputs(*fixed))
     for module in (flip_test, grouping, interpolation, missing_keypoints, peaks):
         compiled = {n: f for n, f in vars(module).items() if hasattr(f, "signatures")}
         assert {n: len(f.signatures) for n, f in compiled.items() if len(f.signatures) > 1} == {}
@@ -114,9 +121,10 @@ def test_a_read_only_installation_and_home_fall_back_to_the_users_and_to_a_priva
     package = ROOT / "src/tagpose"
     scores, folder, _ = decode(refusing(package) + DECODE, **places)
     assert (scores, folder.parent) == (expected, home / "tagpose")
-    scores, folder, _ = decode(refusing(package, home) + DECODE, **places)
+    scores, folder, told = decode(refusing(package, home) + DECODE, **places)
     assert (scores, folder.parent) == (expected, temporary)
     assert folder.stat().st_mode & 0o077 == 0
+    assert told == ""  # what the installation has compiled is copied
     # a folder that others can write to could contain their code
     folder.chmod(0o777)
     scores, other, _ = decode(refusing(package, home) + DECODE, **places)

@@ -6,12 +6,17 @@ import torch
 
 from crowds import crowd, finer
 from plain_decode import decode, plain_decode
+from running import ROOT
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.tta import merge_flip
+from tagpose.data.images import read_image
+from tagpose.data.synthetic import write_synthetic
+from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import WHOLEBODY
 from tagpose.structures import Fields
 
 SCENES = 50
+HELD_OUT = 200  # images of the demo
 SMALL, WHOLE = (32, 48), (128, 176)  # cells; the second is the input of a 4:3 photograph
 UNEVEN = (30, 44)  # not of whole tiles
 
@@ -67,6 +72,28 @@ def test_whole_scenes_decode_as_their_enlarged_maps_do():
 def test_scenes_with_finer_heatmaps_decode_as_their_enlarged_maps_do(cells):
     decoder = build_decoder(WHOLEBODY)
     same, every = agreeing_with_plain(decoder, finer(scenes(range(6), cells, most=6)))
+    assert same / every >= 0.999
+
+
+@pytest.mark.timeout(3600)  # the plain search takes a second an image
+@pytest.mark.slow
+@pytest.mark.parametrize("test", [{"mirror": False}, {}, {"scales": (1, 0.5)}])
+def test_outputs_of_a_trained_network_decode_as_their_enlarged_maps_do(tmp_path, test):
+    checkpoint = ROOT / "runs/demo/demo_finetune/best.ckpt"
+    if not checkpoint.exists():
+        pytest.skip("runs/demo has no checkpoint; make demo trains one")
+    write_synthetic(tmp_path / "drawn", train=1, val=HELD_OUT if test == {} else HELD_OUT // 10)
+    predictor, decoder, counts = (
+        Predictor(checkpoint, device="cpu", **test),
+        build_decoder(WHOLEBODY),
+        [],
+    )
+    for file in sorted((tmp_path / "drawn/val2017").iterdir()):
+        views = predictor.views(read_image(file))
+        counts.append(
+            agreeing_with_plain(decoder, predictor.fields([v[None] for v in views.images]))
+        )
+    same, every = np.sum(counts, 0)
     assert same / every >= 0.999
 
 

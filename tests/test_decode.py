@@ -1,5 +1,7 @@
 """Whoever is painted into the fields comes out of them, and nobody else."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -155,14 +157,35 @@ def test_a_network_that_sees_the_mirrored_image_mirrored_adds_only_its_tags_agai
 
 @given(seed=seeds, finer=st.booleans())
 def test_a_flip_test_that_the_decoder_merges_has_the_people_of_merged_maps(seed, finer):
-    own, flipped = (noise(seed + view, BODY.size) for view in range(2))
+    own, flipped = (
+        Fields(*(torch.cat(pair) for pair in zip(noise(at, BODY.size), sparse(at), strict=True)))
+        for at in (seed, seed + 1)
+    )
     if finer:
         own, flipped = (Fields(one.heatmaps, one.tags[..., ::2, ::2]) for one in (own, flipped))
     decoder = build_decoder(BODY)
-    (expected,) = decode_with(decoder, merge_flip(own, flipped, BODY.mirror))
-    (found,) = decode_with(decoder, own, flipped=flipped_outputs(flipped, BODY.mirror))
-    np.testing.assert_array_equal(found.keypoints, expected.keypoints)
-    np.testing.assert_array_equal(found.scores, expected.scores)
+    every = decode_with(decoder, merge_flip(own, flipped, BODY.mirror))
+    found = decode_with(decoder, own, flipped=flipped_outputs(flipped, BODY.mirror))
+    for ours, expected in zip(found, every, strict=True):
+        np.testing.assert_array_equal(ours.keypoints, expected.keypoints)
+        np.testing.assert_array_equal(ours.scores, expected.scores)
+
+
+def sparse(seed):
+    """Fields of one image with few peaks."""
+    fields = noise(seed, BODY.size)
+    return Fields(fields.heatmaps * (fields.heatmaps > 0.999), fields.tags)
+
+
+def test_nan_in_the_flipped_outputs_is_refused():
+    own, flipped = noise(0), flipped_outputs(noise(1), range(KINDS))
+    flipped.heatmaps[0, 1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        decode_with(decoder_of(), own, flipped=flipped)
+
+
+def test_an_empty_batch_has_no_people():
+    assert decoder_of()(np.zeros((0, KINDS, 8, 8)), np.zeros((0, 1, KINDS, 8, 8))) == []
 
 
 def test_one_scale_alone_decodes_as_without_merging():
@@ -333,9 +356,21 @@ def worst_tags(kind):
     return np.broadcast_to(tags.astype(np.float32), shape).copy()
 
 
-@pytest.mark.parametrize("most", [30, 100])
-@pytest.mark.parametrize("tags", ["equal", "far apart", "chequered", "0.001", "1", "100"])
-@pytest.mark.parametrize("heatmaps", ["constant", "noise", "two values", "slope"])
+HEATMAPS = ("constant", "noise", "two values", "slope")
+TAGS = ("equal", "far apart", "chequered", "0.001", "1", "100")
+# each kind of map at least once; the other combinations are slow
+QUICK = {
+    *[("noise", tags, 30) for tags in TAGS],
+    *[(heatmaps, "equal", 100) for heatmaps in HEATMAPS],
+    ("slope", "100", 100),
+}
+WORST = [
+    pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow)
+    for one in product(HEATMAPS, TAGS, (30, 100))
+]
+
+
+@pytest.mark.parametrize(("heatmaps", "tags", "most"), WORST)
 def test_no_input_takes_more_work_than_is_allowed(heatmaps, tags, most):
     maps = Fields(*(torch.from_numpy(m) for m in (worst_heatmaps(heatmaps), worst_tags(tags))))
     people, effort = fill_everybody(build_decoder(WHOLEBODY, max_people=most), maps)
@@ -350,7 +385,7 @@ def test_searches_that_end_early_are_reported(caplog):
     maps = worst_heatmaps("noise")[:, :9], worst_tags("100")[:, :, :9]
     people = decoder_of(9)(*maps)[0]
     assert len(people.scores) == 30
-    assert "searches for missing keypoints ended early" in caplog.text
+    assert "missing keypoints stopped early" in caplog.text
 
 
 def test_what_is_not_finite_or_of_another_skeleton_is_refused():
@@ -365,6 +400,16 @@ def test_what_is_not_finite_or_of_another_skeleton_is_refused():
     coarse = Fields(noise(0, cells=CELLS // 2).heatmaps, noise(0).tags)
     with pytest.raises(ValueError, match="not multiples"):
         decode(coarse)
+    flipped = flipped_outputs(noise(1, cells=CELLS // 2), range(KINDS))
+    with pytest.raises(ValueError, match="outputs of the same network and images"):
+        decode_with(decoder_of(), noise(0), flipped=flipped)
+    with pytest.raises(ValueError, match="have the wrong shapes"):
+        decode(Fields(noise(0).heatmaps.repeat(2, 1, 1, 1), noise(0).tags))
+    reversed_tags = decoder_of(tag_index=(2, 1, 0))
+    with pytest.raises(ValueError, match="a tag map for each keypoint"):
+        decode_with(reversed_tags, noise(0), flipped=flipped_outputs(noise(1), range(KINDS)))
+    with pytest.raises(ValueError, match="2 flip indices for 3 keypoints"):
+        decode_with(decoder_of(), noise(0), flipped=flipped_outputs(noise(1), range(2)))
     with pytest.raises(ValueError, match="min_score"):
         build_decoder(BODY, min_score=-1)
 

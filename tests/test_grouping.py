@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from tagpose.codec.decoder import build_decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.grouping import GroupingConfig, gather_poses, group_peaks, person_tags
 from tagpose.official_skeletons import BODY, WHOLEBODY, anatomical_order
 
@@ -128,6 +128,27 @@ def test_the_best_people_come_by_falling_score_and_weak_ones_are_left_out():
 def test_a_tag_distance_that_matches_nothing_is_refused():
     with pytest.raises(ValueError, match="max_tag_distance is 0; it must be above 0"):
         GroupingConfig(order=(0,), max_tag_distance=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"order": (0, 2)}, "order is"),
+        ({"part_index": (0, 0)}, "part_index has 2 entries and there are 3 keypoints"),
+        ({"part_index": (0, -1, 0)}, "part_index is"),
+        ({"parents": ((), (3,), ())}, "parents is"),
+        ({"parents": ((),)}, "parents has 1 entries"),
+    ],
+)
+def test_a_rule_that_does_not_fit_the_keypoints_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        replace(RULE, **options)
+
+
+@pytest.mark.parametrize(("tag_index", "says"), [((0,), "1 entries"), ((-1, 0, 1), "0 or more")])
+def test_an_index_of_tag_maps_that_does_not_fit_the_keypoints_is_refused(tag_index, says):
+    with pytest.raises(ValueError, match=says):
+        AssociativeEmbeddingDecoder(RULE, tag_index=tag_index)
 
 
 def test_the_options_of_a_decoder_are_read_off_its_skeleton():

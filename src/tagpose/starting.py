@@ -16,15 +16,16 @@ class Cost(NamedTuple):
     memory: float  # bytes, the most that one process of it held
 
 
-def call(script: str, *overrides: str) -> Cost:
-    """Run a program that lies beside the one that runs, and end with its exit code where it fails.
+def call(script: str, *overrides: str, folder: Path | None = None) -> Cost:
+    """Run a script of this project, and exit with its code if it fails.
 
     Args:
         script: its name, without the ending.
-        overrides: of its configuration.
+        overrides: overrides of its configuration.
+        folder: folder of the scripts; by default that of the running one.
     """
     print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
-    begun, program = time.monotonic(), Path(sys.argv[0]).with_name(f"{script}.py")
+    begun, program = time.monotonic(), (folder or Path(sys.argv[0]).parent) / f"{script}.py"
     process = subprocess.Popen([sys.executable, str(program), *overrides])
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
@@ -34,14 +35,15 @@ def call(script: str, *overrides: str) -> Cost:
     return Cost(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
 
 
-def demo_checkpoint(runs: Path) -> Path:
-    """Return the checkpoint of the demo, a small trained network; train it where it is missing.
+def demo_checkpoint(runs: Path, scripts: Path) -> Path:
+    """Return the checkpoint of the demo, a small trained network; train it if it is missing.
 
     Args:
-        runs: folder of runs.
+        runs: folder of all runs.
+        scripts: folder of the scripts.
     """
     file = runs / "demo/demo_finetune/best.ckpt"
     if not file.exists():
         print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
-        call("demo", f"run={runs / 'demo'}")
+        call("demo", f"run={runs / 'demo'}", folder=scripts)
     return file

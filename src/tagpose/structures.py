@@ -5,7 +5,7 @@ The alphabet of the shapes, here and in every docstring:
     B images of a batch     K keypoints of a skeleton    H W rows, columns of the network's input
     P people                L tags of a keypoint         h w rows, columns of its maps
     N peaks of a heatmap    M maps, the K of all images  T people of all images
-    F limbs of a skeleton
+    F limbs of a skeleton    G tag maps, as many as K or fewer
 
 Three spaces, never only "pixels":
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -25,7 +26,7 @@ _CHUNKS_PER_THREAD: Final = 3  # uneven work is shared evenly, and a chunk costs
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile a function when it is first called, and keep the machine code on disk.
+    """Compile a function on its first call, and cache the machine code on disk.
 
     Compiled functions release the GIL, so `run_parallel` can run them in threads.
     """
@@ -40,31 +41,48 @@ def compiled(function: _Function) -> _Function:
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path:
-    """Return the first writable folder for compiled code.
+    """Return the first writable cache folder.
 
-    These are NUMBA_CACHE_DIR, the installed package, the user's cache directory and, for a
-    read-only home, a private folder among the temporary files. Numba notices a change in the file
-    of a compiled function, but not in the files of the functions that it calls, so the name
-    contains a hash of all of them.
+    Candidates are NUMBA_CACHE_DIR, the package itself, the user's cache directory and a private
+    temporary folder. Numba notices a change in the file of a compiled function, but not in the
+    files of the functions that it calls, so the name contains a hash of all of them.
     """
-    sources = b"".join(file.read_bytes() for file in sorted(_SOURCES.glob("*.py")))
+    files = [*sorted(_SOURCES.glob("*.py")), _SOURCES.parent / "structures.py"]
+    sources = b"".join(file.read_bytes() for file in files)
     name = f"tagpose-{hashlib.sha256(sources).hexdigest()[:12]}"
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
     given = os.environ.get("NUMBA_CACHE_DIR")
-    parents = [_SOURCES / "__pycache__", user / "tagpose"]
-    for parent in [Path(given), *parents] if given else parents:
-        if _is_writable(parent / name):
-            _remove_others(parent / name)
-            return parent / name
-    return _temporary_folder(name)
+    installed = _SOURCES / "__pycache__" / name
+    if given and _is_writable(Path(given) / name):
+        return Path(given) / name
+    if _is_writable(installed):
+        _remove_others(installed)
+        return installed
+    cached = user / "tagpose" / name
+    folder = cached if _is_writable(cached) else _temporary_folder(name)
+    _copy_code(installed, folder)
+    return folder
+
+
+def _copy_code(installed: Path, folder: Path) -> None:
+    """Copy what was compiled when the package was installed; numba only reads writable folders."""
+    # machine code before the index that lists it, and each file at once, for other processes
+    files = sorted(installed.rglob("*.nb?"), key=lambda file: file.suffix)
+    with suppress(OSError):  # without them it is compiled again
+        for file in files:
+            copy = folder / file.relative_to(installed)
+            if not copy.exists():
+                copy.parent.mkdir(exist_ok=True)
+                unfinished = copy.with_name(f"{copy.name}.{os.getpid()}.tmp")
+                shutil.copyfile(file, unfinished)
+                unfinished.replace(copy)
 
 
 def _remove_others(folder: Path) -> None:
     """Remove compiled code of earlier versions of this installation."""
-    if folder.parent.parent == _SOURCES:
-        for other in folder.parent.glob("tagpose-*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
+    for other in folder.parent.glob("tagpose-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _is_writable(folder: Path) -> bool:
@@ -80,11 +98,12 @@ def _is_writable(folder: Path) -> bool:
 def _temporary_folder(name: str) -> Path:
     """Return a folder among the temporary files that no other user can write to.
 
-    The cache contains pickles, so a folder that somebody else prepared must not be used.
+    The cache contains pickles, so a folder that another user created must not be used.
     """
     user = getattr(os, "getuid", lambda: "user")()
     folder = Path(tempfile.gettempdir()) / f"{name}-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(OSError):  # a file of that name, or a dangling link
+        folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     owned = stat.S_ISDIR(status.st_mode) and status.st_uid == user
     if owned and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -93,11 +112,11 @@ def _temporary_folder(name: str) -> Path:
 
 
 def run_parallel(function: Callable[[int, int], object], count: int) -> None:
-    """Call `function(start, stop)` in threads for ranges that together cover `range(count)`.
+    """Split `range(count)` into chunks, and call `function(start, stop)` on each in a thread pool.
 
     Args:
         function: calls a compiled function, which releases the GIL.
-        count: number of independent pieces of work.
+        count: number of independent items.
     """
     chunks = min(count, _CHUNKS_PER_THREAD * numba.config.NUMBA_NUM_THREADS)
     bounds = [count * chunk // chunks for chunk in range(chunks + 1)] if chunks else [0]
@@ -117,6 +136,7 @@ if hasattr(os, "register_at_fork"):  # a forked process inherits the executor wi
 
 @lru_cache(maxsize=1)
 def announce_compilation() -> None:
-    """Print a progress line where the first decoding of an installation takes long."""
-    if not any(cache_folder().rglob("*.nbi")):
+    """Print a message before the decoder is compiled for the first time."""
+    last = f"*._fill_missing-*.py{sys.version_info.major}{sys.version_info.minor}.nbi"
+    if not (numba.config.DISABLE_JIT or any(cache_folder().rglob(last))):
         print("Compiling the decoder, once per installation (about 20 s) ...", file=sys.stderr)

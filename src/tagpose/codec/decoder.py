@@ -28,7 +28,7 @@ class AssociativeEmbeddingDecoder:
         max_people: the largest number of people of an image, the best ones; None for all.
         max_peaks: the largest number of peaks of a heatmap.
         min_score: heatmap value that a peak must exceed.
-        fill_missing: whether people are given keypoints at which no peak was assigned to them.
+        fill_missing: whether to fill in the missing keypoints of people.
         subpixel: whether the network was trained with sub-pixel targets; see `refine_peak`.
         tag_index: [K] the tag map of each keypoint; if empty, each keypoint has its own.
 
@@ -48,6 +48,13 @@ class AssociativeEmbeddingDecoder:
     def __post_init__(self) -> None:
         if self.min_score < 0:
             raise ValueError(f"min_score is {self.min_score}; it must be 0 or more")
+        if any(tag < 0 for tag in self.tag_index):
+            raise ValueError(f"tag_index is {self.tag_index}; its entries must be 0 or more")
+        if self.tag_index and len(self.tag_index) != len(self.grouping.order):
+            raise ValueError(
+                f"tag_index has {len(self.tag_index)} entries and there are "
+                f"{len(self.grouping.order)} keypoints; give one for each, or none"
+            )
         for name in ("max_people", "max_peaks"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be 1 or more")
@@ -80,6 +87,8 @@ class AssociativeEmbeddingDecoder:
         Raises:
             ValueError: if the maps contain NaN or infinity, or do not fit the skeleton or the size.
         """
+        if not len(heatmaps):
+            return []
         announce_compilation()
         maps, peaks, ranges = self._scan(heatmaps, tags, input_size, flipped)
         groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
@@ -93,8 +102,8 @@ class AssociativeEmbeddingDecoder:
             )
             if unfinished := effort.unfinished.sum():
                 _LOGGER.warning(
-                    "%d searches for missing keypoints ended early: the tags are noise of a large "
-                    "amplitude; train the network longer, or set fill_missing=false",
+                    "the search for %d missing keypoints stopped early because the tags are too "
+                    "noisy; train the network longer, or set fill_missing=false",
                     unfinished,
                 )
         parts = np.split(keypoints, np.cumsum([len(group.scores) for group in groups])[:-1])
@@ -112,6 +121,12 @@ class AssociativeEmbeddingDecoder:
         if flipped is None:
             peaks = find_peaks(own, self.max_peaks, self.min_score)
             return own, peaks, find_tag_ranges(own)
+        flipped = FlippedOutputs(
+            np.require(flipped.heatmaps, np.float32, ["C", "W"]),
+            np.require(flipped.tags, np.float32, ["C", "W"]),
+            np.require(flipped.flip_indices, np.int64, ["C", "W"]),
+        )
+        _check_flipped(own, flipped)
         batch, views, *shape = tags.shape
         maps = own._replace(
             heatmaps=np.empty_like(own.heatmaps),
@@ -156,6 +171,24 @@ class AssociativeEmbeddingDecoder:
         )
 
 
+def _check_flipped(own: DecodingMaps, flipped: FlippedOutputs) -> None:
+    """Raise a ValueError unless the outputs for flipped images fit the others."""
+    keypoints = own.heatmaps.shape[1]
+    shapes = flipped.heatmaps.shape, flipped.tags.shape
+    if shapes != (own.heatmaps.shape, own.tags.shape):
+        raise ValueError(
+            f"the outputs for flipped images have shapes {shapes}, and the others "
+            f"{(own.heatmaps.shape, own.tags.shape)}; use outputs of the same network and images"
+        )
+    every = list(range(keypoints))
+    if own.tag_index.tolist() != every or sorted(flipped.flip_indices) != every:
+        raise ValueError(
+            f"the decoder cannot merge the flip test of {own.tags.shape[2]} tag maps by "
+            f"{len(flipped.flip_indices)} flip indices for {keypoints} keypoints; a tag map for "
+            "each keypoint and a permutation of all keypoints are needed, or maps from merge_flip"
+        )
+
+
 def _check_shapes(
     heatmaps: tuple[int, ...],
     tags: tuple[int, ...],
@@ -163,7 +196,12 @@ def _check_shapes(
     keypoints: int,
     tag_maps: int,
 ) -> None:
-    """Raise a ValueError for shapes that would be decoded to nonsense."""
+    """Validate the shapes of heatmaps and tags."""
+    if len(heatmaps) != 4 or len(tags) != 5 or heatmaps[0] != tags[0]:
+        raise ValueError(
+            f"heatmaps {list(heatmaps)} and tags {list(tags)} have the wrong shapes; [B, K, h, w] "
+            "and [B, L, G, h, w] of the same batch are needed"
+        )
     if (heatmaps[1], tags[2]) != (keypoints, tag_maps):
         raise ValueError(
             f"the network has {heatmaps[1]} heatmaps and {tags[2]} tag maps, and the decoder "
@@ -174,8 +212,8 @@ def _check_shapes(
         ratios = {w / p for w, p in zip(whole, part, strict=True)}
         if len(ratios) > 1 or not ratios.pop().is_integer():
             raise ValueError(
-                f"the input {size}, heatmaps {fine} and tags {coarse} are not multiples of each "
-                "other; they must come from the same image"
+                f"the input size {size}, heatmaps {fine} and tags {coarse} are not multiples of "
+                "each other; pass outputs of the same image"
             )
     if size[0] > STRIDE * fine[0]:
         raise ValueError(
@@ -196,7 +234,7 @@ def build_decoder(
     """Build the decoder of a skeleton.
 
     Args:
-        skeleton: of the network.
+        skeleton: skeleton of the network.
         max_tag_distance: see `GroupingConfig`.
         nearest: see `GroupingConfig`.
         by_limb: whether a person's tag is the mean over its parts, not over its keypoints.

@@ -36,7 +36,7 @@ def scan_flip_test(
     Args:
         own: outputs for the images.
         flipped: outputs for the flipped images.
-        maps: memory for the mean of the heatmaps, and for the tags of both, side by side along L.
+        maps: memory for the mean of the heatmaps, and for the tags of both, concatenated along L.
         count: the largest number of peaks of a heatmap.
         min_score: heatmap value that a peak must exceed.
 

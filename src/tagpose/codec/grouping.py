@@ -19,7 +19,7 @@ _EXCLUDED: Final = 1e6  # tag distance of pairs that are excluded
 # is 0.152 of a standing person's height (Drillis and Contini 1966), and of a person cropped at the
 # waist half is visible.
 _REACH: Final = 0.5
-_MIN_KEYPOINTS: Final = 5  # from which on the box of a person's keypoints measures its size
+_MIN_KEYPOINTS: Final = 5  # of a person whose size is estimated from its keypoints
 
 
 class GroupedPoses(NamedTuple):
@@ -36,18 +36,17 @@ class GroupingConfig:
 
     Attributes:
         order: keypoints in the order in which they are attached to people.
-        max_tag_distance: distance between a peak's tag and a person's mean tag from which on they
-            are not matched.
+        max_tag_distance: maximum distance (exclusive) between a peak's tag and a person's mean tag.
         part_index: [K] the part of each keypoint: a person's tag is the mean over its parts of the
             mean tag of each part. If empty, it is the mean over all keypoints, half of which are
             the face's.
         nearest: whether the smaller distance decides between assignments whose rounded distances
             are equal; otherwise the score does, and then the order in which the solver finds them.
-        parents: [K] keypoints of which at least one must be near a keypoint, where the person has
-            any. If empty, keypoints may be anywhere.
+        parents: [K] keypoints near which a keypoint must be if the person has any of them. If
+            empty, keypoints may be anywhere.
 
     Raises:
-        ValueError: if `max_tag_distance` is not positive.
+        ValueError: if `max_tag_distance` is not positive, or the others do not fit the keypoints.
     """
 
     order: tuple[int, ...]
@@ -59,6 +58,19 @@ class GroupingConfig:
     def __post_init__(self) -> None:
         if self.max_tag_distance <= 0:
             raise ValueError(f"max_tag_distance is {self.max_tag_distance}; it must be above 0")
+        keypoints = len(self.order)
+        if sorted(self.order) != list(range(keypoints)):
+            raise ValueError(f"order is {self.order}; it must name each keypoint once")
+        for name, values in (("part_index", self.part_index), ("parents", self.parents)):
+            if len(values) not in (0, keypoints):
+                raise ValueError(
+                    f"{name} has {len(values)} entries and there are {keypoints} keypoints; give "
+                    "one for each, or none"
+                )
+        if min(self.part_index, default=0) < 0:
+            raise ValueError(f"part_index is {self.part_index}; its entries must be 0 or more")
+        if not all(0 <= parent < keypoints for some in self.parents for parent in some):
+            raise ValueError(f"parents is {self.parents}; its entries must be keypoints")
 
 
 class _Rule(NamedTuple):
@@ -84,7 +96,7 @@ class _People(NamedTuple):
 
     size: np.ndarray  # [1] int64: P
     first_tag: np.ndarray  # [room] float32: first tag of the peak that started a person
-    peaks: np.ndarray  # [room, K] int16: the peak of each keypoint, -1 where there is none
+    peaks: np.ndarray  # [room, K] int32: the peak of each keypoint, -1 where there is none
     tag_sums: np.ndarray  # [room, F, L] float32: sums of the tags of each part
     tag_counts: np.ndarray  # [room, F] float32: their numbers
 
@@ -103,9 +115,9 @@ def group_peaks(
 ) -> np.ndarray:
     """Return which peaks belong to which person.
 
-    Each keypoint's peaks are assigned to people by the Hungarian method. Where every peak is
-    closest to one person only, and to another one than all other peaks, that is the optimum;
-    otherwise scipy solves the matrix.
+    Each keypoint's peaks are assigned to people by the Hungarian method. If every peak has a unique
+    nearest person and no two peaks share one, that is the optimum; otherwise scipy solves the
+    matrix.
 
     Args:
         xy: positions [K, N, 2] in input pixels.
@@ -124,7 +136,7 @@ def group_peaks(
     people = _People(
         size=np.zeros(1, np.int64),
         first_tag=np.empty(room, np.float32),
-        peaks=np.empty((room, len(scores)), np.int16),
+        peaks=np.empty((room, len(scores)), np.int32),
         tag_sums=np.empty((room, parts, views), np.float32),
         tag_counts=np.empty((room, parts), np.float32),
     )
@@ -167,7 +179,7 @@ def _assign_keypoints(
         `matching.owners` before the next step.
     """
     for keypoint in rule.order:
-        rows = 0
+        rows = np.int64(0)  # for a literal numba would compile another signature
         for score in peaks.scores[keypoint]:
             rows += score > 0
         if rows == 0:
@@ -182,7 +194,7 @@ def _assign_keypoints(
 def _match(
     peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: Int, rows: Int
 ) -> bool:
-    """Match peaks with people where it is obvious; otherwise write the costs and return False."""
+    """Match peaks with people if the assignment is unambiguous, else write costs, return False."""
     count, near = people.size[0], False
     columns = max(rows, count)
     _write_mean_tags(people, matching.mean_tags)
@@ -197,7 +209,7 @@ def _match(
             costs[person] = _DISTANCE_COST * np.rint(distances[person]) + rest
             near |= distances[person] < rule.max_tag_distance
         costs[count:] = _UNMATCHED_COST
-    if not near:  # whatever the assignment, nobody is close enough
+    if not near:  # no person is within the maximum distance of any peak
         matching.owners[:rows] = -1
         return True
     return rows <= count and _has_distinct_minima(matching, rows, columns)
@@ -269,7 +281,7 @@ def _is_far(
 
 @compiled
 def _has_distinct_minima(matching: _Matching, rows: Int, columns: Int) -> bool:
-    """Whether each row of the costs has one minimum, in a column of its own: the optimum."""
+    """Whether the rows of the costs have unique minima in distinct columns: the optimum."""
     for row in range(rows):
         costs = matching.costs[row * columns : (row + 1) * columns]
         best = np.argmin(costs)
@@ -285,7 +297,7 @@ def _has_distinct_minima(matching: _Matching, rows: Int, columns: Int) -> bool:
 
 @compiled
 def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: Int) -> None:
-    """Replace the owners of peaks that are not close enough, or that have none, by -1."""
+    """Replace the owners of peaks that are too far away, or unmatched, by -1."""
     count = people.size[0]
     columns = max(rows, count)
     for row in range(rows):
@@ -300,7 +312,7 @@ def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: Int) -> 
 
 @compiled
 def _attach(peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, keypoint: Int) -> None:
-    """Give people their peaks of a keypoint, and start people with those without an owner.
+    """Attach peaks to their people, and start new people from unassigned peaks.
 
     A peak whose first tag is exactly that of the peak that started another person, as around a
     symmetric maximum with several equal pixels, starts no new person: the mean tag of the other
@@ -320,7 +332,7 @@ def _attach(peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, key
 
 @compiled
 def _start_person(people: _People, tag: Float) -> Int:
-    """Return the number of the person that a tag starts, a new one or an old one."""
+    """Return the index of the person started by a tag, which may already exist."""
     for person in range(people.size[0]):
         if people.first_tag[person] == tag:
             return person

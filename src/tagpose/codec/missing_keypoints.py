@@ -30,7 +30,7 @@ class TagRanges(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """What filling in took."""
+    """Statistics of the search."""
 
     work: np.ndarray  # [K] int64: input pixels evaluated and tiles bounded
     unfinished: np.ndarray  # [K] int64: searches that ended early
@@ -134,11 +134,11 @@ def fill_missing(
         image: [T] int64, the image of each person.
         person_tags: [T, L] float32 mean tags.
         maps: network outputs of the batch.
-        ranges: of their tags.
+        ranges: ranges of their tags.
         subpixel: see `refine_peak`.
 
     Returns:
-        What the search took.
+        The work and the number of unfinished searches of each keypoint.
     """
     work, unfinished = np.zeros((2, keypoints.shape[1]), np.int64)
     effort = Effort(work, unfinished)
@@ -147,10 +147,9 @@ def fill_missing(
         for grid, maps_of in ((maps.tag_grid, maps.tags), (maps.heatmap_grid, maps.heatmaps))
     )
     span = _heatmap_span(ratio, fine_ratio)
-    order = np.argsort(image, kind="stable")
     run_parallel(
         lambda start, stop: _fill_missing(
-            keypoints, order, image, person_tags, maps, ranges, span, subpixel, start, stop, effort
+            keypoints, image, person_tags, maps, ranges, span, subpixel, start, stop, effort
         ),
         keypoints.shape[1],
     )
@@ -161,8 +160,8 @@ def _heatmap_span(ratio: int, fine_ratio: int) -> _Span:
     """Return the span of tiles between tag centres, in heatmap pixels.
 
     Args:
-        ratio: input pixels of a tag.
-        fine_ratio: input pixels of a heatmap pixel.
+        ratio: input pixels per tag pixel.
+        fine_ratio: input pixels per heatmap pixel.
     """
     pixels = np.arange(-ratio + ratio // 2, ratio // 2)  # of tile 0
     near = pixels // fine_ratio
@@ -174,7 +173,6 @@ def _heatmap_span(ratio: int, fine_ratio: int) -> _Span:
 @compiled
 def _fill_missing(
     keypoints: np.ndarray,
-    order: np.ndarray,
     image: np.ndarray,
     person_tags: np.ndarray,
     maps: DecodingMaps,
@@ -195,7 +193,7 @@ def _fill_missing(
     for keypoint in range(start, stop):
         tag_map, prepared, highest = maps.tag_index[keypoint], -1, np.float32(0)
         left = _MAX_WORK
-        for person in order:
+        for person in range(len(image)):
             if keypoints[person, keypoint, 2] != 0:
                 continue
             at = image[person]
@@ -231,7 +229,7 @@ def _bound_heatmap(
 
     Args:
         heatmap: [h, w].
-        span: of a tile.
+        span: span of a tile.
         tiles: [rows, columns] result.
         blocks: [block rows, block columns] result.
     """
@@ -262,7 +260,7 @@ def _bound_tile_row(
 
     Args:
         heatmap: [h, w].
-        span: of a tile.
+        span: span of a tile.
         row: of the tiles.
         line: scratch memory for a row of the heatmap whose border is repeated.
         highest: [columns] result.
@@ -291,7 +289,7 @@ def _bound_tile_row(
 def _bound_blocks(
     blocks: np.ndarray, low: np.ndarray, high: np.ndarray, owner: np.ndarray, bounds: np.ndarray
 ) -> None:
-    """Write what heatmap - round(|tag - owner|) does not exceed in each block."""
+    """Write an upper bound of heatmap - round(|tag - owner|) for each block."""
     ceilings = blocks.ravel()
     bounds[:] = 0
     for view in range(len(owner)):
@@ -330,11 +328,10 @@ def _argmax(
         bounds: [blocks].
         tile_bounds: [_BLOCK ** 2] scratch memory.
         ends: [L, 2] scratch memory.
-        max_work: after which the best place so far is returned, but not before the most promising
-            block was searched.
+        max_work: work budget; the most promising block is always searched.
 
     Returns:
-        The place, the work that it took, and whether the search was finished.
+        The position, the work spent, and whether the search was completed.
     """
     best, place, work = np.float32(-np.inf), np.int64(0), 0
     input_width = len(tag_grid.columns.near)
@@ -411,7 +408,7 @@ def _start(row: Int, column: Int, ratio: Int, input_width: Int) -> Int:
 
 @compiled
 def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: Int, column: Int) -> Float:
-    """Return what |tag - owner| does not fall below in a tile: the distance to its corners' box."""
+    """Return a lower bound of |tag - owner| in a tile: the distance to the box of its corners."""
     top, bottom = max(row - 1, 0), min(row, tags.shape[1] - 1)
     left, right = max(column - 1, 0), min(column, tags.shape[2] - 1)
     squared = np.float32(0)
@@ -425,7 +422,7 @@ def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: Int, column: Int) -
 
 
 @compiled
-def _search_tile(  # noqa: C901 # functions for its parts would take as long as all it does
+def _search_tile(  # noqa: C901 # inlined, because calls would dominate the run time
     heatmap: np.ndarray,
     tags: np.ndarray,
     owner: np.ndarray,

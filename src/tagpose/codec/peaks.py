@@ -10,7 +10,7 @@ from tagpose.structures import STRIDE
 
 _REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
 _CHUNK: Final = 16  # map pixels whose values are compared at a time
-# numbers whose type is not that of a literal, for which numba compiles a function once more
+# typed constants: a literal would make numba compile another signature
 _ZERO: Final = np.int64(0)
 _FALSE: Final[Any] = np.bool_(False)
 _TRUE: Final[Any] = np.bool_(True)
@@ -49,8 +49,8 @@ class DecodingMaps(NamedTuple):
 def find_peaks(maps: DecodingMaps, count: int, min_score: float) -> Peaks:
     """Return the highest local maxima (5 x 5 input pixels) of the upsampled heatmaps.
 
-    No map is upsampled: an input pixel is a mixture of four map pixels, so only map pixels that are
-    not lower than their neighbours can contain a maximum.
+    No map is upsampled: an input pixel is interpolated between four map pixels, so only map pixels
+    that are not lower than their neighbours can contain a maximum.
 
     Args:
         maps: network outputs of a batch.
@@ -169,7 +169,7 @@ def _select_peaks(
     Args:
         heatmap: [h, w].
         grid: of the heatmap.
-        min_score: what peaks must exceed.
+        min_score: value that peaks must exceed.
         lowest: a lower bound of the heatmap, 0 or less.
         scores: [N] result, 0 where there are fewer.
         places: [N] result, y * W + x in input pixels.
@@ -322,7 +322,7 @@ def _maxima_of_row(
         heatmap: [h, w].
         grid: of the heatmap.
         row: of the heatmap.
-        floor: what maxima must exceed.
+        floor: value that maxima must exceed.
         least: what map pixels that contain such maxima exceed.
         nearest: weight of the far map pixel at the input pixel nearest to the middle.
         scratch: `columns` and `inside` are results.
@@ -363,7 +363,7 @@ def _rate_row(
     Args:
         heatmap: [h, w].
         row: of the heatmap.
-        floor: what maxima must exceed.
+        floor: value that maxima must exceed.
         least: what map pixels that contain such maxima exceed.
         nearest: weight of the far map pixel at the input pixel nearest to the middle.
         around: [3, w + 2] scratch memory for three rows whose border is repeated.
@@ -428,8 +428,8 @@ def _local_maxima(
         grid: of the heatmap.
         row: of the map pixel.
         column: of the map pixel.
-        inside: [w, ratio, ratio], of which entry `at` is the result; -inf where there is none.
-        at: see there.
+        inside: [w, ratio, ratio], entry `at` is written; -inf where there is no maximum.
+        at: index into `inside`.
 
     Returns:
         Whether there are any.
@@ -470,7 +470,7 @@ def refine_peaks(
 
     Args:
         keypoints: [T, K, 3] x, y (input pixels), score of all people of a batch; a score of 0 marks
-            a missing keypoint, which is left as it is.
+            a missing keypoint, which is left unchanged.
         image: [T] int64, the image of each person.
         maps: network outputs of the batch.
         subpixel: see `refine_peak`.
@@ -482,7 +482,7 @@ def refine_peaks(
 def _refine_peaks(
     keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, subpixel: bool
 ) -> None:
-    """Move all keypoints that are there."""
+    """Refine all detected keypoints."""
     for person in range(keypoints.shape[0]):
         for keypoint in range(keypoints.shape[1]):
             point = keypoints[person, keypoint]
@@ -501,7 +501,7 @@ def refine_peak(
         heatmap: [h, w].
         grid: of the heatmap.
         y: of the peak in whole input pixels.
-        x: likewise.
+        x: x of the peak in whole input pixels.
         subpixel: whether the network was trained with sub-pixel targets: then the position is the
             maximum of the Gaussian through a map pixel and its neighbours, along each axis (a
             parabola through logarithms; Zhang 2020 writes it as a Taylor step). Otherwise it is the
@@ -533,7 +533,7 @@ def refine_peak(
 
 @compiled
 def _vertex(before: Float, here: Float, after: Float) -> Float:
-    """Return where between its neighbours the Gaussian through three values peaks, -0.5 to 0.5."""
+    """Return the offset, -0.5 to 0.5, of the maximum of the Gaussian through three values."""
     low, mid, high = (
         np.log(max(before, _MIN_LOG)),
         np.log(max(here, _MIN_LOG)),

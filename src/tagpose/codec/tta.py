@@ -64,7 +64,7 @@ def merge_flip(fields: Fields, flipped: Fields, flip_indices: Sequence[int]) -> 
         flip_indices: [K] from the skeleton.
 
     Returns:
-        The mean of the heatmaps, and the tags of both, side by side along L.
+        The mean of the heatmaps, and the tags of both, concatenated along L.
     """
     back = flip_maps(flipped, flip_indices)
     heatmaps = ((fields.heatmaps + back.heatmaps) / 2).contiguous()

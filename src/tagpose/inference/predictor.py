@@ -1,4 +1,4 @@
-"""This file finds the people of images: network, mirror test, decoding, back to image pixels."""
+"""Predictor: network, flip test, decoding, and mapping back to image pixels."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -195,7 +195,7 @@ class Predictor:
         return self.submit(batch).result()
 
     def submit(self, batch: Views, min_person_score: float = 0.0) -> Pending[list[People]]:
-        """Run the network on a batch, and decode its outputs in a thread.
+        """Run the network on a batch, and decode its outputs in a thread (at once with `by_size`).
 
         Args:
             batch: images at all scales.

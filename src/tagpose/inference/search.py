@@ -1,4 +1,4 @@
-"""This file finds the people of a whole data set."""
+"""Prediction on a whole data set."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""This file holds what watches a training: AP per part, images a second."""
+"""Callbacks that log AP per part and training throughput."""
 
 from collections.abc import Iterable
 from time import perf_counter
@@ -20,9 +20,10 @@ from tagpose.training.decoding import as_learned
 
 
 class PartAP(Callback):
-    """Scores every validation: `val/ap/PART`, `val/ar/PART`; any number of processes gets the same.
+    """Log `val/ap/PART` and `val/ar/PART` after each validation.
 
-    Without mirror test; `make evaluate` is the one for tables.
+    The result does not depend on the number of processes. No flip test is used; `make evaluate`
+    reports final numbers.
 
     Args:
         skeleton: whose parts are scored.

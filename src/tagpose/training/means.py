@@ -1,4 +1,4 @@
-"""This file means what a validation saw over its images, on however many processes."""
+"""Means of validation losses over all images of all ranks."""
 
 from collections.abc import Mapping
 from typing import Final
