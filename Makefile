@@ -94,7 +94,7 @@ ablate: $(READY) ## each lever of accuracy against the classic way, on drawn peo
 	$(RUN) scripts/ablate.py $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors
-	$(RUN) -m pytest -m "not slow" -n 2 --dist loadscope $(ARGS)
+	$(RUN) -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)

@@ -17,25 +17,15 @@ PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 def run(script, *arguments, cwd, **environment):
     """Run a script; its exit code, what it printed, and what it complained of.
 
-    Where nothing is said of its environment, the libraries are not loaded again for it.
+    A process that has the libraries already forks: they are most of a short program's time.
     """
     said = command(script, *arguments)
-    if not environment:
-        return _forked(said, cwd)
-    return subprocess.run(
-        said, cwd=cwd, env=os.environ | PLAIN | environment, text=True, capture_output=True,
-        check=False,
-    )  # fmt: skip
-
-
-def _forked(said, cwd):
-    """The same of a process that has the libraries already: most of a short program's time."""
     with TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
         asked = {
             "argv": said[1:],
             "cwd": str(cwd),
-            "environment": os.environ | PLAIN,
+            "environment": os.environ | PLAIN | environment,
             "streams": [os.devnull, str(out), str(err)],
         }
         loaded = _loaded()

@@ -74,10 +74,11 @@ def make_pictures(*sizes):
     return [np.asarray(Image.fromarray(one).resize((w, h))) for one, (h, w) in pairs]
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
 CASES = [
     pytest.param(("hrnet_w18_small", BODY, True), id="body"),
-    pytest.param(("hrnet_w18_small", WHOLEBODY, False), id="wholebody", marks=pytest.mark.slow),
-    pytest.param(("higherhrnet_w18_small", BODY, True), id="higher"),
+    slow(("hrnet_w18_small", WHOLEBODY, False), id="wholebody"),
+    slow(("higherhrnet_w18_small", BODY, True), id="higher"),
 ]
 # each bundle compiles its decoder, and only its metadata and network differ from the others'
 of_two_bundles = pytest.mark.parametrize("exported", CASES[:2], indirect=True)
@@ -121,9 +122,13 @@ def read_keypoints(people, skeleton):
     )
 
 
+# Compilation takes most of an example's time, and each bundle has to compile its own decoder.
+UNCOMPILED = {"NUMBA_DISABLE_JIT": "1"}
+
+
 def run_example(script, *arguments, cwd):
-    command = [sys.executable, script, *arguments]
-    return subprocess.run(command, cwd=cwd, text=True, capture_output=True, check=False)
+    command, plain = [sys.executable, script, *arguments], os.environ | UNCOMPILED
+    return subprocess.run(command, cwd=cwd, env=plain, text=True, capture_output=True, check=False)
 
 
 def with_least(folder, least):
@@ -212,13 +217,21 @@ def test_an_unknown_option_in_the_metadata_is_refused():
 
 
 @of_two_bundles
-@pytest.mark.parametrize("size", [SIZES[0], LONG])
-def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_path, size):
+@pytest.mark.parametrize(
+    ("size", "numba"),
+    [
+        pytest.param(SIZES[0], UNCOMPILED, id="uncompiled"),
+        slow(SIZES[0], {}, id="compiled"),
+        slow(LONG, {}, id="long"),
+    ],
+)
+def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_path, size, numba):
     folder, network, mirror = exported
     (picture,) = make_pictures(size)
     Image.fromarray(picture).save(tmp_path / "picture.png")
     (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    bare = partial(subprocess.run, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    plain = os.environ | {"PYTHONPATH": str(tmp_path)} | numba
+    bare = partial(subprocess.run, cwd=tmp_path, env=plain)
     assert bare([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 1
     bare([sys.executable, with_least(folder, 0), "picture.png", "people.json"], check=True)
     found = json.loads((tmp_path / "people.json").read_text())["people"]
@@ -233,7 +246,7 @@ def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_pa
 @of_two_bundles
 def test_the_example_leaves_out_people_with_a_lower_score(exported, tmp_path):
     folder, network, mirror = exported
-    Image.fromarray(make_pictures(LONG)[0]).save(tmp_path / "picture.png")
+    Image.fromarray(make_pictures(SIZES[0])[0]).save(tmp_path / "picture.png")
     scores = make_predictor(network, mirror)(tmp_path / "picture.png").scores.tolist()
     for least in (0.3, (scores[0] + scores[1]) / 2):
         printed = succeeded(

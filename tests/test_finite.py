@@ -2,6 +2,7 @@
 
 import math
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -69,16 +70,16 @@ def test_a_step_that_is_not_finite_changes_nothing_and_its_batch_is_kept(people,
     cfg = configuration(people, tmp_path)
     compare = Compare()
     with pytest.warns(UserWarning, match=r"at step 3 \(images \[\d+, \d+\]\); the step was"):
-        trainer, _ = train(cfg, Break(3, kind=kind), compare)
+        trainer, _ = train(cfg, Break(3, kind=kind), compare, max_epochs=2)
     assert compare.unchanged == [3]
-    assert trainer.current_epoch == 4
+    assert trainer.current_epoch == 2
     assert float(trainer.callback_metrics["train/skipped_steps"]) == 1
     (file,) = (tmp_path / "not_finite").iterdir()
     assert file.name == "step_0000003_rank_0.pt"
     batch = read_tensors(file)
     assert batch["image"].shape == (2, 3, 64, 64)
     moments = trainer.optimizers[0].state_dict()["state"].values()
-    assert all(int(one["step"]) == 4 * BATCHES - 1 for one in moments)
+    assert all(int(one["step"]) == 2 * BATCHES - 1 for one in moments)
 
 
 def test_a_run_that_diverges_ends_and_says_what_it_saw(people, tmp_path):
@@ -91,6 +92,7 @@ def test_a_run_that_diverges_ends_and_says_what_it_saw(people, tmp_path):
     assert len(list((tmp_path / "not_finite").iterdir())) == 3
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
 FUSED, UNFUSED = (), ("optimization.optimizer.fused=false",)
 
 
@@ -110,18 +112,20 @@ without_a_step = pytest.mark.filterwarnings("ignore:.training_step. returned .No
 
 
 @without_a_step
-@pytest.mark.parametrize("overrides", [FUSED, UNFUSED])
-@pytest.mark.parametrize("kind", ["loss", "gradient"])
+@pytest.mark.parametrize(
+    ("kind", "overrides"),
+    [("loss", FUSED), ("gradient", UNFUSED), slow("gradient", FUSED), slow("loss", UNFUSED)],
+)
 def test_a_run_with_a_bad_batch_equals_one_that_never_saw_it(people, kind, overrides, tmp_path):
     cfg = configuration(people, tmp_path, *overrides)
     with pytest.warns(UserWarning, match="the step was skipped"):
-        skipped = result(*train(cfg, Break(0, 4, kind=kind), max_epochs=2))
-    unseen = result(*train(cfg, Unseen(0, 4), max_epochs=2))
+        skipped = result(*train(cfg, Break(0, 4, kind=kind), max_epochs=1))
+    unseen = result(*train(cfg, Unseen(0, 4), max_epochs=1))
     assert skipped.end == unseen.end
 
 
 @without_a_step
-@pytest.mark.parametrize("optimizer", ["Adam", "Adagrad", "SGD"])
+@pytest.mark.parametrize("optimizer", ["SGD", slow("Adam"), slow("Adagrad")])
 def test_every_fused_optimizer_leaves_its_state_unchanged_on_a_bad_step(
     people, optimizer, tmp_path
 ):
@@ -129,8 +133,8 @@ def test_every_fused_optimizer_leaves_its_state_unchanged_on_a_bad_step(
     momentum = ("+optimization.optimizer.momentum=0.9",) if optimizer == "SGD" else ()
     cfg = configuration(people, tmp_path, kind, *momentum)
     with pytest.warns(UserWarning, match="the step was skipped"):
-        skipped = result(*train(cfg, Break(0, 4, kind="gradient"), max_epochs=2))
-    unseen = result(*train(cfg, Unseen(0, 4), max_epochs=2))
+        skipped = result(*train(cfg, Break(0, 4, kind="gradient"), max_epochs=1))
+    unseen = result(*train(cfg, Unseen(0, 4), max_epochs=1))
     assert skipped.end == unseen.end
 
 

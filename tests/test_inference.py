@@ -42,7 +42,9 @@ def fields_of(predictor, *images):
     return predictor.fields(default_collate(views).images)
 
 
-@pytest.mark.parametrize("scales", [(1,), (2, 1, 0.5), (1, 0.5)])
+@pytest.mark.parametrize(
+    "scales", [(1,), (2, 1, 0.5), pytest.param((1, 0.5), marks=pytest.mark.slow)]
+)
 def test_a_batch_has_the_fields_of_its_images_one_by_one(network, scales):
     predictor = Predictor(network, side=SIDE * 2, scales=scales, device="cpu")
     some = images(*3 * [(90, 130)])

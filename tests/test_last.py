@@ -1,5 +1,6 @@
 """When `last.ckpt` is written, and what is lost without it."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from short_training import BATCHES, EPOCHS, configuration, result, train
 from tagpose.training.checkpoints import WholeFiles
 
 MINUTE = 60.0
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 class Saves(WholeFiles):
@@ -57,7 +59,7 @@ def test_it_is_written_after_minutes_before_validations_and_at_the_end(
     assert steps == [11, 23, 24]
 
 
-@pytest.mark.parametrize("minutes", [1, 4, 7])
+@pytest.mark.parametrize("minutes", [4, slow(1), slow(7)])
 def test_a_run_that_is_killed_loses_no_more_than_the_minutes(
     people, tmp_path, monkeypatch, minutes
 ):
@@ -73,7 +75,7 @@ def validation(batches, epochs):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"limit_train_batches": 1}, [1, 3, 4]),
+        slow({"limit_train_batches": 1}, [1, 3, 4]),
         ({"limit_train_batches": 2, "accumulate_grad_batches": 2}, [1, 3, 4]),
         ({"limit_train_batches": 2, **validation(1, 1)}, [2, 4, 6, 8]),
         ({"limit_train_batches": 3, **validation(2, None)}, [1, 3, 5, 7, 9, 11, 12]),
@@ -92,7 +94,7 @@ def test_a_finished_run_leaves_its_last_step(people, tmp_path, monkeypatch, opti
     assert steps == [len(ages)]
 
 
-@pytest.mark.parametrize("epochs", [2, 3])  # the end of the third epoch is not validated
+@pytest.mark.parametrize("epochs", [slow(2), 3])  # the end of the third epoch is not validated
 def test_a_finished_run_that_is_resumed_for_more_epochs_equals_one_of_as_many(
     people, tmp_path, epochs
 ):

@@ -316,7 +316,9 @@ def test_a_training_that_keeps_no_best_weights_ends_as_any_other(people, tmp_pat
     assert [file.name for file in (tmp_path / "run").glob("*.ckpt")] == ["last.ckpt"]
 
 
-@pytest.mark.parametrize(("told", "begun"), [(("init_from=gone.ckpt",), "gone.ckpt"), ((), "null")])
+@pytest.mark.parametrize(
+    ("told", "begun"), [(("init_from=gone.ckpt",), "gone.ckpt"), slow((), "null")]
+)
 def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people, told, begun):
     name = f"resumed_{begun}"
     result = run(

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tagpose.model.weights import check_same, load_network, start_from
 from tagpose.official_skeletons import BODY, WHOLEBODY
 
 SMALL = "hrnet_w18_small"
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,14 @@ def test_what_was_published_is_imported_as_the_same_tensors(
 
 @pytest.mark.parametrize(
     "architecture",
-    [SMALL, "hrnet_w18_small_v2", "hrnet_w32", "hrnet_w48", f"higher{SMALL}", "higherhrnet_w32"],
+    [
+        SMALL,
+        "hrnet_w18_small_v2",
+        slow("hrnet_w32"),
+        slow("hrnet_w48"),
+        f"higher{SMALL}",
+        slow("higherhrnet_w32"),
+    ],
 )
 def test_the_architecture_is_told_from_the_shapes(tmp_path, architecture):
     write_published(tmp_path / "weights.pth", PoseNetwork(architecture, BODY))
@@ -251,13 +260,15 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
             ("experiment=published", "model=hrnet_w32", "side=256"),
             "the published test has side",
         ),
-        (
+        slow(
             ("experiment=published", "model=hrnet_w32", "predictor.precision=bf16"),
             "predictor.precision=float32; leave them so",
         ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
-        (("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"),
-        (("experiment=publishd", "model=hrnet_w32"), "publishd"),
+        slow(
+            ("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"
+        ),
+        slow(("experiment=publishd", "model=hrnet_w32"), "publishd"),
         (
             ("model=hrnet_w32", "checkpoint=w18.ckpt"),
             "is of hrnet_w18_small with the skeleton wholebody, not of",

@@ -1,6 +1,7 @@
 """A run that goes on is the run that was never stopped: data, weights, moments, scores."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,16 @@ def never_stopped(people, tmp_path_factory):
     return folder, result(*train(configuration(people, folder), SaveAll(folder)))
 
 
-STOPS = ["batch2", "batch11", "validation12", "epoch6", "epoch12", "batch17"]
+slow = partial(pytest.param, marks=pytest.mark.slow)
+STOPS = [
+    *[(stop, 0) for stop in ("batch11", "validation12", "epoch12")],
+    ("batch17", 2),
+    *[slow(stop, 0) for stop in ("batch2", "epoch6", "batch17")],
+    *[slow(stop, 2) for stop in ("batch2", "batch11", "validation12", "epoch6", "epoch12")],
+]
 
 
-@pytest.mark.parametrize("stop", STOPS)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("stop", "workers"), STOPS)
 def test_a_run_that_goes_on_is_the_one_that_was_never_stopped(
     people, never_stopped, stop, workers, tmp_path
 ):
@@ -140,8 +146,9 @@ def test_metrics_go_on_behind_whole_rows(tmp_path):
 
 def test_a_rate_follows_the_images_of_a_step_of_the_training(people, tmp_path):
     rule = ("optimization.scaling.rule=linear", "optimization.scaling.images=8")
-    trainer, _ = train(configuration(people, tmp_path, *rule), accumulate_grad_batches=2)
-    plain, _ = train(configuration(people, tmp_path), accumulate_grad_batches=2)
+    short = {"accumulate_grad_batches": 2, "max_epochs": 1}
+    trainer, _ = train(configuration(people, tmp_path, *rule), **short)
+    plain, _ = train(configuration(people, tmp_path), **short)
     rates = [one.lr_scheduler_configs[0].scheduler.get_last_lr()[0] for one in (trainer, plain)]
     assert rates[0] == pytest.approx(rates[1] * 4 / 8)
 

@@ -7,19 +7,25 @@ import json
 import os
 import runpy
 import sys
+import tempfile
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 # what programs spend their first seconds on
 SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "torchmetrics")
+EXTRAS = ("tagpose.export", "tagpose.page", "tagpose.video")  # import what may not be installed
 
 
 def load():
-    """Load them, but not wandb, though timm would: the first program that ends takes its folder."""
-    sys.modules["wandb"] = None
+    """Load them, the package, and its compiled code."""
     for name in SLOW:
         import_module(name)
-    del sys.modules["wandb"]
+    for module in walk_packages(import_module("tagpose").__path__, "tagpose."):
+        if not module.name.startswith(EXTRAS):
+            import_module(module.name)
+    import_module("tagpose.inference.decoding").warm_up()
 
 
 def become(argv, cwd, environment, streams):
@@ -29,7 +35,14 @@ def become(argv, cwd, environment, streams):
     os.environ.update(environment)
     for number, file in enumerate(streams):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
-    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
+    tempfile.tempdir = None  # its environment may name another one
+    # the first program that ends would remove the folder of wandb that all have inherited
+    import_module("wandb.sdk.data_types._private").MEDIA_TMP.__init__("wandb-media")
+    paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.argv, sys.path[:1] = argv, [str(Path(argv[0]).parent), *paths]
+    sys.modules.pop("sitecustomize", None)
+    with suppress(ModuleNotFoundError):
+        import_module("sitecustomize")
     runpy.run_path(argv[0], run_name="__main__")
 
 

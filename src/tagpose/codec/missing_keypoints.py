@@ -19,7 +19,7 @@ _BLOCK: Final = 8  # tiles along a block
 # Work for all people of an image and one keypoint: input pixels evaluated and tiles bounded.
 # Outputs of trained networks take a few thousand; tags that are noise of a large amplitude would
 # take hundreds of times as much, and a position found among them means nothing.
-_MAX_WORK: Final = 200_000
+_MAX_WORK: Final = np.int64(200_000)
 
 
 class TagRanges(NamedTuple):
