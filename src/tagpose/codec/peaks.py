@@ -190,7 +190,7 @@ def _select_peaks(
     # A maximum with score s lies in a map pixel of at least (1 - share) s + share * lowest, which
     # follows from the comparisons of `_rate_row` and the definition of s.
     share = np.float32((nearest / (1 - nearest)) ** 2 + _ROUNDING)
-    heap_ready = False
+    heap_ready = _FALSE
     for row in range(height):
         floor = min_score
         if heap_ready or not as_topk:  # the first of a heap, or the last of a list, is the lowest
