@@ -20,8 +20,11 @@ def decode(decoder, fields, *size, **options):
 def plain_decode(decoder, fields):
     """People [B] of fields, whose heatmaps may be finer than the tags."""
     size = [STRIDE * side for side in fields.tags.shape[-2:]]
-    heatmaps = functional.interpolate(fields.heatmaps, size, mode="bilinear")
-    tags = [functional.interpolate(t, size, mode="bilinear") for t in fields.tags.unbind(1)]
+    # in float64, so that the two rows of pixels at a border are equal and not one by rounding larger
+    heatmaps, *tags = (
+        functional.interpolate(maps.double(), size, mode="bilinear").float()
+        for maps in (fields.heatmaps, *fields.tags.unbind(1))
+    )
     images = zip(heatmaps, torch.stack(tags, -1), strict=True)
     return [_decode_image(decoder, *image) for image in images]
 
