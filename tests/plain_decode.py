@@ -20,7 +20,7 @@ def decode(decoder, fields, *size, **options):
 def plain_decode(decoder, fields):
     """People [B] of fields, whose heatmaps may be finer than the tags."""
     size = [STRIDE * side for side in fields.tags.shape[-2:]]
-    # in float64, so that the two rows of pixels at a border are equal and not one by rounding larger
+    # in float64, so that rounding does not make one of the two equal rows at a border larger
     heatmaps, *tags = (
         functional.interpolate(maps.double(), size, mode="bilinear").float()
         for maps in (fields.heatmaps, *fields.tags.unbind(1))
