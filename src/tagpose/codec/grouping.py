@@ -171,7 +171,7 @@ def _make_rule(config: GroupingConfig, keypoints: int) -> _Rule:
 @compiled
 def _assign_keypoints(
     peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching
-) -> Iterator[tuple[int, int]]:
+) -> Iterator[tuple[Int, Int]]:
     """Assign all keypoints, and yield where a solver is needed.
 
     Yields:
