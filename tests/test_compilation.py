@@ -79,8 +79,8 @@ def test_processes_that_start_at_once_compile_into_one_cache(tmp_path):
     with ThreadPoolExecutor(3) as pool:
         every = list(pool.map(lambda _: decode(NUMBA_CACHE_DIR=str(tmp_path)), range(3)))
     assert {scores for scores, _, _ in every} == {expected}
-    scores, folder, told = decode(NUMBA_CACHE_DIR=str(tmp_path))
-    assert (scores, told) == (expected, "")  # nothing to compile any more
+    scores, folder, message = decode(NUMBA_CACHE_DIR=str(tmp_path))
+    assert (scores, message) == (expected, "")  # nothing to compile any more
     assert folder.parent == tmp_path
 
 
@@ -121,10 +121,10 @@ def test_a_read_only_installation_and_home_fall_back_to_the_users_and_to_a_priva
     package = ROOT / "src/tagpose"
     scores, folder, _ = decode(refusing(package) + DECODE, **places)
     assert (scores, folder.parent) == (expected, home / "tagpose")
-    scores, folder, told = decode(refusing(package, home) + DECODE, **places)
+    scores, folder, message = decode(refusing(package, home) + DECODE, **places)
     assert (scores, folder.parent) == (expected, temporary)
     assert folder.stat().st_mode & 0o077 == 0
-    assert told == ""  # what the installation has compiled is copied
+    assert message == ""  # what the installation has compiled is copied
     # a folder that others can write to could contain their code
     folder.chmod(0o777)
     scores, other, _ = decode(refusing(package, home) + DECODE, **places)

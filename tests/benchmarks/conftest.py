@@ -174,13 +174,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _shown(row: Row) -> tuple[str, ...]:
     """A line of the table as text."""
 
-    def told(value: float) -> str:
+    def with_unit(value: float) -> str:
         if not row.against:
             return f"{value:g} s" if value >= 1 else f"{1e3 * value:g} ms"
         return f"{value:.2%}" if row.limit < 1 else f"{value:.2f} x"
 
-    value, limit = told(row.value) if row.against else "", told(row.limit)
-    worst = "" if row.worst_limit is None else f"{told(row.worst)} ({told(row.worst_limit)})"
+    value, limit = with_unit(row.value) if row.against else "", with_unit(row.limit)
+    worst = (
+        "" if row.worst_limit is None else f"{with_unit(row.worst)} ({with_unit(row.worst_limit)})"
+    )
     memory = "" if row.memory is None else f"{row.memory:.1f} MB"
     if row.memory_limit is not None:
         memory += f" ({row.memory_limit:g})"

@@ -43,7 +43,7 @@ def write_folder(folder: Path, exported: Exported) -> float:
     """Write a bundle: the network, its metadata, the decoder and an example.
 
     Args:
-        folder: bundle to create; after an error there is none.
+        folder: bundle to create; it is removed after an error.
         exported: the network and the options with which it is used.
 
     Returns:

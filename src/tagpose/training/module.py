@@ -94,7 +94,7 @@ class PoseTraining(LightningModule):
         terms = self._terms(batch, pyramid)
         fields = merge_resolutions(pyramid)
         finite = finite_images(fields)
-        for each in fields:  # nobody is found where maps are 0
+        for each in fields:  # the decoder finds no people in maps of 0
             each.masked_fill_(~finite.view(-1, *[1] * (each.ndim - 1)), 0)
         if not self._data().guest:
             self.means.add(terms, finite)
