@@ -30,7 +30,7 @@ $(READY): requirements.lock
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
-	$(RUN) -c "from tagpose.inference.decoding import warm_up; warm_up()"
+	$(RUN) -m tagpose.codec.warm_up
 	@touch $@
 
 demo: $(READY) ## both stages on synthetic people, a table and pictures: 15 minutes on 2 cores

@@ -3,7 +3,7 @@
 import os
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import hydra
 import numpy as np
@@ -12,13 +12,16 @@ from omegaconf import DictConfig, ListConfig
 from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
+from tagpose.codec.compilation import compile_in_background
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.images import is_camera, list_images, write_image
 from tagpose.drawing.people import draw_people
 from tagpose.evaluation.rows import write_json
 from tagpose.inference.found import Found
-from tagpose.inference.predictor import Predictor
 from tagpose.inference.writing import results
+
+if TYPE_CHECKING:
+    from tagpose.inference.predictor import Predictor
 
 _VIDEOS: Final = (
     *(".avi", ".flv", ".mkv", ".mov", ".ogv", ".webm", ".wmv"),
@@ -37,6 +40,7 @@ def main(cfg: DictConfig) -> None:
         moving = is_camera(named) or Path(named).suffix.lower() in _VIDEOS
         tell_of_videos(Path(named))
         files = [] if moving else list_images(named)  # before a checkpoint is loaded
+        compile_in_background()
         predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
         left_out = film(cfg, predictor, named) if moving else look(cfg, predictor, files)
         print(f"who was found: {cfg.output}")
@@ -59,7 +63,7 @@ def tell_of_videos(folder: Path) -> None:
             print(f"{file} is a video and is passed over; images={file} looks at it")
 
 
-def look(cfg: DictConfig, predictor: Predictor, files: list[Path]) -> list[str]:
+def look(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str]:
     """Find the people of pictures; which ones could not be read, and why."""
     output, numbers, left_out = Path(cfg.output), image_ids(files), []
     names = picture_names(files)
@@ -79,7 +83,7 @@ def look(cfg: DictConfig, predictor: Predictor, files: list[Path]) -> list[str]:
     return [head, *left_out] if left_out else []
 
 
-def film(cfg: DictConfig, predictor: Predictor, named: str) -> list[str]:
+def film(cfg: DictConfig, predictor: "Predictor", named: str) -> list[str]:
     """Find the people of a video and follow them; what could not be decoded."""
     film, output = instantiate(cfg.video), Path(cfg.output)
     file = output / f"{Path(named).stem}.mp4"

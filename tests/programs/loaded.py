@@ -44,7 +44,7 @@ def load():
     for module in walk_packages(import_module("tagpose").__path__, "tagpose."):
         if not module.name.startswith(EXTRAS):
             import_module(module.name)
-    import_module("tagpose.inference.decoding").warm_up()
+    import_module("tagpose.codec.warm_up").warm_up()
     gc.freeze()
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,7 +29,9 @@ _CHUNKS_PER_THREAD: Final = 3  # uneven work is shared evenly, and a chunk costs
 def compiled(function: _Function) -> _Function:
     """Compile a function on its first call, and cache the machine code on disk.
 
-    Compiled functions release the GIL, so `run_parallel` can run them in threads.
+    Compiled functions release the GIL, so `run_parallel` can run them in threads. They copy arrays
+    in loops: for an assignment of arrays numba also compiles the message of its shape error, which
+    takes as long as a tenth of the decoder.
     """
     with_users_own = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())
@@ -135,8 +138,38 @@ if hasattr(os, "register_at_fork"):  # a forked process inherits the executor wi
 
 
 @lru_cache(maxsize=1)
-def announce_compilation() -> None:
-    """Print a message before the decoder is compiled for the first time."""
+def compile_in_background() -> "subprocess.Popen[bytes] | None":
+    """Start to compile the decoder in another process, unless the machine code is cached.
+
+    For programs that have seconds of work before they decode; it also takes half the time that it
+    takes beside torch, whose objects the garbage collector visits again and again.
+    """
+    if not announce_compilation():
+        return None
+    return subprocess.Popen(  # if it fails, the code is compiled here, which shows the error
+        [sys.executable, "-m", f"{__package__}.warm_up"],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache_folder().parent)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@lru_cache(maxsize=1)
+def finish_compilation() -> None:
+    """Wait for `compile_in_background`, or announce that the calls that follow compile."""
+    if compile_in_background.cache_info().currsize:
+        process = compile_in_background()
+        if process:
+            process.wait()
+    else:
+        announce_compilation()
+
+
+@lru_cache(maxsize=1)
+def announce_compilation() -> bool:
+    """Return whether the decoder has to be compiled, and print a message if so."""
     last = f"*._fill_missing-*.py{sys.version_info.major}{sys.version_info.minor}.nbi"
-    if not (numba.config.DISABLE_JIT or any(cache_folder().rglob(last))):
+    needed = not (numba.config.DISABLE_JIT or any(cache_folder().rglob(last)))
+    if needed:
         print("Compiling the decoder, once per installation (about 20 s) ...", file=sys.stderr)
+    return needed

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tagpose.codec.compilation import announce_compilation
+from tagpose.codec.compilation import finish_compilation
 from tagpose.codec.flip_test import FlippedOutputs, Outputs, scan_flip_test
 from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
@@ -89,7 +89,7 @@ class AssociativeEmbeddingDecoder:
         """
         if not len(heatmaps):
             return []
-        announce_compilation()
+        finish_compilation()
         maps, peaks, ranges = self._scan(heatmaps, tags, input_size, flipped)
         groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
         keypoints = np.concatenate([group.keypoints for group in groups])

@@ -96,8 +96,9 @@ def _merge_tags(
     """Write the tags of both views of a channel."""
     other, views, last = flipped.flip_indices[channel], own.tags.shape[1], merged.shape[4] - 1
     for view in range(views):
-        merged[image, view, channel] = own.tags[image, view, channel]
         for y in range(merged.shape[3]):
+            for x in range(last + 1):
+                merged[image, view, channel, y, x] = own.tags[image, view, channel, y, x]
             for x in range(last + 1):
                 back = flipped.tags[image, view, other, y, last - x]
                 merged[image, views + view, channel, y, x] = back

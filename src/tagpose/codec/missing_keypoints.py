@@ -100,7 +100,8 @@ def _write_ranges(
     """
     height, width = values.shape
     first = max(block * _BLOCK - 1, 0)
-    scratch[0], scratch[1] = values[first], values[first]
+    for x in range(width):
+        scratch[0, x], scratch[1, x] = values[first, x], values[first, x]
     for y in range(first + 1, min((block + 1) * _BLOCK, height)):
         for x in range(width):
             scratch[0, x] = min(scratch[0, x], values[y, x])
@@ -269,7 +270,8 @@ def _bound_tile_row(
     first = span.first + span.step * row
     top, bottom = max(first, 0), min(first + span.length, height)
     inner = line[-span.first : -span.first + width]
-    inner[:] = heatmap[top]
+    for x in range(width):
+        inner[x] = heatmap[top, x]
     for y in range(top + 1, bottom):
         for x in range(width):
             inner[x] = max(inner[x], heatmap[y, x])

@@ -371,7 +371,9 @@ def _rate_row(
     """
     height, width = heatmap.shape
     for line in range(3):
-        around[line, 1 : width + 1] = heatmap[min(max(row + line - 1, 0), height - 1)]
+        near = min(max(row + line - 1, 0), height - 1)
+        for x in range(width):
+            around[line, x + 1] = heatmap[near, x]
         around[line, 0], around[line, width + 1] = around[line, 1], around[line, width]
     for x in range(width):  # without a branch, so that the compiler vectorises it
         a, b, c = around[0, x], around[0, x + 1], around[0, x + 2]

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.codec.flip_test import FlippedOutputs
 from tagpose.geometry import invert, move_people
-from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields, People
 
 _Key = TypeVar("_Key")
@@ -139,15 +138,6 @@ def copy_to_host(values: Tensor) -> Tensor:
         return values
     pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     return pinned.copy_(values, non_blocking=True)
-
-
-def warm_up() -> None:
-    """Compile all functions of the decoder ahead of time."""
-    heatmaps = torch.rand(1, BODY.size, 16, 16, generator=torch.Generator().manual_seed(0))
-    one = Fields(heatmaps, heatmaps[:, None])
-    flipped, affines = flipped_outputs(one, BODY.mirror), torch.eye(2, 3, dtype=torch.float64)[None]
-    for other in (None, flipped):
-        decode_batch(one, affines, build_decoder(BODY), flipped=other)
 
 
 @lru_cache(maxsize=1)
