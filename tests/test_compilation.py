@@ -34,15 +34,20 @@ print(build_decoder(BODY)(maps, maps[:, None])[0].scores.tolist(), cache_folder(
 
 def decode(code=DECODE, package=ROOT / "src", **environment):
     """Scores and cache folder of a new process, and what it printed to stderr."""
-    done = subprocess.run(
+    done = run_code(code, package, **environment)
+    scores, folder = done.stdout.strip().split(";")
+    return scores, Path(folder), done.stderr
+
+
+def run_code(code, package=ROOT / "src", **environment):
+    """What code printed in a new process."""
+    return subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(package)} | environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    scores, folder = done.stdout.strip().split(";")
-    return scores, Path(folder), done.stderr
 
 
 def test_one_compilation_serves_maps_of_every_kind():
@@ -177,3 +182,32 @@ if child == 0:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ".", sep=";")
 """
     assert decode(code)[0] == "0"
+
+
+# prints the functions of numba's library that were compiled with the decoder
+COMPILE = """
+from numba.core import event
+from tagpose.codec.warm_up import warm_up
+with event.install_recorder("numba:compile") as recorder:
+    warm_up()
+names = {each.data["dispatcher"].py_func.__qualname__ for _, each in recorder.buffer}
+print(*(name for name in names if "shape_context" in name), cache_folder(), sep=";")
+"""
+
+
+@pytest.mark.slow
+def test_no_array_assignment_brings_in_the_message_of_its_shape_error(tmp_path):
+    code = f"from tagpose.codec.compilation import cache_folder{COMPILE}"
+    done = run_code(code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert done.stdout.strip() == str(tmp_path / cache_folder().name)
+
+
+@pytest.mark.slow
+def test_a_compilation_in_the_background_is_waited_for_and_used(tmp_path):
+    background = "from tagpose.codec.compilation import compile_in_background as start\nstart()"
+    expected, _, _ = decode()
+    scores, folder, message = decode(f"{background}{DECODE}", NUMBA_CACHE_DIR=str(tmp_path))
+    assert scores == expected
+    assert message.count("Compiling the decoder") == 1
+    scores, _, message = decode(f"{background}{DECODE}", NUMBA_CACHE_DIR=str(tmp_path))
+    assert (scores, message) == (expected, "")

@@ -118,7 +118,8 @@ def test_decode(measure, peak_memory, two_passes, checkpoint, crowds, least):
         every=10,
         limit=limit,
         worst_limit=worst,
-        rounds=CROWDS,
+        rounds=3 * CROWDS,
+        inputs=CROWDS,
         memory=None if least else lambda: peak_memory(partial(one_decoding, checkpoint, people)),
         memory_limit=None if least else 100,
     )

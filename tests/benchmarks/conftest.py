@@ -34,7 +34,7 @@ class Row(NamedTuple):
     limit: float  # of the value
     memory: float | None  # MB
     memory_limit: float | None  # MB
-    worst: float  # the largest value of all rounds
+    worst: float  # the largest value of all inputs
     worst_limit: float | None
 
     @property
@@ -65,6 +65,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
         memory_limit: float | None = None,
         worst_limit: float | None = None,
         every: int = 1,
+        inputs: int | None = None,
     ) -> Row:
         """Measure `work`.
 
@@ -78,8 +79,10 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             warmup: whether `work` is run once before, untimed.
             memory: MB that the step took, measured by whoever calls; or what tells them afterwards.
             memory_limit: MB.
-            worst_limit: of the largest value of all rounds.
+            worst_limit: of the largest value of all inputs.
             every: how many rounds follow each timing of the yardstick.
+            inputs: how many different inputs `work` takes in turn; the value of each is the median
+                of its rounds. None where each round is an input.
         """
         if warmup:
             work()
@@ -94,7 +97,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             limit,
             taken,
             memory_limit,
-            max(values),
+            max(median(values[one::inputs]) for one in range(inputs)) if inputs else max(values),
             worst_limit,
         )
         benchmark.extra_info.update(row._asdict(), inside=row.inside)

@@ -42,6 +42,17 @@ def compiled(function: _Function) -> _Function:
     return dispatcher
 
 
+def inlined(function: _Function) -> _Function:
+    """Make a function part of each compiled function that calls it.
+
+    For functions with many arrays as arguments that are called row by row or pixel by pixel: a call
+    counts references to every array, which takes longer than the work on a row. Functions that
+    are called from several places or simple ones stay `compiled`, which takes less time to compile.
+    """
+    dispatcher: _Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+    return dispatcher
+
+
 @lru_cache(maxsize=1)
 def cache_folder() -> Path:
     """Return the first writable cache folder.

@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import Float, Int, compiled, run_parallel
+from tagpose.codec.compilation import Float, Int, compiled, inlined, run_parallel
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 from tagpose.structures import STRIDE
 
@@ -32,6 +32,7 @@ class _RowScratch(NamedTuple):
 
     around: np.ndarray  # [3, w + 2] float32: the rows around it, with the border repeated
     ratings: np.ndarray  # [w] float32: positive where a map pixel may contain a local maximum
+    chunks: np.ndarray  # the same as [chunks, _CHUNK]
     columns: np.ndarray  # [w] int64: columns of map pixels that contain local maxima
     inside: np.ndarray  # [w, ratio, ratio] float32: scores of their input pixels, -inf for others
 
@@ -121,7 +122,7 @@ def write_peaks(
                 peaks.tags[image, keypoint, n, view] = tag
 
 
-@compiled
+@inlined
 def is_finite(values: np.ndarray) -> bool:
     """Whether a map [h, w] contains neither NaN nor infinity."""
     zero, total = np.zeros(values.shape[1], np.float32), np.float32(0)
@@ -133,7 +134,7 @@ def is_finite(values: np.ndarray) -> bool:
     return total == 0
 
 
-@compiled
+@inlined
 def _lowest(values: np.ndarray) -> Float:
     """Return the minimum of a map [h, w], or 0 if that is lower."""
     low, lowest = np.zeros(values.shape[1], np.float32), np.float32(0)
@@ -145,7 +146,7 @@ def _lowest(values: np.ndarray) -> Float:
     return lowest
 
 
-@compiled
+@inlined
 def _has_ties(scores: np.ndarray) -> bool:
     """Whether two neighbours of falling scores are equal and above 0."""
     ties = 0
@@ -178,9 +179,11 @@ def _select_peaks(
     """
     height, width = heatmap.shape
     ratio = len(grid.columns.near) // width
+    ratings = np.zeros(-(-width // _CHUNK) * _CHUNK, np.float32)
     scratch = _RowScratch(
         np.empty((3, width + 2), np.float32),
-        np.empty(width, np.float32),
+        ratings,
+        ratings.reshape(-1, _CHUNK),
         np.empty(width, np.int64),
         np.empty((width, ratio, ratio), np.float32),
     )
@@ -204,7 +207,7 @@ def _select_peaks(
         _sort_heap(scores, places, heap_ready)
 
 
-@compiled
+@inlined
 def _add_row(
     scores: np.ndarray,
     places: np.ndarray,
@@ -232,7 +235,7 @@ def _add_row(
     return heap_ready
 
 
-@compiled
+@inlined
 def _add(
     scores: np.ndarray,
     places: np.ndarray,
@@ -306,7 +309,7 @@ def _sift(scores: np.ndarray, places: np.ndarray, at: Int, size: Int) -> None:
     scores[at], places[at] = score, place
 
 
-@compiled
+@inlined
 def _maxima_of_row(
     heatmap: np.ndarray,
     grid: Grid,
@@ -332,19 +335,26 @@ def _maxima_of_row(
     """
     _rate_row(heatmap, row, floor, least, nearest, scratch.around, scratch.ratings)
     found = _ZERO
-    for column in range(heatmap.shape[1]):
-        if not scratch.ratings[column] > 0:
+    for chunk in range(scratch.chunks.shape[0]):
+        some = False
+        for offset in range(_CHUNK):  # a constant number, so that the compiler vectorises it
+            some |= scratch.chunks[chunk, offset] > 0
+        if not some:
             continue
-        scratch.columns[found] = column
-        if _is_flat(heatmap, row, column):
-            scratch.inside[found] = heatmap[row, column]
-            found += 1
-        elif _local_maxima(heatmap, grid, row, column, scratch.inside, found):
-            found += 1
+        first = chunk * _CHUNK
+        for column in range(first, min(first + _CHUNK, heatmap.shape[1])):
+            if not scratch.ratings[column] > 0:
+                continue
+            scratch.columns[found] = column
+            if _is_flat(heatmap, row, column):
+                scratch.inside[found] = heatmap[row, column]
+                found += 1
+            elif _local_maxima(heatmap, grid, row, column, scratch.inside, found):
+                found += 1
     return found
 
 
-@compiled
+@inlined
 def _rate_row(
     heatmap: np.ndarray,
     row: Int,
@@ -390,7 +400,7 @@ def _rate_row(
         ratings[x] = min(min(rise, e - least), highest - floor)
 
 
-@compiled
+@inlined
 def _exceeds(heatmap: np.ndarray, row: Int, least: Float) -> bool:
     """Whether any map pixel of a row exceeds a value."""
     width = heatmap.shape[1]
@@ -407,7 +417,7 @@ def _exceeds(heatmap: np.ndarray, row: Int, least: Float) -> bool:
     return False
 
 
-@compiled
+@inlined
 def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     """Whether all map pixels around one equal it, so that all of its input pixels are maxima."""
     height, width = heatmap.shape
@@ -419,7 +429,7 @@ def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def _local_maxima(
     heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, at: Int
 ) -> bool:
@@ -437,29 +447,50 @@ def _local_maxima(
         Whether there are any.
     """
     ratio = inside.shape[1]
+    middle, lowest = ratio // 2, np.float32(-np.inf)
+    # All input pixels of a map pixel are around each of its middle ones, if they are near enough.
+    least, highest = lowest, lowest
     for down in range(ratio):
         for across in range(ratio):
             y, x = row * ratio + down, column * ratio + across
-            inside[at, down, across] = sample_bilinear(heatmap, grid, y, x)
+            score = sample_bilinear(heatmap, grid, y, x)
+            inside[at, down, across], highest = score, max(highest, score)
+            if middle - 1 <= min(down, across) and max(down, across) <= middle <= _REACH:
+                least = max(least, score)
     some = False
     for down in range(ratio):
         for across in range(ratio):
             score, y, x = inside[at, down, across], row * ratio + down, column * ratio + across
-            right = inside[at, down, across + 1] if across + 1 < ratio else score
-            below = inside[at, down + 1, across] if down + 1 < ratio else score
-            if max(right, below) <= score and _is_local_maximum(heatmap, grid, y, x, score):
+            skip = ratio if score == highest else _ZERO
+            if score >= least and _is_local_maximum(heatmap, grid, y, x, score, skip):
                 some = True
             else:
-                inside[at, down, across] = -np.inf
+                inside[at, down, across] = lowest
     return some
 
 
-@compiled
-def _is_local_maximum(heatmap: np.ndarray, grid: Grid, y: Int, x: Int, score: Float) -> bool:
-    """Whether no input pixel of the 5 x 5 ones around one exceeds its score."""
+@inlined
+def _is_local_maximum(
+    heatmap: np.ndarray, grid: Grid, y: Int, x: Int, score: Float, skip: Int
+) -> bool:
+    """Whether no input pixel of the 5 x 5 ones around one exceeds its score.
+
+    Args:
+        heatmap: [h, w].
+        grid: of the heatmap.
+        y: of the pixel.
+        x: of the pixel.
+        score: of the pixel.
+        skip: input pixels per map pixel, if those of the same map pixel are known not to exceed
+            the score; else 0.
+    """
     height, width = len(grid.rows.near), len(grid.columns.near)
+    top, left = (y // skip * skip, x // skip * skip) if skip else (y, x)
     for other_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
+        within = top <= other_y < top + skip
         for other_x in range(max(x - _REACH, 0), min(x + _REACH + 1, width)):
+            if within and left <= other_x < left + skip:
+                continue
             if sample_bilinear(heatmap, grid, other_y, other_x) > score:
                 return False
     return True
