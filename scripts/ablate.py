@@ -48,7 +48,9 @@ def with_all(levers: Any, together: list[str]) -> dict[str, dict[str, Any]]:
     if unknown:
         raise ValueError(f"together has {unknown[0]!r}, which is none of the levers")
     chosen = [levers[name] for name in together]
-    every = {key: [o for one in chosen for o in one.get(key, [])] for key in ("train", "test")}
+    every = {
+        key: [o for one in chosen for o in one.get(key, [])] for key in ("both", "train", "test")
+    }
     flags = {key: any(one.get(key) for one in chosen) for key in ("by_part", "coding")}
     return levers | {_TOGETHER: every | flags}
 
@@ -56,10 +58,11 @@ def with_all(levers: Any, together: list[str]) -> dict[str, dict[str, Any]]:
 def trial(cfg: DictConfig, levers: dict[str, dict[str, Any]], name: str, seed: int) -> Trial:
     """What a lever brings with a seed, from the disk where it is there."""
     run, lever = Path(cfg.run) / f"seed{seed}", levers[name]
-    trained_as = first_alike(levers, name, ["train"])
+    trained_as = first_alike(levers, name, ["both", "train"])
     own = run / folder_of(trained_as)
-    learned = trained(cfg, own, [*cfg.second, f"init_from={start(cfg, run, seed)}"], lever, seed)
-    place = run / "tests" / folder_of(first_alike(levers, name, ["train", "test"]))
+    stage_one = start(cfg, run, seed, lever)
+    learned = trained(cfg, own, [*cfg.second, f"init_from={stage_one}"], lever, seed)
+    place = run / "tests" / folder_of(first_alike(levers, name, ["both", "train", "test"]))
     scored = (f"checkpoint={own}/best.ckpt", "data=synthetic", f"data.root={cfg.root}")
     tested = once(place, "evaluate", *scored, *cfg.test, *lever.get("test", []))
     trains = name == trained_as
@@ -82,9 +85,9 @@ def first_alike(levers: dict[str, dict[str, Any]], name: str, keys: list[str]) -
 def perfect_trial(cfg: DictConfig, levers: dict[str, dict[str, Any]], name: str) -> Trial:
     """What a lever brings on perfect maps, which know no seed."""
     lever = levers[name]
-    alike = first_alike(levers, name, ["train", "test"])
+    alike = first_alike(levers, name, ["both", "train", "test"])
     place = Path(cfg.run) / "perfect" / folder_of(alike)
-    changed = [*lever.get("train", []), *lever.get("test", [])]
+    changed = [o for key in ("both", "train", "test") for o in lever.get(key, [])]
     cost = once(place, "perfect", "data=synthetic", *cfg.published, *changed, *seen(cfg))
     return Trial(
         lever=name,
@@ -112,17 +115,19 @@ def seen(cfg: DictConfig) -> list[str]:
     return [f"data.root={cfg.root}", f"side={cfg.side}"]
 
 
-def start(cfg: DictConfig, run: Path, seed: int) -> Path:
-    """Stage one's weights of a seed."""
-    trained(cfg, run / "first", list(cfg.first), {}, seed)
-    return run / "first" / "best.ckpt"
+def start(cfg: DictConfig, run: Path, seed: int, lever: dict[str, Any]) -> Path:
+    """Train stage one with a seed and what a lever changes in both stages."""
+    folder = run / "_".join(["first", *map(folder_of, lever.get("both", []))])
+    trained(cfg, folder, list(cfg.first), {"both": lever.get("both", [])}, seed)
+    return folder / "best.ckpt"
 
 
 def trained(
     cfg: DictConfig, folder: Path, stage: list[str], lever: dict[str, Any], seed: int
 ) -> Cost:
     """Train, or go on with a training that was stopped."""
-    told_all = [*stage, *cfg.published, *cfg.always, *lever.get("train", []), *seen(cfg)]
+    changed = [*lever.get("both", []), *lever.get("train", [])]
+    told_all = [*stage, *cfg.published, *cfg.always, *changed, *seen(cfg)]
     return once(folder, "train", *told_all, f"seed={seed}", "resume=auto")
 
 

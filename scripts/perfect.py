@@ -34,7 +34,9 @@ def perfect(cfg: DictConfig) -> None:
     data.setup("validate")
     model = instantiate(cfg.model, _convert_="object")
     network = model.network
-    decoder = instantiate(cfg.predictor.decoder)(network.skeleton, subpixel=network.sub_cell)
+    decoder = instantiate(cfg.predictor.decoder)(
+        network.skeleton, subpixel=network.sub_cell, tag_index=network.tag_index
+    )
     images = WholeSet(data.opened[data.val_split], cfg.side)
     chosen = evenly(len(images), cfg.images)
     loader = DataLoader(

@@ -56,6 +56,7 @@ def save_fields(cfg: DictConfig) -> None:
         truth=data.truth_file.resolve(),
         image_ids=save_each(folder, predictor, loader),
         sub_cell=network.sub_cell,
+        tags=network.tags,
         made_by=origin(cfg) | {"versions": made_with},
     )
     write_contents(folder, contents)

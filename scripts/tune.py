@@ -48,7 +48,11 @@ def tune(cfg: DictConfig) -> None:
     """Score the thresholds that the configuration describes."""
     folder = Path(cfg.fields)
     contents = read_contents(folder)
-    decoder = instantiate(cfg.predictor.decoder)(contents.skeleton, subpixel=contents.sub_cell)
+    decoder = instantiate(cfg.predictor.decoder)(
+        contents.skeleton,
+        subpixel=contents.sub_cell,
+        tag_index=contents.skeleton.tag_index(contents.tags),
+    )
     file = Path(cfg.truth or contents.truth)
     if not file.exists():
         raise FileNotFoundError(f"{file}, the truth of {folder}, is missing; name it by truth=")

@@ -49,7 +49,7 @@ def crowd(count, cells=(128, 176), seed=0):
         heatmaps = drawn * height * (1 + 0.3 * noise) + 0.01 * noise
         views.append(Fields(heatmaps, (tags + 0.1 * _smooth_noise(cells, random))[:, None]))
     view, other = views
-    return view, flip_maps(other, WHOLEBODY.mirror)
+    return view, flip_maps(other, WHOLEBODY.flip_indices())
 
 
 def finer(fields):

@@ -53,7 +53,7 @@ def run_code(code, package=ROOT / "src", **environment):
 def test_one_compilation_serves_maps_of_every_kind():
     random = torch.Generator().manual_seed(0)
     one = Fields(*(torch.rand(2, 17, 16, 24, generator=random)[at] for at in (..., np.s_[:, None])))
-    flipped = merge_flip(one, one, BODY.mirror)
+    flipped = merge_flip(one, one, BODY.flip_indices())
     read_only = flipped.heatmaps.numpy().copy()
     read_only.flags.writeable = False
     maps = [
@@ -67,7 +67,7 @@ def test_one_compilation_serves_maps_of_every_kind():
         decoder = build_decoder(BODY, **options)
         for some in maps:
             assert len(decoder(*some)) == 2
-        other = flipped_outputs(one, BODY.mirror)
+        other = flipped_outputs(one, BODY.flip_indices())
         decoder(*maps[0], flipped=other)
         fixed = [each.copy() for each in other]
         for each in fixed:
@@ -206,7 +206,7 @@ def test_no_array_assignment_brings_in_the_message_of_its_shape_error(tmp_path):
 def test_a_compilation_in_the_background_is_waited_for_and_used(tmp_path):
     background = "from tagpose.codec.compilation import compile_in_background as start\nstart()"
     expected, _, _ = decode()
-    scores, folder, message = decode(f"{background}{DECODE}", NUMBA_CACHE_DIR=str(tmp_path))
+    scores, _, message = decode(f"{background}{DECODE}", NUMBA_CACHE_DIR=str(tmp_path))
     assert scores == expected
     assert message.count("Compiling the decoder") == 1
     scores, _, message = decode(f"{background}{DECODE}", NUMBA_CACHE_DIR=str(tmp_path))

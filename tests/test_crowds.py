@@ -25,7 +25,7 @@ def scenes(numbers, cells, most):
     """Fields of a batch of scenes, each with another number of people."""
     views = [crowd(1 + number % most, cells, seed=number) for number in numbers]
     pairs = (Fields(*map(torch.cat, zip(*side, strict=True))) for side in zip(*views, strict=True))
-    return merge_flip(*pairs, WHOLEBODY.mirror)
+    return merge_flip(*pairs, WHOLEBODY.flip_indices())
 
 
 def agreeing(found, expected):

@@ -19,10 +19,12 @@ from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tta import flip_maps, merge_flip, merge_scales, upsample
 from tagpose.inference.decoding import flipped_outputs
 from tagpose.official_skeletons import BODY, WHOLEBODY
+from tagpose.skeleton import FlipIndices
 from tagpose.structures import STRIDE, Fields
 
 CELLS = 24
 KINDS = 3
+OWN = FlipIndices(range(KINDS), range(KINDS))  # every channel stays in its place
 LEFT, RIGHT = [(5, 5), (5, 10), (5, 15)], [(17, 6), (17, 11), (17, 16)]
 
 
@@ -104,8 +106,8 @@ def test_people_apart_come_back_within_a_quarter_cell_and_rounding(seed, count, 
 
 
 def test_mirrored_fields_have_the_mirrored_people():
-    fields, mirror = paint([LEFT, RIGHT], [0, 3]), [0, 2, 1]  # the last two are left and right
-    people = decode(flip_maps(fields, mirror))[0]
+    fields, mirror = paint([LEFT, RIGHT], [0, 3]), (0, 2, 1)  # the last two are left and right
+    people = decode(flip_maps(fields, FlipIndices(mirror, mirror)))[0]
     back = people._replace(keypoints=people.keypoints[:, mirror])
     back.keypoints[..., 0] = STRIDE * CELLS - back.keypoints[..., 0]
     assert places(back) == places(decode(fields)[0])
@@ -144,13 +146,13 @@ def test_a_hidden_keypoint_is_filled_in_without_counting():
 @given(seed=seeds)
 def test_mirrored_twice_is_as_before(seed):
     fields = noise(seed, BODY.size, 4)
-    again = flip_maps(flip_maps(fields, BODY.mirror), BODY.mirror)
+    again = flip_maps(flip_maps(fields, BODY.flip_indices()), BODY.flip_indices())
     assert all(torch.equal(*pair) for pair in zip(fields, again, strict=True))
 
 
 def test_a_network_that_sees_the_mirrored_image_mirrored_adds_only_its_tags_again():
     fields = noise(0, BODY.size)
-    merged = merge_flip(fields, flip_maps(fields, BODY.mirror), BODY.mirror)
+    merged = merge_flip(fields, flip_maps(fields, BODY.flip_indices()), BODY.flip_indices())
     assert torch.equal(merged.heatmaps, fields.heatmaps)
     assert torch.equal(merged.tags, fields.tags.repeat(1, 2, 1, 1, 1))
 
@@ -164,8 +166,8 @@ def test_a_flip_test_that_the_decoder_merges_has_the_people_of_merged_maps(seed,
     if finer:
         own, flipped = (Fields(one.heatmaps, one.tags[..., ::2, ::2]) for one in (own, flipped))
     decoder = build_decoder(BODY)
-    every = decode_with(decoder, merge_flip(own, flipped, BODY.mirror))
-    found = decode_with(decoder, own, flipped=flipped_outputs(flipped, BODY.mirror))
+    every = decode_with(decoder, merge_flip(own, flipped, BODY.flip_indices()))
+    found = decode_with(decoder, own, flipped=flipped_outputs(flipped, BODY.flip_indices()))
     for ours, expected in zip(found, every, strict=True):
         np.testing.assert_array_equal(ours.keypoints, expected.keypoints)
         np.testing.assert_array_equal(ours.scores, expected.scores)
@@ -178,7 +180,7 @@ def sparse(seed):
 
 
 def test_nan_in_the_flipped_outputs_is_refused():
-    own, flipped = noise(0), flipped_outputs(noise(1), range(KINDS))
+    own, flipped = noise(0), flipped_outputs(noise(1), OWN)
     flipped.heatmaps[0, 1, 2, 3] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         decode_with(decoder_of(), own, flipped=flipped)
@@ -202,7 +204,7 @@ def test_a_batch_decodes_as_its_images_one_by_one():
 
 
 def test_channels_held_last_decode_as_those_held_first():
-    swap = (0, 2, 1)
+    swap = FlipIndices((0, 2, 1), (0, 2, 1))
     views = [noise(seed) for seed in range(2)]
     last = [
         Fields(*(each.movedim(-3, -1).contiguous().movedim(-1, -3) for each in view))
@@ -400,16 +402,17 @@ def test_what_is_not_finite_or_of_another_skeleton_is_refused():
     coarse = Fields(noise(0, cells=CELLS // 2).heatmaps, noise(0).tags)
     with pytest.raises(ValueError, match="not multiples"):
         decode(coarse)
-    flipped = flipped_outputs(noise(1, cells=CELLS // 2), range(KINDS))
+    flipped = flipped_outputs(noise(1, cells=CELLS // 2), OWN)
     with pytest.raises(ValueError, match="outputs of the same network and images"):
         decode_with(decoder_of(), noise(0), flipped=flipped)
     with pytest.raises(ValueError, match="have the wrong shapes"):
         decode(Fields(noise(0).heatmaps.repeat(2, 1, 1, 1), noise(0).tags))
-    reversed_tags = decoder_of(tag_index=(2, 1, 0))
-    with pytest.raises(ValueError, match="a tag map for each keypoint"):
-        decode_with(reversed_tags, noise(0), flipped=flipped_outputs(noise(1), range(KINDS)))
-    with pytest.raises(ValueError, match="2 flip indices for 3 keypoints"):
-        decode_with(decoder_of(), noise(0), flipped=flipped_outputs(noise(1), range(2)))
+    twice = FlipIndices(range(KINDS), (0, 0, 1))
+    with pytest.raises(ValueError, match="3 flip indices of tag maps for 3 channels"):
+        decode_with(decoder_of(), noise(0), flipped=flipped_outputs(noise(1), twice))
+    short = FlipIndices((0, 1), range(KINDS))
+    with pytest.raises(ValueError, match="2 flip indices for 3 channels"):
+        decode_with(decoder_of(), noise(0), flipped=flipped_outputs(noise(1), short))
     with pytest.raises(ValueError, match="min_score"):
         build_decoder(BODY, min_score=-1)
 

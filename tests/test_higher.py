@@ -24,7 +24,7 @@ def body():
 
 
 def wide_awake(network):
-    for name in network.keypoint_rows:
+    for name in network.keypoint_channels:
         torch.nn.init.normal_(network.get_parameter(name), std=0.1)
     return network
 
@@ -162,13 +162,13 @@ def test_a_stage_takes_the_rows_of_shared_keypoints_and_all_that_has_none(tmp_pa
     carried = start_from(other, tmp_path / "one.ckpt")
     assert carried.keypoints == BODY.keypoints  # the first of either
     for name, tensor in other.state_dict().items():
-        if name not in other.keypoint_rows:
+        if name not in other.keypoint_channels:
             assert torch.equal(tensor, one.state_dict()[name]), name
             continue
         shared = [keypoint_rows(network, name, BODY.size) for network in (other, one)]
         assert torch.equal(*shared), name
         assert torch.equal(tensor[-1], before[name][-1]) is (target is WHOLEBODY), name
-    assert len(before) == carried.tensors + len(other.keypoint_rows)
+    assert len(before) == carried.tensors + len(other.keypoint_channels)
 
 
 def test_stage_two_says_of_shared_keypoints_what_stage_one_said(body, tmp_path):

@@ -58,7 +58,7 @@ def test_the_fields_of_a_mirrored_image_are_the_mirrored_fields(network):
     predictor = Predictor(network, side=SIDE, device="cpu")
     (image,) = images((SIDE, 2 * SIDE))
     fields, mirrored = (fields_of(predictor, one) for one in (image, image[:, ::-1]))
-    back = flip_maps(mirrored, BODY.mirror)
+    back = flip_maps(mirrored, BODY.flip_indices())
     torch.testing.assert_close(back.heatmaps, fields.heatmaps)
     torch.testing.assert_close(back.tags.flip(1), fields.tags)  # who looked first says nothing
 

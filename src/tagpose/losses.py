@@ -97,15 +97,16 @@ def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tup
     over pairs i != j of exp(-(m_i - m_j)^2), or of max(0, 1 - |m_i - m_j|), over 2 N (N - 1).
 
     Args:
-        tags: [B, K, h, w].
-        targets: of the same batch; tags are read at their cells.
+        tags: [B, G, h, w].
+        targets: of the same batch; tags are read at their heatmap pixels.
         push_form: "exp" as published, or "hinge".
 
     Returns:
         pull, push: [B] each; 0 where nothing is to compare.
     """
     visible = targets.visible
-    at = tags.float().flatten(2).gather(2, targets.cells.mT).mT  # [B, P, K]
+    pixels = targets.tag_pixels  # [B, P, K]
+    at = tags.float().flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
     count = visible.sum(-1)  # [B, P]
     mean = (at * visible).sum(-1) / count.clamp(min=1)  # [B, P]
     spread = ((at - mean[..., None]).square() * visible).sum(-1) / count.clamp(min=1)

@@ -4,6 +4,17 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+KEYPOINT: Final = "keypoint"
+PART: Final = "part"
+TAG_SHARING: Final = (KEYPOINT, PART, "shared")
+
+
+class FlipIndices(NamedTuple):
+    """Which channel takes the place of each one when an image is flipped horizontally."""
+
+    heatmaps: tuple[int, ...]  # [K]
+    tags: tuple[int, ...]  # [G]
+
 
 class Skeleton(NamedTuple):
     """What is known of the keypoints of one person, before any image is seen."""
@@ -43,6 +54,28 @@ class Skeleton(NamedTuple):
         return tuple(
             f for f, at in enumerate(self.limbs.values()) for _ in range(*at.indices(self.size))
         )
+
+    def tag_index(self, sharing: str = KEYPOINT) -> tuple[int, ...]:
+        """Return the tag map [K] that each keypoint uses.
+
+        Args:
+            sharing: "keypoint" for a map of its own, as published; "part" for one map per part, or
+                "shared" for a single one.
+
+        Raises:
+            ValueError: if `sharing` is none of them.
+        """
+        if sharing not in TAG_SHARING:
+            raise ValueError(f"unknown tags {sharing!r}; use one of {', '.join(TAG_SHARING)}")
+        if sharing == KEYPOINT:
+            return tuple(range(self.size))
+        return self.limb_of if sharing == PART else (0,) * self.size
+
+    def flip_indices(self, sharing: str = KEYPOINT) -> FlipIndices:
+        """Return the flip indices of heatmaps and of tags shared as in `tag_index`."""
+        index = self.tag_index(sharing)
+        flipped = dict(zip(index, (index[k] for k in self.mirror), strict=True))
+        return FlipIndices(self.mirror, tuple(flipped[tag] for tag in sorted(flipped)))
 
     @property
     def limb_mirror(self) -> tuple[int, ...]:

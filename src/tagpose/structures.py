@@ -64,7 +64,8 @@ class Targets(NamedTuple):
     heatmaps: Tensor  # [B, K, h, w]
     emphasis: Tensor  # [B, K, h, w]: where an error may weigh more; the heatmaps themselves mostly
     mask: Tensor  # [B, 1 or K, h, w]: 1 where the heatmap loss counts
-    cells: Tensor  # [B, P, K] int64: y * w + x, 0 where not visible
+    # [B, P, K] int64: (g * h + y) * w + x of the heatmap pixel in tag map g, 0 where not visible
+    tag_pixels: Tensor
     visible: Tensor  # [B, P, K] bool: labelled and inside the map
 
 
@@ -75,14 +76,14 @@ class Pyramid(NamedTuple):
     """
 
     heatmaps: tuple[Tensor, ...]  # [B, K, h, w], [B, K, 2 h, 2 w]
-    tags: Tensor  # [B, 1, K, h, w]
+    tags: Tensor  # [B, 1, G, h, w]
 
 
 class Fields(NamedTuple):
     """What the network predicts: where keypoints are, and whose."""
 
     heatmaps: Tensor  # [B, K, h, w], or of smaller cells than the tags
-    tags: Tensor  # [B, L, K, h, w]; L is 1 out of the network, 2 after the mirror test
+    tags: Tensor  # [B, L, G, h, w]; L is 1 out of the network, 2 after the flip test
 
 
 class People(NamedTuple):

@@ -84,7 +84,7 @@ def decoding(pairs, min_person_score=0.0):
             own,
             IDENTITY,
             DECODER,
-            flipped=flipped_outputs(flipped, WHOLEBODY.mirror),
+            flipped=flipped_outputs(flipped, WHOLEBODY.flip_indices()),
             min_person_score=min_person_score,
         )
 
@@ -127,7 +127,7 @@ def test_decode(measure, peak_memory, two_passes, checkpoint, crowds, least):
 
 def test_grouping(measure, crowds):
     people, pairs = crowds
-    merged = [merge_flip(*pair, WHOLEBODY.mirror) for pair in pairs]
+    merged = [merge_flip(*pair, WHOLEBODY.flip_indices()) for pair in pairs]
     maps = (DECODER.prepare(*(each.numpy() for each in one)) for one in merged)
     peaks = cycle([find_peaks(one, DECODER.max_peaks, DECODER.min_score) for one in maps])
 

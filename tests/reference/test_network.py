@@ -42,7 +42,7 @@ def test_published_tensors_give_the_published_networks_outputs(figure, name):
     assert f"{facts.architecture}_{facts.skeleton.name}" == name
     network = PoseNetwork(facts.architecture, facts.skeleton).eval()
     network.load_state_dict(state)
-    assert to_published(network.state_dict()).keys() == published.keys()
+    assert to_published(network.state_dict(), network.facts).keys() == published.keys()
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():
         heatmaps, tags = network.outputs(torch.from_numpy(inputs).float())

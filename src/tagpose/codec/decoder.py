@@ -121,10 +121,9 @@ class AssociativeEmbeddingDecoder:
         if flipped is None:
             peaks = find_peaks(own, self.max_peaks, self.min_score)
             return own, peaks, find_tag_ranges(own)
+        types = (np.float32, np.float32, np.int64, np.int64)
         flipped = FlippedOutputs(
-            np.require(flipped.heatmaps, np.float32, ["C", "W"]),
-            np.require(flipped.tags, np.float32, ["C", "W"]),
-            np.require(flipped.flip_indices, np.int64, ["C", "W"]),
+            *(np.require(each, t, ["C", "W"]) for each, t in zip(flipped, types, strict=True))
         )
         _check_flipped(own, flipped)
         batch, views, *shape = tags.shape
@@ -173,20 +172,21 @@ class AssociativeEmbeddingDecoder:
 
 def _check_flipped(own: DecodingMaps, flipped: FlippedOutputs) -> None:
     """Raise a ValueError unless the outputs for flipped images fit the others."""
-    keypoints = own.heatmaps.shape[1]
     shapes = flipped.heatmaps.shape, flipped.tags.shape
     if shapes != (own.heatmaps.shape, own.tags.shape):
         raise ValueError(
             f"the outputs for flipped images have shapes {shapes}, and the others "
             f"{(own.heatmaps.shape, own.tags.shape)}; use outputs of the same network and images"
         )
-    every = list(range(keypoints))
-    if own.tag_index.tolist() != every or sorted(flipped.flip_indices) != every:
-        raise ValueError(
-            f"the decoder cannot merge the flip test of {own.tags.shape[2]} tag maps by "
-            f"{len(flipped.flip_indices)} flip indices for {keypoints} keypoints; a tag map for "
-            "each keypoint and a permutation of all keypoints are needed, or maps from merge_flip"
-        )
+    for name, indices, channels in (
+        ("flip indices", flipped.flip_indices, own.heatmaps.shape[1]),
+        ("flip indices of tag maps", flipped.tag_flip_indices, own.tags.shape[2]),
+    ):
+        if sorted(indices) != list(range(channels)):
+            raise ValueError(
+                f"there are {len(indices)} {name} for {channels} channels; a permutation of all "
+                "channels is needed, such as `network.flip_indices`"
+            )
 
 
 def _check_shapes(

@@ -1,7 +1,7 @@
 """This file draws what the network should predict, on the device where it predicts."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 import torch
@@ -38,6 +38,7 @@ class Encoder:
         sub_cell: whether a Gaussian's middle is where the keypoint is, between the cells. A cell's
             middle is then the middle of its input pixels, so that what is drawn is what a decoder
             with the same option reads. (Unbiased coordinates as in Huang 2020, Zhang 2020.)
+        tag_index: [K] the tag map of each keypoint; if empty, each keypoint has its own.
         side: of the input, in input pixels; for `least_sigma`.
         stride: of the maps, input pixels per cell: STRIDE, or a part of it.
         sigma: of the Gaussians, in cells.
@@ -50,6 +51,7 @@ class Encoder:
 
     limb_of: tuple[int, ...] = ()
     sub_cell: bool = False
+    tag_index: tuple[int, ...] = ()
     side: int = SIDE
     stride: int = STRIDE
     sigma: float = SIGMA
@@ -104,9 +106,13 @@ class Encoder:
             heatmaps=heatmaps,
             emphasis=emphasis,
             mask=self._counting(heatmaps, mask, unlabelled),
-            cells=torch.where(visible, y * width + x, 0),
+            tag_pixels=torch.where(visible, (self._tag_maps(cells) * height + y) * width + x, 0),
             visible=visible,
         )
+
+    def _tag_maps(self, cells: Tensor) -> Tensor:
+        """Return the tag map [K] int64 of each keypoint, on the device of the targets."""
+        return _on_device(self.tag_index or tuple(range(cells.shape[2])), cells.device)
 
     def _cells(self, at: Tensor) -> tuple[Tensor, Tensor | None]:
         """Cells [B, P, K, 2] int64 of input pixels, and where beside their middles, in cells."""
@@ -163,6 +169,12 @@ class Encoder:
         spared = _inside(to_cells(unlabelled, self.stride), *mask.shape[-2:])
         spared = spared[:, list(self.limb_of)]
         return counts * ~(spared & (heatmaps == 0))  # where another has a label, there is no doubt
+
+
+@cache
+def _on_device(index: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return an index on a device; it is copied once, because the CPU waits for a GPU's copy."""
+    return torch.tensor(index, device=device)
 
 
 def _drawn(visible: Tensor) -> Tensor | slice:

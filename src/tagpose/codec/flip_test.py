@@ -17,15 +17,16 @@ class Outputs(NamedTuple):
     """Heatmaps and tags of a batch."""
 
     heatmaps: np.ndarray  # [B, K, h, w] float32
-    tags: np.ndarray  # [B, L, K, h, w] float32
+    tags: np.ndarray  # [B, L, G, h, w] float32
 
 
 class FlippedOutputs(NamedTuple):
     """Heatmaps and tags of the flipped images of a batch, not flipped back yet."""
 
     heatmaps: np.ndarray  # [B, K, h, w] float32
-    tags: np.ndarray  # [B, L, K, h, w] float32
-    flip_indices: np.ndarray  # [K] int64 from the skeleton
+    tags: np.ndarray  # [B, L, G, h, w] float32
+    flip_indices: np.ndarray  # [K] int64; see `FlipIndices`
+    tag_flip_indices: np.ndarray  # [G] int64
 
 
 def scan_flip_test(
@@ -44,18 +45,50 @@ def scan_flip_test(
         ValueError: if a map contains NaN or infinity.
     """
     peaks, ranges = empty_peaks(maps, count), empty_ranges(maps)
-    finite = np.zeros((2, maps.heatmaps.shape[0] * maps.heatmaps.shape[1]), np.bool_)
+    batch, keypoints = maps.heatmaps.shape[:2]
+    finite = np.zeros(batch * keypoints, np.bool_)
+    tags_finite = np.zeros(batch * maps.tags.shape[2], np.bool_)
     least = np.float32(min_score)
     run_parallel(
-        lambda start, stop: _scan(own, flipped, maps, least, start, stop, peaks, ranges, finite),
-        finite.shape[1],
+        lambda start, stop: _scan_tags(own, flipped, maps.tags, start, stop, ranges, tags_finite),
+        len(tags_finite),
+    )
+    run_parallel(
+        lambda start, stop: _scan_heatmaps(own, flipped, maps, least, start, stop, peaks, finite),
+        len(finite),
     )
     check_finite(finite)
+    check_finite(tags_finite)
     return peaks, ranges
 
 
 @compiled
-def _scan(
+def _scan_tags(
+    own: Outputs,
+    flipped: FlippedOutputs,
+    merged: np.ndarray,
+    start: Int,
+    stop: Int,
+    ranges: TagRanges,
+    finite: np.ndarray,
+) -> None:
+    """Merge tag maps number `start` to `stop` of the batch, and write their ranges."""
+    views, groups, last = own.tags.shape[1], merged.shape[2], merged.shape[4] - 1
+    for number in range(start, stop):
+        image, group = number // groups, number % groups
+        other = flipped.tag_flip_indices[group]
+        for view in range(views):
+            for y in range(merged.shape[3]):
+                for x in range(last + 1):
+                    merged[image, view, group, y, x] = own.tags[image, view, group, y, x]
+                for x in range(last + 1):
+                    back = flipped.tags[image, view, other, y, last - x]
+                    merged[image, views + view, group, y, x] = back
+        write_tag_ranges(merged, number, number + 1, ranges, finite)
+
+
+@compiled
+def _scan_heatmaps(
     own: Outputs,
     flipped: FlippedOutputs,
     maps: DecodingMaps,
@@ -63,42 +96,17 @@ def _scan(
     start: Int,
     stop: Int,
     peaks: Peaks,
-    ranges: TagRanges,
     finite: np.ndarray,
 ) -> None:
-    """Scan channels number `start` to `stop` of the batch."""
-    keypoints = maps.heatmaps.shape[1]
+    """Write the means of heatmaps number `start` to `stop` of the batch, and their peaks."""
+    keypoints, half = maps.heatmaps.shape[1], np.float32(0.5)
+    last = maps.heatmaps.shape[3] - 1
     for number in range(start, stop):
-        image, channel = number // keypoints, number % keypoints
-        _merge_heatmap(own, flipped, image, channel, maps.heatmaps)
-        _merge_tags(own, flipped, image, channel, maps.tags)
-        write_peaks(maps, min_score, number, number + 1, peaks, finite[0])
-        write_tag_ranges(maps.tags, number, number + 1, ranges, finite[1])
-
-
-@compiled
-def _merge_heatmap(
-    own: Outputs, flipped: FlippedOutputs, image: Int, channel: Int, merged: np.ndarray
-) -> None:
-    """Write the mean of both heatmaps of a channel."""
-    other, half = flipped.flip_indices[channel], np.float32(0.5)
-    last = merged.shape[3] - 1
-    for y in range(merged.shape[2]):
-        for x in range(last + 1):
-            back = flipped.heatmaps[image, other, y, last - x]
-            merged[image, channel, y, x] = (own.heatmaps[image, channel, y, x] + back) * half
-
-
-@compiled
-def _merge_tags(
-    own: Outputs, flipped: FlippedOutputs, image: Int, channel: Int, merged: np.ndarray
-) -> None:
-    """Write the tags of both views of a channel."""
-    other, views, last = flipped.flip_indices[channel], own.tags.shape[1], merged.shape[4] - 1
-    for view in range(views):
-        for y in range(merged.shape[3]):
+        image, keypoint = number // keypoints, number % keypoints
+        other = flipped.flip_indices[keypoint]
+        for y in range(maps.heatmaps.shape[2]):
             for x in range(last + 1):
-                merged[image, view, channel, y, x] = own.tags[image, view, channel, y, x]
-            for x in range(last + 1):
-                back = flipped.tags[image, view, other, y, last - x]
-                merged[image, views + view, channel, y, x] = back
+                here = own.heatmaps[image, keypoint, y, x]
+                back = flipped.heatmaps[image, other, y, last - x]
+                maps.heatmaps[image, keypoint, y, x] = (here + back) * half
+        write_peaks(maps, min_score, number, number + 1, peaks, finite)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tagpose.skeleton import FlipIndices
 from tagpose.structures import Fields, Pyramid
 
 
@@ -40,28 +41,28 @@ def merge_resolutions(pyramid: Pyramid) -> Fields:
     return Fields(total / len(pyramid.heatmaps), pyramid.tags)
 
 
-def flip_maps(fields: Fields, flip_indices: Sequence[int]) -> Fields:
+def flip_maps(fields: Fields, flip_indices: FlipIndices) -> Fields:
     """Flip maps horizontally and swap the channels of left and right keypoints.
 
     Args:
         fields: outputs for a batch.
-        flip_indices: [K] from the skeleton; a part of it selects those channels.
+        flip_indices: of the network.
 
     Returns:
         Maps of the same shapes; flipping them again restores the input.
     """
-    swap = torch.tensor(flip_indices).to(fields.tags.device, non_blocking=True)
-    channels = fields.heatmaps.index_select(1, swap), fields.tags.index_select(2, swap)
-    return Fields(*(each.flip(-1) for each in channels))
+    swap = (torch.tensor(i).to(fields.tags.device, non_blocking=True) for i in flip_indices)
+    channels = zip(fields, (1, 2), swap, strict=True)
+    return Fields(*(maps.index_select(axis, i).flip(-1) for maps, axis, i in channels))
 
 
-def merge_flip(fields: Fields, flipped: Fields, flip_indices: Sequence[int]) -> Fields:
+def merge_flip(fields: Fields, flipped: Fields, flip_indices: FlipIndices) -> Fields:
     """Merge the two outputs of the flip test.
 
     Args:
         fields: output for the images.
         flipped: output for the flipped images, not flipped back yet.
-        flip_indices: [K] from the skeleton.
+        flip_indices: of the network.
 
     Returns:
         The mean of the heatmaps, and the tags of both, concatenated along L.

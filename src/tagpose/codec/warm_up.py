@@ -13,8 +13,10 @@ def warm_up() -> None:
     """Compile and cache all functions of the decoder."""
     heatmaps = np.random.default_rng(0).random((1, BODY.size, 16, 16), np.float32)
     tags, decoder = heatmaps[:, None], build_decoder(BODY)
+    flip_indices = (np.array(each) for each in BODY.flip_indices())
+    flipped = FlippedOutputs(heatmaps, tags, *flip_indices)
     decoder(heatmaps, tags)
-    decoder(heatmaps, tags, flipped=FlippedOutputs(heatmaps, tags, np.array(BODY.mirror)))
+    decoder(heatmaps, tags, flipped=flipped)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tagpose.evaluation.rows import write_json
 from tagpose.own_skeleton import defined, definition
-from tagpose.skeleton import Skeleton
+from tagpose.skeleton import KEYPOINT, Skeleton
 from tagpose.structures import Fields
 from tagpose.writing import whole
 
@@ -38,6 +38,7 @@ class Contents(NamedTuple):
     image_ids: tuple[int, ...]
     made_by: Mapping[str, Any]  # for JSON: the checkpoint, its test, the versions
     sub_cell: bool = False  # whether their peaks stand between the cells
+    tags: str = KEYPOINT  # how keypoints share tag maps; see `Skeleton.tag_index`
 
 
 def write_fields(folder: Path, saved: SavedFields) -> Path:

@@ -40,7 +40,7 @@ class WholeTest(nn.Module):
         both = self.network(torch.cat([image, image.flip(-1)]))  # one pass halves the graph
         batch = image.shape[0]  # stays dynamic in torch.export, unlike len and chunk
         mirrored = Fields(*(each[batch:] for each in both))
-        back = flip_maps(mirrored, self.network.skeleton.mirror)
+        back = flip_maps(mirrored, self.network.flip_indices)
         return Fields(
             heatmaps=(both.heatmaps[:batch] + back.heatmaps) / 2,
             tags=torch.cat([both.tags[:batch], back.tags], dim=1),

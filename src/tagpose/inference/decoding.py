@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Final, Generic, Protocol, TypeVar
@@ -14,6 +14,7 @@ from torch import Tensor
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.codec.flip_test import FlippedOutputs
 from tagpose.geometry import invert, move_people
+from tagpose.skeleton import FlipIndices
 from tagpose.structures import Fields, People
 
 _Key = TypeVar("_Key")
@@ -83,10 +84,10 @@ def submit_batch(
     return _threads().submit(decode)
 
 
-def flipped_outputs(fields: Fields, flip_indices: Sequence[int]) -> FlippedOutputs:
+def flipped_outputs(fields: Fields, flip_indices: FlipIndices) -> FlippedOutputs:
     """Return outputs for flipped images, on the CPU, as the decoder takes them."""
     heatmaps, tags = (each.detach().float().contiguous().numpy() for each in fields)
-    return FlippedOutputs(heatmaps, tags, np.array(flip_indices, np.int64))
+    return FlippedOutputs(heatmaps, tags, *(np.array(each, np.int64) for each in flip_indices))
 
 
 class Pending(Protocol[_Result_co]):

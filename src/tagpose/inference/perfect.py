@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import torch
+from torch import Tensor
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.codec.encode import Encoder
@@ -36,9 +37,20 @@ def perfect_people(
 def perfect_fields(batch: Sample, encoders: Sequence[Encoder]) -> Fields:
     """Targets as fields; around the keypoints of a person its tag, a multiple of 3."""
     heatmaps = [encoder(batch.keypoints, batch.mask).heatmaps for encoder in encoders]
-    tags = torch.full_like(heatmaps[0], -_APART)
+    index = torch.tensor(encoders[0].tag_index or range(heatmaps[0].shape[1]))
+    highest = _by_tag_map(heatmaps[0], index)
+    tags = torch.full_like(highest, -_APART)
     for person in range(batch.keypoints.shape[1]):
         own = encoders[0](batch.keypoints[:, person : person + 1], batch.mask).heatmaps
+        own = _by_tag_map(own, index)
         # where people overlap, whoever is nearer
-        tags[(own > _NEAR) & (own == heatmaps[0])] = _APART * person
+        tags[(own > _NEAR) & (own == highest)] = _APART * person
     return merge_resolutions(Pyramid(tuple(heatmaps), tags[:, None]))
+
+
+def _by_tag_map(heatmaps: Tensor, index: Tensor) -> Tensor:
+    """Return the maximum [B, G, h, w] of the heatmaps of the keypoints that share a tag map."""
+    batch, _, *size = heatmaps.shape
+    highest = heatmaps.new_zeros(batch, int(index.max()) + 1, *size)
+    which = index[:, None, None].expand(heatmaps.shape)
+    return highest.scatter_reduce_(1, which, heatmaps, "amax")

@@ -89,8 +89,8 @@ class Predictor:
         by_size: whether each scale is decoded by itself, and only has a say in people whose size
             suits it; see `merge_by_size`.
         mirror: whether the mirrored image is looked at too, and both merged.
-        decoder: builds one from the skeleton and `subpixel`; by default with the thresholds of
-            the published results.
+        decoder: builds one from the skeleton, `subpixel` and `tag_index`; by default with the
+            thresholds of the published results.
         device: to run on; see `chosen_device`.
         precision: "float32", as the published numbers are, or "bf16" for the backbone.
         compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
@@ -135,7 +135,8 @@ class Predictor:
         self.precision, self.skeleton = precision, network.skeleton
         self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
         self.every_tag, self.by_size = every_tag, by_size
-        self.decoder = decoder(network.skeleton, subpixel=network.sub_cell, **thresholds)
+        known = {"subpixel": network.sub_cell, "tag_index": network.tag_index}
+        self.decoder = decoder(network.skeleton, **known, **thresholds)
         self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
 
     @overload
@@ -217,7 +218,7 @@ class Predictor:
         if self.mirror and len(batch.images) == 1 and self.device.type == "cpu":
             with self._inference():
                 own, flipped = self._look_twice(batch.images[0])
-            return submit(own, flipped=flipped_outputs(flipped, self.skeleton.mirror))
+            return submit(own, flipped=flipped_outputs(flipped, self.network.flip_indices))
         return submit(self.fields(batch.images))
 
     def _people_by_size(self, batch: Views) -> list[People]:
@@ -309,7 +310,7 @@ class Predictor:
         """The fields of images [B, 3, H, W], merged with those of their mirror images."""
         if not self.mirror:
             return self.network(images)
-        return merge_flip(*self._look_twice(images), self.skeleton.mirror)
+        return merge_flip(*self._look_twice(images), self.network.flip_indices)
 
     def _look_twice(self, images: Tensor) -> tuple[Fields, Fields]:
         """The outputs for images [B, 3, H, W] and for the flipped images."""

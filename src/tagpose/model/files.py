@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tagpose.model.layout import from_published, is_published, to_published
 from tagpose.model.network import Facts, PoseNetwork, facts_of
+from tagpose.skeleton import KEYPOINT
 from tagpose.writing import whole
 
 FACTS: Final = "network"  # where a checkpoint says what network it is of
@@ -83,13 +84,14 @@ def write_published(file: Path, network: PoseNetwork) -> None:
         file: its ending says in what: .safetensors, or a pickle that other programs load.
         network: of any skeleton.
     """
-    state = to_published(network.state_dict())
+    state = to_published(network.state_dict(), network.facts)
+    facts = network.facts._replace(tags=KEYPOINT).written()
     if file.suffix == ".safetensors":
         with whole(file) as partial:
             # of a safetensors file, names and values are text
-            save_file(state, partial, metadata={_META: json.dumps(network.facts.written())})
+            save_file(state, partial, metadata={_META: json.dumps(facts)})
     else:
-        meta = {"CLASSES": ("person",), **network.facts.written()}
+        meta = {"CLASSES": ("person",), **facts}
         content = {"meta": meta, "state_dict": state}
         write_pickle(file, content)
 

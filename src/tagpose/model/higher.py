@@ -19,12 +19,13 @@ class FinerHead(nn.Module):
 
     Args:
         channels: C of the features.
-        keypoints: K; the first outputs are K heatmaps, then K tags.
+        keypoints: K.
+        tags: G; the first outputs are K heatmaps, then G tag maps.
     """
 
-    def __init__(self, channels: int, keypoints: int) -> None:
+    def __init__(self, channels: int, keypoints: int, tags: int) -> None:
         super().__init__()
-        both = channels + 2 * keypoints
+        both = channels + keypoints + tags
         enlarge = nn.ConvTranspose2d(both, channels, 4, stride=2, padding=1, bias=False)
         first = nn.Sequential(enlarge, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
         blocks = [nn.Sequential(BasicBlock(channels, channels)) for _ in range(_BLOCKS)]
@@ -36,7 +37,12 @@ class FinerHead(nn.Module):
         nn.init.zeros_(self.head.get_parameter("bias"))
 
     def forward(self, features: Tensor, outputs: Tensor) -> Tensor:
-        """Heatmaps [B, K, 2 h, 2 w] float32 of features [B, C, h, w] and outputs [B, 2 K, h, w]."""
+        """Return heatmaps [B, K, 2 h, 2 w] float32.
+
+        Args:
+            features: [B, C, h, w] of the backbone.
+            outputs: [B, K + G, h, w], the heatmaps and tags of the first head.
+        """
         finer = self.layers(torch.cat([features, outputs], dim=1)).float()
         with torch.autocast(finer.device.type, enabled=False):
             return self.head(finer).contiguous()

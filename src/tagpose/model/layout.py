@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tagpose.model.higher import HIGHER
-from tagpose.model.network import FINER, Facts, PoseNetwork, Rows
+from tagpose.model.network import FINER, FINER_INPUTS, Channels, Facts, PoseNetwork
 from tagpose.official_skeletons import BODY, SKELETONS
 from tagpose.skeleton import Skeleton
 
@@ -34,10 +34,27 @@ def is_published(state: Mapping[str, Tensor]) -> bool:
     return any(key.startswith("keypoint_head.") for key in state)
 
 
-def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a network under their published names."""
+def to_published(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]:
+    """Return the tensors of a network under their published names.
+
+    That layout has a tag map for each keypoint, so shared ones are repeated.
+    """
+    state = dict(state)
+    for name in ("head.weight", "head.bias"):
+        state[name] = _repeat_tags(state[name], facts)
+    if _is_higher(state):
+        repeats = torch.bincount(torch.tensor(facts.tag_index))
+        ones = torch.ones(len(state[FINER_INPUTS]) - len(repeats))
+        shares = (1 / torch.cat([ones, repeats]))[:, None, None, None]  # of the repeated inputs
+        state[FINER_INPUTS] = _repeat_tags(state[FINER_INPUTS] * shares, facts)
     words = _HIGHER_WORDS if _is_higher(state) else _WORDS
     return {key: value.contiguous() for key, value in _renamed(state, words).items()}
+
+
+def _repeat_tags(tensor: Tensor, facts: Facts) -> Tensor:
+    """Return a tensor with a tag channel for each keypoint, at the end of its first axis."""
+    maps = len(set(facts.tag_index))
+    return torch.cat([tensor[:-maps], tensor[-maps:][list(facts.tag_index)]])
 
 
 def from_published(
@@ -103,12 +120,12 @@ def _is_higher(state: Mapping[str, object]) -> bool:
 
 
 @cache
-def _shapes(architecture: str) -> tuple[dict[str, tuple[int, ...]], dict[str, Rows]]:
-    """Shapes of a network's tensors for BODY, without the memory for them, and the rows in them."""
+def _shapes(architecture: str) -> tuple[dict[str, tuple[int, ...]], dict[str, Channels]]:
+    """Shapes of a network's tensors for BODY, without the memory, and the channels in them."""
     with torch.device("meta"):
         network = PoseNetwork(architecture, BODY)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    return shapes, network.keypoint_rows
+    return shapes, network.keypoint_channels
 
 
 def _architectures(shapes: Mapping[str, object]) -> list[str]:
@@ -121,8 +138,9 @@ def _faults(
     architecture: str, skeleton: Skeleton, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
     """What is missing, too much, or of another shape."""
-    wanted, rows = _shapes(architecture)
-    wanted = wanted | {key: (rows[key].count(skeleton), *wanted[key][1:]) for key in rows}
+    wanted, channels = _shapes(architecture)
+    facts = Facts(architecture, skeleton)
+    wanted = wanted | {k: (each.count(facts), *wanted[k][1:]) for k, each in channels.items()}
     missing = [f"{key} is missing" for key in wanted if key not in shapes]
     other = [
         f"{key} is {list(shapes[key])} instead of {list(shape)}"

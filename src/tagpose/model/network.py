@@ -1,6 +1,6 @@
 """This file holds the network: an HRNet backbone and the heads of Associative Embedding."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -11,13 +11,14 @@ from tagpose.codec.tta import merge_resolutions
 from tagpose.model.backbone import hrnet
 from tagpose.model.higher import HEAD_STD, HIGHER, FinerHead
 from tagpose.own_skeleton import defined, definition
-from tagpose.skeleton import Skeleton
+from tagpose.skeleton import KEYPOINT, FlipIndices, Skeleton
 from tagpose.structures import SIDE, STRIDE, Fields, Pyramid
 
 # of ImageNet in 0..255, which every HRNet of timm was trained with
 MEAN: Final = (123.675, 116.28, 103.53)
 STD: Final = (58.395, 57.12, 57.375)
 FINER: Final = "finer."  # before the names of the finer head's tensors
+FINER_INPUTS: Final = f"{FINER}layers.0.0.weight"
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -36,21 +37,18 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
         return mean, deviation
 
 
-class Rows(NamedTuple):
-    """What the rows of a tensor, its first axis, are for."""
+class Channels(NamedTuple):
+    """Channels along the first axis of a tensor that depends on the skeleton.
 
-    before: int  # rows for something else, then
-    times: int  # so many rows for each keypoint, all K and again all K
+    Feature channels come first, then K heatmaps, then G tag maps.
+    """
 
-    def count(self, skeleton: Skeleton) -> int:
-        """How many they are."""
-        return self.before + self.times * skeleton.size
+    features: int
+    tagged: bool  # whether there are channels of tag maps
 
-    def of(self, names: Iterable[str], skeleton: Skeleton) -> list[int]:
-        """Which of them are for something else, or for keypoints of these names."""
-        at = [skeleton.keypoints.index(name) for name in names]
-        starts = range(self.before, self.count(skeleton), skeleton.size)
-        return [*range(self.before), *(start + row for start in starts for row in at)]
+    def count(self, facts: "Facts") -> int:
+        """Return the number of channels of a network."""
+        return self.features + facts.skeleton.size + self.tagged * len(set(facts.tag_index))
 
 
 class Facts(NamedTuple):
@@ -60,6 +58,12 @@ class Facts(NamedTuple):
     skeleton: Skeleton
     side: int = SIDE  # of the inputs it learned from, in input pixels
     sub_cell: bool = False  # whether its peaks stand between the cells, where the keypoints are
+    tags: str = KEYPOINT  # how keypoints share tag maps; see `Skeleton.tag_index`
+
+    @property
+    def tag_index(self) -> tuple[int, ...]:
+        """The tag map [K] of each keypoint."""
+        return self.skeleton.tag_index(self.tags)
 
     def __str__(self) -> str:
         return f"{self.architecture} with the skeleton {self.skeleton.name}"
@@ -84,6 +88,7 @@ def facts_of(said: Mapping[str, Any]) -> Facts:
             skeleton,
             int(said.get("side", SIDE)),
             bool(said.get("sub_cell", False)),
+            str(said.get("tags", KEYPOINT)),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"it does not say which network it is of: {error}") from error
@@ -98,6 +103,8 @@ class PoseNetwork(nn.Module):
         skeleton: whose keypoints it predicts.
         side: of the inputs that it learns from, in input pixels; a fact for those who test it.
         sub_cell: whether it learns peaks between the cells (see `Encoder`); a fact, too.
+        tags: how keypoints share tag maps: "keypoint", "part" or "shared"; see
+            `Skeleton.tag_index`.
         pretrained: whether the backbone starts from ImageNet weights.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
@@ -111,22 +118,23 @@ class PoseNetwork(nn.Module):
         *,
         side: int = SIDE,
         sub_cell: bool = False,
+        tags: str = KEYPOINT,
         pretrained: bool = False,
         tag_std: float = HEAD_STD,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.architecture, self.skeleton = architecture, skeleton
-        self.side, self.sub_cell = side, sub_cell
+        self.side, self.sub_cell, self.tags = side, sub_cell, tags
+        keypoints, tag_maps = skeleton.size, len(set(self.tag_index))
         name = architecture.removeprefix(HIGHER)
         self.backbone, channels = hrnet(name, pretrained=pretrained)
-        self.head = nn.Conv2d(channels, 2 * self.skeleton.size, kernel_size=1)
-        heatmaps, tags = self.head.weight.data.chunk(2)
-        nn.init.normal_(heatmaps, std=HEAD_STD)
-        nn.init.normal_(tags, std=tag_std)
+        self.head = nn.Conv2d(channels, keypoints + tag_maps, kernel_size=1)
+        nn.init.normal_(self.head.weight.data[:keypoints], std=HEAD_STD)
+        nn.init.normal_(self.head.weight.data[keypoints:], std=tag_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
         is_finer = name != architecture
-        self.finer = FinerHead(channels, self.skeleton.size) if is_finer else None
+        self.finer = FinerHead(channels, keypoints, tag_maps) if is_finer else None
         # w18_small trains 1.1 times as fast on a CPU with it, 1.4 times in bf16
         self.to(memory_format=torch.channels_last)
         if compiled:
@@ -142,14 +150,17 @@ class PoseNetwork(nn.Module):
             self.finer.compile()
 
     @property
-    def keypoint_rows(self) -> dict[str, Rows]:
-        """The tensors whose rows depend on the keypoints, by name."""
-        rows = dict.fromkeys(("head.weight", "head.bias"), Rows(0, 2))  # heatmaps, then tags
-        if self.finer:
-            rows |= dict.fromkeys((f"{FINER}head.weight", f"{FINER}head.bias"), Rows(0, 1))
-            # of a transposed convolution rows are inputs: features, then the first outputs
-            rows[f"{FINER}layers.0.0.weight"] = Rows(self.head.in_channels, 2)
-        return rows
+    def keypoint_channels(self) -> dict[str, Channels]:
+        """The tensors whose channels depend on the skeleton, by name."""
+        head = dict.fromkeys(("head.weight", "head.bias"), Channels(0, tagged=True))
+        if not self.finer:
+            return head
+        finer = dict.fromkeys(
+            (f"{FINER}head.weight", f"{FINER}head.bias"), Channels(0, tagged=False)
+        )
+        # the first axis of a transposed convolution is that of its inputs
+        inputs = {FINER_INPUTS: Channels(self.head.in_channels, tagged=True)}
+        return head | finer | inputs
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -159,7 +170,17 @@ class PoseNetwork(nn.Module):
     @property
     def facts(self) -> Facts:
         """What a file of its weights says of it."""
-        return Facts(self.architecture, self.skeleton, self.side, self.sub_cell)
+        return Facts(self.architecture, self.skeleton, self.side, self.sub_cell, self.tags)
+
+    @property
+    def tag_index(self) -> tuple[int, ...]:
+        """The tag map [K] of each keypoint."""
+        return self.skeleton.tag_index(self.tags)
+
+    @property
+    def flip_indices(self) -> FlipIndices:
+        """Which channels take the places of others when an image is flipped."""
+        return self.skeleton.flip_indices(self.tags)
 
     def forward(self, image: Tensor) -> Fields:
         """Fields of images [B, 3, H, W] uint8 RGB; H and W are multiples of DEEPEST."""
@@ -175,6 +196,6 @@ class PoseNetwork(nn.Module):
         # bf16 has too few digits for fields: neighbouring cells of a peak would be equal
         with torch.autocast(features.device.type, enabled=False):
             outputs = self.head(features).contiguous()
-        heatmaps, tags = outputs.chunk(2, dim=1)
+        heatmaps, tags = outputs.tensor_split([self.skeleton.size], dim=1)
         finer = (self.finer(features, outputs),) if self.finer else ()
         return Pyramid((heatmaps, *finer), tags[:, None])

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tagpose.model.files import read_weights
 from tagpose.model.higher import HIGHER
-from tagpose.model.network import FINER, Facts, PoseNetwork, Rows
-from tagpose.skeleton import Skeleton
+from tagpose.model.network import FINER, Channels, Facts, PoseNetwork
+from tagpose.skeleton import KEYPOINT
 
 
 class Carried(NamedTuple):
@@ -69,6 +69,11 @@ def check_same(network: PoseNetwork, file: Path) -> None:
             f"{file} learned peaks with model.network.sub_cell={its}; resume goes on with the "
             "same, init_from starts another stage from it"
         )
+    if known.tags != here.tags:
+        raise ValueError(
+            f"{file} has model.network.tags={known.tags}, the model {here.tags}; resume with the "
+            "same, or start another run from its weights by init_from"
+        )
     if not resumable:
         raise ValueError(
             f"{file} holds weights and no state of a run, so nothing can be resumed; init_from "
@@ -92,8 +97,9 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
     # a finer head that only one of them has stays out of it
     passed = FINER if known.architecture != network.architecture else ()
     state = {name: tensor for name, tensor in state.items() if not name.startswith(passed)}
-    rows = {n: of_it for n, of_it in network.keypoint_rows.items() if not n.startswith(passed)}
-    _take_rows(network, rows, state, known.skeleton, file)
+    tensors = network.keypoint_channels.items()
+    channels = {name: each for name, each in tensors if not name.startswith(passed)}
+    _take_channels(network, channels, state, known, file)
     missing, unexpected = _load(network, state, file)
     missing = [name for name in missing if not name.startswith(passed)]
     if missing or unexpected:
@@ -103,7 +109,7 @@ def start_from(network: PoseNetwork, file: Path) -> Carried:
         )
     source, target = known.skeleton.keypoints, network.skeleton.keypoints
     return Carried(
-        tensors=len(state) - len(rows),
+        tensors=len(state) - len(channels),
         keypoints=tuple(k for k in target if k in source),
         fresh=tuple(k for k in target if k not in source),
         aside=_aside(network) if passed else "",
@@ -119,27 +125,49 @@ def _check_backbone(network: PoseNetwork, known: Facts, file: Path) -> None:
         )
 
 
-def _take_rows(
+def _take_channels(
     network: PoseNetwork,
-    rows: Mapping[str, Rows],
+    channels: Mapping[str, Channels],
     state: dict[str, Tensor],
-    source: Skeleton,
+    source: Facts,
     file: Path,
 ) -> None:
-    """Give tensors of a state the network's own rows where the source has no such keypoint."""
-    lacking = [name for name in rows if name not in state]
+    """Replace tensors of a state by the network's own with the channels that both have."""
+    lacking = [name for name in channels if name not in state]
     if lacking:
         raise ValueError(f"{file} lacks {' and '.join(lacking)}; is it whole?")
-    target, parameters = network.skeleton, dict(network.named_parameters())
-    shared = [k for k in target.keypoints if k in source.keypoints]
-    for name, of_it in rows.items():
+    parameters = dict(network.named_parameters())
+    for name, layout in channels.items():
         own = parameters[name].detach().clone()
-        if state[name].shape != (of_it.count(source), *own.shape[1:]):
+        if state[name].shape != (layout.count(source), *own.shape[1:]):
             raise ValueError(
                 f"{file}: {name} has the shape {list(state[name].shape)}; is it whole?"
             )
-        own[of_it.of(shared, target)] = state[name][of_it.of(shared, source)]
+        target, taken = _matching_channels(layout, network.facts, source)
+        own[target] = state[name][taken]
         state[name] = own
+
+
+def _matching_channels(
+    layout: Channels, target: Facts, source: Facts
+) -> tuple[list[int], list[int]]:
+    """Return channels of a tensor, and the channels of another network that initialise them.
+
+    Heatmaps are matched by the name of the keypoint, tag maps by their first keypoint that both
+    networks have. A map that several keypoints share, none of which the source has, starts as the
+    source's first one.
+    """
+    features, ours, theirs = layout.features, target.skeleton.keypoints, source.skeleton.keypoints
+    shared = [k for k, name in enumerate(ours) if name in theirs]
+    pairs = {channel: channel for channel in range(features)}
+    pairs |= {features + k: features + theirs.index(ours[k]) for k in shared}
+    if layout.tagged:
+        tags = {target.tag_index[k]: source.tag_index[theirs.index(ours[k])] for k in shared[::-1]}
+        if target.tags != KEYPOINT and shared:
+            tags = dict.fromkeys(target.tag_index, 0) | tags
+        first, other = features + len(ours), features + len(theirs)
+        pairs |= {first + map_: other + taken for map_, taken in tags.items()}
+    return list(pairs), list(pairs.values())
 
 
 def _aside(network: PoseNetwork) -> str:

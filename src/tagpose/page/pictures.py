@@ -1,5 +1,6 @@
 """This file draws what the page shows: people, heatmaps and tags, all over the same picture."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -51,12 +52,22 @@ def heatmaps_picture(looked: Looked, skeleton: Skeleton, part: str) -> np.ndarra
     return draw_heatmaps(looked.picture, every, skeleton)
 
 
-def tags_picture(looked: Looked, skeleton: Skeleton, part: str, min_score: float) -> np.ndarray:
-    """The picture with the tags of one of `skeleton.parts`, where its heatmaps reach a score."""
+def tags_picture(
+    looked: Looked, skeleton: Skeleton, tag_index: Sequence[int], part: str, min_score: float
+) -> np.ndarray:
+    """Draw the tags of one of `skeleton.parts` on the image, where its heatmaps reach a score.
+
+    Args:
+        looked: the image.
+        skeleton: of the network.
+        tag_index: [K] the tag map of each keypoint.
+        part: name of the part.
+        min_score: heatmap value.
+    """
     at, tags = skeleton.parts[part], looked.fields.tags
     # those merged over scales are finer than the tags
     heatmaps = adaptive_max_pool2d(looked.fields.heatmaps[0, at], tags.shape[-2:])
-    upright = tags[0, 0, at]  # not those of the mirrored image
+    upright = tags[0, 0, list(tag_index[at])]  # not those of the mirrored image
     # between two people there is no tag, so none is interpolated
     maps = (_over_image(one.numpy(), looked, cv2.INTER_NEAREST) for one in (upright, heatmaps))
     return draw_tags(looked.picture, *maps, min_score=min_score)

@@ -91,7 +91,10 @@ class Viewer:
     def tags(self, visitor: str, part: str, min_score: float) -> np.ndarray | None:
         """The tags of a part over the visitor's picture, if one is kept."""
         looked = self.kept.get(visitor)
-        return None if looked is None else tags_picture(looked, self.skeleton, part, min_score)
+        if looked is None:
+            return None
+        tag_index = self.predictor.network.tag_index
+        return tags_picture(looked, self.skeleton, tag_index, part, min_score)
 
     @property
     def invitation(self) -> str:

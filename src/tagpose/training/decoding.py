@@ -11,6 +11,6 @@ from tagpose.model.network import PoseNetwork
 def as_learned(
     decoder: AssociativeEmbeddingDecoder, module: LightningModule
 ) -> AssociativeEmbeddingDecoder:
-    """Return a decoder that refines peaks as the targets of the module's network are drawn."""
+    """Return a decoder of the outputs of the module's network."""
     network: PoseNetwork = module.network  # type: ignore[assignment] # of our module
-    return replace(decoder, subpixel=network.sub_cell)
+    return replace(decoder, subpixel=network.sub_cell, tag_index=network.tag_index)

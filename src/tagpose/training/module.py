@@ -33,8 +33,8 @@ class PoseTraining(LightningModule):
         optimizer: makes one from parameters.
         schedule: of the learning rate.
         scaling: of the learning rate with the images of a step.
-        encoder: makes what draws targets, from the limbs of keypoints, `sub_cell`, a side and a
-            stride.
+        encoder: makes what draws targets, from the limbs of keypoints, `sub_cell`, `tag_index`, a
+            side and a stride.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class PoseTraining(LightningModule):
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.scaling = scaling or Scaling()
-        known = network.skeleton.limb_of, network.sub_cell, network.side
+        known = network.skeleton.limb_of, network.sub_cell, network.tag_index, network.side
         self.encoders = [encoder(*known, stride) for stride in network.strides]
         if self.encoders[0].emphasises and not criterion.emphasis:
             raise ValueError(
