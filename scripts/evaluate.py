@@ -96,7 +96,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
     cfg = of_network(cfg, network.facts)
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
-    truth = read_truth(data.truth_file, network.skeleton)
+    truth = read_truth(data.truth_file, network.skeleton, data.options)
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
     loader = data.view_loader(predictor.side, predictor.scales)
     found = find_people(predictor, loader)

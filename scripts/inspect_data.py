@@ -1,8 +1,9 @@
 """Count, doubt and draw a data set: python scripts/inspect_data.py [data=NAME key=value ...].
 
-The exit code is 0 where nothing is wrong with it, and 1 where something is.
+The exit code is 1 where training or scoring would stop at an error, and 0 otherwise.
 """
 
+import warnings
 from pathlib import Path
 
 import hydra
@@ -14,10 +15,11 @@ from rich.console import Console
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.datamodule import PoseData, Split
 from tagpose.data.images import write_image
-from tagpose.data.inspection import Inspection, Kind, inspect
-from tagpose.data.inspection.kinds import listing
+from tagpose.data.inspection import Inspection, inspect
 from tagpose.data.inspection.samples import training_samples, validation_samples
 from tagpose.data.inspection.tables import by_part, by_visibility, overview
+from tagpose.data.issue_log import listing
+from tagpose.data.issues import Severity
 from tagpose.drawing.samples import draw_sample
 from tagpose.drawing.sheets import contact_sheet
 
@@ -31,7 +33,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def inspect_data(cfg: DictConfig) -> bool:
-    """Inspect what the configuration names; whether nothing is wrong with it."""
+    """Inspect what the configuration names; whether it has no error."""
     for key in ("faults", "samples"):
         if not isinstance(cfg[key], int) or cfg[key] < 0:
             raise ValueError(f"{key}={cfg[key]} is no number from 0 on")
@@ -49,7 +51,7 @@ def inspect_data(cfg: DictConfig) -> bool:
         sheet = Path(cfg.output) / "sheet.png"
         write_image(sheet, contact_sheet(rows))
         print(f"sheet: {sheet}")
-    return not any(inspection.faults for inspection in inspections.values())
+    return not any(inspection.log.first_error for inspection in inspections.values())
 
 
 def named_splits(data: PoseData, names: str | list[str]) -> dict[str, Split]:
@@ -64,26 +66,35 @@ def named_splits(data: PoseData, names: str | list[str]) -> dict[str, Split]:
 
 
 def tell(data: PoseData, split: Split, shown: int, *, pixels: bool) -> Inspection:
-    """Print what a split has and the first faults of each kind."""
+    """Print what a split has and the first issues of each type."""
     file = data.root / split.annotations
-    inspection = inspect(file, data.root / split.images, data.skeleton, pixels=pixels)
+    images, options = data.root / split.images, data.options
+    inspection = inspect(file, images, data.skeleton, pixels=pixels, options=options)
     title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
     tables = overview(coverage, title), by_part(coverage.parts), by_visibility(coverage.parts)
     Console().print(*tables)
-    number = sum(map(len, inspection.faults.values()))
-    print(f"{file}: {number or 'no'} faults", *listing(inspection.faults, shown), sep="\n")
+    print(f"{file}: {summary(inspection)}", *listing(inspection.log, shown), sep="\n")
     return inspection
 
 
+def summary(inspection: Inspection) -> str:
+    """How many issues of each severity there are."""
+    counts = dict.fromkeys(Severity, 0)
+    for type_, number in inspection.log.counts.items():
+        counts[type_.severity] += number
+    told = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
+    return ", ".join(told) or "no issues"
+
+
 def sample_rows(data: PoseData, name: str, inspection: Inspection, number: int) -> list[np.ndarray]:
-    """Pictures of samples of one split; none where the reader refuses what has faults."""
+    """Pictures of samples of one split; none where the reader refuses the file."""
     samples = {"train": training_samples, "val": validation_samples}[name]
     try:
-        if Kind.SEGMENTATION in inspection.faults:  # the library that reads them may crash
-            raise ValueError(Kind.SEGMENTATION.value)
-        shown = samples(data, number)
-    except (OSError, ValueError, ArithmeticError) as error:
-        if not inspection.faults:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # listed above
+            shown = samples(data, number)
+    except (OSError, ValueError) as error:
+        if not inspection.log.first_error:
             raise
         print(f"no sample of {name} is drawn: {error}")
         return []

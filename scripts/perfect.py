@@ -44,7 +44,7 @@ def perfect(cfg: DictConfig) -> None:
     )
     samples = tqdm(loader, desc="perfect maps", unit="image")
     found = perfect_people(samples, model.encoders, decoder)
-    truth = select(read_truth(data.truth_file, network.skeleton), found)
+    truth = select(read_truth(data.truth_file, network.skeleton, data.options), found)
     scores = part_scores(truth, found, network.skeleton)
     title = f"{data.description}, perfect maps: {len(chosen)} images"
     write_json(Path(cfg.output) / "metrics.json", {"title": title, "parts": numbers(scores)})

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.complaints import told, told_in_a_sentence
+from tagpose.data.coco_schema import ReadOptions
 from tagpose.evaluation.truth import read_truth
 from tagpose.report.page import make_page, write_page
 from tagpose.report.pictures import Pictures, image_files
@@ -30,14 +31,14 @@ def report(cfg: DictConfig) -> None:
             "gives them"
         )
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.truth)
-    truth = read_truth(file, skeleton)
+    truth = read_truth(file, skeleton, ReadOptions(cfg.category, cfg.v0_as_labelled))
     runs = [
         read_run(name, path, truth, skeleton, min_score=cfg.min_person_score)
         for name, path in zip(names, results, strict=True)
     ]
     pictures = None
     if cfg.images:
-        files = image_files(file, Path(cfg.images))
+        files = image_files(truth, Path(cfg.images))
         pictures = Pictures(files, truth, skeleton, cfg.picture_side, cfg.min_keypoint_score)
     page = make_page(runs, file, truth, skeleton, worst=cfg.worst, pictures=pictures)
     written = Path(cfg.output) / "report.html"

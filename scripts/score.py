@@ -8,6 +8,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from tagpose.complaints import told, told_in_a_sentence
+from tagpose.data.coco_schema import ReadOptions
+from tagpose.evaluation.image_ids import describe_missing, match_image_ids
 from tagpose.evaluation.part_ap import row_scores
 from tagpose.evaluation.rows import read_rows
 from tagpose.evaluation.table import table
@@ -19,8 +21,12 @@ def main(cfg: DictConfig) -> None:
     """Print the table of a file in the official format, whoever wrote it."""
     with told_in_a_sentence():
         skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
-        scores = row_scores(read_truth(Path(cfg.truth), skeleton), read_rows(file), skeleton)
-        Console().print(table(scores, str(file)))
+        options = ReadOptions(cfg.category, cfg.v0_as_labelled)
+        truth = read_truth(Path(cfg.truth), skeleton, options)
+        rows = match_image_ids(read_rows(file), truth, file)
+        Console().print(table(row_scores(truth, rows, skeleton), str(file)))
+        if missing := describe_missing(truth, rows):
+            print(missing)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tagpose.allocation import keep_freed_memory
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.complaints import told, told_in_a_sentence
+from tagpose.data.coco_schema import ReadOptions
 from tagpose.evaluation.part_ap import Scores, part_scores
 from tagpose.evaluation.rows import write_json
 from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
@@ -56,7 +57,8 @@ def tune(cfg: DictConfig) -> None:
     file = Path(cfg.truth or contents.truth)
     if not file.exists():
         raise FileNotFoundError(f"{file}, the truth of {folder}, is missing; name it by truth=")
-    truth = read_truth(file, contents.skeleton)
+    options = ReadOptions(cfg.category, cfg.v0_as_labelled)
+    truth = read_truth(file, contents.skeleton, options)
     found = decode(folder, contents, decoder, str(chosen_device(cfg.predictor.device)))
     scores = part_scores(select(truth, contents.image_ids), found, contents.skeleton)
     about = {

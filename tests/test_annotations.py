@@ -11,8 +11,8 @@ from pycocotools import mask as rle
 
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import counting_mask, read_record
-from tagpose.data.entries import unpacked
 from tagpose.data.images import read_image
+from tagpose.data.segmentations import unpacked
 from tagpose.official_skeletons import BODY, WHOLEBODY
 
 
@@ -73,11 +73,11 @@ def test_a_visibility_below_one_is_labelled(write):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([_row(keypoints=[1.0] * 12)], "12 numbers in keypoints, not 51"),
+        ([_row(keypoints=[1.0] * 12)], "12 numbers in keypoints, not the 51"),
         ([_row(keypoints=[float("nan")] * 51)], "not finite"),
-        ([_row(keypoints=["1"] * 50 + ["x"])], "no number"),
-        ([_row(image_id=8)], "is of no image"),
-        ([_row(image_id="7")], "not a whole number"),
+        ([_row(keypoints=["1"] * 50 + ["x"])], "'x' in keypoints, which is no finite number"),
+        ([_row(image_id=[7])], r"has the image_id \[7\]"),
+        ([_row(bbox=[1, 2, -3, 4])], "a side below 0"),
         ([_row(iscrowd=1, segmentation={"size": [8, 10], "counts": [3]})], "covers 3 pixels"),
         ([_row(iscrowd=1, segmentation={"size": [9, 9], "counts": [81]})], "its size is"),
         ([_row(iscrowd=1, segmentation=[[1, 2]])], "cannot be read"),
@@ -96,14 +96,15 @@ def test_a_body_file_is_not_read_as_wholebody(write):
         read_annotations(file, folder, WHOLEBODY)
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "", None])
-def test_a_file_name_cannot_leave_the_folder(write, name):
-    with pytest.raises(ValueError, match="file_name"):
+@pytest.mark.parametrize("name", ["../b.jpg", "/etc/passwd", "..", "", None, 5])
+def test_a_file_name_cannot_leave_the_folder(write, tmp_path, name):
+    (tmp_path.parent / "b.jpg").touch()
+    with pytest.raises((ValueError, FileNotFoundError), match="file_name|has no file"):
         read_annotations(*write(_row(), file_name=name))
 
 
 def test_a_missing_image_is_named_before_training(write):
-    with pytest.raises(FileNotFoundError, match=r"lacks 1 of the images.*b\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"image 7 has no file 'b\.jpg'"):
         read_annotations(*write(_row(), file_name="b.jpg"))
 
 
@@ -124,7 +125,7 @@ def test_an_empty_data_set_is_refused(tmp_path):
 
 def test_an_image_of_another_size_than_annotated_is_refused(write):
     record = read_annotations(*write(_row(), width=20)).record(0)
-    with pytest.raises(ValueError, match="10 x 8 pixels, its annotation says 20 x 8"):
+    with pytest.raises(ValueError, match="10 x 8 pixels, its annotation says 20 x 8.*on_error=skip"):
         read_record(record)
 
 

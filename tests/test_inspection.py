@@ -12,11 +12,11 @@ from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tagpose.data.inspection.kinds import listing
 
 from running import ROOT, run, succeeded
 from tagpose.data.annotations import read_annotations
 from tagpose.data.inspection import Kind, inspect
-from tagpose.data.inspection.kinds import listing
 from tagpose.data.inspection.samples import choose
 from tagpose.drawing.samples import draw_boxes, draw_mask
 from tagpose.evaluation.truth import read_truth

@@ -359,7 +359,7 @@ def test_every_picture_of_the_page_keeps_its_place_while_it_is_not_loaded(people
     file = people / "annotations/coco_wholebody_val_v1.0.json"
     truth = read_truth(file, WHOLEBODY)
     read = read_run("lost", results / "lost.json", truth, WHOLEBODY)
-    pictures = Pictures(image_files(file, people / "val2017"), truth, WHOLEBODY, side=100)
+    pictures = Pictures(image_files(truth, people / "val2017"), truth, WHOLEBODY, side=100)
     page = make_page([read], file, truth, WHOLEBODY, worst=2, pictures=pictures)
     write_page(results / "sized.html", page)
     html = (results / "sized.html").read_text(encoding="utf-8")

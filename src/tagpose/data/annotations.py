@@ -1,7 +1,7 @@
-"""This file reads the official annotation formats, and doubts them once, here."""
+"""Annotations of a data set for training and validation, read once and then mapped from a cache."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
@@ -9,19 +9,21 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.data.cache import remember
+from tagpose.data.coco_file import read_coco_file
+from tagpose.data.coco_schema import DEFAULT_OPTIONS, ImageRow, ReadOptions, Rules, place_of
+from tagpose.data.collectors import Columns
 from tagpose.data.columns import map_columns
-from tagpose.data.gathering import ImageRows, PersonRows
-from tagpose.data.masks import Masks
-from tagpose.data.presence import check_present
-from tagpose.data.stream import Rows, check_there, read_object
+from tagpose.data.image_files import locate_images, measure_images
+from tagpose.data.issue_log import IssueLog, warn_all
+from tagpose.data.issues import IssueType
+from tagpose.data.masks import Masks, lay_masks
+from tagpose.data.segmentations import parse_segmentation
+from tagpose.data.stream import check_there
+from tagpose.data.unlabelled import unlabelled_boxes
 from tagpose.skeleton import Skeleton
 from tagpose.structures import Record
 
-Row = dict[str, Any]  # one object of the JSON file
-
-# How far a polygon may leave its image, in sides of it: pycocotools walks along every polygon, and
-# crashes where the way is too long.
-REACH: Final = 4
+_AT_ONCE: Final = 10_000  # people
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Annotations:
     offsets: np.ndarray  # [N + 1] int64: image i has people offsets[i] to offsets[i + 1]
     ignored: Masks  # image id -> RLE masks
     cached: Path | None = None  # where the columns lie; None where they are in memory alone
+    relocated: bool = False  # whether `files` are others than the cache has
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -47,12 +50,14 @@ class Annotations:
         """Another process opens the cache itself: nothing large travels to it."""
         if self.cached is None:
             return dict(vars(self))
-        return {"cached": self.cached, "folder": self.folder, "skeleton": self.skeleton}
+        names = ("cached", "folder", "skeleton", *(["relocated", "files"] * self.relocated))
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["cached"] is not None:
-            columns = map_columns(state["cached"], check=False)  # the first process has
-            state = vars(_named(columns, **state))
+            _, *columns = map_columns(state["cached"], check=False)  # the first process has
+            mapped = _named(columns, state["folder"], state["skeleton"], state["cached"])
+            state = vars(mapped) | state
         vars(self).update(state)
 
     @cached_property
@@ -77,39 +82,73 @@ class Annotations:
 
 
 def read_annotations(
-    file: Path, folder: Path, skeleton: Skeleton, *, only_annotated: bool = False
+    file: Path,
+    folder: Path,
+    skeleton: Skeleton,
+    *,
+    only_annotated: bool = False,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> Annotations:
-    """Read an official JSON file: COCO keypoints, or COCO-WholeBody.
+    """Read a JSON file of COCO keypoints or COCO-WholeBody.
 
-    People who are no crowd and have a labelled keypoint count; all others become masks. What was
-    read is remembered, see `remember`; that the images are there is seen each time.
+    People with a labelled keypoint are learned; crowds and all other people become masks. What was
+    read is cached, see `remember`; that the images are there is checked each time. What is skipped
+    or repaired is told in warnings, one for each `IssueType`.
 
     Args:
         file: of the annotations.
         folder: of the images.
         skeleton: whose keypoints are read; its parts name the fields.
         only_annotated: whether images without any annotation are left out, as in training.
+        options: what users decide about reading.
 
     Raises:
         FileNotFoundError: the file or an image is missing.
-        ValueError: the content is not what the format says; the sentence names file and row.
+        ValueError: the file has an error; the sentence names file and row.
     """
     check_there(file)
     variant = skeleton.name + ("-annotated" if only_annotated else "")
-    read = partial(_read, file, skeleton, only_annotated=only_annotated)
-    columns, cached = remember(file, variant, _read_by(skeleton), read)
+    rules = Rules(skeleton, options, areas=False)
+    read = partial(_read, file, folder, rules, only_annotated=only_annotated)
+    (lines, *columns), cached = remember(file, variant, _read_by(rules), read)
+    warn_all(lines.tolist())
     annotations = _named(columns, folder, skeleton, cached)
-    check_present(folder, annotations.files.tolist(), file)
-    return annotations
+    return _located(annotations, file)
 
 
-def _read_by(skeleton: Skeleton) -> dict[str, Any]:
-    """What of a skeleton decides what is read."""
+def check_labelled(annotations: Annotations, file: Path) -> None:
+    """Check that there is something to learn or to score.
+
+    Raises:
+        ValueError: if no annotation has a labelled keypoint.
+    """
+    if not len(annotations.keypoints):
+        log = IssueLog(file)
+        log.add(IssueType.UNLABELLED, "the file", "has no annotation with a keypoint of v above 0")
+        log.raise_error()
+
+
+def _read_by(rules: Rules) -> dict[str, Any]:
+    """What of the rules decides what is read."""
+    skeleton = rules.skeleton
     return {
+        "names": skeleton.keypoints,
         "fields": dict(skeleton.fields),
         "limbs": dict(skeleton.limbs),
         "limb_roots": skeleton.limb_roots,
+        "options": tuple(rules.options),
     }
+
+
+def _located(annotations: Annotations, file: Path) -> Annotations:
+    """Annotations with the places of their images; they are looked for each time."""
+    log, names = IssueLog(file, keep=1), annotations.files.tolist()
+    found = locate_images(annotations.folder, names, annotations.image_ids.tolist(), log)
+    log.raise_error()
+    warn_all(log.lines())
+    if found == names:
+        return annotations
+    return replace(annotations, files=np.array(found), relocated=True)
 
 
 def _named(
@@ -132,28 +171,25 @@ def _named(
     )
 
 
-def _read(file: Path, skeleton: Skeleton, *, only_annotated: bool) -> list[np.ndarray]:
+def _read(file: Path, folder: Path, rules: Rules, *, only_annotated: bool) -> list[np.ndarray]:
     """Parse a file, whose images may follow its people, and lay what is cached of it."""
-    gather: dict[str, Callable[[], Rows]] = {
-        "images": partial(ImageRows, file),
-        "annotations": partial(PersonRows, file, skeleton),
-    }
-    content = _parse(file, gather)
-    images: ImageRows = content["images"]
-    people: PersonRows = content["annotations"]
-    people.check_images(images.sizes)
-    masks = people.lay_masks(images.sizes, REACH)
-    annotated = set(people.image_ids)
-    kept = [i for i in images.sizes if i in annotated or not only_annotated]
-    names = [_file_name(i, images.names[i], file) for i in kept]
-    if not kept:
-        raise ValueError(f"{file}: has no image with annotations; is this the right file?")
-    keypoints, unlabelled, offsets = people.lay_people(kept)
+    content = read_coco_file(file, rules)
+    log = content.log
+    annotated = set(content.annotations.image_ids.tolist())
+    images = {i: one for i, one in content.images.items() if i in annotated or not only_annotated}
+    images = measure_images(folder, images, log)
+    log.raise_error()
+    if not images:
+        raise ValueError(f"{file} has no image with annotations; is it the right file?")
+    masks = lay_ignored(content.annotations, images, log)
+    log.raise_error()
+    keypoints, unlabelled, offsets = _lay_people(content.annotations, images, rules.skeleton)
     return [
-        np.array(description_of(content, file)),
-        np.array(kept, np.int64),
-        np.array(names),
-        np.array([images.sizes[i] for i in kept], np.int64),
+        np.array(log.lines(), str),
+        np.array(content.description),
+        np.array(list(images), np.int64),
+        np.array([image.file_name for image in images.values()]),
+        np.array([image[2:] for image in images.values()], np.int64),
         keypoints,
         unlabelled,
         offsets,
@@ -161,43 +197,50 @@ def _read(file: Path, skeleton: Skeleton, *, only_annotated: bool) -> list[np.nd
     ]
 
 
-def read_lists(file: Path) -> Row:
-    """The JSON object of a file that has lists of images and annotations, whatever is in them.
+def lay_ignored(annotations: Columns, images: Mapping[int, ImageRow], log: IssueLog) -> Masks:
+    """Masks of the annotations that are not learned.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or has no such lists.
+    Args:
+        annotations: of a file.
+        images: of all of them, by id.
+        log: takes segmentations that cannot be read.
     """
-    return _parse(file, {"images": list, "annotations": list})
+    ids, masks = [], []
+    rows = ~annotations.learned
+    of_image, places = annotations.image_ids[rows].tolist(), annotations.places[rows].tolist()
+    for image_id, place, region in zip(of_image, places, annotations.masked, strict=True):
+        try:
+            masks.append(parse_segmentation(region.segmentation, region.box, images[image_id][2:]))
+            ids.append(image_id)
+        except ValueError as error:
+            where = place_of("annotation", region._asdict(), place)
+            log.add(IssueType.SEGMENTATION, where, str(error), image_id)
+    return lay_masks(ids, masks)
 
 
-def _parse(file: Path, lists: Mapping[str, Callable[[], Rows]]) -> Row:
-    """The JSON object of a file, with what took the rows of its lists."""
-    content = read_object(file, lists)
-    for key in lists:
-        if key not in content:
-            raise ValueError(f"{file} has no list of {key}; is it an annotation file of COCO?")
-    return content
+def _lay_people(
+    annotations: Columns, images: Mapping[int, ImageRow], skeleton: Skeleton
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Those who are learned, image after image.
 
+    Args:
+        annotations: of a file; their keypoints are those of the S that are learned.
+        images: N images, among them those of all annotations.
+        skeleton: of the people.
 
-def description_of(content: Row, file: Path) -> str:
-    """What a file says it is, or its name where it says nothing."""
-    info = content.get("info")
-    said = info.get("description") if isinstance(info, dict) else None
-    return said if isinstance(said, str) and said else file.name
-
-
-def is_inside(name: object) -> bool:
-    """Whether a file_name is one that stays in the folder of the images."""
-    if not isinstance(name, str) or not name:
-        return False
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
-
-
-def _file_name(image_id: int, name: object, file: Path) -> str:
-    """Name of an image in its folder, which it must not leave."""
-    if not is_inside(name):
-        raise ValueError(
-            f"{file}: image {image_id} has the file_name {name!r}, not one in a folder"
-        )
-    return str(name)
+    Returns:
+        Keypoints [S, K, 3] float32: x, y in image pixels, v; where limbs without labels may be
+        [S, F, 4], see `unlabelled_boxes`; and offsets [N + 1] int64: image i has people offsets[i]
+        to offsets[i + 1].
+    """
+    place = {image_id: n for n, image_id in enumerate(images)}
+    of_image = annotations.image_ids[annotations.learned].tolist()
+    image = np.array([place[image_id] for image_id in of_image], np.int64)  # [S]
+    people, boxes = annotations.keypoints, annotations.boxes
+    # so many at a time: what comes and goes takes several times the memory of the keypoints
+    starts = range(0, max(len(people), 1), _AT_ONCE)
+    some = (slice(start, start + _AT_ONCE) for start in starts)
+    places = [unlabelled_boxes(people[at], boxes[at], skeleton) for at in some]
+    order = np.argsort(image, kind="stable")
+    each = np.bincount(image, minlength=len(images))
+    return people[order], np.concatenate(places)[order], np.cumsum([0, *each])

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from tagpose.data.columns import map_columns, write_columns
 
-FORMAT: Final = 4  # raise it with every change of what is cached, or of how it is read
+FORMAT: Final = 5  # raise it with every change of what is cached, or of how it is read
 _LOOKS, _LOOK = 16, 4096  # so many places of a file are looked at, so many bytes each
 _GRACE: Final = 3600.0  # seconds; what is older has been mapped by whoever was about to
 

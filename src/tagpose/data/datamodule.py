@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import cpu_count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import albumentations as A
 import torch
@@ -11,14 +11,27 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from tagpose.data.annotations import Annotations, read_annotations
+from tagpose.data.annotations import Annotations, check_labelled, read_annotations
+from tagpose.data.coco_schema import ReadOptions, Rules
 from tagpose.data.dataset import TrainingSet, WholeSet, single_threaded
 from tagpose.data.sampling import Position, SameSizeBatches, ShuffledDraws
 from tagpose.data.screening import sound_copy
+from tagpose.data.shared_images import warn_of_shared_images
 from tagpose.data.view_set import ViewSet
 from tagpose.data.views import Views
 from tagpose.skeleton import Skeleton
 from tagpose.structures import DEEPEST, Sample
+
+_OFFICIAL: Final = ("person_keypoints_", "coco_wholebody_")  # how names of COCO's files begin
+_GET_COCO: Final = (
+    "`make coco root=FOLDER` downloads COCO 2017 and says how to get COCO-WholeBody's annotations, "
+    "from github.com/jin-s13/COCO-WholeBody, into the same folder, which data.root=FOLDER names; "
+    "`make demo` needs none of it, and `make synthetic` draws the data set of data=synthetic"
+)
+_NAME_DATA: Final = (
+    "data.root=FOLDER names the folder of the data set, and data.train=[FILE,FOLDER] and "
+    "data.val=[FILE,FOLDER] its annotations and images in there"
+)
 
 
 class Split(NamedTuple):
@@ -46,6 +59,8 @@ class PoseData(LightningDataModule):
             `sound_copy`.
         seed: of the order and of all draws.
         repeat: how often an epoch shows each image; more than once where there are few.
+        category: name of the category to read, where several have keypoints.
+        v0_as_labelled: whether keypoints with coordinates and v = 0 are labelled.
     """
 
     def __init__(
@@ -62,6 +77,8 @@ class PoseData(LightningDataModule):
         seed: int = 0,
         repeat: int = 1,
         on_error: str = "stop",
+        category: str | None = None,
+        v0_as_labelled: bool = False,
     ) -> None:
         super().__init__()
         if on_error not in ("stop", "skip"):
@@ -75,7 +92,8 @@ class PoseData(LightningDataModule):
         self.sound: dict[Split, Path] = {}
         self.left_out: dict[Split, Path] = {}  # what is not in a sound copy, line by line
         self.root, self.skeleton = Path(root), skeleton
-        self.train_split, self.val_split = Split(*train), Split(*val)
+        self.train_split, self.val_split = _split("train", train), _split("val", val)
+        self.options = ReadOptions(category, v0_as_labelled)
         self.side, self.batch_size, self.val_batch_size = side, batch_size, val_batch_size
         self.workers = min(workers, cpu_count() or 1)
         self.transforms, self.seed = list(transforms.values()), seed
@@ -103,6 +121,10 @@ class PoseData(LightningDataModule):
             if split not in self.opened:
                 self._screen(split)
                 self.opened[split] = self.read(split, only_annotated=only_annotated)
+                check_labelled(self.opened[split], self.file_of(split))
+        if stage == "fit":
+            train, val = self.opened[self.train_split], self.opened[self.val_split]
+            warn_of_shared_images(train, val, self.file_of(self.train_split))
 
     def read(self, split: Split, *, only_annotated: bool) -> Annotations:
         """The annotations of a split; raises what `read_annotations` does."""
@@ -111,6 +133,7 @@ class PoseData(LightningDataModule):
             self.root / split.images,
             self.skeleton,
             only_annotated=only_annotated,
+            options=self.options,
         )
 
     def file_of(self, split: Split) -> Path:
@@ -122,7 +145,9 @@ class PoseData(LightningDataModule):
         if self.on_error == "stop" or split in self.sound:
             return
         file = self.root / split.annotations
-        sound = sound_copy(file, self.root / split.images, self.skeleton)
+        # training never reads areas, so they drop no image from it
+        rules = Rules(self.skeleton, self.options, areas=split == self.val_split)
+        sound = sound_copy(file, self.root / split.images, rules)
         self.sound[split], self.left_out[split] = sound.file, sound.listing
         rank_zero_info(
             f"{file}: {sound.images - sound.kept} of {sound.images} images are left out; "
@@ -138,12 +163,9 @@ class PoseData(LightningDataModule):
         parts = [self.root / part for split in splits for part in split]
         missing = [str(part) for part in parts if not part.exists()]
         if missing:
+            official = all(Path(one.annotations).name.startswith(_OFFICIAL) for one in splits)
             raise FileNotFoundError(
-                f"the data set lacks {', '.join(missing)}; `make coco root=FOLDER` fetches COCO "
-                "2017 and says how to have COCO-WholeBody's annotations, from "
-                "github.com/jin-s13/COCO-WholeBody, in the same folder, which data.root=FOLDER "
-                "names; `make demo` needs none of it, and `make synthetic` draws what "
-                "data=synthetic is"
+                f"the data set lacks {', '.join(missing)}; {_GET_COCO if official else _NAME_DATA}"
             )
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -226,3 +248,18 @@ class PoseData(LightningDataModule):
             "worker_init_fn": single_threaded,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+def _split(name: str, value: object) -> Split:
+    """Return where one half of a data set lies.
+
+    Raises:
+        ValueError: the value is not a pair of paths.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
+        return Split(*map(str, value))
+    raise ValueError(
+        f"data.{name}={value} is not [FILE,FOLDER], annotations and images relative to data.root; "
+        "training needs a file of its own for validation: split a single one by images first, or "
+        "use it twice to check that training works at all"
+    )

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from tagpose.data.sources import UNREADABLE, rgb
+from tagpose.data.sources import UNREADABLE, rgb, turned_size
 from tagpose.writing import whole
 
 # of what Pillow reads and people call pictures
@@ -19,11 +19,15 @@ _ENDINGS: Final = (
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a picture as the annotations see it: as stored, an EXIF rotation is not applied.
+    """Read a picture as the annotations see it.
+
+    A picture of the stated size is read as stored, as COCO is annotated; one that has this size
+    only after the rotation that EXIF asks for was annotated upright, and is turned.
 
     Args:
         file: of any format that Pillow knows.
-        size: width, height that it must have; seen before anything large is unpacked.
+        size: width, height that it must have; checked before anything large is unpacked. Without
+            it the picture is read as stored.
 
     Returns:
         [H, W, 3] uint8 RGB; other colours are brought to it as by `rgb`.
@@ -39,6 +43,8 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
             if size is None or image.size == size:
                 image.load()
                 return rgb(image)
+            if turned_size(image) == size:
+                return rgb(ImageOps.exif_transpose(image))
             found = image.size
     except UNREADABLE as error:
         raise ValueError(
@@ -46,7 +52,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         ) from error
     raise ValueError(
         f"{file} is {found[0]} x {found[1]} pixels, its annotation says {size[0]} x {size[1]}; was "
-        "it resized or rotated?"
+        "it resized or rotated? data.on_error=skip leaves out such images"
     )
 
 

@@ -6,24 +6,19 @@ as a whole: the network would learn that nobody is where that person is.
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from tagpose.data.annotations import Row, read_lists
 from tagpose.data.cache import alone, places
-from tagpose.data.inspection.columns import Annotated, Images, lay_annotated, lay_images
-from tagpose.data.inspection.files import file_faults
-from tagpose.data.inspection.kinds import Fault, Kind
-from tagpose.data.inspection.report import row_faults
-from tagpose.skeleton import Skeleton
+from tagpose.data.coco_fields import parse_id
+from tagpose.data.coco_file import Row, read_lists
+from tagpose.data.coco_schema import Rules
+from tagpose.data.inspection.report import checked
+from tagpose.data.issues import Issue, IssueType, Severity
 from tagpose.writing import whole
 
-# What stops who reads or scores, or has the network learn something that is not so. The others do
-# neither.
-_HARMFUL: Final = frozenset(Kind) - {Kind.FLAG, Kind.OUTSIDE, Kind.BOX_PLACE, Kind.AREA}
+_OF_THE_FILE: Final = (IssueType.CATEGORY, IssueType.CATEGORY_SIZE)
 _LISTING: Final = "left_out.txt"
 _COUNT: Final = "sound.json"
 
@@ -34,11 +29,11 @@ class Sound(NamedTuple):
     file: Path
     images: int  # of the original that can be told apart
     kept: int
-    listing: Path  # every fault for which something is left out, line by line
+    listing: Path  # every error for which something is left out, line by line
     fresh: bool  # whether it was not there before
 
 
-def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
+def sound_copy(file: Path, folder: Path, rules: Rules) -> Sound:
     """The copy of a file without what is broken, made once for each state of file and pictures.
 
     Of processes of one machine that want it at once, one makes it and the others wait.
@@ -46,7 +41,7 @@ def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
     Args:
         file: of the annotations.
         folder: of the images, each of which is read whole.
-        skeleton: whose keypoints must be sound.
+        rules: what must be sound; an image is not left out for what is not needed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -54,23 +49,28 @@ def sound_copy(file: Path, folder: Path, skeleton: Skeleton) -> Sound:
         OSError: the copy can be written nowhere.
     """
     state = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in _in(folder)]
-    known = places(file, f"{skeleton.name}-sound", (dict(skeleton.fields), state))
+    facts = dict(rules.skeleton.fields), rules.skeleton.keypoints, tuple(rules.options), rules.areas
+    known = places(file, f"{rules.skeleton.name}-sound", (facts, state))
     with alone(known):
         for place in known:
             if (place / _COUNT).exists():
                 images, kept = json.loads((place / _COUNT).read_bytes())
                 return Sound(place / file.name, images, kept, place / _LISTING, fresh=False)
-        return _made(file, folder, skeleton, known)
+        return _made(file, folder, rules, known)
 
 
-def _made(file: Path, folder: Path, skeleton: Skeleton, known: Sequence[Path]) -> Sound:
+def _made(file: Path, folder: Path, rules: Rules, known: Sequence[Path]) -> Sound:
     """A sound copy in one of the places; raises what `sound_copy` does."""
     content = read_lists(file)
-    left, lines = _screen(content, folder, skeleton)
-    images, kept = len(lay_images(content["images"]).rows), len(left["images"])
+    left, errors = _screen(content, file, folder, rules)
+    lines = [f"{issue.where} {issue.what}" for issue in errors]
+    images, kept = (
+        len({parse_id(row.get("id")) for row in rows["images"] if isinstance(row, dict)} - {None})
+        for rows in (content, left)
+    )
     if not kept:
         first = lines[0] if lines else "that it has none"
-        raise ValueError(f"{file}: no image is sound; the first fault is {first}")
+        raise ValueError(f"{file}: no image is without errors; the first error is: {first}")
     place = _write(known, file.name, left, lines, (images, kept))
     return Sound(place / file.name, images, kept, place / _LISTING, fresh=True)
 
@@ -88,45 +88,32 @@ def _in(folder: Path) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _screen(content: Row, folder: Path, skeleton: Skeleton) -> tuple[Row, list[str]]:
-    """What is left of a file, and a line for each fault for which something is not."""
-    kept, pixels = dict(content), True
-    lines: list[str] = []
-    while True:
-        images = lay_images(kept["images"])
-        annotated = lay_annotated(kept["annotations"], images, skeleton)
-        faults = chain(
-            row_faults(kept, images, annotated, skeleton),
-            file_faults(images, folder, pixels=True) if pixels else (),
-        )
-        harmful = [fault for kind, fault in faults if kind in _HARMFUL]
-        if not harmful:
-            return kept, lines
-        lines += [f"{fault.where}: {fault.what}" for fault in harmful]
-        kept |= _without(harmful, images, annotated)
-        pixels = False  # they have been read
+def _screen(content: Row, file: Path, folder: Path, rules: Rules) -> tuple[Row, Sequence[Issue]]:
+    """What is left of a file, and the errors for which something is not.
 
-
-def _without(faults: list[Fault], images: Images, annotated: Annotated) -> dict[str, list[Any]]:
-    """The rows without those of faults, and of the images that they belong to."""
-    of_image = annotated.image.tolist()  # -1 of none
-    rows: dict[str, set[int]] = defaultdict(set)  # places of images, by what rows are found by
-    for where, place in chain(
-        zip(images.where, range(len(images.where)), strict=True),
-        zip(annotated.where, of_image, strict=True),
-    ):
-        rows[where].add(place)
-    wrong = [where for fault in faults for where in fault.where.split(", ")]
-    named = {place for where in wrong for place in rows[where]}
-    ids = {images.ids[place] for place in named if place >= 0}
-    bad = {place for place, image_id in enumerate(images.ids) if place in named or image_id in ids}
-    bad.add(-1)
-    return {
-        "images": [row for place, row in enumerate(images.rows) if place not in bad],
-        "annotations": [
-            row for row, place in zip(annotated.rows, of_image, strict=True) if place not in bad
-        ],
+    Raises:
+        ValueError: an error is of the whole file.
+    """
+    log = checked(content, file, folder, rules, pixels=True).log
+    errors = [
+        issue
+        for type_, issues in log.issues.items()
+        for issue in issues
+        if type_.severity is Severity.ERROR
+    ]
+    if any(issue.type in _OF_THE_FILE for issue in errors):
+        log.raise_error()
+    bad = {None, *(image_id for issue in errors for image_id in issue.image_ids)}
+    kept = {"images": "id", "annotations": "image_id"}
+    left = {
+        name: [
+            row
+            for row in content[name]
+            if isinstance(row, dict) and parse_id(row.get(key)) not in bad
+        ]
+        for name, key in kept.items()
     }
+    return content | left, errors
 
 
 def _write(

@@ -18,6 +18,8 @@ UNREADABLE: Final = (
     Image.DecompressionBombError,
 )
 
+_ORIENTATION: Final = 0x0112  # tag of EXIF
+_QUARTER_TURNS: Final = (5, 6, 7, 8)  # its values that swap width and height
 _PAPER: Final = "white"  # behind what is transparent
 _TWO_BYTES: Final = 257  # 65535 / 255
 _WIDE: Final = ("I", "F")  # modes of 32 bits, whose range is anybody's
@@ -85,6 +87,13 @@ def _of_array(array: np.ndarray) -> np.ndarray:
         return rgb(Image.fromarray(array))
     grey = array.reshape(*array.shape[:2], channels)
     return np.ascontiguousarray(grey if channels == 3 else grey.repeat(3, axis=2))
+
+
+def turned_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an opened picture after the rotation that EXIF asks for."""
+    width, height = image.size
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return (height, width) if orientation in _QUARTER_TURNS else (width, height)
 
 
 def rgb(image: Image.Image) -> np.ndarray:

@@ -1,7 +1,10 @@
 """This file reads JSON that is too large to be held: the rows of its lists are handed on singly."""
 
+import gzip
+import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
@@ -9,6 +12,7 @@ from typing import Any, Final, Protocol, TextIO
 _CHUNK: Final = 1 << 22  # characters that are read at once
 _TOKEN: Final = 16  # characters: no number's end, keyword or escape that is cut in two is longer
 _EXPONENT: Final = 2  # characters: e and a sign, which are no part of a number that is cut there
+_HEAD: Final = 4  # bytes, which tell the encoding
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
 
@@ -26,7 +30,7 @@ def check_there(file: Path) -> None:
         FileNotFoundError: it is not.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; data.root must hold the official layout")
+        raise FileNotFoundError(f"{file} is missing; check the path of the annotation file")
 
 
 def read_object(file: Path, lists: Mapping[str, Callable[[], Rows]]) -> dict[str, Any]:
@@ -45,14 +49,37 @@ def read_object(file: Path, lists: Mapping[str, Callable[[], Rows]]) -> dict[str
         ValueError: it is no whole JSON.
     """
     check_there(file)
-    with file.open("rb") as head:
-        encoding = json.detect_encoding(head.read(4))
-    # what `json.loads` takes from bytes
-    with file.open(encoding=encoding, errors="surrogatepass", newline="") as text:
+    with file.open("rb") as packed, _unpacked(packed) as content_bytes:
+        # what `json.loads` takes from bytes, and a byte order mark
+        encoding = json.detect_encoding(_head(content_bytes, file))
+        text = io.TextIOWrapper(content_bytes, encoding, errors="surrogatepass", newline="")
         window = _Window(file, text)
         content = _read_members(window, lists) if window.take("{") else _read_other(window)
         window.see_end()
     return content
+
+
+def _unpacked(file: io.BufferedReader) -> io.BufferedReader:
+    """Return the content of a file, which may be compressed with gzip."""
+    if file.peek(2)[:2] == b"\x1f\x8b":
+        return io.BufferedReader(gzip.GzipFile(fileobj=file))
+    return file
+
+
+def _head(content: io.BufferedReader, file: Path) -> bytes:
+    """Return the first bytes of a file that is not empty."""
+    try:
+        start = content.peek(_HEAD)[:_HEAD]
+    except (OSError, EOFError, zlib.error) as error:  # of the compression
+        raise _broken(file, str(error)) from error
+    if not start:
+        raise _broken(file, "it is empty")
+    return start
+
+
+def _broken(file: Path, why: str) -> ValueError:
+    """What is said of a file that is not JSON."""
+    return ValueError(f"{file} is no whole JSON file: {why}; export or download it again")
 
 
 def _read_members(window: "_Window", lists: Mapping[str, Callable[[], Rows]]) -> dict[str, Any]:
@@ -150,7 +177,7 @@ class _Window:
         try:
             # as much again, so that a long value is not begun too often
             chunk = self.source.read(max(_CHUNK, len(self.text) - self.at))
-        except ValueError as error:  # of the encoding
+        except (ValueError, EOFError, OSError, zlib.error) as error:  # of encoding or compression
             raise self._broken(str(error), self.at) from error
         if chunk:
             self.behind += self.at
@@ -163,5 +190,4 @@ class _Window:
 
     def _broken(self, why: str, at: int) -> ValueError:
         """What is said of a file that is not JSON."""
-        where = f"{why} (character {self.behind + at})"
-        return ValueError(f"{self.file} is no whole JSON file: {where}; fetch it again")
+        return _broken(self.file, f"{why} (character {self.behind + at})")

@@ -18,11 +18,6 @@ _REACH: Final = 0.2
 _MARGIN: Final = 0.1  # around a given box, in units of its longer side, which its points lie on
 
 
-def box_keys(skeleton: Skeleton) -> list[str]:
-    """The fields [1 + F] of an annotation that have the box of the person and of each limb."""
-    return ["bbox", *(f"{limb}_box" for limb in skeleton.limbs)]
-
-
 def unlabelled_boxes(keypoints: np.ndarray, boxes: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Where people's limbs may be that have no label at all.
 

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tagpose.data.annotations import is_inside, read_lists
+from tagpose.data.image_files import locate_images
 from tagpose.data.images import read_image
+from tagpose.data.issue_log import IssueLog
 from tagpose.drawing.people import draw_people, draw_truth
 from tagpose.evaluation.truth import Truth
 from tagpose.report.run import Run
@@ -47,21 +48,12 @@ def embed_photo(image: np.ndarray, words: str, title: str) -> Picture:
     return Picture(source, words, title, width=image.shape[1], height=image.shape[0])
 
 
-def image_files(annotations: Path, folder: Path) -> dict[int, Path]:
-    """Where the images of an annotation file are, by image id.
-
-    Raises:
-        ValueError: an image has no name, or one that leaves the folder.
-    """
-    files = {}
-    for row in read_lists(annotations)["images"]:
-        if not is_inside(row.get("file_name")):
-            raise ValueError(
-                f"{annotations}: image {row['id']} has the file_name {row.get('file_name')!r}, not "
-                "one in a folder; leave images= out to have the page without pictures"
-            )
-        files[row["id"]] = folder / row["file_name"]
-    return files
+def image_files(truth: Truth, folder: Path) -> dict[int, Path]:
+    """Where the images of a truth are, by image id; those that are not shown may be missing."""
+    ids = truth.image_ids.tolist()
+    found = locate_images(folder, truth.files, ids, IssueLog(folder, keep=1))
+    names = (place or name for place, name in zip(found, truth.files, strict=True))
+    return {image_id: folder / name for image_id, name in zip(ids, names, strict=True)}
 
 
 @dataclass(frozen=True)

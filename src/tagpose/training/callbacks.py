@@ -38,7 +38,7 @@ class PartAP(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         data: PoseData = trainer.datamodule  # type: ignore[attr-defined] # set by fit
-        self.truth = read_truth(data.truth_file, self.skeleton)
+        self.truth = read_truth(data.truth_file, self.skeleton, data.options)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.found.reset()

@@ -1,6 +1,5 @@
-"""What a data set holds and what is wrong with it, told without stopping at the first fault."""
+"""What a data set holds and which issues it has, without stopping at the first one."""
 
-from tagpose.data.inspection.kinds import Fault, Kind
 from tagpose.data.inspection.report import Inspection, inspect
 
-__all__ = ["Fault", "Inspection", "Kind", "inspect"]
+__all__ = ["Inspection", "inspect"]

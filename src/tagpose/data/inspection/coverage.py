@@ -1,12 +1,15 @@
-"""This file counts what a data set has: people, labelled parts, sizes, values of v."""
+"""Counts of what a data set has: people, labelled parts, sizes, values of v.
+
+Annotations with an error are not counted.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.data.inspection.columns import Annotated, Images
-from tagpose.data.inspection.people import labelled_limbs
+from tagpose.data.coco_file import CocoFile
+from tagpose.data.inspection.people import labelled_parts
 from tagpose.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
@@ -19,11 +22,10 @@ class Visibilities(NamedTuple):
     one: int
     below_two: int  # between 1 and 2
     two: int
-    other: int
 
 
 class PartCoverage(NamedTuple):
-    """What is known of one part in all people, crowds apart, whose field of it can be read."""
+    """What is known of one part in all people, crowds apart."""
 
     labelled: int  # people with a keypoint of it that has v > 0
     unlabelled: int  # people without
@@ -47,18 +49,19 @@ class Coverage(NamedTuple):
     parts: Mapping[str, PartCoverage]
 
 
-def count(images: Images, annotated: Annotated, skeleton: Skeleton) -> Coverage:
-    """Count what the columns of a data set have."""
-    person = ~annotated.crowd
-    labelled = labelled_limbs(annotated, skeleton)  # [T, F]
-    inhabited = np.unique(annotated.image[person & (annotated.image >= 0)])
-    areas = annotated.areas[person]
-    widths, heights = images.sizes[images.sizes.all(axis=1)].T
+def count(coco: CocoFile, skeleton: Skeleton) -> Coverage:
+    """Count what a file has that was read with all of its keypoints."""
+    annotations = coco.annotations
+    person = ~annotations.crowd
+    labelled = labelled_parts(coco, skeleton)  # [T, F]
+    areas = annotations.areas[person]
+    sizes = np.array([image[2:] for image in coco.images.values()]).reshape(-1, 2)
+    widths, heights = sizes[sizes.all(axis=1)].T
     return Coverage(
-        images=len(images.rows),
-        empty=len(images.rows) - len(inhabited),
+        images=len(coco.images),
+        empty=len(coco.images) - len(np.unique(annotations.image_ids[person])),
         people=int(person.sum()),
-        crowds=int(annotated.crowd.sum()),
+        crowds=int(annotations.crowd.sum()),
         without_keypoints=int((person & ~labelled.any(axis=1)).sum()),
         small=int((areas < MEDIUM_AREA).sum()),
         medium=int(((areas >= MEDIUM_AREA) & (areas < LARGE_AREA)).sum()),
@@ -66,8 +69,8 @@ def count(images: Images, annotated: Annotated, skeleton: Skeleton) -> Coverage:
         widths=_range(widths),
         heights=_range(heights),
         parts={
-            part: _count_part(annotated.keypoints[:, at, 2][person & annotated.readable[:, f]])
-            for f, (part, at) in enumerate(skeleton.limbs.items())
+            part: _count_part(annotations.keypoints[person, at, 2])
+            for part, at in skeleton.limbs.items()
         },
     )
 
@@ -92,6 +95,5 @@ def _count_part(v: np.ndarray) -> PartCoverage:
             one=exact[1],
             below_two=between[1],
             two=exact[2],
-            other=v.size - sum(exact) - sum(between),
         ),
     )

@@ -1,59 +1,70 @@
-"""This file inspects a data set: counts and faults of one annotation file and its pictures."""
+"""Inspection of a data set: counts and issues of one annotation file and its images."""
 
-from collections import defaultdict
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from tagpose.data.annotations import Row, description_of, read_lists
-from tagpose.data.inspection.columns import Annotated, Images, lay_annotated, lay_images
+from tagpose.data.annotations import lay_ignored
+from tagpose.data.coco_file import CocoFile, check_lists, read_lists
+from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, Rules
+from tagpose.data.image_files import measure_images
+from tagpose.data.implausible_areas import log_implausible_areas
 from tagpose.data.inspection.coverage import Coverage, count
-from tagpose.data.inspection.files import file_faults
-from tagpose.data.inspection.kinds import Fault, Found, Kind
-from tagpose.data.inspection.people import people_faults
-from tagpose.data.inspection.rows import annotation_row_faults, image_row_faults
+from tagpose.data.inspection.files import log_file_issues
+from tagpose.data.inspection.people import log_people_issues
+from tagpose.data.issue_log import IssueLog
+from tagpose.data.issues import IssueType
 from tagpose.skeleton import Skeleton
 
 
 class Inspection(NamedTuple):
-    """What a data set has, and what is wrong with it."""
+    """What a data set has, and its issues."""
 
-    description: str  # what the file says it is
+    description: str  # of the file
     coverage: Coverage
-    faults: dict[Kind, list[Fault]]  # no kind without a fault
+    log: IssueLog
 
 
-def inspect(file: Path, folder: Path, skeleton: Skeleton, *, pixels: bool = False) -> Inspection:
-    """Count what a data set has and find all that is wrong with it; no fault ends this.
+def inspect(
+    file: Path,
+    folder: Path,
+    skeleton: Skeleton,
+    *,
+    pixels: bool = False,
+    options: ReadOptions = DEFAULT_OPTIONS,
+) -> Inspection:
+    """Count what a data set has and list all of its issues; no issue ends this.
 
     Args:
         file: of the annotations, COCO keypoints or COCO-WholeBody.
         folder: of the images.
-        skeleton: whose keypoints are looked at; its parts name the fields.
-        pixels: whether pictures are read whole; see `file_faults`.
+        skeleton: whose keypoints are read; its parts name the fields.
+        pixels: whether images are read whole; see `log_file_issues`.
+        options: what users decide about reading.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or has no lists of images and annotations.
+        FileNotFoundError: the file is missing.
+        ValueError: it is not JSON, or has no lists of images and annotations.
     """
     content = read_lists(file)
-    images = lay_images(content["images"])
-    annotated = lay_annotated(content["annotations"], images, skeleton)
-    faults = defaultdict(list)
-    for kind, fault in chain(
-        row_faults(content, images, annotated, skeleton),
-        file_faults(images, folder, pixels=pixels),
-    ):
-        faults[kind].append(fault)
-    return Inspection(
-        description_of(content, file), count(images, annotated, skeleton), dict(faults)
-    )
+    coco = checked(content, file, folder, Rules(skeleton, options), pixels=pixels)
+    log_people_issues(content["annotations"], coco, skeleton)
+    log_implausible_areas(coco.annotations, coco.log)
+    if not coco.annotations.learned.any():
+        what = f"has {len(content['annotations'])} annotations, none with a keypoint of v above 0"
+        coco.log.add(IssueType.UNLABELLED, "the file", what)
+    return Inspection(coco.description, count(coco, skeleton), coco.log)
 
 
-def row_faults(content: Row, images: Images, annotated: Annotated, skeleton: Skeleton) -> Found:
-    """All that is wrong with the rows of a file, whatever lies in the folder of its images."""
-    return chain(
-        image_row_faults(content["images"], images),
-        annotation_row_faults(content["annotations"], annotated),
-        people_faults(annotated, skeleton),
-    )
+def checked(
+    content: dict[str, object], file: Path, folder: Path, rules: Rules, *, pixels: bool
+) -> CocoFile:
+    """Check the rows of a file, the segmentations of ignored regions, and the image files.
+
+    Arguments are those of `inspect`, and the content of the file.
+    """
+    coco = check_lists(content, file, rules)
+    images = measure_images(folder, coco.images, IssueLog(file))  # files are checked below
+    coco = coco._replace(images=images)
+    lay_ignored(coco.annotations, images, coco.log)
+    log_file_issues(images, folder, coco.log, pixels=pixels)
+    return coco

@@ -50,7 +50,7 @@ def by_part(parts: Mapping[str, PartCoverage]) -> Table:
 def by_visibility(parts: Mapping[str, PartCoverage]) -> Table:
     """One row per part: its keypoints by their v, which is labelled above 0."""
     table = Table("part", title="keypoints by their v")
-    for column in ("0", "0 to 1", "1", "1 to 2", "2", "other"):
+    for column in ("0", "0 to 1", "1", "1 to 2", "2"):
         table.add_column(column, justify="right")
     for part, coverage in parts.items():
         table.add_row(part, *map(str, coverage.values))
