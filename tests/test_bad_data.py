@@ -178,7 +178,9 @@ def test_an_image_is_left_out_for_a_bad_area_in_scoring_and_not_in_training(root
 def test_of_several_that_want_a_sound_copy_at_once_one_makes_it_and_all_have_it(root):
     break_it(root, keypoints(_0=NAN))
     with ThreadPoolExecutor(4) as several:
-        waiting = [several.submit(sound_copy, root / FILE, root / IMAGES, Rules(BODY)) for _ in range(4)]
+        waiting = [
+            several.submit(sound_copy, root / FILE, root / IMAGES, Rules(BODY)) for _ in range(4)
+        ]
     copies = [one.result() for one in waiting]
     assert sum(copy.fresh for copy in copies) == 1
     assert {(copy.file, copy.kept) for copy in copies} == {(copies[0].file, 11)}

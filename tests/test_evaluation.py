@@ -216,7 +216,10 @@ def test_the_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_selected(tm
     [
         ("{", "is no whole JSON file"),
         ("[]", "has no list of images"),
-        ('{"images": [], "annotations": [{"id": 5, "iscrowd": 0}]}', "annotation 5 has no image_id"),
+        (
+            '{"images": [], "annotations": [{"id": 5, "iscrowd": 0}]}',
+            "annotation 5 has no image_id",
+        ),
         ('{"images": [], "annotations": [{"image_id": 1, "iscrowd": 2}]}', "has the iscrowd 2"),
     ],
 )

@@ -62,7 +62,7 @@ def locate_images(
         ids: of the images.
         log: takes missing files, files found elsewhere, and files of two images.
     """
-    there, users = ImageFolder(folder), dict[str, int]()
+    there, users = ImageFolder(folder), dict[str, tuple[int, str]]()
     found = []
     for name, image_id in zip(names, ids, strict=True):
         place = there.find(name)
@@ -74,7 +74,8 @@ def locate_images(
         if place != name:
             what = f"has the file_name {name!r} and is found at {place!r}"
             log.add(IssueType.FILE_ELSEWHERE, f"image {image_id}", what)
-        if (other := users.setdefault(place, image_id)) != image_id:
+        other, other_name = users.setdefault(place, (image_id, name))
+        if other != image_id and name != other_name:  # equal names are an issue of the rows
             what = f"is found at {place!r}, as image {other} is"
             log.add(IssueType.FILE_REUSED, f"image {image_id}", what, image_id, other)
     return found
