@@ -44,6 +44,9 @@ def test_a_skeleton_is_derived_from_names():
     assert fox.fields == {"keypoints": slice(0, 4)}
     one = make_skeleton("dot", ["at"], [0.1])
     assert one.parts == one.limbs == {"dot": slice(0, 1)}
+    sided = make_skeleton("eyes", ["L_eye", "R_eye"], [0.1, 0.1])
+    assert sided.mirror == (1, 0)
+    assert make_skeleton(**definition(sided._replace(mirror=(0, 1)))).mirror == (0, 1)
     whole = make_skeleton("pair", ["a", "b"], [0.1, 0.1], parts={"all": 2})
     assert list(whole.parts) == ["all", "pair"]  # whose score decides which weights are the best
 
@@ -74,6 +77,9 @@ def test_the_total_of_a_skeleton_named_hand_is_no_mean_of_its_sides():
         ({"parts": {"fox": 3, "tail": 1}}, "that of all together"),
         ({"grouping_order": ["nose"]}, "each keypoint once"),
         ({"name": "body"}, "one of the official ones"),
+        ({"keypoints": ["nose", "left_ear", "mouth", "tail"], "mirror": None}, "as mirror"),
+        ({"keypoints": ["nose", "left_ear", False, "tail"]}, "False, which is not text"),
+        ({"sigmas": None}, "has no sigmas"),
     ],
 )
 def test_a_skeleton_that_contradicts_itself_is_refused(change, says):
@@ -108,6 +114,7 @@ _target_: tagpose.own_skeleton.make_skeleton
 name: hand
 keypoints: {keypoints}
 sigmas: {sigmas}
+mirror: []
 bones: {bones}
 parts: {{palm: 1, fingers: 20}}
 """
@@ -127,6 +134,7 @@ def hands(people, tmp_path):
         (tmp_path / f"{split}2017").symlink_to(people / f"{split}2017")
         file = people / f"annotations/coco_wholebody_{split}_v1.0.json"
         content = json.loads(file.read_text())
+        content["categories"][0]["keypoints"] = names
         for row in content["annotations"]:
             row["keypoints"] = row["lefthand_kpts"]
         (tmp_path / f"hands_{split}.json").write_text(json.dumps(content))

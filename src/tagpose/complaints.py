@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.metadata import requires
@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+_OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
 _TOLD: Final[tuple[type[Exception], ...]] = (
     ImportError,
     OSError,
@@ -29,9 +30,18 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
 def told(main: Callable[[], Any]) -> None:
     """Run a program of Hydra's; what its configuration refuses is told in a sentence, too."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it would tell in paragraphs, and advise to add the key
-    sys.argv[1:] = map(as_meant, sys.argv[1:])
+    sys.argv[1:] = options_last(list(map(as_meant, sys.argv[1:])))
     with told_in_a_sentence():
         main()
+
+
+def options_last(words: Sequence[str]) -> list[str]:
+    """Words of the command line in an order that Hydra takes: its options behind the overrides.
+
+    Its parser refuses overrides on both sides of an option, as `a=1 --config-dir=DIR +b=2`.
+    """
+    overrides = [word for word in words if not word.startswith("-") and _OVERRIDE.match(word)]
+    return [*overrides, *(word for word in words if word not in overrides)]
 
 
 def as_meant(word: str) -> str:

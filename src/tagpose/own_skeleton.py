@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagpose.flip_pairs import flip_pairs
 from tagpose.official_skeletons import SKELETONS
 from tagpose.skeleton import Skeleton, assemble
 
@@ -10,8 +11,8 @@ from tagpose.skeleton import Skeleton, assemble
 def make_skeleton(
     name: str,
     keypoints: Sequence[str],
-    sigmas: Sequence[float],
-    mirror: Sequence[Sequence[str]] = (),
+    sigmas: Sequence[float] | None = None,
+    mirror: Sequence[Sequence[str]] | None = None,
     bones: Sequence[Sequence[str]] = (),
     parts: Mapping[str, int] | None = None,
     grouping_order: Sequence[str] | None = None,
@@ -22,9 +23,10 @@ def make_skeleton(
         name: of the skeleton, and of the score of all its keypoints.
         keypoints: [K] names, in the order of the data.
         sigmas: [K] spread of human labelling, in units of sqrt(area) (OKS); COCO's lie between
-            .025 for eyes and .107 for hips.
-        mirror: pairs of keypoints that swap places in a mirrored image, such as left and right;
-            all others stay.
+            .025 for eyes and .107 for hips. They are required.
+        mirror: pairs of keypoints that swap places in a flipped image; all others stay. By default
+            they are derived from names such as left_eye and right_eye, see `flip_pairs`; an empty
+            list is no pair at all.
         bones: pairs of keypoints that a drawing joins.
         parts: what is scored on its own, and how many keypoints it has, in their order; by default
             all are one part.
@@ -34,6 +36,15 @@ def make_skeleton(
     Raises:
         ValueError: the skeleton contradicts itself; the sentence says where.
     """
+    _check_names(name, keypoints)
+    if sigmas is None:
+        raise ValueError(
+            f"skeleton {name!r} has no sigmas: one number for each of its {len(keypoints)} "
+            "keypoints, such as .025 for a point as sharp as an eye, .07 for a joint and .1 for a hip; they "
+            "decide about AP only"
+        )
+    if mirror is None:
+        mirror = _derived_pairs(name, keypoints)
     parts = dict(parts or {name: len(keypoints)})
     order = keypoints if grouping_order is None else grouping_order
     fault = _fault(name, keypoints, sigmas, mirror, bones, parts, order)
@@ -84,6 +95,32 @@ def defined(name: str, **own: Any) -> Skeleton:
     if name not in SKELETONS:
         raise ValueError(f"skeleton {name!r} is unknown; there are {', '.join(SKELETONS)}")
     return SKELETONS[name]
+
+
+def _check_names(name: object, keypoints: Sequence[object]) -> None:
+    """Check that names are text.
+
+    Raises:
+        ValueError: YAML has read one as something else.
+    """
+    for one in (name, *keypoints):
+        if not isinstance(one, str):
+            raise ValueError(
+                f"skeleton {name!r} has the name {one!r}, which is not text: YAML reads names such "
+                "as yes, no, on and 1 as other values; put them in quotes"
+            )
+
+
+def _derived_pairs(name: str, keypoints: Sequence[str]) -> Sequence[Sequence[str]]:
+    """Flip pairs from the names of keypoints.
+
+    Raises:
+        ValueError: a side has no partner.
+    """
+    try:
+        return flip_pairs(keypoints)
+    except ValueError as error:
+        raise ValueError(f"skeleton {name!r}: {error}, as mirror") from error
 
 
 def _fault(

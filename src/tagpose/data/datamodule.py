@@ -260,6 +260,5 @@ def _split(name: str, value: object) -> Split:
         return Split(*map(str, value))
     raise ValueError(
         f"data.{name}={value} is not [FILE,FOLDER], annotations and images relative to data.root; "
-        "training needs a file of its own for validation: split a single one by images first, or "
-        "use it twice to check that training works at all"
+        "`make split` divides one file into both halves"
     )
