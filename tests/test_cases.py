@@ -282,31 +282,19 @@ def test_a_data_set_without_a_half_for_validation_is_refused_in_a_sentence(val):
     assert "make split" in sentence(error.value)
 
 
-def test_options_may_stand_between_overrides(case, tmp_path):
-    file, _ = case("skeleton_without_mirror")
-    half = "[train.json,images]"
-    result = run(
-        "inspect_data", "skeleton=nomirror", "data=coco", f"--config-dir={file.parent / 'conf'}",
-        f"data.root={file.parent}", f"data.train={half}", f"data.val={half}", "+data.repeat=2",
-        "side=64", "samples=2", "output=out", cwd=tmp_path,
-    )  # fmt: skip
-    assert "no issues" in succeeded(result).stdout
-
-
-def score(case, name, tmp_path):
+def score(case, name, tmp_path, *options):
     """What make score prints of a case."""
     file, _ = case(name)
-    return succeeded(
-        run(
-            "score",
-            "skeleton=nomirror",
-            f"truth={file}",
-            f"results={file.parent}/results.json",
-            "--config-dir",
-            str(CASES / "skeleton_without_mirror/conf"),
-            cwd=tmp_path,
-        )
-    ).stdout
+    conf = CASES / "skeleton_without_mirror/conf"
+    told = run(
+        "score", "skeleton=nomirror", f"--config-dir={conf}", f"truth={file}",
+        f"results={file.parent}/results.json", *options, cwd=tmp_path,
+    )  # fmt: skip
+    return " ".join(succeeded(told).stdout.split())
+
+
+def test_options_may_stand_between_overrides(case, tmp_path):
+    assert "1.000" in score(case, "annotation_id_zero_score", tmp_path, "+paths.more=1")
 
 
 def test_results_of_file_names_are_those_of_their_images(case, tmp_path):
@@ -314,7 +302,7 @@ def test_results_of_file_names_are_those_of_their_images(case, tmp_path):
 
 
 def test_images_without_a_prediction_are_told(case, tmp_path):
-    told = " ".join(score(case, "results_of_few_images", tmp_path).split())
+    told = score(case, "results_of_few_images", tmp_path)
     assert "1 of 2 images of the ground truth have no prediction; the 1 people in them" in told
 
 

@@ -40,8 +40,8 @@ def make_skeleton(
     if sigmas is None:
         raise ValueError(
             f"skeleton {name!r} has no sigmas: one number for each of its {len(keypoints)} "
-            "keypoints, such as .025 for a point as sharp as an eye, .07 for a joint and .1 for a hip; they "
-            "decide about AP only"
+            "keypoints, such as .025 for a point as sharp as an eye, .07 for a joint and .1 for a "
+            "hip; they decide about AP only"
         )
     if mirror is None:
         mirror = _derived_pairs(name, keypoints)
