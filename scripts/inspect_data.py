@@ -18,8 +18,9 @@ from tagpose.data.images import write_image
 from tagpose.data.inspection import Inspection, inspect
 from tagpose.data.inspection.samples import training_samples, validation_samples
 from tagpose.data.inspection.tables import by_part, by_visibility, overview
-from tagpose.data.issue_log import listing
+from tagpose.data.issue_log import IssueLog, listing
 from tagpose.data.issues import Severity
+from tagpose.data.shared_images import log_shared_images
 from tagpose.drawing.samples import draw_sample
 from tagpose.drawing.sheets import contact_sheet
 
@@ -43,6 +44,12 @@ def inspect_data(cfg: DictConfig) -> bool:
         split: tell(data, split, cfg.faults, pixels=cfg.pixels)
         for split in dict.fromkeys(splits.values())
     }
+    if len(splits) > 1:
+        train, val = (inspections[split].files for split in splits.values())
+        shared = IssueLog(data.root)
+        log_shared_images(train, val, shared, content=cfg.pixels)
+        for line in listing(shared, cfg.faults):
+            print(line)
     rows = []
     for n, (name, split) in enumerate(splits.items()):
         share = len(range(n, cfg.samples, len(splits)))

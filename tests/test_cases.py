@@ -20,8 +20,10 @@ from tagpose.data.coco_schema import ReadOptions
 from tagpose.data.datamodule import PoseData
 from tagpose.data.dataset import WholeSet
 from tagpose.data.inspection import inspect
+from tagpose.data.issue_log import IssueLog
 from tagpose.data.issues import IssueType as T
 from tagpose.data.issues import Severity
+from tagpose.data.shared_images import log_shared_images
 from tagpose.evaluation.truth import read_truth
 from tagpose.own_skeleton import make_skeleton
 
@@ -312,6 +314,16 @@ def test_halves_that_share_images_are_told(case):
     data = PoseData(file.parent, ANIMAL, half, half, 64, 1, 1, 0, {})
     with pytest.warns(UserWarning, match=r"2 x images in both train and val.*1\.png"):
         data.setup("fit")
+
+
+@pytest.mark.parametrize(("content", "shared"), [(False, 0), (True, 1)])
+def test_copies_of_an_image_are_found_by_their_content(case, content, shared):
+    file, folder = case("ok")
+    (folder / "sub").mkdir()
+    shutil.copyfile(folder / "1.png", folder / "sub/copy.png")
+    log = IssueLog(file)
+    log_shared_images([f"{folder}/1.png"], [f"{folder}/sub/copy.png"], log, content=content)
+    assert log.counts.get(T.SHARED_IMAGES, 0) == shared
 
 
 def test_a_missing_file_of_ones_own_data_is_not_looked_for_in_coco(tmp_path):

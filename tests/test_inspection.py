@@ -72,7 +72,7 @@ def write(tmp_path_factory):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_synthetic_people_have_no_faults_and_their_counts_add_up(people, split, skeleton):
     file = people / FILES[skeleton.name].format(split)
-    description, coverage, log = inspect(file, people / f"{split}2017", skeleton)
+    description, coverage, log, _ = inspect(file, people / f"{split}2017", skeleton)
     assert description == "synthetic data"
     assert list(listing(log, 5)) == []
     rows = json.loads(file.read_text())["annotations"]
@@ -99,7 +99,7 @@ def test_people_crowds_sizes_and_visibilities_are_counted_apart(write):
         person(3, area=9216),
         person(4, iscrowd=1),
     ]
-    _, coverage, log = inspect(*write(rows, [image(1), image(2)]))
+    _, coverage, log, _ = inspect(*write(rows, [image(1), image(2)]))
     assert not log.counts
     assert (coverage.images, coverage.empty, coverage.widths) == (2, 1, (40, 40))
     assert (coverage.people, coverage.crowds, coverage.without_keypoints) == (3, 1, 1)
@@ -199,7 +199,7 @@ def test_a_whole_body_is_not_found_in_a_file_of_the_body(people):
 
 
 def test_a_file_without_rows_has_nothing_to_learn_from(write):
-    _, coverage, log = inspect(*write([], []))
+    _, coverage, log, _ = inspect(*write([], []))
     assert (coverage.images, coverage.people, coverage.widths) == (0, 0, (0, 0))
     assert set(log.issues) == {T.UNLABELLED}
 
@@ -238,7 +238,7 @@ def spliced(row):
 )
 def test_no_row_breaks_the_inspection_and_what_has_no_error_can_be_read(write, annotations, images):
     file, folder, skeleton = write([person(1), *annotations], [image(1), *images])
-    _, coverage, log = inspect(file, folder, skeleton)
+    _, coverage, log, _ = inspect(file, folder, skeleton)
     assert all(line.isprintable() for line in listing(log, 1000))
     if log.first_error is None:
         with warnings.catch_warnings():

@@ -94,7 +94,7 @@ def _screen(content: Row, file: Path, folder: Path, rules: Rules) -> tuple[Row, 
     Raises:
         ValueError: an error is of the whole file.
     """
-    log = checked(content, file, folder, rules, pixels=True).log
+    log = checked(content, file, folder, rules, pixels=True).coco.log
     errors = [
         issue
         for type_, issues in log.issues.items()

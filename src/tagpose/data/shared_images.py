@@ -1,5 +1,8 @@
-"""A warning about images that training and validation share."""
+"""Images that training and validation share, by their paths or by their bytes."""
 
+import os
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from tagpose.data.annotations import Annotations
@@ -15,17 +18,53 @@ def warn_of_shared_images(train: Annotations, val: Annotations, file: Path) -> N
         val: images that it is judged on.
         file: annotations of training, for the message.
     """
-    shared = sorted(_files(train) & _files(val))
+    log = IssueLog(file, keep=1)
+    log_shared_images(_files(train), _files(val), log)
+    warn_all(log.lines())
+
+
+def log_shared_images(
+    train: Sequence[str], val: Sequence[str], log: IssueLog, *, content: bool = False
+) -> None:
+    """Log image files that are in both halves of a data set.
+
+    Args:
+        train: paths of one half.
+        val: paths of the other half.
+        log: takes the issue.
+        content: whether copies of a file are the same image; files of one size are read.
+    """
+    ours = _by_path(train)
+    shared = [name for path, name in _by_path(val).items() if path in ours]
+    if content:
+        digests = _digests(train, _sizes(val))
+        copies = (
+            name for digest, name in _digests(val, _sizes(train)).items() if digest in digests
+        )
+        shared += [name for name in copies if name not in shared]
     if shared:
-        log = IssueLog(file, keep=1)
-        what = f"has {shared[0]} in both"
+        what = f"has {min(shared)} in both"
         log.add(IssueType.SHARED_IMAGES, "the data set", what, count=len(shared))
-        warn_all(log.lines())
 
 
-def _files(annotations: Annotations) -> set[str]:
-    """Return the paths of all images, links to folders resolved."""
-    split = [str(name).rpartition("/") for name in annotations.files.tolist()]
-    folders = {parent: (annotations.folder / parent).resolve() for parent, _, _ in split}
-    texts = {parent: str(folder) for parent, folder in folders.items()}
-    return {f"{texts[parent]}/{last}" for parent, _, last in split}
+def _files(annotations: Annotations) -> list[str]:
+    """Return the paths of all images."""
+    return [f"{annotations.folder}/{name}" for name in annotations.files.tolist()]
+
+
+def _by_path(files: Iterable[str]) -> dict[str, str]:
+    """Return files by their paths, links to folders resolved."""
+    split = {file: file.rpartition("/") for file in files}
+    folders = {parent: os.path.realpath(parent) for parent, _, _ in split.values()}
+    return {f"{folders[parent]}/{name}": file for file, (parent, _, name) in split.items()}
+
+
+def _sizes(files: Iterable[str]) -> set[int]:
+    """Return the sizes of files in bytes."""
+    return {Path(file).stat().st_size for file in files}
+
+
+def _digests(files: Iterable[str], sizes: set[int]) -> dict[bytes, str]:
+    """Return the files that have one of some sizes, by the digest of their content."""
+    alike = (file for file in files if Path(file).stat().st_size in sizes)
+    return {sha256(Path(file).read_bytes()).digest(): file for file in alike}

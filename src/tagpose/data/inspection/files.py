@@ -17,7 +17,7 @@ from tagpose.data.sources import UNREADABLE, turned_size
 
 def log_file_issues(
     images: dict[int, ImageRow], folder: Path, log: IssueLog, *, pixels: bool = False
-) -> None:
+) -> list[str]:
     """Log images that are missing, cut off, or of another size than stated.
 
     Args:
@@ -26,6 +26,9 @@ def log_file_issues(
         log: takes the issues.
         pixels: whether whole images are read, which alone finds files that are cut off; that takes
             minutes for a hundred thousand.
+
+    Returns:
+        Paths of the files that are there.
     """
     names = locate_images(folder, [image.file_name for image in images.values()], [*images], log)
     found = [(i, name) for i, name in zip(images, names, strict=True) if name is not None]
@@ -38,6 +41,7 @@ def log_file_issues(
         for (image_id, _), what in zip(found, checked, strict=True):
             if what:
                 log.add(IssueType.IMAGE_FILE, f"image {image_id}", what, image_id)
+    return [f"{folder}/{name}" for _, name in found]
 
 
 def _whole_issue(folder: Path, name: str, row: ImageRow) -> str:

@@ -22,6 +22,14 @@ class Inspection(NamedTuple):
     description: str  # of the file
     coverage: Coverage
     log: IssueLog
+    files: list[str]  # paths of the images that are there
+
+
+class Checked(NamedTuple):
+    """What was read of a file, with all of its issues in the log."""
+
+    coco: CocoFile
+    files: list[str]  # paths of the images that are there
 
 
 def inspect(
@@ -46,18 +54,19 @@ def inspect(
         ValueError: it is not JSON, or has no lists of images and annotations.
     """
     content = read_lists(file)
-    coco = checked(content, file, folder, Rules(skeleton, options), pixels=pixels)
+    rules = Rules(skeleton, options)
+    coco, files = checked(content, file, folder, rules, pixels=pixels)
     log_people_issues(content["annotations"], coco, skeleton)
     log_implausible_areas(coco.annotations, coco.log)
     if not coco.annotations.learned.any():
         what = f"has {len(content['annotations'])} annotations, none with a keypoint of v above 0"
         coco.log.add(IssueType.UNLABELLED, "the file", what)
-    return Inspection(coco.description, count(coco, skeleton), coco.log)
+    return Inspection(coco.description, count(coco, skeleton), coco.log, files)
 
 
 def checked(
     content: dict[str, object], file: Path, folder: Path, rules: Rules, *, pixels: bool
-) -> CocoFile:
+) -> Checked:
     """Check the rows of a file, the segmentations of ignored regions, and the image files.
 
     Arguments are those of `inspect`, and the content of the file.
@@ -66,5 +75,4 @@ def checked(
     images = measure_images(folder, coco.images, IssueLog(file))  # files are checked below
     coco = coco._replace(images=images)
     lay_ignored(coco.annotations, images, coco.log)
-    log_file_issues(images, folder, coco.log, pixels=pixels)
-    return coco
+    return Checked(coco, log_file_issues(images, folder, coco.log, pixels=pixels))
