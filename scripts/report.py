@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.coco_schema import ReadOptions
+from tagpose.evaluation.image_ids import describe_missing
 from tagpose.evaluation.truth import read_truth
 from tagpose.report.page import make_page, write_page
 from tagpose.report.pictures import Pictures, image_files
@@ -43,6 +44,9 @@ def report(cfg: DictConfig) -> None:
     page = make_page(runs, file, truth, skeleton, worst=cfg.worst, pictures=pictures)
     written = Path(cfg.output) / "report.html"
     write_page(written, page)
+    for run in runs:
+        if missing := describe_missing(truth, truth.image_ids[run.compared.detections.image]):
+            print(f"{run.file}: {missing}")
     print(f"page: {written} ({written.stat().st_size / 1e6:.1f} MB)")
 
 

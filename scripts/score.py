@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
         truth = read_truth(Path(cfg.truth), skeleton, options)
         rows = match_image_ids(read_rows(file), truth, file)
         Console().print(table(row_scores(truth, rows, skeleton), str(file)))
-        if missing := describe_missing(truth, rows):
+        if missing := describe_missing(truth, [row["image_id"] for row in rows]):
             print(missing)
 
 

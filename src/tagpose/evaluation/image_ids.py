@@ -43,10 +43,14 @@ def match_image_ids(rows: Sequence[Row], truth: Truth, file: Path) -> list[Row]:
     return matched
 
 
-def describe_missing(truth: Truth, rows: Sequence[Row]) -> str:
-    """Return a sentence on images without a prediction, "" where each has one."""
-    predicted = [row["image_id"] for row in rows]
-    without = ~np.isin(truth.image_ids, predicted)
+def describe_missing(truth: Truth, image_ids: Sequence[int] | np.ndarray) -> str:
+    """Return a sentence on images without a prediction, "" where each has one.
+
+    Args:
+        truth: of all images that count.
+        image_ids: of the predictions.
+    """
+    without = ~np.isin(truth.image_ids, image_ids)
     if not without.any():
         return ""
     missed = int((without[truth.image] & ~truth.crowd).sum())

@@ -7,9 +7,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.data.issue_log import warn_all
 from tagpose.evaluation.claims import read_claims
-from tagpose.evaluation.image_ids import describe_missing, match_image_ids
+from tagpose.evaluation.image_ids import match_image_ids
 from tagpose.evaluation.part_ap import Compared, Scores, compare, part_curves, scores_of
 from tagpose.evaluation.precision import Curves
 from tagpose.evaluation.rows import from_rows, read_rows
@@ -67,8 +66,6 @@ def read_run(
         ValueError: the file is no result file of that skeleton and those images.
     """
     rows = match_image_ids(read_rows(file), truth, file)
-    if missing := describe_missing(truth, rows):
-        warn_all([f"{file}: {missing}"])
     compared = compare(truth, from_rows(rows, skeleton), skeleton, read_claims(rows, skeleton))
     curves = part_curves(truth, compared, skeleton)
     least = balanced_score(truth, compared, skeleton) if min_score is None else min_score
