@@ -158,7 +158,9 @@ def _parse_fields(
     keypoints = parse_keypoints(row, rules.keypoint_fields, report)
     labelled = int(np.count_nonzero(keypoints[:, 2]))
     v0_coordinates = 0
-    if labelled < len(keypoints) and (v0 := _v0_coordinates(keypoints)).any():
+    # a short way for the usual rows, where all but the labelled keypoints are 0, 0, 0
+    plain = not rules.options.v0_as_labelled and np.count_nonzero(keypoints) == 3 * labelled
+    if not plain and (v0 := _v0_coordinates(keypoints)).any():
         if rules.options.v0_as_labelled:
             keypoints[v0, 2] = 1
             labelled += int(v0.sum())
