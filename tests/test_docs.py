@@ -84,7 +84,7 @@ def test_every_page_is_built_and_fetches_nothing(site):
 
 def test_the_shapes_behind_fields_are_shown(site):
     shown = (site / "api" / "nouns.html").read_text(encoding="utf-8")
-    assert "[B, L, K, h, w]; L is 1 out of the network" in shown
+    assert "[B, L, G, h, w]; L is 1 out of the network" in shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
