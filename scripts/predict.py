@@ -1,9 +1,10 @@
 """Find people in pictures and videos: python scripts/predict.py checkpoint=FILE images=PATH."""
 
 import os
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import hydra
@@ -77,7 +78,7 @@ def look(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str
     others = [each for name in names.values() for each in written_files(output, cfg.write, name)]
     refuse_to_overwrite([*drawings.values(), *others], files)
     name = {numbers[file]: names[file] for file in files}.__getitem__
-    with results(output, cfg.write, name=name, selection=selection(cfg)) as take:
+    with open_results(cfg, output, name=name) as take:
         for seen in tqdm(predictor.each(files), desc="predict", total=len(files), unit="image"):
             if seen.trouble:
                 left_out.append(str(seen.trouble))
@@ -117,6 +118,13 @@ def drawn(cfg: DictConfig, image: np.ndarray, found: Found) -> np.ndarray:
     return instantiate(cfg.style)(
         image, chosen.people, chosen.skeleton, tracks=chosen.tracks, everybody=found.people
     )
+
+
+def open_results(
+    cfg: DictConfig, folder: Path, *, name: Callable[[int], str], rate: float | None = None
+) -> AbstractContextManager[Callable[[int, Mapping[str, Any], Found], None]]:
+    """Open the files of the chosen formats; see `tagpose.inference.writing.results`."""
+    return results(folder, cfg.write, name=name, selection=selection(cfg), rate=rate)
 
 
 def selection(cfg: DictConfig) -> Selection:

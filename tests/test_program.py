@@ -138,6 +138,11 @@ def test_pictures_of_one_name_lie_apart_and_none_is_drawn_over(stages, people, t
     assert (tmp_path / "a/1.png").read_bytes() == good[0].read_bytes()
 
 
+def size_of(file):
+    with Image.open(file) as picture:
+        return picture.size
+
+
 def test_predictions_are_written_in_each_format_with_the_same_people(stages, people, tmp_path):
     files = sorted((people / "val2017").iterdir())[:2]
     for file in files:
@@ -161,14 +166,22 @@ def test_predictions_are_written_in_each_format_with_the_same_people(stages, peo
         rows = list(csv.DictReader(stream))
     assert {row["keypoint"] for row in rows} <= {*BODY.keypoints, *LEFT_HAND}
     for file in files:
-        assert max(Image.open(folder / file.name).size) == 96
+        assert max(size_of(folder / file.name)) == 96
         document = json.loads((folder / f"openpose/{file.stem}_keypoints.json").read_text())
         own = {row["person"] for row in rows if Path(row["image"]).name == file.name}
         assert len(document["people"]) == len(own)
         canvas = json.loads((folder / f"controlnet/{file.stem}.json").read_text())
-        drawn = Image.open(folder / f"dwpose/{file.stem}.png")
-        assert drawn.size == (canvas["canvas_width"], canvas["canvas_height"])
-        assert drawn.size == Image.open(file).size
+        assert size_of(file) == (canvas["canvas_width"], canvas["canvas_height"])
+        assert size_of(file) == size_of(folder / f"dwpose/{file.stem}.png")
+
+
+def test_an_unknown_part_is_one_sentence_before_any_work(stages, people):
+    words = ("checkpoint=two/best.ckpt", f"images={people}/val2017", "parts=[hand]", "output=none")
+    told = run("predict", *words, cwd=stages)
+    assert told.returncode == 1
+    sentence = "error: unknown part 'hand'; skeleton 'wholebody' has body, foot, face, lefthand"
+    assert told.stderr.startswith(sentence)
+    assert not (stages / "none").exists()
 
 
 def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
@@ -198,7 +211,6 @@ def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
         ("write=coco", "no list of any of pictures, coco, lines, openpose"),
         ("write=[openpse]", "no list of any of pictures, coco, lines, openpose"),
         ("parts=body", "parts=body is not a list; use one such as [body,lefthand]"),
-        ("parts=[hand]", "unknown part 'hand'; skeleton 'wholebody' has body, foot, face"),
         ("style.color_by=side", "unknown color_by 'side'; use part or person"),
         ("picture.format=gig", "unknown picture format 'gig'; use source or one of"),
     ],

@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "Parquet files need pyarrow, which is not installed; `pip install pyarrow` brings it, and "
         "CSV files do without",
         name=error.name,
-    ) from error
+    ) from None  # its sentence would hide this one
 
 _GROUP: Final = 100_000  # rows that are written together
 _SCHEMA: Final = pyarrow.schema(

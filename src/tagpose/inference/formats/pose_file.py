@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
         f".pose files need pose-format, and {error.name} is not installed; "
         "`pip install pose-format` brings it",
         name=error.name,
-    ) from error
+    ) from None  # its sentence would hide this one
 
 _VERSION: Final = 0.2
 _STILL_RATE: Final = 1.0  # frames per second of a file that has one frame
