@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from tagpose.inference.formats.numbers import flat
 from tagpose.writing import whole
 
@@ -32,12 +34,14 @@ def to_table(found: "Found", image: str = "") -> list[KeypointRow]:
         found: predictions for the image.
         image: name of the image in the rows.
     """
-    names, tracks = found.skeleton.keypoints, found.tracks or (None,) * len(found.scores)
-    return [
-        KeypointRow(image, p, track, names[k], *flat(found.keypoints[p, k : k + 1]))
-        for p, track in enumerate(tracks)
-        for k in (found.keypoints[p, :, 2] > 0).nonzero()[0].tolist()
-    ]
+    names, rows = np.array(found.skeleton.keypoints), []
+    tracks = found.tracks or (None,) * len(found.scores)
+    for p, (keypoints, track) in enumerate(zip(found.keypoints, tracks, strict=True)):
+        here = keypoints[:, 2] > 0
+        numbers = flat(keypoints[here])
+        columns = zip(names[here].tolist(), *(numbers[i::3] for i in range(3)), strict=True)
+        rows += [KeypointRow(image, p, track, *column) for column in columns]
+    return rows
 
 
 @contextmanager
