@@ -116,7 +116,7 @@ def drawn(cfg: DictConfig, image: np.ndarray, found: Found) -> np.ndarray:
     """The image with its people on it, and in a video with the numbers of those that are known."""
     chosen = selection(cfg)(found, "pictures")
     return instantiate(cfg.style)(
-        image, chosen.people, chosen.skeleton, tracks=chosen.tracks, everybody=found.people
+        image, chosen.people, chosen.skeleton, tracks=chosen.tracks, all_people=found.people
     )
 
 

@@ -307,6 +307,11 @@ def test_every_format_is_written_for_people_and_for_nobody(tmp_path, kind):
     assert not left
 
 
+def test_an_unknown_format_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="unknown format 'opnpose'; use one of coco"):
+        results(tmp_path, ["pictures", "opnpose"]).__enter__()
+
+
 @pytest.mark.parametrize("kind", ["openpose", "controlnet", "csv", "dwpose"])
 def test_thresholds_and_parts_count_for_files(tmp_path, kind):
     chosen = Selection(["body", "lefthand"], min_person_score=0.58, min_keypoint_score=0.4)
@@ -323,7 +328,7 @@ def test_thresholds_and_parts_count_for_files(tmp_path, kind):
     assert written == expected
 
 
-def test_unfiltered_formats_have_everybody(tmp_path):
+def test_unfiltered_formats_contain_all_people(tmp_path):
     chosen = Selection(min_person_score=2.0, unfiltered=("coco",))
     with results(tmp_path, ["coco", "lines"], selection=chosen) as take:
         take(0, {}, predictions(3))
@@ -364,7 +369,7 @@ def test_an_unknown_part_is_one_sentence_that_names_the_parts():
         predictions().select(["hand"])
 
 
-def test_a_skeleton_of_ones_own_is_written_as_far_as_names_agree():
+def test_a_custom_skeleton_is_written_as_far_as_names_agree():
     skeleton = make_skeleton("arm", ["left_wrist", "marker"], [0.05, 0.05])
     (person,) = predictions(1, skeleton).to_openpose()["people"]
     there = [k for k, row in enumerate(triples(person["pose_keypoints_2d"])) if row[2] > 0]

@@ -102,9 +102,9 @@ def test_a_stray_keypoint_of_a_face_blurs_no_more_than_the_face():
 
 
 def test_faces_of_people_who_are_not_drawn_are_blurred_too():
-    nobody, everybody = standing(), standing(100, score=0.15)
-    picture = Style(blur_faces=True)(noise(), nobody, WHOLEBODY, everybody=everybody)
-    assert np.array_equal(picture, blur_faces(noise(), everybody, WHOLEBODY))
+    nobody, all_people = standing(), standing(100, score=0.15)
+    picture = Style(blur_faces=True)(noise(), nobody, WHOLEBODY, all_people=all_people)
+    assert np.array_equal(picture, blur_faces(noise(), all_people, WHOLEBODY))
     assert not np.array_equal(picture, noise())
 
 

@@ -55,7 +55,7 @@ class Style:
         skeleton: Skeleton,
         *,
         tracks: Sequence[int | None] = (),
-        everybody: People | None = None,
+        all_people: People | None = None,
     ) -> np.ndarray:
         """Return the picture [H, W, 3] uint8 RGB.
 
@@ -64,12 +64,12 @@ class Style:
             people: people to draw; keypoints with a score of 0 are missing.
             skeleton: of the keypoints.
             tracks: number of each person in a video, None where unknown; empty for stills.
-            everybody: people whose faces are blurred, if those are more than the drawn ones.
+            all_people: people whose faces are blurred, if those are more than the drawn ones.
         """
         if self.background == "black":
             image = np.zeros_like(image)
         elif self.blur_faces:
-            image = blur_faces(image, people if everybody is None else everybody, skeleton)
+            image = blur_faces(image, people if all_people is None else all_people, skeleton)
         numbers = list(tracks) or list(range(len(people.scores)))
         has_ids, has_boxes = (
             bool(tracks) if each is None else each for each in (self.ids, self.boxes)

@@ -23,7 +23,7 @@ from tagpose.writing import whole
 
 _COMPACT: Final = (",", ":")  # JSON without blanks
 
-UNFILTERED: Final = ("coco", "lines")  # formats that have everybody unless told otherwise
+UNFILTERED: Final = ("coco", "lines")  # formats that contain all people by default
 
 
 class Selection(NamedTuple):
@@ -71,7 +71,7 @@ def results(
 
     Args:
         folder: for the files.
-        kinds: names of `FORMATS`; others are ignored.
+        kinds: names of `FORMATS`; "pictures", which are drawn elsewhere, are allowed and ignored.
         name: makes the name of the files that belong to one image from its number; it may contain
             folders. The default is OpenPose's for the frames of a video.
         selection: people and keypoints that are written.
@@ -84,7 +84,11 @@ def results(
 
     Raises:
         ModuleNotFoundError: a format needs a package that is not installed.
+        ValueError: a format is unknown.
     """
+    unknown = sorted(set(kinds) - {"pictures", *FORMATS})
+    if unknown:
+        raise ValueError(f"unknown format {unknown[0]!r}; use one of {', '.join(FORMATS)}")
     with ExitStack() as stack:
         takes = {
             kind: stack.enter_context(FORMATS[kind](folder, rate))
