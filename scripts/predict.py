@@ -1,10 +1,12 @@
 """Find people in pictures and videos: python scripts/predict.py checkpoint=FILE images=PATH."""
 
 import os
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import hydra
 import numpy as np
 from hydra.utils import instantiate
@@ -14,11 +16,10 @@ from tqdm import tqdm
 from tagpose.allocation import keep_freed_memory
 from tagpose.codec.compilation import compile_in_background
 from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.images import is_camera, list_images, write_image
-from tagpose.drawing.people import draw_people
+from tagpose.data.images import is_camera, list_images, picture_ending, write_image
 from tagpose.evaluation.rows import write_json
-from tagpose.inference.found import Found
-from tagpose.inference.writing import results
+from tagpose.inference.found import Found, part_mask
+from tagpose.inference.writing import FORMATS, Selection, results, written_files
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
@@ -27,7 +28,8 @@ _VIDEOS: Final = (
     *(".avi", ".flv", ".mkv", ".mov", ".ogv", ".webm", ".wmv"),
     *(".3gp", ".m2ts", ".m4v", ".mp4", ".mpeg", ".mpg", ".mts", ".ts"),
 )
-_WRITES: Final = ("coco", "lines", "pictures")
+_WRITES: Final = ("pictures", *FORMATS)
+_QUALITY: Final = 92  # of drawn JPEG and WebP pictures
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")
@@ -42,6 +44,7 @@ def main(cfg: DictConfig) -> None:
         files = [] if moving else list_images(named)  # before a checkpoint is loaded
         compile_in_background()
         predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
+        part_mask(predictor.skeleton, cfg.parts)  # before the first image
         left_out = film(cfg, predictor, named) if moving else look(cfg, predictor, files)
         print(f"who was found: {cfg.output}")
         if left_out:
@@ -54,6 +57,10 @@ def check(cfg: DictConfig, named: str) -> None:
         raise ValueError(f"images={named} is an address; fetch it, and name the file")
     if not isinstance(cfg.write, ListConfig) or not set(cfg.write) <= set(_WRITES):
         raise ValueError(f"write={cfg.write} is no list of any of {', '.join(_WRITES)}")
+    if not isinstance(cfg.parts, ListConfig | None):
+        raise ValueError(f"parts={cfg.parts} is not a list; use one such as [body,lefthand]")
+    instantiate(cfg.style)
+    picture_ending(cfg.picture.format, Path(named))
 
 
 def tell_of_videos(folder: Path) -> None:
@@ -66,9 +73,12 @@ def tell_of_videos(folder: Path) -> None:
 def look(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str]:
     """Find the people of pictures; which ones could not be read, and why."""
     output, numbers, left_out = Path(cfg.output), image_ids(files), []
-    names = picture_names(files)
-    refuse_to_overwrite([output / name for name in names.values()], files)
-    with results(output, cfg.write) as take:
+    names = file_names(files)
+    drawings = {f: output / f"{names[f]}{picture_ending(cfg.picture.format, f)}" for f in files}
+    others = [each for name in names.values() for each in written_files(output, cfg.write, name)]
+    refuse_to_overwrite([*drawings.values(), *others], files)
+    name = {numbers[file]: names[file] for file in files}.__getitem__
+    with open_results(cfg, output, name=name) as take:
         for seen in tqdm(predictor.each(files), desc="predict", total=len(files), unit="image"):
             if seen.trouble:
                 left_out.append(str(seen.trouble))
@@ -76,7 +86,8 @@ def look(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str
             (image, found), file = seen.known(), seen.source
             take(numbers[file], {"file": str(file)}, found)
             if "pictures" in cfg.write:
-                write_image(output / names[file], drawn(cfg, image, found))
+                image, found = reduced(image, found, cfg.picture.max_size)
+                write_image(drawings[file], drawn(cfg, image, found), quality=_QUALITY)
     images = [{"id": numbers[file], "file_name": str(n)} for file, n in below(files).items()]
     write_json(output / "images.json", images)
     head = f"{len(left_out)} of {len(files)} pictures could not be looked at:"
@@ -103,28 +114,42 @@ def film(cfg: DictConfig, predictor: "Predictor", named: str) -> list[str]:
 
 def drawn(cfg: DictConfig, image: np.ndarray, found: Found) -> np.ndarray:
     """The image with its people on it, and in a video with the numbers of those that are known."""
-    tracks = found.tracks
-    return draw_people(
-        image,
-        found.people,
-        found.skeleton,
-        min_score=cfg.min_keypoint_score,
-        min_person_score=cfg.min_person_score,
-        labels=["" if track is None else str(track) for track in tracks] or None,
-        identities=tracks or None,
-        boxes=bool(tracks),
+    chosen = selection(cfg)(found, "pictures")
+    return instantiate(cfg.style)(
+        image, chosen.people, chosen.skeleton, tracks=chosen.tracks, all_people=found.people
     )
 
 
-def picture_names(files: list[Path]) -> dict[Path, str]:
-    """Names of the drawn pictures: as those of the files, and as long as it takes to differ."""
+def open_results(
+    cfg: DictConfig, folder: Path, *, name: Callable[[int], str], rate: float | None = None
+) -> AbstractContextManager[Callable[[int, Mapping[str, Any], Found], None]]:
+    """Open the files of the chosen formats; see `tagpose.inference.writing.results`."""
+    return results(folder, cfg.write, name=name, selection=selection(cfg), rate=rate)
+
+
+def selection(cfg: DictConfig) -> Selection:
+    """The people and keypoints that files and pictures contain."""
+    parts = None if cfg.parts is None else list(cfg.parts)
+    return Selection(parts, cfg.min_person_score, cfg.min_keypoint_score, tuple(cfg.unfiltered))
+
+
+def reduced(image: np.ndarray, found: Found, longest: int | None) -> tuple[np.ndarray, Found]:
+    """An image and its predictions with a longer side of at most `longest` pixels."""
+    if longest is None or max(found.size) <= longest:
+        return image, found
+    width, height = (max(1, round(each * longest / max(found.size))) for each in found.size)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return small, found.resize((width, height))
+
+
+def file_names(files: list[Path]) -> dict[Path, str]:
+    """Names of the files that belong to each picture: as short as they can be and still differ."""
     ways = (
         {file: file.stem for file in files},
         {file: file.name for file in files},
         {file: str(inside) for file, inside in below(files).items()},
     )
-    names = next(names for names in ways if len(set(names.values())) == len(files))
-    return {file: f"{name}.png" for file, name in names.items()}
+    return next(names for names in ways if len(set(names.values())) == len(files))
 
 
 def below(files: list[Path]) -> dict[Path, Path]:

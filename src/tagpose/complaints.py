@@ -117,7 +117,8 @@ def _refused(error: ConfigCompositionException) -> str:
 
 def _extra_with(module: str | None) -> str | None:
     """The extra of this package that brings a module, where one does; dev has them all."""
+    project = str(module).replace("_", "[-_]")
     for requirement in requires("tagpose") or ():
-        if named := re.fullmatch(rf"{module}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
+        if named := re.fullmatch(rf"{project}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
             return named[1]
     return None

@@ -2,7 +2,7 @@
 
 from glob import glob
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -10,10 +10,11 @@ from PIL import Image
 from tagpose.data.sources import UNREADABLE, rgb
 from tagpose.writing import whole
 
+_JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
 # of what Pillow reads and people call pictures
 _ENDINGS: Final = (
     *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
-    *(".jfif", ".jpe", ".jpeg", ".jpg"),
+    *_JPEG,
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
 
@@ -50,10 +51,40 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     )
 
 
-def write_image(file: Path, image: np.ndarray) -> None:
-    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all."""
+def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
+    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all.
+
+    Args:
+        file: target.
+        image: the picture.
+        quality: of JPEG and WebP, up to 100; by default Pillow's. Other formats have none.
+    """
+    lossy = file.suffix.lower() in (*_JPEG, ".webp")
+    options: dict[str, Any] = {"quality": quality} if lossy and quality is not None else {}
     with whole(file) as partial:
-        Image.fromarray(image).save(partial)
+        Image.fromarray(image).save(partial, **options)
+
+
+def picture_ending(name: str, source: Path) -> str:
+    """Return the ending of the picture that is drawn of a file.
+
+    Args:
+        name: "source" for the ending of the file, or png where Pillow only reads its format; or
+            an ending such as "jpg".
+        source: the file.
+
+    Raises:
+        ValueError: Pillow writes no format of that ending.
+    """
+    Image.init()
+    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    ending = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
+    if ending in writable & set(_ENDINGS):
+        return ending
+    if name == "source":
+        return ".png"
+    known = ", ".join(end[1:] for end in sorted(writable & set(_ENDINGS)))
+    raise ValueError(f"unknown picture format {name!r}; use source or one of {known}")
 
 
 def is_camera(named: str) -> bool:
