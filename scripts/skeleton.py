@@ -164,6 +164,7 @@ def next_commands(
     both = f"skeleton={skeleton} data={data}"
     return [
         f"next: make inspect {both}{where}",
+        f"      make pretrain experiment=demo_pretrain {both}{where}  # a small network: minutes",
         f"      make pretrain {both}{where}",
         f"      make finetune {both} init_from=CHECKPOINT{where}  # from weights that know people",
     ]

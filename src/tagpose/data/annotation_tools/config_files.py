@@ -1,14 +1,16 @@
 """Write the YAML files that training needs for a data set: its skeleton and its folders."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import yaml
+
 from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
 
 _WIDTH: Final = 90  # characters of a line
+_ONE_LINE: Final = 2**30  # characters, more than any name has
 
 
 class Half(NamedTuple):
@@ -25,15 +27,13 @@ def skeleton_yaml(draft: SkeletonDraft, made_from: str) -> str:
         draft: of the skeleton.
         made_from: what it was made from, for the first line.
     """
-    own = sum(sigma == DEFAULT_SIGMA for sigma in draft.sigmas)
     lines = [
         f"# Skeleton drafted by `make skeleton` from {made_from}.",
         "_target_: tagpose.own_skeleton.make_skeleton",
         f"name: {quoted(draft.name)}",
         *_flow("keypoints", [quoted(name) for name in draft.keypoints]),
         "# Spread of human labelling in square roots of the area, which OKS and AP depend on.",
-        f"# Defaults, not measured on this data: {DEFAULT_SIGMA:g} for {own} keypoints, COCO's for",
-        f"# the {len(draft.sigmas) - own} whose names are COCO's.",
+        f"# Defaults, not measured on this data: {_origin(draft.sigmas)}.",
         *_flow("sigmas", [f"{sigma:g}" for sigma in draft.sigmas]),
         "# Pairs that change places in a flipped image.",
         *_pairs("mirror", draft.flips),
@@ -66,8 +66,9 @@ def data_yaml(train: Half, val: Half | None, made_from: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as YAML and OmegaConf read it back: never a number, a boolean or null."""
-    return json.dumps(text.replace("${", "\\${"), ensure_ascii=False)
+    """Return a text as YAML reads it back: never a number, a boolean or null."""
+    dumped: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=_ONE_LINE)
+    return dumped.rstrip("\n")
 
 
 def _places(half: Half, root: Path) -> str:
@@ -77,6 +78,15 @@ def _places(half: Half, root: Path) -> str:
     places = (half.annotations.resolve(), folder)
     relative = [str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in places]
     return f"[{', '.join(map(quoted, relative))}]"
+
+
+def _origin(sigmas: Sequence[float]) -> str:
+    """Where default sigmas are from."""
+    coco = sum(sigma != DEFAULT_SIGMA for sigma in sigmas)
+    if coco == len(sigmas):
+        return "COCO's, whose keypoints have these names"
+    rest = f", and COCO's for {coco} whose names are COCO's" if coco else ""
+    return f"{DEFAULT_SIGMA:g} for {len(sigmas) - coco} keypoints{rest}"
 
 
 def _flow(key: str, values: Sequence[str]) -> list[str]:

@@ -56,7 +56,7 @@ def draft_skeleton(
         file: for messages.
 
     Raises:
-        ValueError: if the names are empty or repeated, or if a side has no partner.
+        ValueError: if a name is empty, repeated or not writable, or if a side has no partner.
     """
     names = keypoint_names(category)
     repeated = sorted({one for one in names if names.count(one) > 1})
@@ -66,6 +66,8 @@ def draft_skeleton(
             f"({', '.join(repeated) or 'an empty name'}); rename them, or give all {len(names)} "
             "names by keypoints=[NAME,...] of make split"
         )
+    if any("${" in one for one in names):  # Hydra would look for a value of that name
+        raise ValueError(f"{file}: a keypoint has ${{ in its name; rename it")
     return SkeletonDraft(
         name=name or identifier(str(category.get("name"))),
         keypoints=tuple(names),
