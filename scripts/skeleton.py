@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.annotation_tools.coco_source import load_coco
-from tagpose.data.annotation_tools.config_files import Half, data_yaml, skeleton_yaml
+from tagpose.data.annotation_tools.config_files import NO_VAL, Half, data_yaml, skeleton_yaml
 from tagpose.data.annotation_tools.examples import choose_examples
 from tagpose.data.annotation_tools.image_folder import find_folder
 from tagpose.data.annotation_tools.records import Row, choose_category, keypoint_names
@@ -69,7 +69,7 @@ def draft(cfg: DictConfig) -> None:
     target = Path(cfg.output) / f"{name}.png"
     write_image(target, picture)
     print(f"picture: {target}; see whether names, sides and bones are right")
-    print(*next_commands(official or name, name, val, file, cfg.config_dir), sep="\n")
+    print(*next_commands(official or name, name, val, cfg), sep="\n")
 
 
 def named_category(content: Row, wanted: object, file: Path) -> Row:
@@ -139,10 +139,11 @@ def draw(images: list[Row], rows: list[Row], folder: Path, skeleton: Skeleton) -
 
 def write_texts(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
     """Write files into a folder of configuration, all or none."""
-    there = [str(folder / name) for name in texts if (folder / name).exists()]
+    there = [str(folder / name) for name, text in texts.items() if differs(folder / name, text)]
     if there and not overwrite:
         raise FileExistsError(
-            f"{' and '.join(there)} exists; another name=NAME keeps it, overwrite=true replaces it"
+            f"{' and '.join(there)} exists and differs; another name=NAME keeps it, "
+            "overwrite=true replaces it"
         )
     for name, text in texts.items():
         with whole(folder / name) as partial:
@@ -150,17 +151,23 @@ def write_texts(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> N
         print(f"written: {folder / name}")
 
 
-def next_commands(
-    skeleton: str, data: str, val: Half | None, file: Path, config_dir: str | None
-) -> list[str]:
+def differs(file: Path, text: str) -> bool:
+    """Whether a file has something to lose: other lines than a comment, and a complete data set."""
+    if not file.exists():
+        return False
+    there = file.read_text(encoding="utf-8")
+    return there.splitlines()[1:] != text.splitlines()[1:] and NO_VAL not in there
+
+
+def next_commands(skeleton: str, data: str, val: Half | None, cfg: DictConfig) -> list[str]:
     """What to type next."""
     if val is None:
-        source = shlex.quote(f"source={file}")
+        words = [f"source={cfg.annotations}", *([f"category={cfg.category}"] * bool(cfg.category))]
         return [
             "val: none was found; val=FILE names it, or a part of this file becomes it by",
-            f"next: make split {source}",
+            f"next: make split {shlex.join(words)}",
         ]
-    where = f" ARGS=--config-dir={shlex.quote(config_dir)}" if config_dir else ""
+    where = f" ARGS=--config-dir={shlex.quote(cfg.config_dir)}" if cfg.config_dir else ""
     both = f"skeleton={skeleton} data={data}"
     return [
         f"next: make inspect {both}{where}",

@@ -161,10 +161,15 @@ def test_nothing_is_replaced_and_what_is_missing_is_said(tmp_path):
     words = ("annotations=foxes.json", "config_dir=conf")
     first = program("skeleton", *words, cwd=tmp_path)
     assert "next: make split source=foxes.json" in first.stdout
-    assert "val: null" in (tmp_path / "conf/data/fox.yaml").read_text()
-    again = program("skeleton", *words, cwd=tmp_path)
-    assert again.returncode == 1
-    assert "error: conf/skeleton/fox.yaml and conf/data/fox.yaml exists" in again.stderr
+    data = tmp_path / "conf/data/fox.yaml"
+    assert "val: null" in data.read_text()
+    (tmp_path / "val.json").write_text((tmp_path / "foxes.json").read_text())
+    again = program("skeleton", *words, "val=val.json", cwd=tmp_path)  # it was incomplete
+    assert (again.returncode, "val: null" in data.read_text()) == (0, False)
+    data.write_text(data.read_text() + "batch_size: 4\n")
+    refused = program("skeleton", *words, "val=val.json", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "error: conf/data/fox.yaml exists and differs" in refused.stderr
     unnamed = coco(["1.png", "2.png"], categories=[])
     (tmp_path / "foxes.json").write_text(json.dumps(unnamed))
     none = program("skeleton", *words, cwd=tmp_path)

@@ -9,6 +9,7 @@ import yaml
 
 from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
 
+NO_VAL: Final = "val: null # none yet: `make split` divides"
 _WIDTH: Final = 90  # characters of a line
 _ONE_LINE: Final = 2**30  # characters, more than any name has
 
@@ -60,7 +61,7 @@ def data_yaml(train: Half, val: Half | None, made_from: str) -> str:
         "",
         f"root: {quoted(str(root))}",
         f"train: {_places(train, root)}",
-        f"val: {_places(val, root)}" if val else "val: null # none yet: `make split` divides",
+        f"val: {_places(val, root)}" if val else NO_VAL,
     ]
     return "\n".join(lines) + "\n"
 
