@@ -14,7 +14,7 @@ from tagpose.data.annotation_tools.coco_source import load_coco
 from tagpose.data.annotation_tools.config_files import NO_VAL, Half, data_yaml, skeleton_yaml
 from tagpose.data.annotation_tools.examples import choose_examples
 from tagpose.data.annotation_tools.image_folder import find_folder
-from tagpose.data.annotation_tools.records import Row, choose_category, keypoint_names
+from tagpose.data.annotation_tools.records import Row, choose_category, is_of, keypoint_names
 from tagpose.data.annotation_tools.skeleton_draft import (
     SkeletonDraft,
     definition,
@@ -88,11 +88,6 @@ def folder_name(file: Path) -> str:
     """A name for a data set, that of its folder."""
     parent = file.resolve().parent
     return identifier(parent.parent.name if parent.name == _ANNOTATIONS else parent.name)
-
-
-def is_of(row: Row, category: Row) -> bool:
-    """Whether an annotation is of a category; one without any is."""
-    return row.get("category_id", category.get("id")) == category.get("id")
 
 
 def half(file: Path, images: str | None) -> Half:

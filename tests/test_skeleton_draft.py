@@ -75,6 +75,14 @@ def test_names_that_yaml_takes_for_something_else_stay_texts():
     assert made(skeleton_yaml(drafted(names), "foxes.json")).keypoints == tuple(names)
 
 
+def test_no_name_adds_an_entry_to_the_yaml():
+    hostile = 'x"\n_target_: os.getcwd\n#'
+    names = draft_skeleton({"name": hostile, "keypoints": [hostile]}, None, None, FILE)
+    read = OmegaConf.create(skeleton_yaml(names, hostile))
+    assert read._target_ == "tagpose.own_skeleton.make_skeleton"
+    assert read.keypoints == [hostile]
+
+
 def test_a_draft_says_which_sigmas_are_defaults_and_pairs_left_with_right():
     text = skeleton_yaml(
         drafted(["Nose", "Left Eye", "Right Eye", "tail"], skeleton=[[1, 2]]), "x.json"

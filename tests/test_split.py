@@ -1,5 +1,6 @@
 """Exports of annotation tools become train and val, and nothing is lost without a word."""
 
+import gzip
 import json
 import random
 import stat
@@ -149,6 +150,16 @@ def test_one_of_several_categories_must_be_named(tmp_path):
     assert "10 annotations of other categories than 'poles' (fox" in log.lines()[0]
 
 
+def test_a_gzipped_file_is_read_unless_it_is_a_bomb(tmp_path):
+    write_coco(tmp_path, FILES)
+    file = tmp_path / "foxes.json.gz"
+    file.write_bytes(gzip.compress(b"\xef\xbb\xbf" + (tmp_path / "foxes.json").read_bytes()))
+    assert len(read(file)[0].images) == 10
+    file.write_bytes(gzip.compress(b" " * 10**7))
+    with pytest.raises(ValueError, match=r"foxes\.json\.gz .* more than 200 times its size"):
+        read(file)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -240,6 +251,7 @@ def test_yolo_names_are_given_or_cocos_or_numbered(tmp_path):
         ("0 320 240 50 50\n", CONFIG.format(2), "not a fraction"),
         ("0 .5 .5 .5 .5 .5 .5 7 .4 .4 1 .6 .6 1\n", CONFIG.format(3), "visibility 7"),
         ("", "kpt_shape: 17\n", "kpt_shape is 17"),
+        ("", "a: &a [1]\nkpt_shape: [*a, *a]\n", "refers to parts of itself"),
         ("", "kpt_shape: [3, 2]\nflip_idx: [1, 2, 0]\n", "flip_idx is"),
         ("", "kpt_shape: [3, 2]\nkpt_names: {0: [a, b]}\n", "3 keypoints, and there are 2 names"),
     ],
@@ -312,3 +324,9 @@ def test_the_command_divides_once_and_says_what_it_did(tmp_path):
         "output=FOLDER\n"
     )
     assert archive.exists()
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.5, 2])
+def test_a_fraction_that_leaves_a_half_empty_is_refused(fraction):
+    with pytest.raises(ValueError, match="not between 0 and 1"):
+        choose_val("ab", [True, True], fraction, 0)

@@ -12,6 +12,7 @@ from tagpose.data.annotation_tools.records import DropLog, Row, Source, half_of,
 
 KIND: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"
+_MOST_GROWTH: Final = 200  # times a gzipped file; annotations are packed to a tenth or so
 
 
 def load_coco(file: Path) -> Row:
@@ -78,7 +79,13 @@ def load_json(file: Path) -> Any:
     """Parse a JSON file."""
     data = file.read_bytes()
     try:
-        return json.loads(gzip.decompress(data) if data.startswith(_GZIP) else data)
+        if data.startswith(_GZIP):
+            most = _MOST_GROWTH * len(data)
+            with gzip.open(file) as packed:
+                data = packed.read(most + 1)
+            if len(data) > most:
+                raise ValueError(f"it unpacks to more than {_MOST_GROWTH} times its size")
+        return json.loads(data)
     except (ValueError, RecursionError, EOFError, OSError) as error:
         raise ValueError(f"{file} is not a whole JSON file: {error}; export it again") from error
 
@@ -92,7 +99,7 @@ def _rows(rows: list[Any], key: str, file: Path) -> list[Row]:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int | str)
+    return isinstance(value, int | float | str)
 
 
 def _read_one(file: Path, top: Path | None, images: Path | None, log: DropLog) -> Source:

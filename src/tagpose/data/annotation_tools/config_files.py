@@ -29,7 +29,7 @@ def skeleton_yaml(draft: SkeletonDraft, made_from: str) -> str:
         made_from: what it was made from, for the first line.
     """
     lines = [
-        f"# Skeleton drafted by `make skeleton` from {made_from}.",
+        f"# Skeleton drafted by `make skeleton` from {quoted(made_from)}.",
         "_target_: tagpose.own_skeleton.make_skeleton",
         f"name: {quoted(draft.name)}",
         *_flow("keypoints", [quoted(name) for name in draft.keypoints]),
@@ -55,7 +55,7 @@ def data_yaml(train: Half, val: Half | None, made_from: str) -> str:
     folders = [half.annotations.resolve().parent for half in (train, val) if half]
     root = Path(os.path.commonpath(folders))
     lines = [
-        f"# Data set of `make skeleton` from {made_from}; data.root=FOLDER moves it.",
+        f"# Data set of `make skeleton` from {quoted(made_from)}; data.root=FOLDER moves it.",
         "defaults:",
         "  - coco",
         "",

@@ -49,9 +49,15 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()  # assumptions that the owner should know of
 
 
-def key(image_id: object) -> str:
-    """Return an image id for comparisons: some tools write the number 7 and the text "7"."""
-    return str(image_id)
+def key(row_id: object) -> str:
+    """Return an id for comparisons: some tools write the number 7 and the text "7"."""
+    return str(row_id)
+
+
+def is_of(annotation: Row, category: Row) -> bool:
+    """Whether an annotation is of a category; one without `category_id` is of any."""
+    own = category.get("id")
+    return key(annotation.get("category_id", own)) == key(own)
 
 
 def half_of(path: Path) -> str | None:
@@ -96,8 +102,8 @@ def choose_category(
                 f"use one of {names or 'none, as no category lists any'}"
             )
         return meant[0]
-    used = {row.get("category_id") for row in annotations}
-    annotated = [category for category in listed if category.get("id") in used] or listed
+    used = {key(row.get("category_id")) for row in annotations}
+    annotated = [category for category in listed if key(category.get("id")) in used] or listed
     if len(annotated) > 1:
         raise ValueError(
             f"{file} has {len(annotated)} categories with keypoints; choose one by category=NAME "

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from tagpose.data.annotation_tools.coco_source import is_coco, load_json, read_coco
-from tagpose.data.annotation_tools.records import DropLog, Row, Source, choose_category
-from tagpose.data.annotation_tools.yolo_source import (
+from tagpose.data.annotation_tools.records import DropLog, Row, Source, choose_category, is_of, key
+from tagpose.data.annotation_tools.yolo_layout import (
     PoseConfig,
     find_config,
     guess_config,
     has_labels,
     read_config,
-    read_yolo,
 )
+from tagpose.data.annotation_tools.yolo_source import read_yolo
 
 _YAML: Final = (".yaml", ".yml")
 
@@ -114,7 +114,7 @@ def _of_category(source: Source, wanted: str | None, log: DropLog) -> Source:
         return source
     kept: list[Row] = []
     for row in source.annotations:
-        if row.get("category_id", chosen.get("id")) == chosen.get("id"):
+        if is_of(row, chosen):
             kept.append(row)
         else:
             name = _name_of(row.get("category_id"), source.categories)
@@ -126,5 +126,5 @@ def _of_category(source: Source, wanted: str | None, log: DropLog) -> Source:
 
 def _name_of(category_id: object, categories: Sequence[Row]) -> str:
     """The name of a category for messages."""
-    named = (row.get("name") for row in categories if row.get("id") == category_id)
+    named = (row.get("name") for row in categories if key(row.get("id")) == key(category_id))
     return str(next(named, category_id))

@@ -13,6 +13,7 @@ from tagpose.data.annotation_tools.records import TEST, TRAIN, VAL, Row, Source,
 from tagpose.data.annotation_tools.splitting import choose_val, group_images
 
 IMAGES: Final = "images"  # the link
+_SHARE: Final = 0.1  # of the images in val
 
 
 class Division(NamedTuple):
@@ -55,7 +56,8 @@ def divide(source: Source, by: str, fraction: float | None, seed: int) -> Divisi
     rows = [row for row in source.images if key(row["id"]) not in is_test]
     groups = group_images([row["file_name"] for row in rows], by)
     labelled = {key(row["image_id"]) for row in source.annotations if has_coordinates(row)}
-    in_val = choose_val(groups, [key(row["id"]) in labelled for row in rows], fraction or 0.1, seed)
+    share = _SHARE if fraction is None else fraction
+    in_val = choose_val(groups, [key(row["id"]) in labelled for row in rows], share, seed)
     halves = dict.fromkeys(is_test, TEST)
     for row, chosen in zip(rows, in_val.tolist(), strict=True):
         halves[key(row["id"])] = VAL if chosen else TRAIN

@@ -68,9 +68,8 @@ def choose_val(
     with_labels = sorted(group for group in sizes if has_labels[group])
     if len(with_labels) < 2:
         raise ValueError(
-            f"{len(with_labels)} of {len(sizes)} groups ({len(groups)} images) has labelled "
-            "keypoints, but train and val need one each; label more images, or choose another "
-            "group="
+            f"labelled keypoints are in {len(with_labels)} of {len(sizes)} groups ({len(groups)} "
+            "images), but train and val need one each; label more images, or choose another group="
         )
     others = sorted(sizes.keys() - set(with_labels))
     chosen = _take(with_labels, sizes, fraction, random, least=1)
