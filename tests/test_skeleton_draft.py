@@ -159,6 +159,7 @@ def test_from_a_zip_to_what_training_reads_in_two_commands(tmp_path):
         data = instantiate(cfg.data, _convert_="object")
     data.setup("fit")
     assert data.skeleton.keypoints == tuple(NAMES)
+    assert (data.train_split.images, data.val_split.images) == ("images", "images")
     assert [len(data.opened[split]) for split in (data.train_split, data.val_split)] == [7, 1]
     with Image.open(tmp_path / "runs/skeleton/fox.png") as picture:
         assert picture.size[1] > 3 * 640  # three examples below each other

@@ -182,6 +182,28 @@ def test_a_cvat_zip_is_one_set_with_the_names_of_its_images(tmp_path):
     assert (source.halves, log.lines()) == ({}, [])
 
 
+@pytest.mark.parametrize("subsets", [("Train", "Validation"), ("cam_a", "cam_b")])
+def test_subsets_of_cvat_with_the_same_names_keep_their_own_images(tmp_path, subsets):
+    for subset in subsets:
+        write_coco(tmp_path, FILES, f"images/{subset}")
+        target = tmp_path / f"annotations/person_keypoints_{subset}.json"
+        target.parent.mkdir(exist_ok=True)
+        (tmp_path / "foxes.json").rename(target)
+    source, _ = read(tmp_path)
+    assert source.folder == tmp_path / "images"
+    assert [row["file_name"] for row in source.images] == [
+        f"{subset}/{file}" for subset in subsets for file in FILES
+    ]
+
+
+def test_two_folders_with_the_same_images_are_not_guessed_between(tmp_path):
+    file = write_coco(tmp_path, FILES)
+    write_coco(tmp_path, FILES, "small")
+    with pytest.raises(ValueError, match=r"images of these names are in .* and in "):
+        read(file)
+    assert read(file, images=tmp_path / "small")[0].folder == tmp_path / "small"
+
+
 def test_the_halves_of_a_roboflow_zip_are_kept_and_copies_of_an_image_stay_together(tmp_path):
     source, _ = unpacked(roboflow(tmp_path), tmp_path / "out")
     assert len({row["id"] for row in source.annotations}) == len(source.annotations) == 12
