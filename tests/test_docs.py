@@ -55,6 +55,7 @@ def overrides(words, folder):
     """The words that Hydra composes; a folder of configuration is looked for below another."""
     plain = [word for word in words if word.startswith("~") or re.match(r"[^-=]+=", word)]
     own = [word.removeprefix(DIRECTORY) for word in words if word.startswith(DIRECTORY)]
+    own += ["conf"] * (folder / "conf").is_dir()  # files that a page adds to those of the project
     return [*plain, *(f"hydra.searchpath=[file://{folder / one}]" for one in own)]
 
 
