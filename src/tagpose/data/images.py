@@ -12,7 +12,7 @@ from tagpose.writing import whole
 
 _JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
 # of what Pillow reads and people call pictures
-IMAGE_ENDINGS: Final = (
+IMAGEIMAGE_ENDINGS: Final = (
     *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
     *_JPEG,
     *(".pbm", ".pgm", ".pnm", ".ppm"),
@@ -79,11 +79,11 @@ def picture_ending(name: str, source: Path) -> str:
     Image.init()
     writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
     ending = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
-    if ending in writable & set(_ENDINGS):
+    if ending in writable & set(IMAGE_ENDINGS):
         return ending
     if name == "source":
         return ".png"
-    known = ", ".join(end[1:] for end in sorted(writable & set(_ENDINGS)))
+    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_ENDINGS)))
     raise ValueError(f"unknown picture format {name!r}; use source or one of {known}")
 
 
@@ -105,7 +105,7 @@ def list_images(named: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     inside = path.iterdir() if path.is_dir() else map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
-    files = sorted(file for file in inside if file.suffix.lower() in IMAGE_ENDINGS)
+    files = sorted(file for file in inside if file.suffix.lower() in IMAGEIMAGE_ENDINGS)
     if not files:
         raise FileNotFoundError(
             f"{named} has no pictures; name a file, a folder or a pattern by images=PATH"
