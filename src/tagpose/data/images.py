@@ -12,7 +12,7 @@ from tagpose.writing import whole
 
 _JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
 # of what Pillow reads and people call pictures
-IMAGEIMAGE_ENDINGS: Final = (
+IMAGE_ENDINGS: Final = (
     *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
     *_JPEG,
     *(".pbm", ".pgm", ".pnm", ".ppm"),
@@ -105,7 +105,7 @@ def list_images(named: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     inside = path.iterdir() if path.is_dir() else map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
-    files = sorted(file for file in inside if file.suffix.lower() in IMAGEIMAGE_ENDINGS)
+    files = sorted(file for file in inside if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise FileNotFoundError(
             f"{named} has no pictures; name a file, a folder or a pattern by images=PATH"
