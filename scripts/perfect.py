@@ -5,7 +5,6 @@ from pathlib import Path
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from tagpose.evaluation.rows import write_json
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.perfect import perfect_people
+from tagpose.output import print_tables
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="perfect")
@@ -48,7 +48,7 @@ def perfect(cfg: DictConfig) -> None:
     scores = part_scores(truth, found, network.skeleton)
     title = f"{data.description}, perfect maps: {len(chosen)} images"
     write_json(Path(cfg.output) / "metrics.json", {"title": title, "parts": numbers(scores)})
-    Console().print(table(scores, title))
+    print_tables(table(scores, title))
 
 
 if __name__ == "__main__":
