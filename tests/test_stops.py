@@ -2,15 +2,18 @@
 
 import csv
 import os
+import pty
 import random
+import select
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from running import run, started, succeeded
-from stops import assert_same, last, signal_at, train, words
+from running import PLAIN, command, run, started, succeeded
+from stops import PROGRAMS, assert_same, last, signal_at, train, words
 from tagpose.model.files import read_step
 
 
@@ -43,7 +46,9 @@ def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, wh
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130), ("SIGHUP", 129)]
+)
 @pytest.mark.parametrize(
     ("step", "kind", "saved"),
     [
@@ -61,6 +66,54 @@ def test_any_signal_anywhere_saves_and_ends_with_its_code(
     assert f"{name}: stopped at step {step}" in stopped.stderr + stopped.stdout
     assert read_step(last(tmp_path, "a")) == saved
     succeeded(train(people, tmp_path, "a", "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_a_run_as_other_signals_do(people, whole, tmp_path):
+    # wandb's own process and workers hear of it, too
+    told = [word for word in words(people, "a", "callbacks.last.minutes=0") if "=csv" not in word]
+    told[told.index("data.workers=0")] = "data.workers=2"
+    master, terminal = pty.openpty()
+    name = os.ttyname(terminal)
+    # opened first in a session of its own, it is that session's terminal
+    shell = ["/bin/sh", "-c", f'exec "$@" <>{name} >&0 2>&1', "sh", *command("train", *told)]
+    process = subprocess.Popen(shell, cwd=tmp_path, env=os.environ | PLAIN, start_new_session=True)
+    os.close(terminal)
+    while not last(tmp_path, "a").exists():
+        if select.select([master], [], [], 0.1)[0]:
+            os.read(master, 10_000)
+    os.close(master)
+    assert process.wait(60) == 129
+    assert 0 < read_step(last(tmp_path, "a")) < 24
+    succeeded(train(people, tmp_path, "a", "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_ignores_its_terminal_goes_on_when_that_is_closed(people, whole, tmp_path):
+    shell = ["/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]  # as nohup does
+    told = words(people, "a", *signal_at(8, signal.SIGHUP))
+    ended = subprocess.run(
+        [*shell, *command("train", *told)], cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    succeeded(ended)
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_log_that_cannot_be_written_and_an_encoding_without_a_character_end_no_run(
+    people, whole, tmp_path, encoding
+):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            command("train", *words(people, "a")), cwd=tmp_path, stdout=full, check=False,
+            stderr=subprocess.PIPE, env=os.environ | PLAIN | {"PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert b"bytes of stdout were lost: No space left on device" in ended.stderr
     assert_same(last(tmp_path, "a"), whole)
 
 

@@ -49,13 +49,11 @@ def as_meant(word: str) -> str:
     `wandb agent` writes the null of a sweep file that way.
     """
     key, is_override, value = word.partition("=")
+    if not is_override or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key):
+        return word
     value = _PYTHON_NULL.sub(lambda at: at[1] or "null", value)
-    word = f"{key}{is_override}{value}"
-    if (
-        not is_override
-        or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key)
-        or value[:1] in tuple("[{(\"'")
-    ):
+    word = f"{key}={value}"
+    if value[:1] in tuple("[{(\"'"):
         return word
     try:
         OverridesParser.create().parse_override(word)
