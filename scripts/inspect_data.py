@@ -9,7 +9,6 @@ import hydra
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.datamodule import PoseData, Split
@@ -20,6 +19,7 @@ from tagpose.data.inspection.samples import training_samples, validation_samples
 from tagpose.data.inspection.tables import by_part, by_visibility, overview
 from tagpose.drawing.samples import draw_sample
 from tagpose.drawing.sheets import contact_sheet
+from tagpose.output import print_tables
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="inspect")
@@ -69,7 +69,7 @@ def tell(data: PoseData, split: Split, shown: int, *, pixels: bool) -> Inspectio
     inspection = inspect(file, data.root / split.images, data.skeleton, pixels=pixels)
     title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
     tables = overview(coverage, title), by_part(coverage.parts), by_visibility(coverage.parts)
-    Console().print(*tables)
+    print_tables(*tables)
     number = sum(map(len, inspection.faults.values()))
     print(f"{file}: {number or 'no'} faults", *listing(inspection.faults, shown), sep="\n")
     return inspection

@@ -5,7 +5,6 @@ from pathlib import Path
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import read_truth, select
 from tagpose.inference.perfect import perfect_people
 from tagpose.model.weights import load_network
+from tagpose.output import print_tables
 from tagpose.structures import Fields
 from tagpose.training.module import network_encoders
 
@@ -60,7 +60,7 @@ def perfect(cfg: DictConfig) -> None:
     scores = part_scores(truth, found, network.skeleton)
     title = f"{data.description}, {maps_of(learned)}: {len(chosen)} images"
     write_json(Path(cfg.output) / "metrics.json", {"title": title, "parts": numbers(scores)})
-    Console().print(table(scores, title))
+    print_tables(table(scores, title))
 
 
 def maps_of(learned: list[str]) -> str:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tagpose.allocation import keep_freed_memory
 from tagpose.codec.compilation import compile_in_background
 from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.images import is_camera, list_images, picture_ending, write_image
+from tagpose.data.images import is_camera, is_hidden, list_images, picture_ending, write_image
 from tagpose.evaluation.rows import write_json
 from tagpose.inference.found import Found, part_mask
 from tagpose.inference.writing import FORMATS, Selection, results, written_files
@@ -66,7 +66,7 @@ def check(cfg: DictConfig, named: str) -> None:
 def tell_of_videos(folder: Path) -> None:
     """Say which videos of a folder of pictures are passed over."""
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if file.suffix.lower() in _VIDEOS:
+        if file.suffix.lower() in _VIDEOS and not is_hidden(file):
             print(f"{file} is a video and is passed over; images={file} looks at it")
 
 

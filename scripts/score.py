@@ -5,13 +5,13 @@ from pathlib import Path
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.part_ap import row_scores
 from tagpose.evaluation.rows import read_rows
 from tagpose.evaluation.table import table
 from tagpose.evaluation.truth import read_truth
+from tagpose.output import print_tables
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="score")
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     with told_in_a_sentence():
         skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
         scores = row_scores(read_truth(Path(cfg.truth), skeleton), read_rows(file), skeleton)
-        Console().print(table(scores, str(file)))
+        print_tables(table(scores, str(file)))
 
 
 if __name__ == "__main__":

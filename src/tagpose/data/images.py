@@ -1,5 +1,6 @@
 """This file reads and writes pictures."""
 
+from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
 from typing import Any, Final
@@ -92,8 +93,16 @@ def is_camera(named: str) -> bool:
     return named.isdecimal() and not Path(named).exists()
 
 
+def is_hidden(file: Path) -> bool:
+    """Return whether the name of a file begins with a dot."""
+    return file.name.startswith(".")
+
+
 def list_images(named: str | Path) -> list[Path]:
     """The picture at a path, all pictures of a folder, or those that a pattern names; by name.
+
+    Files of a folder whose names begin with a dot are skipped, as patterns skip them: macOS writes
+    a `._NAME.jpg` that is no picture for each NAME.jpg on foreign disks.
 
     Args:
         named: a path, or a pattern with *, ? or [ such as "photos/**/*.jpg".
@@ -104,7 +113,10 @@ def list_images(named: str | Path) -> list[Path]:
     path = Path(named)
     if path.is_file():
         return [path]
-    inside = path.iterdir() if path.is_dir() else map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
+    if path.is_dir():
+        inside: Iterable[Path] = (file for file in path.iterdir() if not is_hidden(file))
+    else:
+        inside = map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
     files = sorted(file for file in inside if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise FileNotFoundError(

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from tagpose.model.files import read_step, read_tensors, write_pickle
+from tagpose.writing import is_abandoned
 
 _STALE: Final = "*.tmp.ckpt"  # what `writing.whole` leaves of a process that was killed
 # of a checkpoint: weights, and those that Lightning's average of weights stands in front of
@@ -99,9 +101,11 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what a process left that was killed while it wrote a checkpoint."""
+    """Remove temporary checkpoints of processes that were killed while they wrote them."""
     for file in folder.glob(_STALE):
-        file.unlink(missing_ok=True)  # another process may have been quicker
+        with suppress(FileNotFoundError):  # another process was quicker
+            if is_abandoned(file):
+                file.unlink()
 
 
 def _not_finite(content: object, name: str) -> str | None:
