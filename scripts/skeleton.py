@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.annotation_tools.coco_source import load_coco
-from tagpose.data.annotation_tools.config_files import NO_VAL, Half, data_yaml, skeleton_yaml
+from tagpose.data.annotation_tools.config_files import NO_VAL, SplitPaths, data_yaml, skeleton_yaml
 from tagpose.data.annotation_tools.examples import choose_examples
 from tagpose.data.annotation_tools.image_folder import find_folder
 from tagpose.data.annotation_tools.records import Row, choose_category, is_of, keypoint_names
@@ -49,9 +49,9 @@ def draft(cfg: DictConfig) -> None:
     content = load_coco(file)
     category = named_category(content, cfg.category, file)
     rows = [row for row in content["annotations"] if is_of(row, category)]
-    train, val = half(file, cfg.images), None
+    train, val = locate(file, cfg.images), None
     if val_file := Path(cfg.val) if cfg.val else find_val(file):
-        val = half(val_file, cfg.val_images)
+        val = locate(val_file, cfg.val_images)
     flips = None if cfg.flip is None else [list(pair) for pair in cfg.flip]
     official = official_skeleton(keypoint_names(category), rows)
     name = None if cfg.name is None else identifier(str(cfg.name))
@@ -90,26 +90,26 @@ def folder_name(file: Path) -> str:
     return identifier(parent.parent.name if parent.name == _ANNOTATIONS else parent.name)
 
 
-def half(file: Path, images: str | None) -> Half:
-    """A half of the data set, with the folder of its images."""
+def locate(file: Path, images: str | None) -> SplitPaths:
+    """Return a split of the data set with the folder of its images."""
     names = [row["file_name"] for row in load_coco(file)["images"]]
     if not names:
         raise ValueError(f"{file} has no images; is this the right file?")
     near = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
-    return Half(file, find_folder(names, file, near))
+    return SplitPaths(file, find_folder(names, file, near))
 
 
 def find_val(file: Path) -> Path | None:
-    """The annotations to validate on that belong to those of training, if they are there."""
+    """Return the annotation file of val that belongs to one of train, if there is one."""
     parent, name = file.resolve().parent, file.name
-    beside = [file.parent / name.replace("train", val) for val in _VAL]
+    siblings = [file.parent / name.replace("train", val) for val in _VAL]
     across = [parent.with_name(parent.name.replace("train", val)) / name for val in _VAL]
-    found = (one for one in (*beside, *across) if one.is_file() and one.resolve() != file.resolve())
-    return next(found, None)
+    found = (one for one in (*siblings, *across) if one.is_file())
+    return next((one for one in found if one.resolve() != file.resolve()), None)
 
 
 def described(drafted: SkeletonDraft) -> list[str]:
-    """What was drafted, and what was left out."""
+    """Return lines that describe a draft and the bones left out."""
     flips = ", ".join(f"{a}/{b}" for a, b in drafted.flips) or "none"
     bones = drafted.bones
     lines = [
@@ -154,8 +154,8 @@ def differs(file: Path, text: str) -> bool:
     return there.splitlines()[1:] != text.splitlines()[1:] and NO_VAL not in there
 
 
-def next_commands(skeleton: str, data: str, val: Half | None, cfg: DictConfig) -> list[str]:
-    """What to type next."""
+def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictConfig) -> list[str]:
+    """Return the commands to type next."""
     if val is None:
         words = [f"source={cfg.annotations}", *([f"category={cfg.category}"] * bool(cfg.category))]
         return [

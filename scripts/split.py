@@ -22,7 +22,7 @@ _UNPACKED = "source"  # folder in the output that an archive is unpacked into
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="split")
 def main(cfg: DictConfig) -> None:
-    """Write train.json and val.json beside a link to the images, and print the next command."""
+    """Write train.json and val.json next to a link to the images, and print the next command."""
     with told_in_a_sentence():
         split(cfg)
 
@@ -38,10 +38,10 @@ def split(cfg: DictConfig) -> None:
         print(*log.lines(), sep="\n", end="\n" * bool(log.examples))
         division = divide(source, cfg.group, cfg.fraction, cfg.seed)
         print(f"divided: {division.reason}")
-        written = write_split(source, division.halves, folder)
-    for half in written:
-        file = output / half.file.name
-        print(f"{half.half}: {half.images} images, {half.annotations} annotations: {file}")
+        written = write_split(source, division.splits, folder)
+    for one in written:
+        file = output / one.file.name
+        print(f"{one.split}: {one.images} images, {one.annotations} annotations: {file}")
     print(f"images: {output / 'images'} -> {(output / 'images').resolve()}")
     print(f"next: make skeleton annotations={output / written[0].file.name}")
 

@@ -72,13 +72,13 @@ def cvat(folder, count=8):
 
 
 def roboflow(folder):
-    """A zip as Roboflow exports COCO keypoints: three halves, images of 2 augmented copies."""
-    for half, stems in {"train": "abc", "valid": "de", "test": "f"}.items():
+    """A zip as Roboflow exports COCO keypoints: three splits, images of 2 augmented copies."""
+    for split, stems in {"train": "abc", "valid": "de", "test": "f"}.items():
         files = [f"{stem}_jpg.rf.{n}{stem}.png" for stem in stems for n in range(2)]
         names = {"id": 0, "name": "foxes"}, coco(files)["categories"][0]
-        write_coco(folder / "robo" / half, files, ".", categories=list(names))
-        (folder / "robo" / half / "foxes.json").rename(
-            folder / "robo" / half / "_annotations.coco.json"
+        write_coco(folder / "robo" / split, files, ".", categories=list(names))
+        (folder / "robo" / split / "foxes.json").rename(
+            folder / "robo" / split / "_annotations.coco.json"
         )
     return zipped(folder / "robo", folder / "foxes.v1.coco.zip")
 

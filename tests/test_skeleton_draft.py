@@ -14,7 +14,7 @@ from PIL import Image
 
 from exports import NAMES, coco, cvat, write_coco
 from running import ROOT, command
-from tagpose.data.annotation_tools.config_files import Half, data_yaml, skeleton_yaml
+from tagpose.data.annotation_tools.config_files import SplitPaths, data_yaml, skeleton_yaml
 from tagpose.data.annotation_tools.skeleton_draft import (
     draft_skeleton,
     identifier,
@@ -130,12 +130,12 @@ def test_the_data_is_named_relative_to_its_folder_and_links_are_kept(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "set").mkdir()
     (tmp_path / "set/images").symlink_to(tmp_path / "far")
-    half = Half(tmp_path / "set/train.json", tmp_path / "set/images")
-    other = Half(tmp_path / "set/val.json", tmp_path / "far")
-    read = OmegaConf.create(data_yaml(half, other, "train.json"))
+    split = SplitPaths(tmp_path / "set/train.json", tmp_path / "set/images")
+    other = SplitPaths(tmp_path / "set/val.json", tmp_path / "far")
+    read = OmegaConf.create(data_yaml(split, other, "train.json"))
     assert (read.root, read.train) == (str(tmp_path / "set"), ["train.json", "images"])
     assert read.val == ["val.json", str(tmp_path / "far")]
-    assert OmegaConf.create(data_yaml(half, None, "train.json")).val is None
+    assert OmegaConf.create(data_yaml(split, None, "train.json")).val is None
 
 
 def program(script, *words, cwd):

@@ -37,16 +37,16 @@ def unpacked(archive, folder):
 def test_each_image_is_in_one_half_whatever_the_order_of_rows(tmp_path, fraction):
     content = coco(FILES)
     write_coco(tmp_path, FILES)
-    halves = []
+    splits = []
     for seed in (0, 1):
         random.Random(seed).shuffle(content["images"])
         (tmp_path / "foxes.json").write_text(json.dumps(content))
         source, _ = read(tmp_path / "foxes.json")
-        halves.append(divide(source, "image", fraction, 0).halves)
-    assert halves[0] == halves[1]
-    assert list(halves[0].values()).count("val") == 10 * fraction
-    other = [divide(source, "image", fraction, seed).halves for seed in range(1, 5)]
-    assert any(halves[0] != one for one in other)
+        splits.append(divide(source, "image", fraction, 0).splits)
+    assert splits[0] == splits[1]
+    assert list(splits[0].values()).count("val") == 10 * fraction
+    other = [divide(source, "image", fraction, seed).splits for seed in range(1, 5)]
+    assert any(splits[0] != one for one in other)
 
 
 def test_rows_are_written_as_they_were_beside_a_link_to_the_images(tmp_path):
@@ -55,8 +55,8 @@ def test_rows_are_written_as_they_were_beside_a_link_to_the_images(tmp_path):
     write_coco(tmp_path, FILES, **content)
     source, log = read(tmp_path / "foxes.json")
     with new_folder(tmp_path / "out") as folder:
-        write_split(source, divide(source, "image", None, 0).halves, folder)
-    parts = [json.loads((tmp_path / f"out/{half}.json").read_text()) for half in ("train", "val")]
+        write_split(source, divide(source, "image", None, 0).splits, folder)
+    parts = [json.loads((tmp_path / f"out/{split}.json").read_text()) for split in ("train", "val")]
     for key in ("images", "annotations"):
         rows = [row for part in parts for row in part[key]]
         assert sorted(rows, key=lambda row: row["id"]) == content[key]
@@ -81,7 +81,7 @@ def test_a_group_is_never_divided_and_both_halves_have_labels(images, fraction, 
     assert not set(map(groups.__getitem__, in_val.nonzero()[0])) & set(
         map(groups.__getitem__, (~in_val).nonzero()[0])
     )
-    assert {half for half, is_labelled in zip(in_val, labelled, strict=True) if is_labelled} == {
+    assert {split for split, is_labelled in zip(in_val, labelled, strict=True) if is_labelled} == {
         False,
         True,
     }
@@ -179,7 +179,7 @@ def test_a_file_that_is_none_of_cocos_is_refused_by_name(tmp_path, text, says):
 def test_a_cvat_zip_is_one_set_with_the_names_of_its_images(tmp_path):
     source, log = unpacked(cvat(tmp_path), tmp_path / "out")
     assert [row["file_name"] for row in source.images] == [f"frame_{n:06d}.png" for n in range(8)]
-    assert (source.halves, log.lines()) == ({}, [])
+    assert (source.splits, log.lines()) == ({}, [])
 
 
 @pytest.mark.parametrize("subsets", [("Train", "Validation"), ("cam_a", "cam_b")])
@@ -208,13 +208,13 @@ def test_the_halves_of_a_roboflow_zip_are_kept_and_copies_of_an_image_stay_toget
     source, _ = unpacked(roboflow(tmp_path), tmp_path / "out")
     assert len({row["id"] for row in source.annotations}) == len(source.annotations) == 12
     names = {str(row["id"]): row["file_name"] for row in source.images}
-    kept = divide(source, "image", None, 0).halves
+    kept = divide(source, "image", None, 0).splits
     where = {"train": "train", "valid": "val", "test": "test"}
     assert {i: where[name.split("/")[0]] for i, name in names.items()} == kept
-    anew = divide(source, "image", 0.4, 0).halves
-    for i, half in anew.items():
-        assert half == anew[next(j for j in names if names[j][:8] == names[i][:8])]
-        assert (half == "test") == names[i].startswith("test")
+    anew = divide(source, "image", 0.4, 0).splits
+    for i, split in anew.items():
+        assert split == anew[next(j for j in names if names[j][:8] == names[i][:8])]
+        assert (split == "test") == names[i].startswith("test")
 
 
 CONFIG = "kpt_shape: [3, {}]\nflip_idx: [0, 2, 1]\nnames: [fox]\n"
@@ -243,12 +243,12 @@ def test_yolo_labels_are_the_same_people_in_pixels(tmp_path, values):
 def test_yolo_halves_are_those_of_the_folders_in_either_layout(tmp_path):
     lines = "0 .5 .5 .5 .5 .5 .5 .4 .4 .6 .6\n"
     folder = yolo(tmp_path / "a", {"train/1": lines, "val/1": lines}, CONFIG.format(2))
-    assert list(read(folder)[0].halves.values()) == ["train", "val"]
-    for half in ("train", "valid"):
-        yolo(tmp_path / "b" / half, {"1": lines}, None)
+    assert list(read(folder)[0].splits.values()) == ["train", "val"]
+    for split in ("train", "valid"):
+        yolo(tmp_path / "b" / split, {"1": lines}, None)
     (tmp_path / "b/data.yaml").write_text(CONFIG.format(2))
     source, _ = read(tmp_path / "b/data.yaml")
-    assert (list(source.halves.values()), len(source.annotations)) == (["train", "val"], 2)
+    assert (list(source.splits.values()), len(source.annotations)) == (["train", "val"], 2)
 
 
 def test_yolo_names_are_given_or_cocos_or_numbered(tmp_path):

@@ -21,7 +21,7 @@ _MOST_NAMES: Final = 40  # that can be read in one picture
 def draw_named(
     image: np.ndarray, keypoints: np.ndarray, person: int, skeleton: Skeleton, title: str
 ) -> np.ndarray:
-    """Draw an image with its people, and beside it one of them with the names of the keypoints.
+    """Draw an image with its people, and next to it one of them with the names of the keypoints.
 
     Args:
         image: image [H, W, 3] uint8 RGB; it is not changed.

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tagpose.data.annotation_tools.image_folder import find_folder, inside
-from tagpose.data.annotation_tools.records import DropLog, Row, Source, half_of, key, keypoint_names
+from tagpose.data.annotation_tools.records import (
+    DropLog,
+    Row,
+    Source,
+    key,
+    keypoint_names,
+    split_of,
+)
 
 KIND: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"
@@ -65,14 +72,14 @@ def read_coco(files: Sequence[Path], top: Path | None, images: Path | None, log:
     categories = _same_categories(parts)
     rows: list[Row] = []
     annotations: list[Row] = []
-    halves: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for part in parts if len(parts) == 1 else _renumbered(parts):
         prefix = part.folder.resolve().relative_to(common)
         names = ((prefix / row["file_name"]).as_posix() for row in part.images)
         rows += [row | {"file_name": name} for row, name in zip(part.images, names, strict=True)]
         annotations += part.annotations
-        halves |= part.halves
-    return Source(KIND, tuple(files), parts[0].info, categories, rows, annotations, common, halves)
+        splits |= part.splits
+    return Source(KIND, tuple(files), parts[0].info, categories, rows, annotations, common, splits)
 
 
 def load_json(file: Path) -> Any:
@@ -117,9 +124,9 @@ def _read_one(file: Path, top: Path | None, images: Path | None, log: DropLog) -
             log.add("images without a file", row["file_name"])
         else:
             kept.append(row | {"file_name": name})
-    half = half_of(file.relative_to(top)) if top else half_of(Path(file.name))
+    split = split_of(file.relative_to(top)) if top else split_of(Path(file.name))
     info = content.get("info")
-    ids = {key(row["id"]): half or "" for row in kept}
+    ids = {key(row["id"]): split or "" for row in kept}
     return Source(
         KIND,
         (file,),
@@ -128,7 +135,7 @@ def _read_one(file: Path, top: Path | None, images: Path | None, log: DropLog) -
         kept,
         _of_images(content["annotations"], ids, log),
         folder,
-        ids if half else {},
+        ids if split else {},
     )
 
 
@@ -155,7 +162,7 @@ def _renumbered(parts: Sequence[Source]) -> list[Source]:
                     row | {"id": people + n, "image_id": new[key(row["image_id"])]}
                     for n, row in enumerate(part.annotations, 1)
                 ],
-                halves={key(new[old]): half for old, half in part.halves.items()},
+                splits={key(new[old]): split for old, split in part.splits.items()},
             )
         )
         images, people = images + len(part.images), people + len(part.annotations)

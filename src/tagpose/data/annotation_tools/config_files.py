@@ -14,8 +14,8 @@ _WIDTH: Final = 90  # characters of a line
 _ONE_LINE: Final = 2**30  # characters, more than any name has
 
 
-class Half(NamedTuple):
-    """Where one half of a data set is."""
+class SplitPaths(NamedTuple):
+    """Annotation file and image folder of one split."""
 
     annotations: Path
     images: Path
@@ -44,7 +44,7 @@ def skeleton_yaml(draft: SkeletonDraft, made_from: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def data_yaml(train: Half, val: Half | None, made_from: str) -> str:
+def data_yaml(train: SplitPaths, val: SplitPaths | None, made_from: str) -> str:
     """Return the text of conf/data/NAME.yaml.
 
     Args:
@@ -52,7 +52,7 @@ def data_yaml(train: Half, val: Half | None, made_from: str) -> str:
         val: to validate on; None if there is none yet.
         made_from: what it was made from, for the first line.
     """
-    folders = [half.annotations.resolve().parent for half in (train, val) if half]
+    folders = [split.annotations.resolve().parent for split in (train, val) if split]
     root = Path(os.path.commonpath(folders))
     lines = [
         f"# Data set of `make skeleton` from {quoted(made_from)}; data.root=FOLDER moves it.",
@@ -72,17 +72,17 @@ def quoted(text: str) -> str:
     return dumped.rstrip("\n")
 
 
-def _places(half: Half, root: Path) -> str:
+def _places(split: SplitPaths, root: Path) -> str:
     """The annotation file and the folder of images, relative to the root where they are in it."""
     # not resolved: the images may be a link in the folder of the annotations
-    folder = Path(os.path.abspath(half.images))  # noqa: PTH100
-    places = (half.annotations.resolve(), folder)
+    folder = Path(os.path.abspath(split.images))  # noqa: PTH100
+    places = (split.annotations.resolve(), folder)
     relative = [str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in places]
     return f"[{', '.join(map(quoted, relative))}]"
 
 
 def _origin(sigmas: Sequence[float]) -> str:
-    """Where default sigmas are from."""
+    """Describe the origin of default sigmas."""
     coco = sum(sigma != DEFAULT_SIGMA for sigma in sigmas)
     if coco == len(sigmas):
         return "COCO's, whose keypoints have these names"

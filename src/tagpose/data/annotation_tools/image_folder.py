@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from tagpose.data.annotation_tools.records import half_of
+from tagpose.data.annotation_tools.records import split_of
 
 _LOOKED_AT: Final = 50  # names by which folders are compared
 _DEPTH: Final = 3  # levels of folders
@@ -16,7 +16,7 @@ class Rank(NamedTuple):
 
     found: int  # images that are in it
     whole: int  # of these, those whose whole name is a path in it
-    is_named_alike: bool  # after the same half (train, val) or subset
+    is_named_alike: bool  # after the same split (train, val) or subset
 
 
 def find_folder(names: Sequence[str], file: Path, near: Sequence[Path]) -> Path:
@@ -58,8 +58,8 @@ def find_folder(names: Sequence[str], file: Path, near: Sequence[Path]) -> Path:
 def _rank(folder: Path, names: Sequence[str], file: Path) -> Rank:
     """How well a folder fits."""
     found = [tail for tail in (inside(folder, name) for name in names) if tail]
-    its_half = half_of(Path(folder.name))
-    alike = its_half is not None and its_half == half_of(Path(file.parent.name, file.name))
+    its_split = split_of(Path(folder.name))
+    alike = its_split is not None and its_split == split_of(Path(file.parent.name, file.name))
     is_subset = file.stem.lower().endswith(f"_{folder.name.lower()}")  # person_keypoints_SUBSET
     return Rank(len(found), sum(tail in names for tail in found), alike or is_subset)
 

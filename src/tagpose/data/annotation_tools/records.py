@@ -11,13 +11,13 @@ Row = dict[str, Any]  # one object of a COCO file; keys that are not read here a
 TRAIN: Final = "train"
 VAL: Final = "val"
 TEST: Final = "test"
-_HALVES: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
+_SPLITS: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
 _SHOWN: Final = 3  # examples of each reason
 
 
 @dataclass
 class DropLog:
-    """What was left out, by reason."""
+    """Log of rows and files that were left out, by reason."""
 
     examples: dict[str, list[str]] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class Source(NamedTuple):
     annotations: list[Row]
     folder: Path  # of the images
     # TRAIN, VAL or TEST by `key` of the image id, where files or folders are named so
-    halves: dict[str, str]
+    splits: dict[str, str]
     notes: tuple[str, ...] = ()  # assumptions that the owner should know of
 
 
@@ -60,12 +60,12 @@ def is_of(annotation: Row, category: Row) -> bool:
     return key(annotation.get("category_id", own)) == key(own)
 
 
-def half_of(path: Path) -> str | None:
-    """Return the half that a path is named after, by its innermost part with such a name."""
+def split_of(path: Path) -> str | None:
+    """Return the split that a path is named after, by its innermost part with such a name."""
     for part in reversed(path.parts):
         for word in re.findall(r"[a-z]+", part.lower()):
-            if word in _HALVES:
-                return _HALVES[word]
+            if word in _SPLITS:
+                return _SPLITS[word]
     return None
 
 

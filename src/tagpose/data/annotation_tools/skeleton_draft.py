@@ -100,7 +100,7 @@ def identifier(name: str) -> str:
     return plain if re.match(r"[a-z]", plain) and plain not in _YAML_WORDS else f"my_{plain}"
 
 
-# what YAML and Hydra take for something else than a text
+# words that YAML and Hydra do not read as text
 _YAML_WORDS: Final = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf")
 
 

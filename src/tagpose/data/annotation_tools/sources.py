@@ -52,7 +52,7 @@ def read_source(
 
 
 def _yolo_config(root: Path, keypoints: Sequence[str] | None) -> PoseConfig | None:
-    """What a folder's YOLO labels contain, if it has any."""
+    """Return the contents of a folder's YOLO labels, if it has any."""
     file = find_config(root)
     if file:
         return read_config(file, keypoints)
@@ -74,7 +74,7 @@ def _coco_files(root: Path) -> list[Path]:
 
 
 def _nothing_found(root: Path, files: int) -> str:
-    """What is said of a folder that has no annotations that can be read."""
+    """Describe a folder without readable annotations, for an error message."""
     if has_labels(root):
         return (
             f"{root} has labels of YOLO, but no data.yaml with kpt_shape; add one, or give the "

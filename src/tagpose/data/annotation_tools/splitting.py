@@ -41,7 +41,7 @@ def choose_val(
 ) -> np.ndarray:
     """Choose the groups of the validation set.
 
-    Groups with and without labelled keypoints are divided separately, so that both halves have
+    Groups with and without labelled keypoints are divided separately, so that both splits have
     some of either.
 
     Args:
@@ -108,7 +108,7 @@ def _video(name: str) -> str:
 
 
 def _by_expression(expression: str) -> Callable[[str], str]:
-    """What finds the group of an image by a regular expression."""
+    """Return a function from a name to its group by a regular expression."""
     try:
         compiled = re.compile(expression)
     except re.error as error:

@@ -14,7 +14,7 @@ BOX: Final = 4  # numbers of a label before its keypoints: centre x, y, width, h
 
 
 class PoseConfig(NamedTuple):
-    """What a `data.yaml` states about keypoints."""
+    """Keypoints and classes as a `data.yaml` states them."""
 
     file: Path
     classes: dict[int, str]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from tagpose.data.annotation_tools.records import DropLog, Row, Source, half_of, key
+from tagpose.data.annotation_tools.records import DropLog, Row, Source, key, split_of
 from tagpose.data.annotation_tools.yolo_layout import BOX, PoseConfig, images_below, label_file
 from tagpose.data.sources import UNREADABLE
 
@@ -36,7 +36,7 @@ def read_yolo(root: Path, config: PoseConfig, log: DropLog) -> Source:
     """
     images: list[Row] = []
     annotations: list[Row] = []
-    halves: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for file in images_below(root):
         name = file.relative_to(root).as_posix()
         size = _upright_size(file, name, log)
@@ -48,13 +48,13 @@ def read_yolo(root: Path, config: PoseConfig, log: DropLog) -> Source:
         for label in _labels(label_file(file, root), config):
             person = _annotation(label, width, height, len(config.keypoints))
             annotations.append({"id": len(annotations) + 1, "image_id": row["id"], **person})
-        if half := half_of(Path(name).parent):
-            halves[key(row["id"])] = half
+        if split := split_of(Path(name).parent):
+            splits[key(row["id"])] = split
     if not images:
         raise FileNotFoundError(f"{root} has no images in a folder called images")
     categories = [_category(index, name, config) for index, name in config.classes.items()]
     notes = (config.note,) if config.note else ()
-    return Source(KIND, (config.file,), {}, categories, images, annotations, root, halves, notes)
+    return Source(KIND, (config.file,), {}, categories, images, annotations, root, splits, notes)
 
 
 class _Label(NamedTuple):
