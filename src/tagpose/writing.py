@@ -1,6 +1,7 @@
 """This file puts files in their place whole, or not at all."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,25 @@ def whole(file: Path, *, lasting: bool = False) -> Iterator[Path]:
                 _sync(file.parent)  # where the name is
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the partial files that processes of this machine left in a folder when killed."""
+    name = re.compile(rf".+\.{re.escape(gethostname())}\.(\d+)\.tmp(\.\w+)?")
+    for file in list(folder.iterdir()) if folder.is_dir() else ():
+        if (partial := name.fullmatch(file.name)) and not _is_running(int(partial[1])):
+            file.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether there is a process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Follows people from frame to frame: ByteTrack (Zhang 2022) on the boxes of their keypoints."""
+
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+import supervision
+from trackers import ByteTrackTracker
+
+from tagpose.inference.found import Found
+
+_UNCONFIRMED: Final = -1  # the tracker's number of people that it does not follow yet
+
+
+class PersonTracker:
+    """The people of a video so far.
+
+    Args:
+        rate: frames per second; a camera may have fewer than it claims.
+        min_score: score of a person from which a new track starts; people below only continue
+            tracks.
+        patience: seconds out of sight after which a person gets a new track.
+    """
+
+    def __init__(self, rate: Fraction, *, min_score: float = 0.3, patience: float = 1.0) -> None:
+        self._size: tuple[int, int] | None = None  # of the first frame, whose space boxes are in
+        self._tracker = ByteTrackTracker(
+            lost_track_buffer=round(30 * patience),  # in frames at 30 per second, as it counts
+            frame_rate=float(rate),
+            track_activation_threshold=min_score,
+            high_conf_det_threshold=min_score,
+            minimum_consecutive_frames=1,
+        )
+
+    def follow(self, found: Found, time: float) -> list[int | None]:
+        """Return the track of each person of the next frame; None until the second frame.
+
+        Args:
+            found: people of the frame.
+            time: of the frame in seconds, later than that of the frame before.
+        """
+        self._size = self._size or found.size
+        corners = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], 1)
+        # a resized video has its people at the same share of its sides
+        corners *= np.tile(np.divide(self._size, found.size), 2)
+        index = np.arange(len(corners))
+        seen = supervision.Detections(corners, confidence=found.scores, data={"index": index})
+        followed = self._tracker.update(seen, timestamp=time)
+        tracks: list[int | None] = [None] * len(corners)
+        if len(followed) and followed.tracker_id is not None:
+            for at, track in zip(followed.data["index"], followed.tracker_id, strict=True):
+                tracks[int(at)] = None if track == _UNCONFIRMED else int(track)
+        return tracks
