@@ -25,6 +25,7 @@ class VideoPredictor:
     Attributes:
         frames: maximum number of frames of a video; None for all.
         sure: see `min_score` of `PersonTracker`.
+        min_keypoint_score: see `PersonTracker`.
         patience: see `PersonTracker`.
         smooth: whether keypoints are smoothed over time.
         smoothing: how.
@@ -32,6 +33,7 @@ class VideoPredictor:
 
     frames: int | None = None
     sure: float = 0.3
+    min_keypoint_score: float = 0.2
     patience: float = 1.0
     smooth: bool = False
     smoothing: Smoothing = _DEFAULT_SMOOTHING
@@ -56,7 +58,12 @@ class VideoPredictor:
 
     def _track(self, video: Video, predictor: Predictor) -> Iterator[VideoResult]:
         """Yield the people of each frame with their tracks."""
-        tracker = PersonTracker(video.rate, min_score=self.sure, patience=self.patience)
+        tracker = PersonTracker(
+            video.rate,
+            min_score=self.sure,
+            min_keypoint_score=self.min_keypoint_score,
+            patience=self.patience,
+        )
         waiting: dict[int, Frame] = {}  # images are read ahead
         images = _images(islice(video.frames, self.frames), waiting)
         for number, seen in enumerate(predictor.each(images)):
