@@ -98,12 +98,12 @@ def predict_videos(cfg: DictConfig, predictor: "Predictor", inputs: Inputs) -> l
 def predict_video(cfg: DictConfig, predictor: "Predictor", source: str, folder: Path) -> list[str]:
     """Find the people of a video; return what could not be decoded."""
     options, name = instantiate(cfg.video), without_password(source)
-    remove_summary(folder)
     with options.open(source, sound="pictures" in cfg.write) as video:
         frames = options.predict(video, predictor)
         first = next(frames, None)  # before any file is opened: an empty video leaves none
         if first is None:
             raise ValueError("; ".join([f"{name} has no frames that can be read", *video.problems]))
+        remove_summary(folder)
         last, signal = write_frames(cfg, chain([first], frames), video, source, folder)
     for note in video.notes:
         print(f"{name}: {note}")

@@ -42,7 +42,10 @@ def open_container(source: str, *, sound: bool) -> Iterator[Video]:
     with container:
         stream = best_stream(container)
         if stream is None:
-            raise ValueError(f"{name} has no video, only {len(container.streams)} other streams")
+            kinds = ", ".join(one.type for one in container.streams) or "nothing"
+            raise ValueError(
+                f"{name} cannot be read as a video (it has {kinds}); is it complete, and a video?"
+            )
         stream.thread_type = "AUTO"
         audio = container.streams.best("audio", related=stream) if sound else None
         context = stream.codec_context

@@ -13,6 +13,7 @@ import numpy as np
 from tagpose.inference.found import Found, found
 from tagpose.structures import People
 
+_ROUNDING: Final = 1e-6  # seconds, of times as floats
 _RESTART: Final = 0.5  # seconds; a keypoint that comes back later is not pulled to where it was
 
 _Key: TypeAlias = tuple[int, tuple[int, int]]  # a track, and the size of the frame it is in
@@ -65,7 +66,7 @@ class Smoothing:
     """
 
     min_cutoff: float = 1.0
-    beta: float = 10.0
+    beta: float = 20.0
     derivative_cutoff: float = 1.0
     max_gap: float = 0.2
     min_keypoint_score: float = 0.2
@@ -102,7 +103,7 @@ class Smoothing:
                     self._fill(waiting, seen, result, p, track)
             waiting.append(result)
             # gaps that end later began after these
-            while waiting and result.time - waiting[0].time >= self.max_gap:
+            while waiting and result.time - waiting[0].time >= self.max_gap + _ROUNDING:
                 yield waiting.popleft()
         yield from waiting
 
@@ -118,7 +119,7 @@ class Smoothing:
         key, keypoints = (track, result.found.size), result.found.keypoints[p]
         score, now = float(result.found.scores[p]), keypoints[:, 2] >= self.min_keypoint_score
         before = seen.get(key, _Seen(np.full(len(now), -np.inf), keypoints, score))
-        near = now & (result.time - before.time <= self.max_gap)  # [K]
+        near = now & (result.time - before.time <= self.max_gap + _ROUNDING)  # [K]
         for n, frame in enumerate(waiting):
             missing = near & (before.time < frame.time)
             if missing.any() and frame.found.size == result.found.size:
