@@ -15,6 +15,7 @@ from running import run, started, succeeded
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import BODY
+from tagpose.video.summary import is_finished
 from videos import decoded, grey, make_video
 
 FAST = ("checkpoint=x.ckpt", "predictor.mirror=false", "write=[coco,lines,pictures]")
@@ -55,7 +56,7 @@ def inputs(folder):
 def test_each_video_of_a_folder_has_results_of_its_own_and_what_cannot_be_read_is_named(
     folder, inputs
 ):
-    result = predict(folder, f"images={inputs}", "output=all")
+    result = predict(folder, f"images={inputs}", "output=all", "video.smooth=true")
     assert result.returncode == 1
     assert "e.mp4 cannot be read as a video" in result.stderr
     assert "f.mp4 cannot be read as a video" in result.stderr
@@ -82,16 +83,10 @@ def test_a_resumed_call_skips_what_is_finished_and_nothing_else(folder, inputs):
     assert "a.mp4 is finished" in again.stdout
     assert drawn.stat().st_mtime_ns == before
     assert len(decoded(folder / "resumed/b/b.mp4")[0]) == 4
-    other = succeeded(predict(folder, *words, "resume=true", "min_keypoint_score=0.5"))
-    assert "is finished" not in other.stdout
-
-
-def test_smoothing_is_an_option_of_the_command(folder, inputs):
-    words = (f"images={inputs}/a.mp4", "output=smooth", "video.smooth=true")
-    succeeded(predict(folder, *words, "video.smoothing.max_gap=0.5"))
-    assert len(decoded(folder / "smooth/a.mp4")[0]) == 3
-    refused = predict(folder, *words, "video.smoothing.min_cutoff=0")
-    assert "min_cutoff is 0; it must be above 0 Hz" in refused.stderr
+    settings = json.loads((folder / "resumed/a/video.json").read_text())["settings"]
+    assert is_finished(folder / "resumed/a", str(inputs / "a.mp4"), settings)
+    other = settings | {"min_keypoint_score": 0.5}
+    assert not is_finished(folder / "resumed/a", str(inputs / "a.mp4"), other)
 
 
 def test_a_stream_is_a_video_and_its_password_is_not_shown(folder, inputs):

@@ -76,30 +76,36 @@ def best_stream(container: av.container.InputContainer) -> av.VideoStream | None
 def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator[Frame]:
-    """Yield the frames of a stream; what cannot be decoded is counted and reported at the end."""
-    clock = Clock(1 / float(video.rate))
-    is_avi = container.format.name == "avi"
-    choose = BestEffortTime(has_pts=not is_avi)
-    convert, last, broken = _Converter(stream, video), 0.0, 0
-    for packet in _packets(container, stream, video):
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            broken += 1
-            continue
-        for frame in frames:
-            assert isinstance(frame, av.VideoFrame)
-            last = clock(choose(frame.time, _seconds(frame.dts, frame)))
-            if video.sound and clock.offset is not None:
-                video.sound.start(clock.offset)
-            yield Frame(convert(frame, last), last, _seconds(frame.duration, frame) or None)
-    if broken:
-        video.problems.append(f"{broken} packets could not be decoded")
+    """Yield the frames of a stream at their times; report what is missing at the end."""
+    clock, last = Clock(1 / float(video.rate)), 0.0
+    choose, convert = BestEffortTime(has_pts=not _is_avi(container)), _Converter(stream, video)
+    for frame in _raw_frames(container, stream, video):
+        last = clock(choose(frame.time, _seconds(frame.dts, frame)))
+        if video.sound and clock.offset is not None:
+            video.sound.start(clock.offset)
+        yield Frame(convert(frame, last), last, _seconds(frame.duration, frame) or None)
     promised = (container.duration or 0) / av.time_base
-    if is_avi:  # its duration is that of what is there
+    if _is_avi(container):  # the duration is that of the packets that are there
         promised = max(promised, video.count / float(video.rate))
     if promised > last + _TOLERANCE + 1 / float(video.rate):
         video.problems.append(f"it ends after {last:.1f} s of {promised:.1f} s; is it complete?")
+
+
+def _raw_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, video: Video
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a stream as they are decoded; report how many packets could not be."""
+    broken = 0
+    for packet in _packets(container, stream, video):
+        if video.sound and _is_avi(container) and packet.dts is not None:
+            # decoding times run ahead of those of the sound by the frames that are reordered
+            video.sound.start(-float(packet.dts * packet.time_base))
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            broken += 1
+    if broken:
+        video.problems.append(f"{broken} packets could not be decoded")
 
 
 def _packets(
@@ -156,6 +162,11 @@ class _Converter:
                 f"{size[1]} pixels after {time:.1f} s"
             )
         self._size = size
+
+
+def _is_avi(container: av.container.InputContainer) -> bool:
+    """Return whether a container stores decoding times alone."""
+    return container.format.name == "avi"
 
 
 def _seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:

@@ -92,6 +92,8 @@ class VideoWriter:
                 f"{self._resized} frames of another size are fitted into {width} x {height} pixels "
                 "of the drawn video"
             )
+        if self._sound and self._sound.dropped:
+            self.notes.append(f"{self._sound.dropped} packets of its sound had no rising times")
         if self._sound and self._sound.ended_at is not None:
             self.notes.append(
                 f"its sound is dropped after {self._sound.ended_at:.1f} s, where its clock restarts"
