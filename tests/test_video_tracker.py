@@ -72,7 +72,7 @@ def test_patience_goes_on_where_a_clock_stands_or_starts_again(again, away, know
 
 
 def test_nobody_is_followed_who_is_unsure_from_the_start():
-    see = followed(PersonTracker(RATE, min_score=0.3))
+    see = followed(PersonTracker(RATE, min_score=0.3, min_keypoint_score=0.05))
     for left in (8, 10):
         assert see(left, score=0.1) == [None]
     see(12, score=0.5)
@@ -84,8 +84,32 @@ def test_nobody_is_followed_who_is_unsure_from_the_start():
 def test_a_video_that_changes_its_size_keeps_its_people():
     tracker = PersonTracker(RATE)
     small = people_at(30, 300)
-    large = small._replace(boxes=2 * small.boxes, size=(1280, 400))
+    large = small._replace(
+        keypoints=small.keypoints * np.float32([2, 2, 1]), boxes=2 * small.boxes, size=(1280, 400)
+    )
     tracker.follow(small, 0.0)
     before = tracker.follow(small, 0.1)
     assert None not in before
     assert tracker.follow(large, 0.2) == before
+
+
+def test_guessed_keypoints_anywhere_do_not_confuse_people():
+    tracker, rng = PersonTracker(RATE), np.random.default_rng(0)
+    before = None
+    for number in range(20):
+        people = people_at(30, 300)
+        keypoints = people.keypoints.copy()
+        keypoints[:, :4, :2] = rng.uniform(0, 1, (2, 4, 2)) * (640, 200)
+        keypoints[:, :4, 2] = 0.1
+        tracks = tracker.follow(people._replace(keypoints=keypoints), number / 10)
+        assert before in (None, [None, None], tracks)
+        before = tracks
+
+
+def test_people_of_weak_keypoints_alone_have_no_track():
+    tracker = PersonTracker(RATE)
+    for number in range(3):
+        both = people_at(30, 300)
+        both.keypoints[1, :, 2] = 0.1
+        tracks = tracker.follow(both, number / 10)
+    assert tracks == [0, None]
