@@ -91,7 +91,9 @@ def predict_videos(cfg: DictConfig, predictor: "Predictor", inputs: Inputs) -> l
         try:
             left_out += predict_video(cfg, predictor, source, folder)
         except (FileNotFoundError, ValueError) as error:
-            left_out.append(str(error))  # and the other videos follow
+            name = without_password(source)
+            told = str(error) if name in str(error) else f"{name}: {error}"
+            left_out.append(told)  # and the other videos follow
     return left_out
 
 

@@ -1,21 +1,33 @@
 """Videos predicted as a user does it: folders, animations, streams, stops and resumed calls."""
 
 import json
+import os
+import runpy
 import signal
+import subprocess
+import sys
 import threading
 import time
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from socket import gethostname
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from running import run, started, succeeded
+from running import ROOT, run, started, succeeded
+from tagpose.inference.found import found
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import BODY
+from tagpose.structures import People
+from tagpose.video.frames import Video
+from tagpose.video.smoothing import VideoResult
 from tagpose.video.summary import is_finished
+from tagpose.writing import remove_leftovers
 from videos import decoded, grey, make_video
 
 FAST = ("checkpoint=x.ckpt", "predictor.mirror=false", "write=[coco,lines,pictures]")
@@ -102,6 +114,36 @@ def test_a_stream_is_a_video_and_its_password_is_not_shown(folder, inputs):
     assert "none.mp4 cannot be read as a video" in bad.stderr
     assert "secret" not in good.stdout + good.stderr + bad.stdout + bad.stderr
     assert "secret" not in (folder / "stream/video.json").read_text()
+
+
+def test_an_error_between_frames_keeps_the_frames_until_then(tmp_path):
+    program = runpy.run_path(str(ROOT / "scripts/predict.py"))
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("predict", ["checkpoint=x", "images=y", "write=[coco,lines,pictures]"])
+    nobody = found(People(np.zeros((0, BODY.size, 3)), np.zeros(0)), (64, 48), BODY)
+
+    def frames():
+        for number in range(4):
+            yield VideoResult(number, number / 10, grey(90), nobody, 0.1)
+        raise RuntimeError("the GPU is full")
+
+    with pytest.raises(RuntimeError, match="the GPU is full"):
+        program["write_frames"](cfg, frames(), Video(Fraction(10)), "a.avi", tmp_path)
+    assert len(decoded(tmp_path / "a.mp4")[0]) == 4
+    assert len((tmp_path / "people.jsonl").read_text().splitlines()) == 4
+    assert json.loads((tmp_path / "results.json").read_text()) == []
+    assert partial_files(tmp_path) == []
+
+
+def test_partial_files_of_killed_processes_are_removed_and_others_stay(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    kept = [f"a.{gethostname()}.{os.getpid()}.tmp.mp4", f"a.other.{ended.pid}.tmp.mp4", "a.tmp.mp4"]
+    for name in (f"a.b.{gethostname()}.{ended.pid}.tmp.mp4", *kept):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == set(kept)
+    remove_leftovers(tmp_path / "missing")
 
 
 @pytest.mark.slow
