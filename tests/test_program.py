@@ -19,8 +19,8 @@ from tagpose.complaints import told_in_a_sentence
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
 from tagpose.official_skeletons import BODY, WHOLEBODY
-from tagpose.video.frames import open_clip
-from tagpose.video.recording import recording
+from tagpose.video.reader import open_video
+from tagpose.video.writer import write_video
 
 SMALL = (
     "data.batch_size=4",
@@ -109,15 +109,15 @@ def test_a_broken_picture_is_named_at_the_end_and_the_others_are_done(stages, pe
 
 def test_a_video_comes_back_drawn_with_the_people_of_each_frame(stages, people, tmp_path):
     image = np.asarray(Image.open(next((people / "val2017").iterdir())).convert("RGB"))
-    with recording(tmp_path / "walk.mp4", Fraction(10)) as add:
+    with write_video(tmp_path / "walk.mp4", Fraction(10)) as writer:
         for number in range(4):
-            add(np.roll(image, number, axis=1), number / 10)
+            writer.add(np.roll(image, number, axis=1), number / 10)
     arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}/walk.mp4", "output=film")
     writes = ("write=[coco,lines,pictures]", "video.frames=3")
     succeeded(run("predict", *arguments, *writes, cwd=stages))
     lines = [json.loads(text) for text in (stages / "film/people.jsonl").read_text().splitlines()]
     assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (1, 0.1), (2, 0.2)]
-    with open_clip(str(stages / "film/walk.mp4")) as clip:
+    with open_video(str(stages / "film/walk.mp4")) as clip:
         assert [frame.image.shape for frame in clip.frames] == 3 * [image.shape]
     rows = json.loads((stages / "film/results.json").read_text())
     assert {"track_id", "image_id", "keypoints"} <= set().union(*rows)
@@ -205,7 +205,7 @@ def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        ("images=https://host/a.jpg", "is an address; fetch it"),
+        ("images=https://host/a.jpg", "is an address of a picture; fetch it"),
         ("images=nowhere", "nowhere has no pictures"),
         ("images=77", "camera 77 cannot be opened"),
         ("write=coco", "no list of any of pictures, coco, lines, openpose"),

@@ -38,6 +38,19 @@ def whole(file: Path, *, lasting: bool = False) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, pattern: str = "*.tmp*") -> None:
+    """Remove temporary files in a folder that processes left when they were killed.
+
+    Args:
+        folder: may be missing.
+        pattern: of their names.
+    """
+    for file in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # another process was quicker
+            if is_abandoned(file):
+                file.unlink()
+
+
 def is_abandoned(partial: Path) -> bool:
     """Return whether the process that wrote a temporary file of `whole` has ended.
 

@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from tagpose.model.files import read_step, read_tensors, write_pickle
-from tagpose.writing import is_abandoned
+from tagpose.writing import remove_leftovers
 
 _STALE: Final = "*.tmp.ckpt"  # what `writing.whole` leaves of a process that was killed
 # of a checkpoint: weights, and those that Lightning's average of weights stands in front of
@@ -102,10 +101,7 @@ def newest_whole(folder: Path) -> Path | None:
 
 def remove_stale(folder: Path) -> None:
     """Remove temporary checkpoints of processes that were killed while they wrote them."""
-    for file in folder.glob(_STALE):
-        with suppress(FileNotFoundError):  # another process was quicker
-            if is_abandoned(file):
-                file.unlink()
+    remove_leftovers(folder, _STALE)
 
 
 def _not_finite(content: object, name: str) -> str | None:
