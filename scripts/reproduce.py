@@ -1,6 +1,7 @@
 """Train and evaluate both stages: python scripts/reproduce.py model=NAME data.root=FOLDER."""
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -123,7 +124,7 @@ def train(cfg: DictConfig, steps: Steps, stage: str, before: str) -> None:
         *cfg.both,
         f"hydra.run.dir={cfg.run}/{stage}",
         "resume=auto",
-        launcher=cfg.launcher,
+        launcher=shlex.split(cfg.launcher),
     )
 
 
