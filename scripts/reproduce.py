@@ -99,10 +99,12 @@ def reproduce(cfg: DictConfig, published: dict[str, Published]) -> None:
         call("synthesise", f"root={root}", *cfg.synthesise)
     steps, before = Steps(run / "steps.json"), ""
     for stage in cfg.stages:
+        repeated = f"evaluate_{stage}" in steps.done
         train(cfg, steps, stage, before)
         evaluate(cfg, steps, stage)
         ended = {name: row for name, row in published.items() if f"evaluate_{name}" in steps.done}
-        write_comparison(cfg, ended)
+        if not repeated or stage == [*published][-1]:
+            write_comparison(cfg, ended)
         before = stage
     describe(cfg, steps, before)
     print("\nresults:")
