@@ -17,7 +17,7 @@ OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(s
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco split skeleton inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep perfect ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo synthetic coco split skeleton inspect pretrain finetune evaluate reproduce score report predict app export import publish fields tune sweep perfect ablate docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 
 score: $(READY) ## table of results=FILE, whoever wrote it, judged by truth=FILE
 	$(RUN) scripts/score.py $(OVERRIDES)
+
+reproduce: $(READY) ## both stages, their evaluation and a table of the published results; the same command resumes
+	$(RUN) scripts/reproduce.py $(OVERRIDES)
 
 report: $(READY) ## a page on results=FILE judged by truth=FILE: curves, errors, worst of images=FOLDER
 	$(RUN) scripts/report.py $(OVERRIDES)

@@ -112,6 +112,18 @@ def test_every_command_of_a_page_composes(page, tmp_path):
             with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
                 cfg = compose(root[1], overrides(words, tmp_path), return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)
+            if root[1] in ("train", "reproduce") and "--cfg" not in words:
+                assert images_suit(cfg, root[1]), shlex.join(command)
+
+
+def images_suit(cfg, root):
+    """Whether the learning rate of a training is for the images of its steps, or follows a rule."""
+    trainer = cfg.trainer
+    steps = trainer.devices * trainer.get("num_nodes", 1) * trainer.accumulate_grad_batches
+    if root == "reproduce":  # of published models, which have 8 batches a step
+        return steps == 8 or cfg.hydra.runtime.choices.experiment == "smoke"
+    scaling = cfg.optimization.scaling
+    return scaling.rule != "none" or cfg.data.batch_size * steps == scaling.images
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

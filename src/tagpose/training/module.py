@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from lightning.pytorch.plugins import Precision
-from lightning.pytorch.utilities import GradClipAlgorithmType
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -108,6 +108,8 @@ class PoseTraining(LightningModule):
         steps = int(trainer.estimated_stepping_batches)
         added = trainer.accumulate_grad_batches
         images = self._data().batch_size * trainer.world_size * added
+        if warning := self.scaling.mismatch(images):
+            rank_zero_warn(warning)
         scale = self.scaling(images)
         scheduler = LambdaLR(optimizer, lambda step: scale * self.schedule(step, steps))
         return {
