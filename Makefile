@@ -17,7 +17,7 @@ OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(s
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco inspect pretrain finetune evaluate score report predict app export import publish fields tune sweep perfect ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo synthetic coco split skeleton inspect pretrain finetune evaluate reproduce score report predict app export import publish fields tune sweep perfect ablate docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ synthetic: $(READY) ## draw the synthetic data set only
 coco: $(READY) ## fetch what is missing of COCO 2017 into root=FOLDER: 21 GB, 42 on the way
 	$(RUN) scripts/coco.py $(OVERRIDES)
 
+split: $(READY) ## train and val from source=EXPORT of an annotation tool: COCO or YOLO pose, a file, folder or zip
+	$(RUN) scripts/split.py $(OVERRIDES)
+
+skeleton: $(READY) ## the YAML files of a skeleton and its data from annotations=COCO_FILE, and a picture to check them
+	$(RUN) scripts/skeleton.py $(OVERRIDES)
+
 inspect: $(READY) ## counts, faults and a sheet of samples of data=NAME; fails where there are faults
 	$(RUN) scripts/inspect_data.py $(OVERRIDES)
 
@@ -56,6 +62,9 @@ evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 
 score: $(READY) ## table of results=FILE, whoever wrote it, judged by truth=FILE
 	$(RUN) scripts/score.py $(OVERRIDES)
+
+reproduce: $(READY) ## both stages, their evaluation and a table of the published results; the same command resumes
+	$(RUN) scripts/reproduce.py $(OVERRIDES)
 
 report: $(READY) ## a page on results=FILE judged by truth=FILE: curves, errors, worst of images=FOLDER
 	$(RUN) scripts/report.py $(OVERRIDES)

@@ -10,7 +10,6 @@ import hydra
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
 from tagpose.complaints import told, told_in_a_sentence
@@ -18,6 +17,7 @@ from tagpose.data.synthetic import write_synthetic
 from tagpose.evaluation.rows import write_json
 from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import WHOLEBODY
+from tagpose.output import print_tables
 from tagpose.starting import demo_checkpoint
 from tagpose.structures import Fields, Sample
 from tagpose.training.figures import Figure, Subject, figure, table
@@ -66,7 +66,7 @@ def benchmark(cfg: DictConfig) -> None:
         write_json(Path(cfg.output), written)
     title = f"{about['device']}, {cfg.side} input pixels, {cfg.precision}"
     # a log has no width of its own, and the table needs this one
-    Console(width=120).print(table(figures, title))
+    print_tables(table(figures, title), width=120)
     if about["peak"] is None:
         print("shares of the chip's peak are left out: it is not known here; peak_tflops=NUMBER")
     print(f"numbers: {cfg.output}")

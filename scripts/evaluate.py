@@ -9,7 +9,6 @@ import hydra
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console
 
 from tagpose.allocation import keep_freed_memory
 from tagpose.codec.decoder import build_decoder
@@ -31,6 +30,7 @@ from tagpose.evaluation.truth import Truth, read_truth
 from tagpose.inference.search import find_people
 from tagpose.model.network import Facts
 from tagpose.model.weights import load_network
+from tagpose.output import print_tables
 from tagpose.own_skeleton import node
 from tagpose.skeleton import Skeleton
 from tagpose.structures import SIDE, People, Record
@@ -71,7 +71,7 @@ def reproduce(cfg: DictConfig) -> None:
     data.check_there([data.val_split])  # before a long download
     cfg.checkpoint = cfg.checkpoint or str(fetched(row, Path(cfg.paths.data) / "published"))
     compared = differences(row, evaluate(cfg))
-    Console().print(comparison(compared, f"{row.architecture}, published at {row.url}"))
+    print_tables(comparison(compared, f"{row.architecture}, published at {row.url}"))
     write_json(Path(cfg.output) / "published.json", [one._asdict() for one in compared])
     off = [f"{one.part} {one.number}" for one in compared if one.off]
     if off:
@@ -115,9 +115,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Scores]:
             min_person_score=cfg.min_person_score,
         )
         write_pictures(output, records, found, network.skeleton, show)
-    Console().print(table(scores, title))
+    print_tables(table(scores, title))
     if len(ranked) > 1:
-        Console().print(table(ranked, "the same, parts ranked by scores of their own"))
+        print_tables(table(ranked, "the same, parts ranked by scores of their own"))
     print(f"results: {output}")
     return scores
 

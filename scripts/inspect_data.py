@@ -10,7 +10,6 @@ import hydra
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.datamodule import PoseData, Split
@@ -23,6 +22,7 @@ from tagpose.data.issues import Severity
 from tagpose.data.shared_images import log_shared_images
 from tagpose.drawing.samples import draw_sample
 from tagpose.drawing.sheets import contact_sheet
+from tagpose.output import print_tables
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="inspect")
@@ -79,7 +79,7 @@ def tell(data: PoseData, split: Split, shown: int, *, pixels: bool) -> Inspectio
     inspection = inspect(file, images, data.skeleton, pixels=pixels, options=options)
     title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
     tables = overview(coverage, title), by_part(coverage.parts), by_visibility(coverage.parts)
-    Console().print(*tables)
+    print_tables(*tables)
     print(f"{file}: {summary(inspection)}", *listing(inspection.log, shown), sep="\n")
     return inspection
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.coco_schema import ReadOptions
@@ -14,6 +13,7 @@ from tagpose.evaluation.part_ap import row_scores
 from tagpose.evaluation.rows import read_rows
 from tagpose.evaluation.table import table
 from tagpose.evaluation.truth import read_truth
+from tagpose.output import print_tables
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="score")
@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
         options = ReadOptions(cfg.category, cfg.v0_as_labelled)
         truth = read_truth(Path(cfg.truth), skeleton, options)
         rows = match_image_ids(read_rows(file), truth, file)
-        Console().print(table(row_scores(truth, rows, skeleton), str(file)))
+        print_tables(table(row_scores(truth, rows, skeleton), str(file)))
         if missing := describe_missing(truth, [row["image_id"] for row in rows]):
             print(missing)
 

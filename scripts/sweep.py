@@ -2,11 +2,11 @@
 
 The search is conf/sweep/NAME.yaml, or the file NAME if it ends so; `wandb sweep` reads it too.
 Words are also count=N, of runs, metric=NAME, that decides, and folder=FOLDER: the same command with
-the folder of a search that was broken off goes on with it. All others are overrides of every run.
+the folder of a search that was broken off goes on with it, and a second process with the folder of
+a search that is running takes the next free runs. All others are overrides of every run.
 """
 
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from tagpose.complaints import told_in_a_sentence
 from tagpose.evaluation.saved_fields import read_contents
+from tagpose.output import print_tables, tolerate_output_errors
 from tagpose.training.history import best_value
 from tagpose.training.search import Search, Told, make_search, runs_of
-from tagpose.training.trials import Trial, best, ended, read_trials, table, write_trials
+from tagpose.training.trials import TABLE, Trial, add_trials, best, ended, own_trial, table
 
 _ROOT = Path(__file__).parents[1]
 _OWN = ("sweep", "count", "metric", "folder")
@@ -31,6 +31,7 @@ _BEFORE_EVALUATION = ("fields", "truth")  # what tune.py is told and evaluate.py
 
 def main(arguments: list[str]) -> None:
     """Run what is not done yet, show all runs, and say how to go on with the best."""
+    tolerate_output_errors()
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
         if "folder" in own and not words and "sweep" not in own and not folder.exists():
             raise FileNotFoundError(f"{folder} is missing, so there is no search to go on with")
         trials = run_all(search, folder)
-    Console().print(table(trials, search, str(folder)))
+    print_tables(table(trials, search, str(folder)))
     if trials and (first := best(trials, largest=search.largest)[0]).done:
         print(f"best: {going_on(search, first.told)}")
     raise SystemExit(any(not trial.done for trial in trials))
@@ -67,24 +68,26 @@ def read_search(name: str, words: Told, own: dict[str, str]) -> Search:
 
 
 def run_all(search: Search, folder: Path) -> list[Trial]:
-    """Run what the folder's table does not have as done; the table is written after each run."""
-    runs, file = runs_of(search), folder / "runs.csv"
-    if folder.exists() and not file.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} has no runs.csv and is of something else; name another folder=")
-    trials = read_trials(file, runs)
-    write_trials(file, trials, search)
-    done = {trial.number for trial in trials}
+    """Run what the folder's table does not have as done, and what no other process runs."""
+    runs = runs_of(search)
+    others = folder.exists() and [file for file in folder.iterdir() if file.name[0] != "."]
+    if others and folder / TABLE not in others:
+        raise ValueError(f"{folder} has no {TABLE} and is of something else; name another folder=")
+    trials = add_trials(folder, [], search)
+    done = {trial.number for trial in trials if trial.done}
     print(f"{len(runs)} runs, {len(done)} done; folder={folder} goes on if broken off", flush=True)
     for number, told in enumerate(runs):
-        if number not in done:
-            trials = sorted([*trials, run(search, folder / str(number), number, told)])
-            write_trials(file, trials, search)
+        with own_trial(folder, number, search) as place:
+            if place:
+                add_trials(folder, [run(search, place, number, told)], search)
+    trials = add_trials(folder, [], search)
+    if len(trials) < len(runs):
+        print(f"{len(runs) - len(trials)} runs have not ended yet in other processes", flush=True)
     return trials
 
 
 def run(search: Search, folder: Path, number: int, told: Told) -> Trial:
     """Run the program once, in a process of its own."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
     words = [*overrides(told), f"hydra.run.dir={folder}"]
     print(f"\n{number}: {shlex.join(words)}", flush=True)
     start = time.monotonic()

@@ -22,6 +22,7 @@ from tagpose.model.weights import check_same, start_from
 from tagpose.training.checkpoints import newest_whole, remove_stale
 from tagpose.training.history import draw_history
 from tagpose.training.loggers import Csv
+from tagpose.training.owner import FolderOwner, own_run
 from tagpose.training.record import Record, code_version, flat
 
 _AUTO: Final = "auto"
@@ -42,7 +43,13 @@ def main(cfg: DictConfig) -> float:
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
     keep_freed_memory()
-    with told_in_a_sentence(MisconfigurationException):
+    nodes = OmegaConf.select(cfg, "trainer.num_nodes", default=1)
+    with (
+        told_in_a_sentence(MisconfigurationException),
+        own_run(Path(cfg.paths.run), nodes=nodes) as owner,
+    ):
+        if owner.owns:
+            remove_stale(Path(cfg.paths.run))
         resume = earlier(cfg.resume, Path(cfg.paths.run), named=is_named())
         if OmegaConf.is_missing(cfg, "init_from"):
             if not resume:
@@ -56,7 +63,7 @@ def main(cfg: DictConfig) -> float:
             cfg.init_from, cfg.model.network.pretrained = None, False
         failed = True
         try:
-            score = train(cfg, resume, configured)
+            score = train(cfg, resume, configured, owner)
             failed = False
             return score
         finally:
@@ -84,7 +91,6 @@ def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
             "folder; run=NAME gives it one"
         )
     if resume == _AUTO:
-        remove_stale(folder)
         newest = newest_whole(folder)
         print(f"{newest}: goes on" if newest else f"{folder} has no checkpoint, so the run begins")
         return newest
@@ -98,7 +104,7 @@ def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
     return file
 
 
-def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
+def train(cfg: DictConfig, resume: Path | None, configured: Any, owner: FolderOwner) -> float:
     """Train what the configuration describes; the best value of its monitor, NaN without any."""
     seed_everything(cfg.seed, workers=True)
     with warnings.catch_warnings():
@@ -111,12 +117,17 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any) -> float:
         print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
     record = Record(Path(cfg.paths.run), lambda: made_of(configured, data), as_told(configured))
-    loggers = list(instantiate(cfg.logger, _convert_="object").values())
+    # a process that was refused the folder leaves the logs there alone
+    logger = {} if owner.refusal else instantiate(cfg.logger, _convert_="object")
+    loggers = list(logger.values())
     if resume:
         check_same(model.network, resume)
         go_on(loggers, read_step(resume))
     trainer: Trainer = instantiate(
-        cfg.trainer, callbacks=[*callbacks.values(), record], logger=loggers, _convert_="object"
+        cfg.trainer,
+        callbacks=[owner, *callbacks.values(), record],
+        logger=loggers,
+        _convert_="object",
     )
     for logger in loggers:
         logger.log_hyperparams(configured)  # of a run that goes on, too, what it began from

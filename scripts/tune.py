@@ -7,7 +7,6 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from tqdm import tqdm
 
 from tagpose.allocation import keep_freed_memory
@@ -19,8 +18,10 @@ from tagpose.evaluation.rows import write_json
 from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
 from tagpose.evaluation.table import numbers, table
 from tagpose.evaluation.truth import read_truth, select
+from tagpose.folder_lock import own_folder
 from tagpose.inference.asked import chosen_device
 from tagpose.inference.decoding import overlap, submit_batch
+from tagpose.output import print_tables
 from tagpose.structures import People
 from tagpose.training.history import write_history
 
@@ -31,7 +32,8 @@ def main(cfg: DictConfig) -> None:
     keep_freed_memory()
     with told_in_a_sentence():
         check_open(HydraConfig.get().overrides.task)
-        tune(cfg)
+        with own_folder(Path(cfg.output)):
+            tune(cfg)
 
 
 def check_open(overrides: list[str]) -> None:
@@ -69,7 +71,7 @@ def tune(cfg: DictConfig) -> None:
     said = {"title": contents.title, "parts": numbers(scores), **about}
     write_json(Path(cfg.output) / "metrics.json", said)
     log(cfg, scores, about)
-    Console().print(table(scores, contents.title))
+    print_tables(table(scores, contents.title))
     print(f"metrics: {cfg.output}")
 
 

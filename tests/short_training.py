@@ -58,8 +58,8 @@ def configuration(people, folder, *overrides):
         return compose("train", words)
 
 
-def train(cfg, *callbacks, start=None, **options):
-    """Train in this process; the trainer and what was seen."""
+def train(cfg, *callbacks, start=None, any_rate=True, **options):
+    """Train in this process, at whatever learning rate; the trainer and what was seen."""
     seed_everything(0, verbose=False)
     data = instantiate(cfg.data, _convert_="object")
     data.setup("fit")
@@ -78,6 +78,8 @@ def train(cfg, *callbacks, start=None, **options):
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended")
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
+        if any_rate:
+            warnings.filterwarnings("ignore", message="an optimizer step has")
         trainer = Trainer(
             callbacks=[*chosen, Record(Path(cfg.paths.run), dict, {}), diary, *callbacks],
             **(common | options),

@@ -159,7 +159,8 @@ def test_heatmaps_tags_and_people_lie_where_the_keypoint_is(network, size):
     (x, y, _) = lit.people.keypoints[0, k]
     place = (pixels * (x + 0.5) - 0.5, pixels * (y + 0.5) - 0.5)
     cell = pixels * STRIDE / looked.frame[0, 0, 0].item()
-    for glow in (heatmaps_picture(lit, BODY, "body"), tags_picture(lit, BODY, "body", 0.1)):
+    index = BODY.tag_index()
+    for glow in (heatmaps_picture(lit, BODY, "body"), tags_picture(lit, BODY, index, "body", 0.1)):
         assert glow.shape == looked.picture.shape
         rows, columns = np.nonzero(glow.max(-1) > 0.5 * glow.max())
         assert (columns.mean(), rows.mean()) == pytest.approx(place, abs=cell)

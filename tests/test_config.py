@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from tagpose.codec.decoder import build_decoder
 from tagpose.complaints import as_meant, sentence
 from tagpose.inference.predictor import Predictor
 from tagpose.official_skeletons import BODY
 from tagpose.training.module import PoseTraining
+from tagpose.training.search import make_search, runs_of
 from tagpose.training.trainer import has_bf16, make_trainer
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -224,5 +226,24 @@ def test_a_home_is_found_and_what_is_no_override_stays(monkeypatch):
         "job",
         "+data.repeat=2",
         "scales=[1,2",
+        "--cfg=None",
     ):
         assert as_meant(word) == word
+
+
+TRIED = {"program": "a.py", "method": "grid", "metric": {"name": "m"}}
+
+
+@pytest.mark.parametrize("value", [None, [None, 1], ["None", None, "a"], [[None], "it's None"]])
+def test_null_means_the_same_however_a_sweep_is_run(value):
+    """What `wandb agent` makes of the value of a sweep file is what `make sweep` makes of it."""
+    args = create_sweep_command_args({"args": {"a.b": {"value": value}}})
+    (of_agent,) = args["args_no_hyphens"]
+    (told,) = runs_of(make_search(TRIED | {"parameters": {"a.b": {"value": value}}}))
+    for word in (of_agent, f"a.b={told['a.b']}"):
+        assert OverridesParser.create().parse_override(as_meant(word)).value() == value
+
+
+@pytest.mark.parametrize("value", ["runs/None/a", "'None'", "None.ckpt", "a,'None'", "Nones"])
+def test_none_within_a_text_stays(value):
+    assert as_meant(f"a={value}") == f"a={value}"

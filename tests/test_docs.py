@@ -55,6 +55,7 @@ def overrides(words, folder):
     """The words that Hydra composes; a folder of configuration is looked for below another."""
     plain = [word for word in words if word.startswith("~") or re.match(r"[^-=]+=", word)]
     own = [word.removeprefix(DIRECTORY) for word in words if word.startswith(DIRECTORY)]
+    own += ["conf"] * (folder / "conf").is_dir()  # files that a page adds to those of the project
     return [*plain, *(f"hydra.searchpath=[file://{folder / one}]" for one in own)]
 
 
@@ -84,7 +85,7 @@ def test_every_page_is_built_and_fetches_nothing(site):
 
 def test_the_shapes_behind_fields_are_shown(site):
     shown = (site / "api" / "nouns.html").read_text(encoding="utf-8")
-    assert "[B, L, K, h, w]; L is 1 out of the network" in shown
+    assert "[B, L, G, h, w]; L is 1 out of the network" in shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -111,6 +112,18 @@ def test_every_command_of_a_page_composes(page, tmp_path):
             with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
                 cfg = compose(root[1], overrides(words, tmp_path), return_hydra_config=True)
                 HydraConfig.instance().set_config(cfg)
+            if root[1] in ("train", "reproduce") and "--cfg" not in words:
+                assert images_suit(cfg, root[1]), shlex.join(command)
+
+
+def images_suit(cfg, root):
+    """Whether the learning rate of a training is for the images of its steps, or follows a rule."""
+    trainer = cfg.trainer
+    steps = trainer.devices * trainer.get("num_nodes", 1) * trainer.accumulate_grad_batches
+    if root == "reproduce":  # of published models, which have 8 batches a step
+        return steps == 8 or cfg.hydra.runtime.choices.experiment == "smoke"
+    scaling = cfg.optimization.scaling
+    return scaling.rule != "none" or cfg.data.batch_size * steps == scaling.images
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -63,7 +63,9 @@ def test_a_folder_has_the_pictures_of_all_kinds_that_can_be_read(tmp_path):
     endings = ("avif", "bmp", "gif", "jfif", "jp2", "JPG", "png", "ppm", "tga", "tif", "webp")
     for ending in endings:
         Image.fromarray(COLOURED).save(tmp_path / f"a.{ending}")
-    (tmp_path / "a.txt").touch()
+    for name in ("a.txt", "._a.png", ".a.png"):  # macOS writes the second on foreign disks
+        (tmp_path / name).touch()
     files = list_images(tmp_path)
+    assert files == list_images(tmp_path / "*")
     assert {file.suffix[1:] for file in files} == set(endings)
     assert {read_image(file).shape for file in files} == {(6, 9, 3)}

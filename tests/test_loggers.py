@@ -1,12 +1,14 @@
 """What wandb keeps of a run, read back from its own file."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import matplotlib
 import pytest
 import torch
 import wandb
@@ -148,3 +150,30 @@ def test_where_wandb_lets_nobody_in_the_run_is_kept_offline_and_a_warning_says_w
     assert logger.experiment.offline
     assert not logger.artefact
     wandb.finish()
+
+
+LOGS = """
+from tagpose.training.loggers import Wandb
+import wandb
+logger = Wandb("run", "tagpose", online=False)
+logger.log_metrics({"val/ap/body": 0.5}, step=1)
+logger.finalize("success")
+wandb.finish()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", [None, "/proc"])  # there is none, and none that can be written
+def test_without_a_home_wandb_is_as_quiet_as_with_one(tmp_path, home):
+    # WANDB_SERVICE is the process that writes, of this test's own process
+    homes = ("HOME", "XDG_CACHE_HOME", "WANDB_")
+    without = {k: v for k, v in os.environ.items() if not k.startswith(homes)}
+    without["MPLCONFIGDIR"] = matplotlib.get_configdir()
+    environment = without | ({"HOME": home} if home else {})
+    program = [sys.executable, "-c", LOGS]
+    said = subprocess.run(
+        program, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True
+    )
+    assert said.stdout + said.stderr == ""
+    assert one_run(tmp_path / "run").is_dir()
+    assert list((tmp_path / "run/wandb/cache").rglob("*.log"))

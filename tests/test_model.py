@@ -195,6 +195,48 @@ def test_imagenet_weights_are_loaded_and_a_wrong_file_is_refused(tmp_path, local
         hrnet(SMALL, pretrained=True)
 
 
+@pytest.mark.parametrize("layout", ["plain", "in a pose checkpoint", "without counters"])
+def test_a_backbone_starts_from_a_file_of_weights(tmp_path, layout):
+    source, _ = hrnet(SMALL)
+    state = dict(source.state_dict())
+    if layout == "in a pose checkpoint":
+        state = {"state_dict": {f"backbone.{key}": value for key, value in state.items()}}
+    elif layout == "without counters":
+        state = {key: value for key, value in state.items() if "tracked" not in key}
+        state["classifier.weight"] = torch.zeros(3)
+    torch.save(state, tmp_path / "hrnet.pth")
+    backbone, _ = hrnet(SMALL, pretrained=str(tmp_path / "hrnet.pth"))
+    for key, value in source.state_dict().items():
+        assert torch.equal(backbone.state_dict()[key], value)
+
+
+def test_the_weights_of_an_address_are_read_from_the_cache_of_torch(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    source, _ = hrnet(SMALL)
+    cached = tmp_path / "hub" / "checkpoints" / "hrnet-0123abcd.pth"
+    cached.parent.mkdir(parents=True)
+    torch.save(source.state_dict(), cached)
+    backbone, _ = hrnet(SMALL, pretrained="https://localhost/some/hrnet-0123abcd.pth")
+    assert torch.equal(backbone.conv1.weight, source.conv1.weight)
+    with pytest.raises(RuntimeError, match=r"other\.pth could not be downloaded .*pretrained=FILE"):
+        hrnet(SMALL, pretrained="https://localhost:1/other.pth")
+
+
+def test_a_file_that_is_not_of_the_backbone_is_refused(tmp_path):
+    narrow, _ = hrnet(SMALL)
+    torch.save(narrow.state_dict(), tmp_path / "w18.pth")
+    (tmp_path / "text.pth").write_text("weights")
+    refusals = {
+        "w18.pth": "tensors of hrnet_w32, and .* is missing or has another shape",
+        "text.pth": "holds no tensors that can be read",
+    }
+    for file, says in refusals.items():
+        with pytest.raises(ValueError, match=says):
+            hrnet("hrnet_w32", pretrained=str(tmp_path / file))
+    with pytest.raises(FileNotFoundError, match=r"mmpose are missing; .*expects true, false, a"):
+        hrnet(SMALL, pretrained="mmpose")
+
+
 def test_weights_that_cannot_be_fetched_are_told_with_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

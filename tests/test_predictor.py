@@ -60,11 +60,16 @@ def test_an_image_that_no_input_can_show_is_one_sentence(predictor):
 
 def test_what_cannot_be_read_comes_in_its_turn_and_the_others_go_on(predictor, tmp_path):
     (image,) = images((60, 90))
-    sources = [image, tmp_path / "missing.png", b"no picture", image]
+    missing, cut, narrow = (tmp_path / f"{name}.png" for name in ("missing", "cut", "narrow"))
+    cut.write_bytes(b"no picture")
+    Image.new("RGB", (1, 99999)).save(narrow)
+    sources = [image, missing, cut, narrow, b"no picture", image]
     seen = list(predictor.each(iter(sources)))
-    assert [one.source is source for one, source in zip(seen, sources, strict=True)] == 4 * [True]
-    assert [one.trouble is None for one in seen] == [True, False, False, True]
-    assert same(seen[0].found, seen[3].found)
+    assert [one.source is source for one, source in zip(seen, sources, strict=True)] == 6 * [True]
+    assert [one.trouble is None for one in seen] == [True, False, False, False, False, True]
+    assert same(seen[0].found, seen[5].found)
+    for one in seen[1:4]:
+        assert str(one.source) in str(one.trouble)
     with pytest.raises(FileNotFoundError, match="is missing"):
         predictor(sources)
 

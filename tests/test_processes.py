@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from running import PLAIN, command, started, succeeded
 from short_training import configuration
 from stops import PROGRAMS, assert_same, at_step, last, signal_at, train, words
+from tagpose.folder_lock import own_folder
 from tagpose.model.files import read_step, read_tensors
 from tagpose.training.trainer import make_trainer
 
@@ -214,8 +215,58 @@ def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp
     assert_same(last(tmp_path, "4711"), whole)
 
 
+def machines(people, folder, *more, slurm):
+    """A training of two machines, as SLURM starts its processes or a person by hand."""
+    port, tasks = free_port(), []
+    for task in range(2):
+        place = {
+            "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
+            "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
+            "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "SLURM_JOB_NODELIST": "127.0.0.1",
+            "SLURM_NODELIST": "127.0.0.1",
+        } if slurm else {"NODE_RANK": f"{task}", "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
+        told = words(people, "a", *TWO, "trainer.num_nodes=2", "trainer.devices=1", *more)
+        log = folder / f"log{task}"
+        tasks.append(started("train", *told, cwd=folder, log=log, **place | {"MASTER_PORT": port}))
+    return tasks
+
+
+@pytest.mark.parametrize("slurm", [True, False])
+def test_where_the_first_process_is_refused_its_folder_none_runs_and_none_waits(
+    people, whole, tmp_path, slurm
+):
+    folder = last(tmp_path, "a").parent
+    with own_folder(folder):
+        ends = [task.wait(240) for task in machines(people, tmp_path, slurm=slurm)]
+        assert ends == [1, 1]
+        assert sorted(file.name for file in folder.iterdir()) == [".lock"]
+    for task in range(2):
+        log = tmp_path / f"log{task}"
+        assert f"is in use by process {os.getpid()} on {socket.gethostname()}" in log.read_text()
+        assert "Traceback" not in log.read_text()
+    assert [task.wait(240) for task in machines(people, tmp_path, slurm=slurm)] == [0, 0]
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_a_training_of_two_processes_is_one_owner_and_frees_its_folder_when_killed(
+    people, whole, tmp_path
+):
+    long = words(people, "a", *TWO, "resume=auto", "trainer.max_epochs=1000")
+    process = started("train", *long, cwd=tmp_path, log=tmp_path / "log")
+    while not last(tmp_path, "a").exists():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    again = train(people, tmp_path, "a", "resume=auto")
+    assert again.returncode == 1
+    assert f"in use by process {process.pid} on" in again.stderr
+    os.kill(process.pid, signal.SIGKILL)  # the other process ends by itself
+    process.wait()
+    with own_folder(last(tmp_path, "a").parent):
+        pass
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP"])
 def test_every_process_ends_when_the_group_is_told_to(people, tmp_path, workers, name):
     log, number = tmp_path / "log", signal.Signals[name]
     long = (*TWO, f"data.workers={workers}", "trainer.max_epochs=1000")

@@ -1,5 +1,6 @@
 """The programs, run as a user runs them: both stages, scores, pictures, and what goes wrong."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -17,9 +18,9 @@ from running import ROOT, found_first, run, succeeded
 from tagpose.complaints import told_in_a_sentence
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
-from tagpose.official_skeletons import BODY
-from tagpose.video.frames import open_clip
-from tagpose.video.recording import recording
+from tagpose.official_skeletons import BODY, WHOLEBODY
+from tagpose.video.reader import open_video
+from tagpose.video.writer import write_video
 
 SMALL = (
     "data.batch_size=4",
@@ -30,6 +31,8 @@ SMALL = (
     "trainer.check_val_every_n_epoch=1",
     "trainer.accelerator=cpu",
 )
+
+LEFT_HAND = WHOLEBODY.keypoints[WHOLEBODY.parts["lefthand"]]
 
 
 @pytest.fixture(scope="module")
@@ -106,15 +109,15 @@ def test_a_broken_picture_is_named_at_the_end_and_the_others_are_done(stages, pe
 
 def test_a_video_comes_back_drawn_with_the_people_of_each_frame(stages, people, tmp_path):
     image = np.asarray(Image.open(next((people / "val2017").iterdir())).convert("RGB"))
-    with recording(tmp_path / "walk.mp4", Fraction(10)) as add:
+    with write_video(tmp_path / "walk.mp4", Fraction(10)) as writer:
         for number in range(4):
-            add(np.roll(image, number, axis=1), number / 10)
+            writer.add(np.roll(image, number, axis=1), number / 10)
     arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}/walk.mp4", "output=film")
     writes = ("write=[coco,lines,pictures]", "video.frames=3")
     succeeded(run("predict", *arguments, *writes, cwd=stages))
     lines = [json.loads(text) for text in (stages / "film/people.jsonl").read_text().splitlines()]
     assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (1, 0.1), (2, 0.2)]
-    with open_clip(str(stages / "film/walk.mp4")) as clip:
+    with open_video(str(stages / "film/walk.mp4")) as clip:
         assert [frame.image.shape for frame in clip.frames] == 3 * [image.shape]
     rows = json.loads((stages / "film/results.json").read_text())
     assert {"track_id", "image_id", "keypoints"} <= set().union(*rows)
@@ -135,13 +138,81 @@ def test_pictures_of_one_name_lie_apart_and_none_is_drawn_over(stages, people, t
     assert (tmp_path / "a/1.png").read_bytes() == good[0].read_bytes()
 
 
+def size_of(file):
+    with Image.open(file) as picture:
+        return picture.size
+
+
+def test_predictions_are_written_in_each_format_with_the_same_people(stages, people, tmp_path):
+    files = sorted((people / "val2017").iterdir())[:2]
+    for file in files:
+        shutil.copy(file, tmp_path)
+    kinds = ["pictures", "openpose", "openpose_coco", "controlnet", "dwpose", "csv"]
+    options = (
+        *("side=64", f"write=[{','.join(kinds)}]", "parts=[body,lefthand]", "output=formats"),
+        *("min_person_score=0", "min_keypoint_score=0", "picture.format=source"),
+        *(
+            "picture.max_size=96",
+            "style.color_by=person",
+            "style.blur_faces=true",
+            "style.ids=true",
+        ),
+    )
+    succeeded(
+        run("predict", "checkpoint=two/best.ckpt", f"images={tmp_path}", *options, cwd=stages)
+    )
+    folder = stages / "formats"
+    with (folder / "keypoints.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["keypoint"] for row in rows} <= {*BODY.keypoints, *LEFT_HAND}
+    for file in files:
+        assert max(size_of(folder / file.name)) == 96
+        document = json.loads((folder / f"openpose/{file.stem}_keypoints.json").read_text())
+        own = {row["person"] for row in rows if Path(row["image"]).name == file.name}
+        assert len(document["people"]) == len(own)
+        canvas = json.loads((folder / f"controlnet/{file.stem}.json").read_text())
+        assert size_of(file) == (canvas["canvas_width"], canvas["canvas_height"])
+        assert size_of(file) == size_of(folder / f"dwpose/{file.stem}.png")
+
+
+def test_an_unknown_part_is_one_sentence_before_any_work(stages, people):
+    words = ("checkpoint=two/best.ckpt", f"images={people}/val2017", "parts=[hand]", "output=none")
+    told = run("predict", *words, cwd=stages)
+    assert told.returncode == 1
+    sentence = "error: unknown part 'hand'; skeleton 'wholebody' has body, foot, face, lefthand"
+    assert told.stderr.startswith(sentence)
+    assert not (stages / "none").exists()
+
+
+def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
+    stages, people, tmp_path
+):
+    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError(name='pyarrow')")
+    words = (
+        "checkpoint=two/best.ckpt",
+        f"images={people}/val2017",
+        "write=[parquet]",
+        "output=none",
+    )
+    told = run("predict", *words, cwd=stages, **found_first(tmp_path))
+    assert told.returncode == 1
+    assert told.stderr.startswith("error: ")
+    assert "pyarrow" in told.stderr
+    assert "pip install" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        ("images=https://host/a.jpg", "is an address; fetch it"),
+        ("images=https://host/a.jpg", "is an address of a picture; fetch it"),
         ("images=nowhere", "nowhere has no pictures"),
         ("images=77", "camera 77 cannot be opened"),
-        ("write=coco", "no list of any of coco, lines, pictures"),
+        ("write=coco", "no list of any of pictures, coco, lines, openpose"),
+        ("write=[openpse]", "no list of any of pictures, coco, lines, openpose"),
+        ("parts=body", "parts=body is not a list; use one such as [body,lefthand]"),
+        ("style.color_by=side", "unknown color_by 'side'; use part or person"),
+        ("picture.format=gig", "unknown picture format 'gig'; use source or one of"),
     ],
 )
 def test_what_cannot_be_predicted_on_is_one_sentence(stages, argument, says):

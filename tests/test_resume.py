@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
 
 from short_training import BATCHES, EPOCHS, configuration, result, train
-from tagpose.training.checkpoints import WholeFiles, newest_whole, remove_stale
+from tagpose.training.checkpoints import WholeFiles, newest_whole
 from tagpose.training.loggers import Csv
 
 
@@ -124,13 +124,6 @@ def test_the_newest_whole_checkpoint_is_taken_and_where_none_is_whole_nothing_is
         pytest.raises(ValueError, match=r"none of the checkpoints in .* is whole; another run="),
     ):
         newest_whole(tmp_path)
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path):
-    for name in ("last.ckpt", "last.host.7.tmp.ckpt"):
-        (tmp_path / name).touch()
-    remove_stale(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 @pytest.mark.filterwarnings("ignore:Experiment logs directory")

@@ -27,3 +27,18 @@ def test_the_rate_follows_the_images_of_a_step_as_it_is_told():
     assert Scaling("linear", images=24)(24) == 1
     with pytest.raises(ValueError, match="'half' is none of none, sqrt, linear"):
         Scaling("half")
+
+
+def test_a_rate_for_another_number_of_images_is_warned_of_unless_a_rule_is_chosen():
+    assert Scaling().mismatch(192) is None
+    for rule in ("linear", "sqrt"):
+        assert Scaling(rule).mismatch(24) is None
+    warning = Scaling(images=128).mismatch(16)
+    for part in (
+        "has 16 images",
+        "for 128",
+        "trainer.accumulate_grad_batches",
+        "optimization.scaling.rule=linear",
+        "optimization.scaling.images=16",
+    ):
+        assert part in warning

@@ -2,15 +2,19 @@
 
 import csv
 import os
+import pty
 import random
+import select
 import signal
+import subprocess
 import time
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
-from running import run, started, succeeded
-from stops import assert_same, last, signal_at, train, words
+from running import PLAIN, command, run, started, succeeded
+from stops import PROGRAMS, assert_same, last, signal_at, train, words
 from tagpose.model.files import read_step
 
 
@@ -43,7 +47,9 @@ def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, wh
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130), ("SIGHUP", 129)]
+)
 @pytest.mark.parametrize(
     ("step", "kind", "saved"),
     [
@@ -61,6 +67,79 @@ def test_any_signal_anywhere_saves_and_ends_with_its_code(
     assert f"{name}: stopped at step {step}" in stopped.stderr + stopped.stdout
     assert read_step(last(tmp_path, "a")) == saved
     succeeded(train(people, tmp_path, "a", "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_started_twice_is_refused_once_and_free_when_its_process_is_killed(
+    people, tmp_path
+):
+    long = words(people, "a", "resume=auto", "trainer.max_epochs=1000", "callbacks.last.minutes=0")
+    process = started("train", *long, cwd=tmp_path, log=tmp_path / "log")
+    while not (folder := last(tmp_path, "a").parent).joinpath("metrics.csv").exists():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    again = run("train", *long, cwd=tmp_path)
+    assert again.returncode == 1
+    assert f"is in use by process {process.pid} on {gethostname()}" in again.stderr
+    assert "goes on" not in again.stdout
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    epochs = read_step(folder / "last.ckpt") // 6 + 2
+    succeeded(train(people, tmp_path, "a", "resume=auto", f"trainer.max_epochs={epochs}"))
+    with (folder / "metrics.csv").open() as lines:
+        steps = list(validations(lines))
+        lines.seek(0)
+        rows = [row for row in csv.DictReader(lines) if row["val/loss/total"]]
+    assert steps == [f"{step}" for step in range(11, 6 * epochs, 12)]  # each second epoch
+    assert len(rows) == len(steps)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_a_run_as_other_signals_do(people, whole, tmp_path):
+    # wandb's own process and workers hear of it, too
+    told = [word for word in words(people, "a", "callbacks.last.minutes=0") if "=csv" not in word]
+    told[told.index("data.workers=0")] = "data.workers=2"
+    master, terminal = pty.openpty()
+    name = os.ttyname(terminal)
+    # opened first in a session of its own, it is that session's terminal
+    shell = ["/bin/sh", "-c", f'exec "$@" <>{name} >&0 2>&1', "sh", *command("train", *told)]
+    process = subprocess.Popen(shell, cwd=tmp_path, env=os.environ | PLAIN, start_new_session=True)
+    os.close(terminal)
+    while not last(tmp_path, "a").exists():
+        if select.select([master], [], [], 0.1)[0]:
+            os.read(master, 10_000)
+    os.close(master)
+    assert process.wait(60) == 129
+    assert 0 < read_step(last(tmp_path, "a")) < 24
+    succeeded(train(people, tmp_path, "a", "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_ignores_its_terminal_goes_on_when_that_is_closed(people, whole, tmp_path):
+    shell = ["/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]  # as nohup does
+    told = words(people, "a", *signal_at(8, signal.SIGHUP))
+    ended = subprocess.run(
+        [*shell, *command("train", *told)], cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    succeeded(ended)
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_be_written_and_an_encoding_without_a_character_end_no_run(
+    people, whole, tmp_path
+):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            command("train", *words(people, "a")), cwd=tmp_path, stdout=full, check=False,
+            stderr=subprocess.PIPE, env=os.environ | PLAIN | {"PYTHONIOENCODING": "latin-1"},
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert b"bytes of stdout were lost: No space left on device" in ended.stderr
     assert_same(last(tmp_path, "a"), whole)
 
 

@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch.utils.data import default_collate
 
-from running import ROOT, run, succeeded
+from running import ROOT, run, started, succeeded
 from tagpose.codec.encode import Encoder
 from tagpose.data.annotations import read_annotations
 from tagpose.data.dataset import WholeSet
@@ -28,6 +30,7 @@ from tagpose.evaluation.saved_fields import (
     write_contents,
     write_fields,
 )
+from tagpose.folder_lock import own_folder
 from tagpose.inference.perfect import perfect_fields
 from tagpose.model.files import write_checkpoint
 from tagpose.model.network import PoseNetwork
@@ -35,7 +38,7 @@ from tagpose.official_skeletons import BODY
 from tagpose.structures import Fields
 from tagpose.training.history import best_value
 from tagpose.training.search import make_search, runs_of
-from tagpose.training.trials import best, ended, read_trials, write_trials
+from tagpose.training.trials import add_trials, best, ended, own_trial, read_trials, write_trials
 
 CONF = ROOT / "conf"
 SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
@@ -140,10 +143,43 @@ def test_what_came_of_a_search_is_read_back_and_what_failed_is_to_be_done_again(
     assert [trial.number for trial in best(trials, largest=True)] == [1, 0, 2, 3]
     assert [trial.number for trial in best(trials, largest=False)] == [0, 1, 2, 3]
     write_trials(tmp_path / "runs.csv", trials, plan)
-    assert read_trials(tmp_path / "runs.csv", told) == trials[:2]
+    back = read_trials(tmp_path / "runs.csv", told)
+    assert back[:2] == trials[:2]
+    assert [trial.state for trial in back] == [trial.state for trial in trials]
     with pytest.raises(ValueError, match="of another search"):
         read_trials(tmp_path / "runs.csv", told[1:])
     assert read_trials(tmp_path / "none.csv", told) == []
+
+
+def test_processes_that_share_a_search_merge_their_runs(tmp_path):
+    plan = make_search(search())
+    told = runs_of(plan)
+    assert add_trials(tmp_path, [], plan) == []
+    add_trials(tmp_path, [ended(3, told[3], 1, math.nan, 1.0)], plan)
+    add_trials(tmp_path, [ended(1, told[1], 0, 0.5, 1.0)], plan)
+    merged = add_trials(tmp_path, [ended(3, told[3], 0, 0.7, 2.0)], plan)  # it was run again
+    assert [(trial.number, trial.value) for trial in merged] == [(1, 0.5), (3, 0.7)]
+    assert merged == read_trials(tmp_path / "runs.csv", told)
+
+
+def test_a_run_is_free_where_no_process_owns_it_and_none_has_done_it(tmp_path):
+    plan = make_search(search())
+    told = runs_of(plan)
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/left").touch()
+    with own_trial(tmp_path, 0, plan) as place:
+        assert not place.exists()  # what a run left that was broken off
+        with own_trial(tmp_path, 0, plan) as again, own_trial(tmp_path, 1, plan) as other:
+            assert again is None
+            assert other == tmp_path / "1"
+    # a training whose search was killed, or that somebody resumed
+    with own_folder(tmp_path / "2"), own_trial(tmp_path, 2, plan) as place:
+        assert place is None
+        assert (tmp_path / "2").exists()
+    add_trials(tmp_path, [ended(2, told[2], 0, 0.5, 1.0)], plan)
+    with own_trial(tmp_path, 2, plan) as place:
+        assert place is None
+        assert (tmp_path / "2").exists()
 
 
 def test_the_best_value_of_a_run_is_finite(tmp_path):
@@ -197,6 +233,9 @@ def test_a_server_is_told_what_is_told_here():
         assert command[:3] == ["${env}", ".venv/bin/python", "${program}"]
         assert command[-1] == "${args_no_hyphens}"
         assert "logger.wandb.online=true" in command
+        # a run that was pre-empted keeps its id, and resumes in the folder of that name
+        resumes = {"run=${oc.env:WANDB_RUN_ID}", "resume=auto"} <= set(command)
+        assert resumes == (content["program"] == "scripts/train.py")
         # python's None and PyYAML's 1e-3, which is a text, do not arrive as they are meant
         for choice in content["parameters"].values():
             assert None not in values(choice)
@@ -300,6 +339,57 @@ def test_fields_are_saved_once_and_tuned_without_the_network(people, tmp_path):
     assert (tmp_path / "tuned/metrics.csv").exists()
     twice = run("save_fields", *words, "output=fields", cwd=tmp_path)
     assert "has fields already" in twice.stderr
+
+
+WAITING = """
+program: PROGRAM
+method: grid
+metric: {name: val/ap/body, goal: maximize}
+parameters:
+  wait: {value: 4.0}
+  x: {values: [0, 1, 2, 3, 4, 5]}
+"""
+
+
+def is_running(file):
+    """Whether the process whose number is in a file runs."""
+    number = file.read_text()
+    return number and psutil.pid_exists(int(number))
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_search_run_each_of_its_runs_once_though_one_is_killed(tmp_path):
+    file = tmp_path / "search.yaml"
+    file.write_text(WAITING.replace("PROGRAM", str(ROOT / "tests/programs/trial.py")))
+    words = (f"sweep={file}", "folder=out")
+    out, logs = tmp_path / "out", [tmp_path / f"{number}" for number in range(3)]
+    searches = [started("sweep", *words, cwd=tmp_path, log=log) for log in logs]
+    family = {process.pid: process for process in searches}
+    while not all("6 runs" in log.read_text() for log in logs):
+        time.sleep(0.1)
+    while not (running := [file for file in out.glob("*/process") if is_running(file)]):
+        time.sleep(0.1)
+    # the program that a killed search has started lives on and ends as it would
+    first = running[0]
+    orphan = psutil.Process(int(first.read_text()))
+    killed = family.pop(orphan.ppid())
+    killed.kill()
+    killed.wait()
+    inside = first.stat().st_ino
+    assert [process.wait(120) for process in family.values()] == [0, 0]
+    begun = (out / "started.txt").read_text().split()
+    assert sorted(begun) == list("012345")
+    assert first.stat().st_ino == inside  # nobody removed it
+    with (out / "runs.csv").open() as lines:
+        rows = {row["run"]: row for row in csv.DictReader(lines)}
+    lost = first.parent.name
+    assert set(rows) == set("012345") - {lost}
+    assert {row["val/ap/body"] for row in rows.values()} == {f"{n}.0" for n in rows}
+    assert not [log for log in logs if "Traceback" in log.read_text()]
+    psutil.wait_procs([orphan], timeout=30)
+    again = succeeded(run("sweep", *words, cwd=tmp_path))
+    assert "6 runs, 5 done" in again.stdout
+    assert sorted((out / "started.txt").read_text().split()) == sorted([*"012345", lost])
 
 
 @pytest.mark.slow

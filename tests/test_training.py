@@ -1,6 +1,7 @@
 """What a run goes on with is what it stopped with."""
 
 import copy
+import warnings
 from functools import partial
 
 import pytest
@@ -67,3 +68,24 @@ def test_a_fused_optimiser_takes_clipped_gradients_where_none_are_scaled(
     short = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
     train(cfg, norm, precision=precision, gradient_clip_val=0.01, **short)
     assert norm.last == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        (["optimization.scaling.images=8"], ["an optimizer step has 4 images"]),
+        (["optimization.scaling.images=4"], []),
+        (["optimization.scaling.images=8", "optimization.scaling.rule=sqrt"], []),
+    ],
+)
+def test_a_training_warns_once_of_a_rate_for_another_number_of_images(
+    people, tmp_path, overrides, warned
+):
+    cfg = configuration(people, tmp_path, "~callbacks.ema", *overrides)
+    short = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0}
+    with warnings.catch_warnings(record=True) as recorded:
+        warnings.simplefilter("always")
+        train(cfg, any_rate=False, accumulate_grad_batches=2, **short)
+    said = [str(one.message) for one in recorded]
+    rates = [one[: len("an optimizer step has 4 images")] for one in said if "learning rate" in one]
+    assert rates == warned

@@ -13,7 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from tagpose.output import tolerate_output_errors
+
 _OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
+# `wandb agent` writes null as Python does; in a list or pair, too, but not within a text or a path
+_PYTHON_NULL: Final = re.compile(r"""('[^']*'|"[^"]*")|(?:^|(?<=[\[{(,:])) *None *(?=$|[\]}),])""")
+
 _TOLD: Final[tuple[type[Exception], ...]] = (
     ImportError,
     OSError,
@@ -29,6 +34,7 @@ _TOLD: Final[tuple[type[Exception], ...]] = (
 
 def told(main: Callable[[], Any]) -> None:
     """Run a program of Hydra's; what its configuration refuses is told in a sentence, too."""
+    tolerate_output_errors()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it would tell in paragraphs, and advise to add the key
     sys.argv[1:] = options_last(list(map(as_meant, sys.argv[1:])))
     with told_in_a_sentence():
@@ -49,14 +55,15 @@ def as_meant(word: str) -> str:
 
     Its grammar knows none of `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt`, `root=~/coco`.
     What it cannot read can mean nothing else than what stands there, unless it begins as a list,
-    a pair or in quotes; a home is found as a shell would where it stands alone.
+    a pair or in quotes; a home is found as a shell would where it stands alone. None is null, as
+    `wandb agent` writes the null of a sweep file that way.
     """
     key, is_override, value = word.partition("=")
-    if (
-        not is_override
-        or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key)
-        or value[:1] in tuple("[{(\"'")
-    ):
+    if not is_override or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key):
+        return word
+    value = _PYTHON_NULL.sub(lambda at: at[1] or "null", value)
+    word = f"{key}={value}"
+    if value[:1] in tuple("[{(\"'"):
         return word
     try:
         OverridesParser.create().parse_override(word)
@@ -127,7 +134,8 @@ def _refused(error: ConfigCompositionException) -> str:
 
 def _extra_with(module: str | None) -> str | None:
     """The extra of this package that brings a module, where one does; dev has them all."""
+    project = str(module).replace("_", "[-_]")
     for requirement in requires("tagpose") or ():
-        if named := re.fullmatch(rf"{module}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
+        if named := re.fullmatch(rf"{project}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
             return named[1]
     return None

@@ -2,11 +2,17 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Final, NamedTuple
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that end a training
 
 
 class Cost(NamedTuple):
@@ -16,23 +22,48 @@ class Cost(NamedTuple):
     memory: float  # bytes, the most that one process of it held
 
 
-def call(script: str, *overrides: str, folder: Path | None = None) -> Cost:
+def call(
+    script: str, *overrides: str, folder: Path | None = None, launcher: Sequence[str] = ()
+) -> Cost:
     """Run a script of this project, and exit with its code if it fails.
+
+    SIGTERM, SIGUSR1 and SIGINT are passed on to the script, which decides when it ends.
 
     Args:
         script: its name, without the ending.
         overrides: overrides of its configuration.
         folder: folder of the scripts; by default that of the running one.
+        launcher: words before the command, such as srun and its options.
     """
-    print(f"\n$ python scripts/{script}.py {shlex.join(overrides)}", flush=True)
+    before = "".join(f"{word} " for word in launcher)
+    print(f"\n$ {before}python scripts/{script}.py {shlex.join(overrides)}", flush=True)
     begun, program = time.monotonic(), (folder or Path(sys.argv[0]).parent) / f"{script}.py"
-    process = subprocess.Popen([sys.executable, str(program), *overrides])
-    _, status, used = os.wait4(process.pid, 0)
+    process = subprocess.Popen([*launcher, sys.executable, str(program), *overrides])
+    with _signals_passed_to(process.pid):
+        _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
     if process.returncode:
-        raise SystemExit(process.returncode)
+        code = process.returncode
+        raise SystemExit(code if code > 0 else 128 - code)  # as a shell has it after a signal
     kibibytes = 1 if sys.platform == "darwin" else 1024
     return Cost(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
+
+
+@contextmanager
+def _signals_passed_to(process: int) -> Iterator[None]:
+    """Pass signals on to a process instead of ending before it."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+    handlers = {one: signal.signal(one, pass_on) for one in _SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
 
 
 def demo_checkpoint(runs: Path, scripts: Path) -> Path:

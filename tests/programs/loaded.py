@@ -17,7 +17,11 @@ from pkgutil import walk_packages
 
 # what programs spend their first seconds on
 SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "torchmetrics")
-EXTRAS = ("tagpose.export", "tagpose.page", "tagpose.video")  # import what may not be installed
+# these import what may not be installed
+EXTRAS = (
+    *("tagpose.export", "tagpose.page", "tagpose.video"),
+    *("tagpose.inference.formats.parquet", "tagpose.inference.formats.pose_file"),
+)
 
 
 class Exit:

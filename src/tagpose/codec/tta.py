@@ -88,7 +88,7 @@ def merge_scales(
 
     Returns:
         Heatmaps [B, K, H, W] at the size of the input, averaged over the scales, and tags
-        [B, L, K, h, w] at the size of scale 1; L is the sum over all scales with `every_tag`.
+        [B, L, G, h, w] at the size of scale 1; L is the sum over all scales with `every_tag`.
     """
     total = torch.zeros(*views[reference].heatmaps.shape[:2], *size).to(views[reference].heatmaps)
     for view in views:

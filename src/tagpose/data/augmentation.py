@@ -73,7 +73,8 @@ class TrainingView(A.DualTransform):  # type: ignore[misc] # the library is not 
         zoom: range of the view's side, in units of the image's shorter side.
         angle: largest turn in degrees, either way.
         shift: largest shift of the view's centre, either way, in units of the view's side; 0.2 is
-            the published one, 40 % from end to end.
+            that of MMPose when the published checkpoints were made (2020 and 2021). v0.29 draws
+            from 0.2 of the image's width and height.
         mirror_chance: of a mirrored view.
         outside_counts: whether what is outside of the image counts, as a place where nobody is:
             inputs at test time have black margins, and a network that never learned to be silent

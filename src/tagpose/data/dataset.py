@@ -159,8 +159,8 @@ def single_threaded(worker: int) -> None:
     """
     del worker
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     if not hasattr(signal, "sigwaitinfo"):  # macOS, where a worker dies of any SIGTERM
         return
     # blocked, so that the thread may ask who sent it

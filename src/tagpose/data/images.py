@@ -1,8 +1,9 @@
 """This file reads and writes pictures."""
 
+from collections.abc import Iterable
 from glob import glob
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,10 +11,11 @@ from PIL import Image, ImageOps
 from tagpose.data.sources import UNREADABLE, rgb, turned_size
 from tagpose.writing import whole
 
+_JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
 # of what Pillow reads and people call pictures
-_ENDINGS: Final = (
+IMAGE_ENDINGS: Final = (
     *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
-    *(".jfif", ".jpe", ".jpeg", ".jpg"),
+    *_JPEG,
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
 
@@ -56,10 +58,40 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     )
 
 
-def write_image(file: Path, image: np.ndarray) -> None:
-    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all."""
+def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
+    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all.
+
+    Args:
+        file: target.
+        image: the picture.
+        quality: of JPEG and WebP, up to 100; by default Pillow's. Other formats have none.
+    """
+    lossy = file.suffix.lower() in (*_JPEG, ".webp")
+    options: dict[str, Any] = {"quality": quality} if lossy and quality is not None else {}
     with whole(file) as partial:
-        Image.fromarray(image).save(partial)
+        Image.fromarray(image).save(partial, **options)
+
+
+def picture_ending(name: str, source: Path) -> str:
+    """Return the ending of the picture that is drawn of a file.
+
+    Args:
+        name: "source" for the ending of the file, or png where Pillow only reads its format; or
+            an ending such as "jpg".
+        source: the file.
+
+    Raises:
+        ValueError: Pillow writes no format of that ending.
+    """
+    Image.init()
+    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    ending = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
+    if ending in writable & set(IMAGE_ENDINGS):
+        return ending
+    if name == "source":
+        return ".png"
+    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_ENDINGS)))
+    raise ValueError(f"unknown picture format {name!r}; use source or one of {known}")
 
 
 def is_camera(named: str) -> bool:
@@ -67,8 +99,16 @@ def is_camera(named: str) -> bool:
     return named.isdecimal() and not Path(named).exists()
 
 
+def is_hidden(file: Path) -> bool:
+    """Return whether the name of a file begins with a dot."""
+    return file.name.startswith(".")
+
+
 def list_images(named: str | Path) -> list[Path]:
     """The picture at a path, all pictures of a folder, or those that a pattern names; by name.
+
+    Files of a folder whose names begin with a dot are skipped, as patterns skip them: macOS writes
+    a `._NAME.jpg` that is no picture for each NAME.jpg on foreign disks.
 
     Args:
         named: a path, or a pattern with *, ? or [ such as "photos/**/*.jpg".
@@ -79,8 +119,11 @@ def list_images(named: str | Path) -> list[Path]:
     path = Path(named)
     if path.is_file():
         return [path]
-    inside = path.iterdir() if path.is_dir() else map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
-    files = sorted(file for file in inside if file.suffix.lower() in _ENDINGS)
+    if path.is_dir():
+        inside: Iterable[Path] = (file for file in path.iterdir() if not is_hidden(file))
+    else:
+        inside = map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
+    files = sorted(file for file in inside if file.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise FileNotFoundError(
             f"{named} has no pictures; name a file, a folder or a pattern by images=PATH"

@@ -34,7 +34,7 @@ def draw_curves(
     # The object interface, because pyplot would keep every figure of a long run.
     figure = Figure(figsize=(12, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a dollar in a name is no formula
     left, right = figure.subplots(1, 2)
     _draw_panel(left, losses, "loss")
     left.set_yscale("log", nonpositive="mask")
@@ -56,4 +56,5 @@ def _draw_panel(axes: Axes, curves: Sequence[Curve], label: str) -> None:
     axes.grid(visible=True, which="both", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     if curves:
-        axes.legend(frameon=False, fontsize="small")
+        for text in axes.legend(frameon=False, fontsize="small").get_texts():
+            text.set_parse_math(False)

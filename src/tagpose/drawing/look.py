@@ -61,6 +61,14 @@ def look_of(skeleton: Skeleton) -> Look:
     )
 
 
+def in_one_color(look: Look, color: Colour) -> Look:
+    """Return a look whose keypoints and lines all have one color."""
+    return look._replace(
+        colours=np.full_like(look.colours, color),
+        line_colours=np.full_like(look.line_colours, color),
+    )
+
+
 def line_widths(look: Look, points: np.ndarray, shown: np.ndarray, stroke: float) -> np.ndarray:
     """Widths [K] of the lines that end in each keypoint: finer where a part is seen small.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tagpose.drawing.hues import identity_colour
 from tagpose.drawing.labels import Named, box_around, draw_box, draw_labels
-from tagpose.drawing.look import look_of
+from tagpose.drawing.look import in_one_color, look_of
 from tagpose.drawing.opacity import Opacity
 from tagpose.drawing.person import draw_person
 from tagpose.skeleton import Skeleton
@@ -28,6 +28,8 @@ def draw_people(
     labels: Sequence[str] | None = None,
     identities: Sequence[int | None] | None = None,
     boxes: bool = False,
+    color_by_person: bool = False,
+    line_width: float = 1.0,
 ) -> np.ndarray:
     """The image with people on it, the best of them in front; lines grow with the person.
 
@@ -43,6 +45,9 @@ def draw_people(
         identities: [P] numbers that choose the colours of labels and boxes, so that people keep
             theirs from frame to frame, None for grey; by default their places in `people`.
         boxes: whether a box is drawn around each person.
+        color_by_person: whether a person's lines have the color of the identity, which tells people
+            in a crowd apart, instead of the colors of the parts.
+        line_width: factor of the widths of lines and the sizes of dots.
 
     Returns:
         [H, W, 3] uint8 RGB, a new array.
@@ -65,7 +70,8 @@ def draw_people(
     for person in told if boxes else ():
         draw_box(picture, person)
     for p in order:
-        draw_person(picture, keypoints[p, :, :2], opacities[p], look)
+        own = in_one_color(look, identity_colour(numbers[p])) if color_by_person else look
+        draw_person(picture, keypoints[p, :, :2], opacities[p], own, line_width=line_width)
     draw_labels(picture, told[::-1])
     return picture
 

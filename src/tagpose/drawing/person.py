@@ -15,7 +15,14 @@ _RIM: Final = 0.4  # width of an outline, in widths of a line
 _FINEST_RIM: Final = 0.3  # pixels of an outline that still keeps white from white
 
 
-def draw_person(picture: np.ndarray, points: np.ndarray, opacities: np.ndarray, look: Look) -> None:
+def draw_person(
+    picture: np.ndarray,
+    points: np.ndarray,
+    opacities: np.ndarray,
+    look: Look,
+    *,
+    line_width: float = 1.0,
+) -> None:
     """Draw a person into the picture; lines grow with the person.
 
     Args:
@@ -23,6 +30,7 @@ def draw_person(picture: np.ndarray, points: np.ndarray, opacities: np.ndarray, 
         points: [K, 2] in pixels of the picture; they may lie outside of it.
         opacities: [K] up to 1, and 0 for what is not drawn, nor the lines that end in it.
         look: of the skeleton.
+        line_width: factor of the widths of lines and the sizes of dots.
     """
     shown = opacities > 0
     if not shown.any():
@@ -32,7 +40,7 @@ def draw_person(picture: np.ndarray, points: np.ndarray, opacities: np.ndarray, 
     far = 4 * max(height, width)
     points = np.where(shown[:, None], points, 0.0).clip(-far, far)
     diagonal = float(np.hypot(*np.ptp(points[shown], axis=0)).clip(max=math.hypot(height, width)))
-    stroke = max(_THINNEST, diagonal / _STROKES)
+    stroke = line_width * max(_THINNEST, diagonal / _STROKES)
     rows, columns = _window(points[shown], 2 * stroke + 1, height, width)
     window = picture[rows, columns]
     if window.size == 0:

@@ -1,12 +1,16 @@
 """This file holds what is found in an image, as its users take it on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tagpose.evaluation.rows import Row, to_rows
+from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_picture
+from tagpose.inference.formats.openpose import to_openpose
+from tagpose.inference.formats.table import KeypointRow, to_table
 from tagpose.skeleton import Skeleton
+from tagpose.skeleton_maps import OPENPOSE_BODY_25, Layout, convert
 from tagpose.structures import People
 
 _DECIMALS = 2  # of image pixels in `Found.to_dict`, more than a network knows
@@ -28,6 +32,70 @@ class Found(NamedTuple):
     def people(self) -> People:
         """Keypoints and scores alone, as drawing and evaluation take them."""
         return People(self.keypoints, self.scores)
+
+    def select(
+        self,
+        parts: Sequence[str] | None = None,
+        *,
+        min_person_score: float = 0.0,
+        min_keypoint_score: float = 0.0,
+    ) -> "Found":
+        """Return the people and keypoints above thresholds, of some parts only.
+
+        Other keypoints become rows of 0, and people without any keypoint are dropped. The scores
+        of people and parts stay the same.
+
+        Args:
+            parts: names of `skeleton.parts`, such as ["body", "lefthand"]; None for all.
+            min_person_score: score below which people are dropped.
+            min_keypoint_score: score below which a keypoint is missing.
+
+        Raises:
+            ValueError: the skeleton has no part of a name.
+        """
+        scores = self.keypoints[..., 2]
+        here = (scores > 0) & (scores >= min_keypoint_score) & part_mask(self.skeleton, parts)
+        kept = (self.scores >= min_person_score) & here.any(1)
+        keypoints = np.where(here[..., None], self.keypoints, np.float32(0))[kept]
+        tracks = tuple(t for t, keep in zip(self.tracks, kept, strict=False) if keep)
+        return self._replace(
+            keypoints=keypoints,
+            scores=self.scores[kept],
+            part_scores={part: each[kept] for part, each in self.part_scores.items()},
+            boxes=boxes_around(keypoints, here[kept]),
+            tracks=tracks,
+        )
+
+    def resize(self, size: tuple[int, int]) -> "Found":
+        """Return the predictions in pixels of the image resized to width, height."""
+        scale = np.divide(size, self.size)
+        here = self.keypoints[..., 2] > 0
+        keypoints = self.keypoints.copy()
+        # the center of the first pixel is 0
+        keypoints[..., :2] = np.where(
+            here[..., None], (keypoints[..., :2] + 0.5) * scale - 0.5, keypoints[..., :2]
+        )
+        return self._replace(keypoints=keypoints, boxes=boxes_around(keypoints, here), size=size)
+
+    def to_layout(self, layout: Layout) -> np.ndarray:
+        """Return the keypoints x, y, score [P, Q, 3] in a layout of `skeleton_maps.LAYOUTS`."""
+        return convert(self.keypoints, self.skeleton, layout)
+
+    def to_openpose(self, body: Layout = OPENPOSE_BODY_25) -> dict[str, Any]:
+        """Return OpenPose's JSON dictionary; see `formats.openpose.to_openpose`."""
+        return to_openpose(self, body)
+
+    def to_controlnet(self) -> dict[str, Any]:
+        """Return the dictionary of ControlNet's pose nodes; see `formats.controlnet`."""
+        return to_controlnet(self)
+
+    def to_dwpose_picture(self) -> np.ndarray:
+        """Return the people on black [H, W, 3] uint8 RGB, as ControlNet expects them."""
+        return to_dwpose_picture(self)
+
+    def to_table(self, image: str = "") -> list[KeypointRow]:
+        """Return one row for each keypoint, for example for `pandas.DataFrame`."""
+        return to_table(self, image)
 
     def to_coco(self, image_id: int = 0) -> list[Row]:
         """Rows of the official result format, one for each person."""
@@ -85,6 +153,26 @@ def found(
     sure = (keypoints[..., 2] > 0) & (keypoints[..., 2] >= min_keypoint_score)
     keypoints = np.where(sure[..., None], keypoints, np.float32(0))
     return Found(keypoints, scores, parts, boxes_around(keypoints, sure), size, skeleton)
+
+
+def part_mask(skeleton: Skeleton, parts: Sequence[str] | None) -> np.ndarray:
+    """Return which keypoints [K] bool belong to parts of the skeleton; None means all parts.
+
+    Raises:
+        ValueError: the skeleton has no part of a name.
+    """
+    if parts is None:
+        return np.ones(skeleton.size, bool)
+    unknown = [part for part in parts if part not in skeleton.parts]
+    if unknown:
+        raise ValueError(
+            f"unknown part {unknown[0]!r}; skeleton {skeleton.name!r} has "
+            f"{', '.join(skeleton.parts)}"
+        )
+    mask = np.zeros(skeleton.size, bool)
+    for part in parts:
+        mask[skeleton.parts[part]] = True
+    return mask
 
 
 def boxes_around(keypoints: np.ndarray, there: np.ndarray) -> np.ndarray:

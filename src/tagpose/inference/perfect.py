@@ -10,25 +10,39 @@ from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.codec.encode import Encoder
 from tagpose.codec.tta import merge_resolutions
 from tagpose.inference.decoding import decode_batch
+from tagpose.model.network import PoseNetwork
 from tagpose.structures import Fields, People, Pyramid, Sample
 
 _APART: Final = 3.0  # tags of two people
 _NEAR: Final = 0.01  # of a heatmap, from where on a tag is that of the person
 
 
+@torch.inference_mode()
 def perfect_people(
-    samples: Iterable[Sample], encoders: Sequence[Encoder], decoder: AssociativeEmbeddingDecoder
+    samples: Iterable[Sample],
+    encoders: Sequence[Encoder],
+    decoder: AssociativeEmbeddingDecoder,
+    network: PoseNetwork | None = None,
+    learned: Sequence[str] = (),
 ) -> dict[int, People]:
-    """The people of all images by image id, in image pixels.
+    """Decode targets in place of network outputs.
 
     Args:
-        samples: batches of them.
-        encoders: draw what the network would say, at each of its resolutions.
-        decoder: reads it.
+        samples: batches of images.
+        encoders: draw the targets of each resolution.
+        decoder: of the same skeleton.
+        network: its outputs replace the targets named in `learned`.
+        learned: "heatmaps" or "tags"; what is lost with one of them is lost by the network there.
+
+    Returns:
+        The people of all images by image id, in image pixels.
     """
     found: dict[int, People] = {}
     for batch in samples:
         fields = perfect_fields(batch, encoders)
+        if network and learned:
+            outputs = network(batch.image)._asdict()
+            fields = fields._replace(**{name: outputs[name] for name in learned})
         people = decode_batch(fields, batch.frame, decoder)
         found.update(zip(batch.image_id.tolist(), people, strict=True))
     return found

@@ -283,8 +283,13 @@ class Predictor:
         """An image and its views, or what stands against them."""
         try:
             image = image_of(source)
-            return _Read(source, image, self.views(image), None)
         except (OSError, ValueError) as error:
+            return _Read(source, None, None, error)
+        try:
+            return _Read(source, image, self.views(image), None)
+        except ValueError as error:
+            if isinstance(source, str | Path):
+                error = ValueError(f"{source}: {error}")
             return _Read(source, None, None, error)
 
     def _submit_chunk(self, chunk: Sequence[_Read], min_person_score: float) -> _Chunk:

@@ -1,6 +1,7 @@
 """This file makes HRNet backbones (Sun 2019) from timm, cut down to their stride-4 branch."""
 
 import logging
+from pathlib import Path
 from socket import create_connection
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,14 +10,16 @@ from urllib.request import getproxies
 import timm
 import torch
 from huggingface_hub import constants
-from timm.models import load_pretrained
-from torch import Tensor, nn
+from timm.models import load_pretrained, load_state_dict
+from torch import Tensor, hub, nn
 
 _FAMILY: Final = "hrnet_"
+_PUBLISHED: Final = "backbone."  # before the names of a backbone's tensors in a pose checkpoint
+_COUNTER: Final = "num_batches_tracked"  # end of names that old files of weights lack
 _PATIENCE: Final = 5  # seconds for the hub to answer
 
 
-def hrnet(name: str, *, pretrained: bool = False) -> tuple[nn.Module, int]:
+def hrnet(name: str, *, pretrained: bool | str = False) -> tuple[nn.Module, int]:
     """An HRNet that returns a list of one map [B, C, H / 4, W / 4], its finest branch; and C.
 
     The branch is raw, before the classification head's widening, as in the published pose
@@ -25,10 +28,12 @@ def hrnet(name: str, *, pretrained: bool = False) -> tuple[nn.Module, int]:
 
     Args:
         name: a model of timm, such as "hrnet_w32".
-        pretrained: whether to load ImageNet weights, which timm fetches or finds in its cache.
+        pretrained: whether to load ImageNet weights, which timm fetches or finds in its cache; or
+            a file or https:// address of the weights of an HRNet, such as those MMPose starts from.
 
     Raises:
-        ValueError: timm has no such HRNet.
+        FileNotFoundError: the file of weights is missing.
+        ValueError: timm has no such HRNet, or the file holds the weights of another network.
         RuntimeError: the weights could not be fetched, or did not fit.
     """
     known = timm.list_models(f"{_FAMILY}*")
@@ -38,10 +43,12 @@ def hrnet(name: str, *, pretrained: bool = False) -> tuple[nn.Module, int]:
     network: Any = timm.create_model(
         name, features_only=True, feature_location="", out_indices=(1,)
     )
-    if pretrained:
+    if pretrained is True:
         _load_imagenet(network, name)
     last = network.stage4[-1]
     last.fuse_layers = nn.ModuleList([last.fuse_layers[0]])
+    if isinstance(pretrained, str):
+        _load_file(network, name, pretrained)
     return network, network.feature_info.channels()[0]
 
 
@@ -71,6 +78,58 @@ def _load_imagenet(network: Any, name: str) -> None:
         )
 
 
+def _load_file(network: nn.Module, name: str, source: str) -> None:
+    """Load the backbone's tensors from a file or an address; other tensors are left out."""
+    state = _read(_local_file(source))
+    own = {key.removeprefix(_PUBLISHED): value for key, value in state.items()}
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith(_COUNTER)}
+    faults = [k for k, v in wanted.items() if k not in own or own[k].shape != v.shape]
+    if faults:
+        raise ValueError(
+            f"{source} has {len(wanted) - len(faults)} of the {len(wanted)} tensors of {name}, and "
+            f"{faults[0]} is missing or has another shape; expected an HRNet of this width, so "
+            "name its file by model.network.pretrained=FILE"
+        )
+    network.load_state_dict({key: own[key] for key in wanted}, strict=False)
+
+
+def _local_file(source: str) -> Path:
+    """Return the file of a path, or of an https address, which is downloaded once and cached."""
+    if not source.startswith("https://"):
+        return Path(source)
+    file = Path(hub.get_dir()) / "checkpoints" / Path(urlsplit(source).path).name
+    if file.exists():
+        return file
+    digits = hub.HASH_REGEX.search(file.name)  # of SHA-256, as in hrnet_w32-36af842e.pth
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        hub.download_url_to_file(source, str(file), digits and digits[1], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise RuntimeError(
+            f"{source} could not be downloaded ({error}); download it on another machine, and name "
+            "the file by model.network.pretrained=FILE"
+        ) from error
+    return file
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """Read tensors by name from a pickle or safetensors file, running no code in it."""
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"the backbone weights {file} are missing; model.network.pretrained expects true, "
+            "false, a file, or an address that begins with https://"
+        )
+    try:
+        state: dict[str, Tensor] = load_state_dict(str(file), weights_only=True)
+    except Exception as error:  # torch raises errors of many types for other kinds of files
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"{file} holds no tensors that can be read ({why}); expected a PyTorch or safetensors "
+            "file of the weights of an HRNet"
+        ) from error
+    return state
+
+
 def _reachable(address: str) -> bool:
     """Whether somebody listens at an address; behind a proxy nobody knows."""
     there = urlsplit(address)
@@ -86,4 +145,4 @@ def _reachable(address: str) -> bool:
 
 def _untouched(key: str, value: Tensor, before: dict[str, Tensor]) -> bool:
     """Whether loading left a tensor as it was made (counters of batches may be 0 in both)."""
-    return not key.endswith("num_batches_tracked") and torch.equal(value, before[key])
+    return not key.endswith(_COUNTER) and torch.equal(value, before[key])

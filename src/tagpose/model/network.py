@@ -105,7 +105,8 @@ class PoseNetwork(nn.Module):
         sub_cell: whether it learns peaks between the cells (see `Encoder`); a fact, too.
         tags: how keypoints share tag maps: "keypoint", "part" or "shared"; see
             `Skeleton.tag_index`.
-        pretrained: whether the backbone starts from ImageNet weights.
+        pretrained: whether the backbone starts from timm's ImageNet weights, or a file or https
+            address of other weights; see `hrnet`.
         tag_std: of the initial weights of the tags' rows. 0.001 as published starts with the same
             tag for everybody, where the push has no gradient; short schedules want more.
         compiled: whether backbone and finer head are compiled; see `compile_backbone`.
@@ -119,7 +120,7 @@ class PoseNetwork(nn.Module):
         side: int = SIDE,
         sub_cell: bool = False,
         tags: str = KEYPOINT,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         tag_std: float = HEAD_STD,
         compiled: bool = False,
     ) -> None:

@@ -9,6 +9,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from tagpose.model.files import read_step, read_tensors, write_pickle
+from tagpose.writing import remove_leftovers
 
 _STALE: Final = "*.tmp.ckpt"  # what `writing.whole` leaves of a process that was killed
 # of a checkpoint: weights, and those that Lightning's average of weights stands in front of
@@ -99,9 +100,8 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what a process left that was killed while it wrote a checkpoint."""
-    for file in folder.glob(_STALE):
-        file.unlink(missing_ok=True)  # another process may have been quicker
+    """Remove temporary checkpoints of processes that were killed while they wrote them."""
+    remove_leftovers(folder, _STALE)
 
 
 def _not_finite(content: object, name: str) -> str | None:

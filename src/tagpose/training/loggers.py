@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +75,7 @@ class Wandb(WandbLogger):
     ) -> None:
         Path(save_dir).mkdir(parents=True, exist_ok=True)
         self.noted = Path(save_dir) / "wandb" / _NOTED
+        _ensure_cache(self.noted.parent)
         for earlier in sorted(self.noted.parent.glob("*run-*")):
             # run-DATE_TIME-ID
             options |= {"id": earlier.name.split("run-")[1].partition("-")[2], "resume": "allow"}
@@ -130,3 +133,17 @@ class Wandb(WandbLogger):
         # neither copied when it is added nor when it was sent: it has hundreds of megabytes
         artefact.add_file(self.best["file"], policy="immutable", skip_cache=True)
         self.experiment.log_artifact(artefact, aliases=["best"])
+
+
+def _ensure_cache(folder: Path) -> None:
+    """Make wandb write its cache and its own log to a folder if the user has no cache folder.
+
+    Without HOME, as in some containers, it would write that log to stderr.
+    """
+    home = os.environ.get("HOME")
+    user = os.environ.get("XDG_CACHE_HOME") or (home and f"{home}/.cache")
+    cache = Path(user or os.devnull) / "wandb"
+    with suppress(OSError):  # a folder that cannot be created cannot be written either
+        cache.mkdir(parents=True, exist_ok=True)
+    if not os.access(cache, os.W_OK):
+        os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "cache"))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from lightning.pytorch.plugins import Precision
-from lightning.pytorch.utilities import GradClipAlgorithmType
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -33,8 +33,7 @@ class PoseTraining(LightningModule):
         optimizer: makes one from parameters.
         schedule: of the learning rate.
         scaling: of the learning rate with the images of a step.
-        encoder: makes what draws targets, from the limbs of keypoints, `sub_cell`, `tag_index`, a
-            side and a stride.
+        encoder: see `network_encoders`.
     """
 
     def __init__(
@@ -50,8 +49,7 @@ class PoseTraining(LightningModule):
         self.network, self.criterion = network, criterion
         self.optimizer, self.schedule = optimizer, schedule
         self.scaling = scaling or Scaling()
-        known = network.skeleton.limb_of, network.sub_cell, network.tag_index, network.side
-        self.encoders = [encoder(*known, stride) for stride in network.strides]
+        self.encoders = network_encoders(network, encoder)
         if self.encoders[0].emphasises and not criterion.emphasis:
             raise ValueError(
                 "encoder.by_visibility and encoder.small_limbs say how criterion.emphasis is "
@@ -110,6 +108,8 @@ class PoseTraining(LightningModule):
         steps = int(trainer.estimated_stepping_batches)
         added = trainer.accumulate_grad_batches
         images = self._data().batch_size * trainer.world_size * added
+        if warning := self.scaling.mismatch(images):
+            rank_zero_warn(warning)
         scale = self.scaling(images)
         scheduler = LambdaLR(optimizer, lambda step: scale * self.schedule(step, steps))
         return {
@@ -139,3 +139,15 @@ class PoseTraining(LightningModule):
         terms = self.losses(batch, pyramid)
         each = {name: term.mean() for name, term in terms._asdict().items()}
         return {"total": self.criterion.total(terms)} | each
+
+
+def network_encoders(network: PoseNetwork, encoder: Callable[..., Encoder]) -> list[Encoder]:
+    """Return the encoders that draw the targets of a network, one for each of its resolutions.
+
+    Args:
+        network: to train.
+        encoder: builds one from the parts of keypoints, `sub_cell`, `tag_index`, the side of the
+            input and a stride.
+    """
+    known = network.skeleton.limb_of, network.sub_cell, network.tag_index, network.side
+    return [encoder(*known, stride) for stride in network.strides]

@@ -32,6 +32,18 @@ class Scaling:
         """Factor of the learning rate for a step of so many images."""
         return float((images / self.images) ** _POWERS[self.rule])
 
+    def mismatch(self, images: int) -> str | None:
+        """Return a warning if no rule adapts the learning rate to a step of so many images."""
+        if self.rule != "none" or images == self.images:
+            return None
+        return (
+            f"an optimizer step has {images} images, but the learning rate is for {self.images}; "
+            f"accumulate or use more devices until a step has {self.images} "
+            "(trainer.accumulate_grad_batches), choose a rule that scales the rate "
+            "(optimization.scaling.rule=linear or sqrt), or state that the rate is for this batch "
+            f"(optimization.scaling.images={images})"
+        )
+
 
 class Schedule(Protocol):
     """A factor of the learning rate for a step out of a number of steps."""

@@ -1,4 +1,4 @@
-"""This file lets a process hear that it is to end, and not obey before its state is saved."""
+"""Signals that stop a training, which are obeyed once its state is saved."""
 
 import os
 import signal
@@ -8,8 +8,9 @@ from threading import Thread, Timer
 from types import FrameType
 from typing import Any, Final
 
-# Schedulers end a job with SIGTERM, or warn it by SIGUSR1; a person with SIGINT.
-SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Schedulers end a job with SIGTERM, or warn it by SIGUSR1; a person with SIGINT; a terminal that is
+# closed with SIGHUP.
+SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 _AT_ONCE: Final = 1.0  # seconds in which signals count as one: whoever starts processes repeats it
 _GRACE: Final = 120.0  # seconds to save; a process may wait for another that is gone, in C
@@ -28,13 +29,15 @@ class Hearing:
         self.started, self.forward = started, forward
         self.number, self.since = 0, time.monotonic()
         self.before = {one: signal.getsignal(one) for one in SIGNALS}
+        if self.before[signal.SIGHUP] == signal.SIG_IGN:  # nohup
+            del self.before[signal.SIGHUP]
         if started:
             Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         self.listen()
 
     def listen(self) -> None:
         """Have signals remembered instead of obeyed."""
-        for one in SIGNALS:
+        for one in self.before:
             signal.signal(one, self._remember)
 
     def end(self) -> None:

@@ -1,16 +1,21 @@
-"""This file keeps what came of the runs of a search, and shows it."""
+"""Results of the runs of a search: the table `runs.csv`, which several processes may write."""
 
 import csv
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from rich.table import Table
 
-from tagpose.training.search import Search, Told
+from tagpose.folder_lock import NAME, FolderInUseError, lock_file, own_folder
+from tagpose.training.search import Search, Told, runs_of
 from tagpose.writing import whole
 
+TABLE: Final = "runs.csv"  # in the folder of a search
+_PATIENCE: Final = 60.0  # seconds; another process writes the table in milliseconds
 _FACTS: Final = ("run", "state", "seconds")  # columns before the metric's and the parameters'
 _DONE: Final = "done"
 
@@ -37,6 +42,59 @@ def ended(number: int, told: Told, code: int, value: float, seconds: float) -> T
     return Trial(number, told, "logged no metric" if math.isnan(value) else _DONE, value, seconds)
 
 
+@contextmanager
+def own_trial(folder: Path, number: int, search: Search) -> Iterator[Path | None]:
+    """Own a run of a search as long as its program runs.
+
+    Two locks are needed: one outside of the folder of the run, which is removed before the run, and
+    the one inside, which a training holds whose search was killed, or that somebody resumed.
+
+    Args:
+        folder: folder of the search.
+        number: number of the run.
+        search: the search.
+
+    Yields:
+        The folder of the run, which is missing, or None if another process has run it or runs it.
+    """
+    place = folder / str(number)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock_file(folder / f".{number}{NAME}", what=str(place)))
+            trials = read_trials(folder / TABLE, runs_of(search))
+            free = not any(trial.number == number and trial.done for trial in trials)
+            if free and place.exists():
+                with own_folder(place):
+                    shutil.rmtree(place)
+        except FolderInUseError:
+            free = False
+        yield place if free else None
+
+
+def add_trials(folder: Path, trials: Sequence[Trial], search: Search) -> list[Trial]:
+    """Merge runs into the table of a search, in place of earlier ones with the same numbers.
+
+    Args:
+        folder: folder of the search, in which the table is created if it is missing.
+        trials: runs that have ended.
+        search: the search of the table.
+
+    Returns:
+        All runs of the table, by number.
+
+    Raises:
+        ValueError: the table is of another search.
+        FolderInUseError: another process has been writing the table for a minute.
+    """
+    file = folder / TABLE
+    with lock_file(folder / NAME, what=str(file), wait=_PATIENCE):
+        there = {trial.number: trial for trial in read_trials(file, runs_of(search))}
+        merged = there | {trial.number: trial for trial in trials}
+        every = [merged[number] for number in sorted(merged)]
+        write_trials(file, every, search)
+    return every
+
+
 def write_trials(file: Path, trials: Sequence[Trial], search: Search) -> None:
     """Write a table of runs, whole or not at all."""
     with whole(file) as partial, partial.open("w", newline="") as lines:
@@ -48,7 +106,7 @@ def write_trials(file: Path, trials: Sequence[Trial], search: Search) -> None:
 
 
 def read_trials(file: Path, runs: Sequence[Told]) -> list[Trial]:
-    """The runs that a broken-off search has done; none where it has not begun.
+    """Return the runs of a search that have ended; none where it has not begun.
 
     Args:
         file: that `write_trials` wrote, if anything did.
@@ -59,7 +117,7 @@ def read_trials(file: Path, runs: Sequence[Told]) -> list[Trial]:
     """
     if not file.exists():
         return []
-    done = []
+    trials = []
     with file.open(newline="") as lines:
         header, *rows = csv.reader(lines)
     for number, state, seconds, value, *words in rows:
@@ -69,8 +127,8 @@ def read_trials(file: Path, runs: Sequence[Told]) -> list[Trial]:
                 f"{file} is of another search; the words of its first command go on with it, "
                 "another folder= begins anew"
             )
-        done.append(Trial(int(number), told, state, float(value), float(seconds)))
-    return [trial for trial in done if trial.done]
+        trials.append(Trial(int(number), told, state, float(value), float(seconds)))
+    return trials
 
 
 def best(trials: Sequence[Trial], *, largest: bool) -> list[Trial]:

@@ -1,1 +1,1 @@
-"""Videos: their frames, who is who from frame to frame, and drawn ones."""
+"""Videos: reading frames, following people from frame to frame, smoothing, writing."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 
 from rich.table import Table
-from rich.text import Text
 
 from tagpose.data.inspection.coverage import Coverage, PartCoverage
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA
@@ -12,7 +11,7 @@ from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
 def overview(coverage: Coverage, title: str) -> Table:
     """One row per number of the whole data set."""
-    table = Table("", title=Text(title, "table.title"))  # brackets in it are no markup
+    table = Table("", title=title)
     table.add_column("number", justify="right")
     medium, large = (math.isqrt(int(area)) for area in (MEDIUM_AREA, LARGE_AREA))
     for name, value in (

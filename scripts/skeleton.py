@@ -1,0 +1,176 @@
+"""Draft a skeleton from a COCO file: python scripts/skeleton.py annotations=FILE [key=value]."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import hydra
+import numpy as np
+from omegaconf import DictConfig
+
+from tagpose.complaints import told, told_in_a_sentence
+from tagpose.data.annotation_tools.coco_source import load_coco
+from tagpose.data.annotation_tools.config_files import NO_VAL, SplitPaths, data_yaml, skeleton_yaml
+from tagpose.data.annotation_tools.examples import choose_examples
+from tagpose.data.annotation_tools.image_folder import find_folder
+from tagpose.data.annotation_tools.records import Row, choose_category, is_of, keypoint_names
+from tagpose.data.annotation_tools.skeleton_draft import (
+    SkeletonDraft,
+    definition,
+    draft_skeleton,
+    identifier,
+    official_skeleton,
+)
+from tagpose.data.images import write_image
+from tagpose.drawing.named import draw_named
+from tagpose.drawing.sheets import contact_sheet
+from tagpose.official_skeletons import BODY
+from tagpose.own_skeleton import make_skeleton
+from tagpose.skeleton import Skeleton
+from tagpose.writing import whole
+
+_CONF: Final = Path(__file__).parents[1] / "conf"
+_VAL: Final = ("val", "valid", "validation")
+_EXAMPLES: Final = 3
+_ANNOTATIONS: Final = "annotations"  # the folder of COCO's layout below that of the data set
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="skeleton")
+def main(cfg: DictConfig) -> None:
+    """Write the two YAML files and the picture, and print the next commands."""
+    with told_in_a_sentence():
+        draft(cfg)
+
+
+def draft(cfg: DictConfig) -> None:
+    """Draft what the configuration names."""
+    file = Path(cfg.annotations)
+    content = load_coco(file)
+    category = named_category(content, cfg.category, file)
+    rows = [row for row in content["annotations"] if is_of(row, category)]
+    train, val = locate(file, cfg.images), None
+    if val_file := Path(cfg.val) if cfg.val else find_val(file):
+        val = locate(val_file, cfg.val_images)
+    flips = None if cfg.flip is None else [list(pair) for pair in cfg.flip]
+    official = official_skeleton(keypoint_names(category), rows)
+    name = None if cfg.name is None else identifier(str(cfg.name))
+    if official:
+        name, skeleton, texts = name or folder_name(file), BODY, {}
+        print(f"skeleton: the keypoints are those of skeleton={official}")
+    else:
+        drafted = draft_skeleton(category, name, flips, file)
+        name, skeleton = drafted.name, make_skeleton(**definition(drafted))
+        texts = {f"skeleton/{name}.yaml": skeleton_yaml(drafted, file.name)}
+        print(*described(drafted), sep="\n")
+    texts[f"data/{name}.yaml"] = data_yaml(train, val, file.name)
+    picture = draw(content["images"], rows, train.images, skeleton)
+    write_texts(texts, Path(cfg.config_dir or _CONF), overwrite=cfg.overwrite)
+    target = Path(cfg.output) / f"{name}.png"
+    write_image(target, picture)
+    print(f"picture: {target}; see whether names, sides and bones are right")
+    print(*next_commands(official or name, name, val, cfg), sep="\n")
+
+
+def named_category(content: Row, wanted: object, file: Path) -> Row:
+    """The category to draft, which must list its keypoints."""
+    name = None if wanted is None else str(wanted)
+    category = choose_category(content["categories"], content["annotations"], name, file)
+    if category is None:
+        raise ValueError(
+            f"{file}: no category lists the names of its keypoints; `make split source=PATH "
+            "keypoints=[NAME,...]` adds them"
+        )
+    return category
+
+
+def folder_name(file: Path) -> str:
+    """A name for a data set, that of its folder."""
+    parent = file.resolve().parent
+    return identifier(parent.parent.name if parent.name == _ANNOTATIONS else parent.name)
+
+
+def locate(file: Path, images: str | None) -> SplitPaths:
+    """Return a split of the data set with the folder of its images."""
+    names = [row["file_name"] for row in load_coco(file)["images"]]
+    if not names:
+        raise ValueError(f"{file} has no images; is this the right file?")
+    near = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
+    return SplitPaths(file, find_folder(names, file, near))
+
+
+def find_val(file: Path) -> Path | None:
+    """Return the annotation file of val that belongs to one of train, if there is one."""
+    parent, name = file.resolve().parent, file.name
+    siblings = [file.parent / name.replace("train", val) for val in _VAL]
+    across = [parent.with_name(parent.name.replace("train", val)) / name for val in _VAL]
+    found = (one for one in (*siblings, *across) if one.is_file())
+    return next((one for one in found if one.resolve() != file.resolve()), None)
+
+
+def described(drafted: SkeletonDraft) -> list[str]:
+    """Return lines that describe a draft and the bones left out."""
+    flips = ", ".join(f"{a}/{b}" for a, b in drafted.flips) or "none"
+    bones = drafted.bones
+    lines = [
+        f"keypoints: {len(drafted.keypoints)}: {', '.join(drafted.keypoints)}",
+        f"flip pairs: {flips}",
+        f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
+    ]
+    if bones.left_out:
+        lines.append(f"bones left out, as they name no two keypoints: {', '.join(bones.left_out)}")
+    return lines
+
+
+def draw(images: list[Row], rows: list[Row], folder: Path, skeleton: Skeleton) -> np.ndarray:
+    """Draw the examples [H, W, 3] below each other."""
+    examples = choose_examples(images, rows, folder, skeleton.size, _EXAMPLES)
+    if not examples:
+        raise ValueError(f"{folder} has no image that is annotated")
+    return contact_sheet(
+        [draw_named(one.image, one.keypoints, one.best, skeleton, one.name) for one in examples]
+    )
+
+
+def write_texts(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
+    """Write files into a folder of configuration, all or none."""
+    there = [str(folder / name) for name, text in texts.items() if differs(folder / name, text)]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{' and '.join(there)} exists and differs; another name=NAME keeps it, "
+            "overwrite=true replaces it"
+        )
+    for name, text in texts.items():
+        with whole(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(f"written: {folder / name}")
+
+
+def differs(file: Path, text: str) -> bool:
+    """Whether a file has something to lose: other lines than a comment, and a complete data set."""
+    if not file.exists():
+        return False
+    there = file.read_text(encoding="utf-8")
+    return there.splitlines()[1:] != text.splitlines()[1:] and NO_VAL not in there
+
+
+def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictConfig) -> list[str]:
+    """Return the commands to type next."""
+    if val is None:
+        words = [f"source={cfg.annotations}", *([f"category={cfg.category}"] * bool(cfg.category))]
+        return [
+            "val: none was found; val=FILE names it, or a part of this file becomes it by",
+            f"next: make split {shlex.join(words)}",
+        ]
+    where = f" ARGS=--config-dir={shlex.quote(cfg.config_dir)}" if cfg.config_dir else ""
+    both = f"skeleton={skeleton} data={data}"
+    return [
+        f"next: make inspect {both}{where}",
+        f"      make pretrain experiment=demo_pretrain {both}{where}  # a small network: minutes",
+        f"      make pretrain {both}{where}",
+        f"      make finetune {both} init_from=CHECKPOINT{where}  # from weights that know people",
+    ]
+
+
+if __name__ == "__main__":
+    told(main)

@@ -1,0 +1,1 @@
+"""Exports of annotation tools: reading, splitting into train and val, drafting a skeleton."""

@@ -1,0 +1,168 @@
+"""Writes videos in H.264, which browsers play."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+from av.codec.context import Flags
+
+from tagpose.video.clock import TICK
+from tagpose.video.colors import ColorTags, tag_encoder
+from tagpose.video.frames import Video
+from tagpose.video.sound import Sound
+from tagpose.writing import whole
+
+# Without B-frames the last packet is the last frame, and MP4 has the exact duration: its muxer adds
+# the duration of the last packet to the time of the one before.
+_OPTIONS: Final = {"crf": "20", "bf": "0"}
+
+
+class VideoWriter:
+    """Encodes frames into an opened container.
+
+    Args:
+        container: to write to.
+        rate: average number of frames per second.
+        colors: tags of the colors.
+        sound: audio stream to copy; None for none.
+
+    Attributes:
+        notes: how the frames and the sound were changed, one sentence each.
+    """
+
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        rate: Fraction,
+        colors: ColorTags,
+        sound: Sound | None,
+    ) -> None:
+        self._container, self._interval, self._colors = container, float(1 / rate), colors
+        self._stream = container.add_stream("libx264", rate=rate, options=_OPTIONS)
+        self._stream.pix_fmt = "yuv420p"
+        self._context = self._stream.codec_context
+        # the encoder's clock, too, else times between multiples of 1 / rate collide
+        self._stream.time_base = self._context.time_base = TICK
+        self._context.flags |= Flags.frame_duration
+        self.notes: list[str] = []
+        self._sound, self._audio = sound, self._add_audio(sound)
+        self._resized = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no frame was added."""
+        return not self._context.is_open
+
+    def add(self, image: np.ndarray, time: float, duration: float | None = None) -> None:
+        """Add a frame.
+
+        Args:
+            image: [H, W, 3] uint8 RGB. A frame of another size than the first is fitted into that,
+                with black bars.
+            time: in seconds, later than that of the frame before.
+            duration: seconds for which it is shown if it is the last; by default 1 / rate.
+        """
+        # chroma has half the resolution, so sides must be even
+        even = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge")
+        if self.empty:
+            self._context.height, self._context.width = even.shape[:2]
+            self._matrix = tag_encoder(self._context, self._colors)
+        size = self._context.width, self._context.height
+        if even.shape[1::-1] != size:
+            even = fit_into(image, size)
+            self._resized += 1
+        frame = av.VideoFrame.from_ndarray(even, format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix)
+        frame.time_base, frame.pts = TICK, round(time / TICK)
+        frame.duration = round((duration or self._interval) / TICK)
+        self._container.mux(self._stream.encode(frame))
+        self._copy_audio(time + (duration or self._interval))
+
+    def finish(self) -> None:
+        """Write what the encoder holds back."""
+        self._container.mux(self._stream.encode())
+        width, height = self._context.width, self._context.height
+        if self._resized:
+            self.notes.append(
+                f"{self._resized} frames of another size are fitted into {width} x {height} pixels "
+                "of the drawn video"
+            )
+        if self._sound and self._sound.dropped:
+            self.notes.append(f"{self._sound.dropped} packets of its sound had no rising times")
+        if self._sound and self._sound.ended_at is not None:
+            self.notes.append(
+                f"its sound is dropped after {self._sound.ended_at:.1f} s, where its clock restarts"
+            )
+
+    def _add_audio(self, sound: Sound | None) -> av.AudioStream | None:
+        """Add a stream for the sound if the container can hold it."""
+        if sound is None:
+            return None
+        codec = sound.stream.codec_context.name
+        if sound.stream.codec_context.codec.canonical_name in self._container.supported_codecs:
+            return self._container.add_stream_from_template(sound.stream)
+        kind = self._container.format.name.upper()
+        self.notes.append(f"its sound is dropped: {kind} files cannot hold {codec}")
+        return None
+
+    def _copy_audio(self, until: float) -> None:
+        """Copy the sound up to a time in seconds."""
+        if self._sound is None:
+            return
+        for packet in self._sound.until(until):
+            if self._audio is not None:
+                packet.stream = self._audio
+                self._container.mux(packet)
+
+
+def fit_into(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scale an image [H, W, 3] to fit into a size, width and height, centred between black bars."""
+    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    canvas[top : top + height, left : left + width] = cv2.resize(
+        image, (width, height), interpolation=how
+    )
+    return canvas
+
+
+@contextmanager
+def write_video(
+    file: Path,
+    rate: Fraction,
+    *,
+    colors: ColorTags | None = None,
+    sound: Sound | None = None,
+) -> Iterator[VideoWriter]:
+    """Write a video, all of it or no file.
+
+    Args:
+        file: its ending decides the container, such as .mp4.
+        rate: average number of frames per second; their times may be irregular.
+        colors: tags of the colors; by default those of HD or SD.
+        sound: audio stream to copy.
+
+    Raises:
+        ValueError: no frame was added.
+    """
+    with whole(file) as partial, av.open(str(partial), "w") as container:
+        writer = VideoWriter(container, rate, colors or ColorTags(), sound)
+        yield writer
+        if writer.empty:
+            raise ValueError(f"{file} is not written, because no frame could be read")
+        writer.finish()
+
+
+@contextmanager
+def write_like(file: Path, video: Video) -> Iterator[VideoWriter]:
+    """Write a video at the rate of another, with its colors and sound; notes go to that one."""
+    with write_video(file, video.rate, colors=video.colors, sound=video.sound) as writer:
+        yield writer
+    video.notes.extend(writer.notes)

@@ -1,0 +1,27 @@
+"""Owns a folder and says so, while a child of it, as a worker of a loader is, lives on.
+
+The arguments are the folder, the seconds to own it, and those that the child lives.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from tagpose.folder_lock import FolderInUseError, own_folder
+
+
+def main(folder, seconds, child):
+    with own_folder(Path(folder)):
+        if not os.fork():
+            time.sleep(float(child))
+            os._exit(0)
+        print("owns", flush=True)
+        time.sleep(float(seconds))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except FolderInUseError as error:
+        sys.exit(str(error))
