@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import hydra
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tagpose.complaints import told, told_in_a_sentence
 from tagpose.evaluation.part_ap import Scores
 from tagpose.evaluation.published import Published, differences, published_row
 from tagpose.evaluation.rows import write_json
 from tagpose.evaluation.table import comparison
+from tagpose.output import print_tables, table_text
 from tagpose.starting import call
 from tagpose.writing import whole
 
@@ -74,6 +74,9 @@ class Steps:
 def _of_results(overrides: Sequence[str]) -> set[str]:
     """Return the overrides that results depend on."""
     return {word for word in overrides if word.partition("=")[0] not in _MACHINE}
+
+
+_WIDTH: Final = 80  # characters of comparison.txt
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="reproduce")
@@ -155,17 +158,18 @@ def evaluate(cfg: DictConfig, steps: Steps, stage: str) -> None:
 
 def write_comparison(cfg: DictConfig, published: dict[str, Published]) -> None:
     """Print and write the results of the stages that are evaluated, and the published ones."""
-    console, numbers = Console(record=True, width=80), {}
+    tables, numbers = [], {}
     for stage, row in published.items():
         metrics = json.loads((Path(cfg.run) / f"evaluate_{stage}" / "metrics.json").read_bytes())
         # published results rank parts by the score of their person, as this table does
         scores = {part: Scores(**one) for part, one in metrics["parts"].items()}
         compared = differences(row, scores)
         title = f"{stage} of {cfg.name} ({cfg.recipe}), published {row.architecture}"
-        console.print(comparison(compared, title))
+        tables.append(comparison(compared, title))
         numbers[stage] = [one._asdict() for one in compared]
+    print_tables(*tables)
     with whole(Path(cfg.run) / "comparison.txt") as partial:
-        console.save_text(str(partial))
+        partial.write_text(table_text(*tables, width=_WIDTH))
     write_json(Path(cfg.run) / "comparison.json", numbers)
 
 

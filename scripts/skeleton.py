@@ -167,7 +167,7 @@ def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictCon
     return [
         f"next: make inspect {both}{where}",
         f"      make pretrain experiment=demo_pretrain {both}{where}  # a small network: minutes",
-        f"      make pretrain {both}{where}",
+        f"      make pretrain {both} trainer.accumulate_grad_batches=8{where}  # 192 images a step",
         f"      make finetune {both} init_from=CHECKPOINT{where}  # from weights that know people",
     ]
 

@@ -302,7 +302,14 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     assert "Traceback" not in result.stderr
     assert result.stderr.count("error: ") == 1
     written = {f.name for f in tmp_path.rglob("*.*") if f.is_file() and "broken" not in f.parts}
-    assert written <= {"text.ckpt", "config.yaml", "hydra.yaml", "overrides.yaml", "hparams.yaml"}
+    assert written <= {
+        ".lock",
+        "text.ckpt",
+        "config.yaml",
+        "hydra.yaml",
+        "overrides.yaml",
+        "hparams.yaml",
+    }
 
 
 def test_a_gpu_that_is_full_is_told_with_what_needs_less(capsys):

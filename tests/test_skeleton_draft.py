@@ -150,8 +150,8 @@ def test_from_a_zip_to_what_training_reads_in_two_commands(tmp_path):
     result = program("skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "flip pairs: left_ear/right_ear" in result.stdout
-    next_one = "make pretrain skeleton=fox data=fox ARGS=--config-dir=conf"
-    assert f"      {next_one}\n" in result.stdout
+    command = "make pretrain skeleton=fox data=fox trainer.accumulate_grad_batches=8"
+    assert f"      {command} ARGS=--config-dir=conf  # 192 images a step\n" in result.stdout
     words = ["experiment=pretrain", "skeleton=fox", "data=fox"]
     search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -22,6 +22,13 @@ def print_tables(*tables: Any, width: int | None = None) -> None:
     Console(markup=False, emoji=False, width=width).print(*tables)
 
 
+def table_text(*tables: Any, width: int) -> str:
+    """Return tables as plain text; arguments are those of `print_tables`."""
+    console = Console(markup=False, emoji=False, width=width, file=io.StringIO(), record=True)
+    console.print(*tables)
+    return console.export_text()
+
+
 def tolerate_output_errors() -> None:
     """Make stdout and stderr drop what they cannot write, and count it.
 

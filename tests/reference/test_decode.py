@@ -58,7 +58,7 @@ def view(figures: Case, scale: str) -> Fields:
     fields, twin = read("output" + scale), "output_flipped" + scale
     if twin not in figures:
         return fields
-    return merge_flip(fields, read(twin), skeleton_of(figures).mirror)
+    return merge_flip(fields, read(twin), skeleton_of(figures).flip_indices())
 
 
 def fields_of(figures: Case) -> Fields:

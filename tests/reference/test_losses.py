@@ -55,10 +55,9 @@ def test_cells_and_visible_keypoints_are_those_of_the_reference(figure, case):
     given = _case(figure("targets.npz"), case)
     width, height = given["size_wh"].tolist()
     targets = _encode(given["keypoints"][None], torch.ones(1, height, width))
-    for cells, visible, expected in zip(
+    for places, visible, expected in zip(
         targets.tag_pixels[0], targets.visible[0], given["encoded"], strict=False
     ):
-        places = torch.arange(len(cells)) * height * width + cells
         assert places[visible].tolist() == expected[expected[:, 1] > 0, 0].tolist()
 
 
