@@ -370,7 +370,7 @@ def test_an_unknown_part_is_one_sentence_that_names_the_parts():
 
 
 def test_a_custom_skeleton_is_written_as_far_as_names_agree():
-    skeleton = make_skeleton("arm", ["left_wrist", "marker"], [0.05, 0.05])
+    skeleton = make_skeleton("arm", ["left_wrist", "marker"], [0.05, 0.05], mirror=[])
     (person,) = predictions(1, skeleton).to_openpose()["people"]
     there = [k for k, row in enumerate(triples(person["pose_keypoints_2d"])) if row[2] > 0]
     assert there == [7]  # LWrist

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from tagpose.data.unlabelled import box_keys, seen_boxes, unlabelled_boxes
+from tagpose.data.unlabelled import seen_boxes, unlabelled_boxes
 from tagpose.geometry import mirror_frame, view_frame
 from tagpose.official_skeletons import BODY, WHOLEBODY
 
 LIMBS = list(WHOLEBODY.limbs)
+BOXES = ["bbox", *(f"{limb}_box" for limb in LIMBS)]  # fields of an annotation
 
 
 def person(**boxes):
@@ -15,9 +16,7 @@ def person(**boxes):
     keypoints[0, WHOLEBODY.keypoints.index("nose")] = 50, 20, 2
     keypoints[0, WHOLEBODY.keypoints.index("left_wrist")] = 70, 60, 2
     given = {"bbox": [40, 10, 50, 100]} | boxes
-    return keypoints, np.array(
-        [[given.get(key, [0] * 4) for key in box_keys(WHOLEBODY)]], np.float32
-    )
+    return keypoints, np.array([[given.get(key, [0] * 4) for key in BOXES]], np.float32)
 
 
 def place(limb, keypoints, boxes):
