@@ -24,9 +24,7 @@ def main(cfg: DictConfig) -> None:
         exported = Exported(
             network=network,
             checkpoint=Path(cfg.checkpoint),
-            decoder=decoder(
-                network.skeleton, subpixel=network.sub_cell, tag_index=network.tag_index
-            ),
+            decoder=decoder(network.skeleton, **network.decoder_options),
             side=cfg.side or network.side,
             mirror=cfg.predictor.mirror,
             licence=cfg.licence,

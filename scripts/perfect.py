@@ -46,9 +46,7 @@ def perfect(cfg: DictConfig) -> None:
     if cfg.checkpoint:
         network = load_network(Path(cfg.checkpoint))
         encoders = network_encoders(network, instantiate(cfg.encoder))
-    decoder = instantiate(cfg.predictor.decoder)(
-        network.skeleton, subpixel=network.sub_cell, tag_index=network.tag_index
-    )
+    decoder = instantiate(cfg.predictor.decoder)(network.skeleton, **network.decoder_options)
     images = WholeSet(data.opened[data.val_split], cfg.side)
     chosen = evenly(len(images), cfg.images)
     loader = DataLoader(

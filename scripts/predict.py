@@ -74,6 +74,7 @@ def look(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str
     others = [each for name in names.values() for each in written_files(output, cfg.write, name)]
     refuse_to_overwrite([*drawings.values(), *others], files)
     name = {numbers[file]: names[file] for file in files}.__getitem__
+    draw = people_drawer(cfg)
     with open_results(cfg, output, name=name) as take:
         for seen in tqdm(predictor.each(files), desc="predict", total=len(files), unit="image"):
             if seen.trouble:
@@ -83,7 +84,7 @@ def look(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str
             take(numbers[file], {"file": str(file)}, found)
             if "pictures" in cfg.write:
                 image, found = reduced(image, found, cfg.picture.max_size)
-                write_image(drawings[file], drawn(cfg, image, found), quality=_QUALITY)
+                write_image(drawings[file], draw(image, found), quality=_QUALITY)
     images = [{"id": numbers[file], "file_name": str(n)} for file, n in below(files).items()]
     write_json(output / "images.json", images)
     head = f"{len(left_out)} of {len(files)} pictures could not be looked at:"
@@ -133,7 +134,7 @@ def write_frames(
 
     Where an error ends them, the frames until then are written before it is raised.
     """
-    options, failed = instantiate(cfg.video), None
+    options, draw, failed = instantiate(cfg.video), people_drawer(cfg), None
     file = folder / f"{output_name(source)}.mp4"
     rate, name = float(video.rate), "{:012d}".format
     with open_results(cfg, folder, name=name, rate=rate) as take, remember_signals() as signal:
@@ -145,7 +146,7 @@ def write_frames(
                     at = {"frame": result.number, "time": round(result.time, 4)}
                     take(result.number, at, result.found)
                     if writer:
-                        image = drawn(cfg, result.image, result.found)
+                        image = draw(result.image, result.found)
                         writer.add(image, result.time, result.duration)
                     if signal():
                         break
@@ -176,12 +177,18 @@ def result_settings(cfg: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in _NOT_OF_RESULTS}
 
 
-def drawn(cfg: DictConfig, image: np.ndarray, found: Found) -> np.ndarray:
-    """The image with its people on it, and in a video with the numbers of those that are known."""
-    chosen = selection(cfg)(found, "pictures")
-    return instantiate(cfg.style)(
-        image, chosen.people, chosen.skeleton, tracks=chosen.tracks, all_people=found.people
-    )
+def people_drawer(cfg: DictConfig) -> Callable[[np.ndarray, Found], np.ndarray]:
+    """Return the function that draws people on an image, in a video with their track numbers."""
+    style, select = instantiate(cfg.style), selection(cfg)
+
+    def draw(image: np.ndarray, found: Found) -> np.ndarray:
+        chosen = select(found, "pictures")
+        drawn: np.ndarray = style(
+            image, chosen.people, chosen.skeleton, tracks=chosen.tracks, all_people=found.people
+        )
+        return drawn
+
+    return draw
 
 
 def open_results(

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from tagpose.data.coco_schema import Rules
 from tagpose.data.unlabelled import seen_boxes, unlabelled_boxes
 from tagpose.geometry import mirror_frame, view_frame
 from tagpose.official_skeletons import BODY, WHOLEBODY
 
 LIMBS = list(WHOLEBODY.limbs)
-BOXES = ["bbox", *(f"{limb}_box" for limb in LIMBS)]  # fields of an annotation
+BOXES = ["bbox", *Rules(WHOLEBODY).box_fields]
 
 
 def person(**boxes):

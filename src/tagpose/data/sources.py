@@ -19,7 +19,8 @@ UNREADABLE: Final = (
 )
 
 _ORIENTATION: Final = 0x0112  # tag of EXIF
-_QUARTER_TURNS: Final = (5, 6, 7, 8)  # its values that swap width and height
+QUARTER_TURNS: Final = (5, 6, 7, 8)  # its values that swap width and height
+UPRIGHT: Final = 1  # its value of a picture that is stored upright
 _PAPER: Final = "white"  # behind what is transparent
 _TWO_BYTES: Final = 257  # 65535 / 255
 _WIDE: Final = ("I", "F")  # modes of 32 bits, whose range is anybody's
@@ -92,8 +93,13 @@ def _of_array(array: np.ndarray) -> np.ndarray:
 def turned_size(image: Image.Image) -> tuple[int, int]:
     """Return width and height of an opened picture after the rotation that EXIF asks for."""
     width, height = image.size
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    return (height, width) if orientation in _QUARTER_TURNS else (width, height)
+    return (height, width) if exif_orientation(image) in QUARTER_TURNS else (width, height)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the orientation that EXIF states for an opened picture."""
+    orientation: int = image.getexif().get(_ORIENTATION, UPRIGHT)
+    return orientation
 
 
 def rgb(image: Image.Image) -> np.ndarray:

@@ -135,8 +135,7 @@ class Predictor:
         self.precision, self.skeleton = precision, network.skeleton
         self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
         self.every_tag, self.by_size = every_tag, by_size
-        known = {"subpixel": network.sub_cell, "tag_index": network.tag_index}
-        self.decoder = decoder(network.skeleton, **known, **thresholds)
+        self.decoder = decoder(network.skeleton, **network.decoder_options, **thresholds)
         self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
 
     @overload

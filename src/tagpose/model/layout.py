@@ -53,7 +53,7 @@ def to_published(state: Mapping[str, Tensor], facts: Facts) -> dict[str, Tensor]
 
 def _repeat_tags(tensor: Tensor, facts: Facts) -> Tensor:
     """Return a tensor with a tag channel for each keypoint, at the end of its first axis."""
-    maps = len(set(facts.tag_index))
+    maps = facts.tag_maps
     return torch.cat([tensor[:-maps], tensor[-maps:][list(facts.tag_index)]])
 
 

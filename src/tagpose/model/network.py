@@ -48,7 +48,7 @@ class Channels(NamedTuple):
 
     def count(self, facts: "Facts") -> int:
         """Return the number of channels of a network."""
-        return self.features + facts.skeleton.size + self.tagged * len(set(facts.tag_index))
+        return self.features + facts.skeleton.size + self.tagged * facts.tag_maps
 
 
 class Facts(NamedTuple):
@@ -64,6 +64,11 @@ class Facts(NamedTuple):
     def tag_index(self) -> tuple[int, ...]:
         """The tag map [K] of each keypoint."""
         return self.skeleton.tag_index(self.tags)
+
+    @property
+    def tag_maps(self) -> int:
+        """The number G of tag maps."""
+        return len(set(self.tag_index))
 
     def __str__(self) -> str:
         return f"{self.architecture} with the skeleton {self.skeleton.name}"
@@ -127,7 +132,7 @@ class PoseNetwork(nn.Module):
         super().__init__()
         self.architecture, self.skeleton = architecture, skeleton
         self.side, self.sub_cell, self.tags = side, sub_cell, tags
-        keypoints, tag_maps = skeleton.size, len(set(self.tag_index))
+        keypoints, tag_maps = skeleton.size, self.facts.tag_maps
         name = architecture.removeprefix(HIGHER)
         self.backbone, channels = hrnet(name, pretrained=pretrained)
         self.head = nn.Conv2d(channels, keypoints + tag_maps, kernel_size=1)
@@ -176,7 +181,12 @@ class PoseNetwork(nn.Module):
     @property
     def tag_index(self) -> tuple[int, ...]:
         """The tag map [K] of each keypoint."""
-        return self.skeleton.tag_index(self.tags)
+        return self.facts.tag_index
+
+    @property
+    def decoder_options(self) -> dict[str, Any]:
+        """The options of a decoder that follow from how the network was trained."""
+        return {"subpixel": self.sub_cell, "tag_index": self.tag_index}
 
     @property
     def flip_indices(self) -> FlipIndices:

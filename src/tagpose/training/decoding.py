@@ -13,4 +13,4 @@ def as_learned(
 ) -> AssociativeEmbeddingDecoder:
     """Return a decoder of the outputs of the module's network."""
     network: PoseNetwork = module.network  # type: ignore[assignment] # of our module
-    return replace(decoder, subpixel=network.sub_cell, tag_index=network.tag_index)
+    return replace(decoder, **network.decoder_options)

@@ -9,12 +9,15 @@ from PIL import Image
 
 from tagpose.data.annotation_tools.records import DropLog, Row, Source, key, split_of
 from tagpose.data.annotation_tools.yolo_layout import BOX, PoseConfig, images_below, label_file
-from tagpose.data.sources import UNREADABLE
+from tagpose.data.sources import (
+    QUARTER_TURNS,
+    UNREADABLE,
+    UPRIGHT,
+    exif_orientation,
+    turned_size,
+)
 
 KIND: Final = "YOLO pose"
-_ORIENTATION: Final = 0x0112  # EXIF
-_UPRIGHT: Final = 1
-_QUARTER_TURNS: Final = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
 _FARTHEST: Final = 1.5  # of an image's side: no normalised coordinate lies farther out
 _VISIBILITIES: Final = (0, 1, 2)
 
@@ -69,17 +72,15 @@ def _upright_size(file: Path, name: str, log: DropLog) -> tuple[int, int] | None
     """Width and height as viewers show the image, which labels are relative to."""
     try:
         with Image.open(file) as image:
-            orientation, (width, height) = image.getexif().get(_ORIENTATION, _UPRIGHT), image.size
+            orientation, size = exif_orientation(image), turned_size(image)
     except UNREADABLE:
         log.add("images that cannot be read", name)
         return None
-    if orientation in _QUARTER_TURNS:
-        return height, width
-    if orientation not in (0, _UPRIGHT):
+    if orientation not in (0, UPRIGHT, *QUARTER_TURNS):
         # the size does not tell whether such an image was annotated upright or as stored
         log.add("images that EXIF mirrors or turns by 180 degrees; save them upright", name)
         return None
-    return width, height
+    return size
 
 
 def _labels(file: Path, config: PoseConfig) -> list[_Label]:
