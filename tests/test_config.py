@@ -206,6 +206,7 @@ def test_a_training_takes_cuda_or_the_cpu_where_nothing_else_is_told(monkeypatch
 @example("epoch=3.ckpt")
 @example("it's \\'(")
 def test_what_hydra_cannot_read_arrives_as_it_stands_and_what_it_can_stays(value):
+    assume("None" not in value)  # null, as the next test states
     word, parser = f"images={value}", OverridesParser.create()
     try:
         parser.parse_override(word)
