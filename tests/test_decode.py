@@ -14,7 +14,7 @@ from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.encode import Encoder
 from tagpose.codec.grouping import GroupingConfig
 from tagpose.codec.interpolation import make_grid, sample_bilinear
-from tagpose.codec.missing_keypoints import fill_missing, find_tag_ranges
+from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tta import flip_maps, merge_flip, merge_scales, upsample
 from tagpose.inference.decoding import flipped_outputs
@@ -285,8 +285,7 @@ def fill_everybody(decoder, fields):
     maps = decoder.prepare(*(each.numpy() for each in fields))
     groups = decoder.group(find_peaks(maps, decoder.max_peaks, decoder.min_score), image=0)
     keypoints, image = groups.keypoints.copy(), np.zeros(len(groups.scores), np.int64)
-    ranges = find_tag_ranges(maps)
-    effort = fill_missing(keypoints, image, groups.tags, maps, ranges, subpixel=False)
+    effort = fill_missing(keypoints, image, groups.tags, maps, subpixel=False)
     return keypoints, effort
 
 
@@ -311,7 +310,7 @@ def test_bounded_search_finds_what_a_search_of_every_pixel_finds(
     decoder = decoder_of(2, tag_index=(0, 0) if shared else ())
     maps = decoder.prepare(heatmaps.numpy(), tags.numpy(), size)
     keypoints, image = np.zeros((5, 2, 3), np.float32), np.zeros(5, np.int64)
-    fill_missing(keypoints, image, owners, maps, find_tag_ranges(maps), subpixel=False)
+    fill_missing(keypoints, image, owners, maps, subpixel=False)
     score = upsample(heatmaps[0], size).numpy()  # [2, H, W]
     every = upsample(tags[0], size).expand(-1, 2, -1, -1).numpy()  # [L, 2, H, W]
     for person, owner in enumerate(owners):

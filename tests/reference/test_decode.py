@@ -10,7 +10,7 @@ import torch
 from plain_decode import decode as decode_maps
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.grouping import person_scores, person_tags
-from tagpose.codec.missing_keypoints import fill_missing, find_tag_ranges
+from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import DecodingMaps, find_peaks, refine_peaks
 from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.geometry import apply, invert, view_frame
@@ -135,8 +135,8 @@ def test_missing_keypoints(case, name):
     figures = case(name)
     people, maps = figures["adjust/people"], maps_of(figures)
     mine, tags = people[..., :3].copy(), person_tags(people[..., 3:], people[..., 2] > 0)
-    image, ranges = np.zeros(len(people), np.int64), find_tag_ranges(maps)
-    fill_missing(mine, image, tags.astype(np.float32), maps, ranges, subpixel=False)
+    image = np.zeros(len(people), np.int64)
+    fill_missing(mine, image, tags.astype(np.float32), maps, subpixel=False)
     assert mine == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
 
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.codec.compilation import finish_compilation
-from tagpose.codec.flip_test import FlippedOutputs, Outputs, scan_flip_test
+from tagpose.codec.flip_test import FlippedOutputs, scan_flip_test
 from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
-from tagpose.codec.missing_keypoints import TagRanges, fill_missing, find_tag_ranges
+from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import DecodingMaps, Peaks, find_peaks, refine_peaks
 from tagpose.official_skeletons import anatomical_order
 from tagpose.skeleton import Skeleton
@@ -85,21 +85,20 @@ class AssociativeEmbeddingDecoder:
             and missing ones are rows of 0.
 
         Raises:
-            ValueError: if the maps contain NaN or infinity, or do not fit the skeleton or the size.
+            ValueError: if the heatmaps, or tags that are read, are NaN or infinity, or if the maps
+                do not fit the skeleton or the size.
         """
         if not len(heatmaps):
             return []
         finish_compilation()
-        maps, peaks, ranges = self._scan(heatmaps, tags, input_size, flipped)
+        maps, peaks = self._scan(heatmaps, tags, input_size, flipped)
         groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
         keypoints = np.concatenate([group.keypoints for group in groups])
         image = np.repeat(np.arange(len(groups)), [len(group.scores) for group in groups])
         refine_peaks(keypoints, image, maps, subpixel=self.subpixel)
         if self.fill_missing:
             person_tags = np.concatenate([group.tags for group in groups])
-            effort = fill_missing(
-                keypoints, image, person_tags, maps, ranges, subpixel=self.subpixel
-            )
+            effort = fill_missing(keypoints, image, person_tags, maps, subpixel=self.subpixel)
             if unfinished := effort.unfinished.sum():
                 _LOGGER.warning(
                     "the search for %d missing keypoints stopped early because the tags are too "
@@ -115,24 +114,25 @@ class AssociativeEmbeddingDecoder:
         tags: np.ndarray,
         input_size: tuple[int, int] | None,
         flipped: FlippedOutputs | None,
-    ) -> tuple[DecodingMaps, Peaks, TagRanges]:
-        """Return maps laid out for the compiled code, their peaks and their tag ranges."""
+    ) -> tuple[DecodingMaps, Peaks]:
+        """Return maps laid out for the compiled code and their peaks."""
         own = self.prepare(heatmaps, tags, input_size)
+        as_topk = not self.subpixel
         if flipped is None:
-            peaks = find_peaks(own, self.max_peaks, self.min_score)
-            return own, peaks, find_tag_ranges(own)
+            return own, find_peaks(own, self.max_peaks, self.min_score, as_topk=as_topk)
         types = (np.float32, np.float32, np.int64, np.int64)
         flipped = FlippedOutputs(
             *(np.require(each, t, ["C", "W"]) for each, t in zip(flipped, types, strict=True))
         )
         _check_flipped(own, flipped)
-        batch, views, *shape = tags.shape
         maps = own._replace(
             heatmaps=np.empty_like(own.heatmaps),
-            tags=np.empty((batch, 2 * views, *shape), np.float32),
+            flipped_tags=flipped.tags,
+            tag_flip_indices=flipped.tag_flip_indices,
         )
-        outputs = Outputs(own.heatmaps, own.tags)
-        return maps, *scan_flip_test(outputs, flipped, maps, self.max_peaks, self.min_score)
+        return maps, scan_flip_test(
+            own.heatmaps, flipped, maps, self.max_peaks, self.min_score, as_topk=as_topk
+        )
 
     def group(self, peaks: Peaks, image: int, min_person_score: float = 0.0) -> GroupedPoses:
         """Return the people of one image of a batch to whom its peaks belong, by falling score."""
@@ -164,6 +164,8 @@ class AssociativeEmbeddingDecoder:
             # compiled code distinguishes arrays that are read-only
             np.require(heatmaps, np.float32, ["C", "W"]),
             np.require(tags, np.float32, ["C", "W"]),
+            np.empty((len(tags), 0, *tags.shape[2:]), np.float32),
+            np.arange(tags.shape[2]),
             np.array(tag_index, np.int32),
             make_grid(heatmaps.shape[-2:], size),
             make_grid(tags.shape[-2:], size),

@@ -1,7 +1,8 @@
-"""Flip test on the CPU: merge the two outputs, and find peaks and tag ranges in the same pass.
+"""Flip test on the CPU: average the heatmaps and find their peaks in the same pass.
 
-A channel is merged and searched while it is in the cache of one core. One after the other, merging
-and searching take 1.1 times as long, and merging by torch operations three times.
+A heatmap is averaged and searched while it is in the cache of one core. One after the other,
+averaging and searching take 1.1 times as long, and averaging by torch operations three times. Tags
+are not merged: they are read where peaks are, and from the maps in which keypoints are missing.
 """
 
 from typing import NamedTuple
@@ -9,15 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.codec.compilation import Float, Int, compiled, run_parallel
-from tagpose.codec.missing_keypoints import TagRanges, empty_ranges, write_tag_ranges
 from tagpose.codec.peaks import DecodingMaps, Peaks, check_finite, empty_peaks, write_peaks
-
-
-class Outputs(NamedTuple):
-    """Heatmaps and tags of a batch."""
-
-    heatmaps: np.ndarray  # [B, K, h, w] float32
-    tags: np.ndarray  # [B, L, G, h, w] float32
 
 
 class FlippedOutputs(NamedTuple):
@@ -30,83 +23,60 @@ class FlippedOutputs(NamedTuple):
 
 
 def scan_flip_test(
-    own: Outputs, flipped: FlippedOutputs, maps: DecodingMaps, count: int, min_score: float
-) -> tuple[Peaks, TagRanges]:
-    """Merge the outputs of the flip test into `maps`, and find their peaks and tag ranges.
+    heatmaps: np.ndarray,
+    flipped: FlippedOutputs,
+    maps: DecodingMaps,
+    count: int,
+    min_score: float,
+    *,
+    as_topk: bool,
+) -> Peaks:
+    """Average the heatmaps of the flip test, and find their peaks.
 
     Args:
-        own: outputs for the images.
+        heatmaps: [B, K, h, w] output for the images.
         flipped: outputs for the flipped images.
-        maps: memory for the mean of the heatmaps, and for the tags of both, concatenated along L.
+        maps: the tags of both; the mean is written into its heatmaps.
         count: the largest number of peaks of a heatmap.
         min_score: heatmap value that a peak must exceed.
+        as_topk: see `find_peaks`.
 
     Raises:
-        ValueError: if a map contains NaN or infinity.
+        ValueError: if a heatmap, or a tag at a peak, is NaN or infinity.
     """
-    peaks, ranges = empty_peaks(maps, count), empty_ranges(maps)
-    batch, keypoints = maps.heatmaps.shape[:2]
-    finite = np.zeros(batch * keypoints, np.bool_)
-    tags_finite = np.zeros(batch * maps.tags.shape[2], np.bool_)
-    least = np.float32(min_score)
+    peaks, least = empty_peaks(maps, count), np.float32(min_score)
+    finite = np.zeros(heatmaps.shape[0] * heatmaps.shape[1], np.bool_)
     run_parallel(
-        lambda start, stop: _scan_tags(own, flipped, maps.tags, start, stop, ranges, tags_finite),
-        len(tags_finite),
-    )
-    run_parallel(
-        lambda start, stop: _scan_heatmaps(own, flipped, maps, least, start, stop, peaks, finite),
+        lambda start, stop: _scan_heatmaps(
+            heatmaps, flipped, maps, least, start, stop, as_topk, peaks, finite
+        ),
         len(finite),
     )
     check_finite(finite)
-    check_finite(tags_finite)
-    return peaks, ranges
-
-
-@compiled
-def _scan_tags(
-    own: Outputs,
-    flipped: FlippedOutputs,
-    merged: np.ndarray,
-    start: Int,
-    stop: Int,
-    ranges: TagRanges,
-    finite: np.ndarray,
-) -> None:
-    """Merge tag maps number `start` to `stop` of the batch, and write their ranges."""
-    views, groups, last = own.tags.shape[1], merged.shape[2], merged.shape[4] - 1
-    for number in range(start, stop):
-        image, group = number // groups, number % groups
-        other = flipped.tag_flip_indices[group]
-        for view in range(views):
-            for y in range(merged.shape[3]):
-                for x in range(last + 1):
-                    merged[image, view, group, y, x] = own.tags[image, view, group, y, x]
-                for x in range(last + 1):
-                    back = flipped.tags[image, view, other, y, last - x]
-                    merged[image, views + view, group, y, x] = back
-        write_tag_ranges(merged, number, number + 1, ranges, finite)
+    return peaks
 
 
 @compiled
 def _scan_heatmaps(
-    own: Outputs,
+    heatmaps: np.ndarray,
     flipped: FlippedOutputs,
     maps: DecodingMaps,
     min_score: Float,
     start: Int,
     stop: Int,
+    as_topk: bool,
     peaks: Peaks,
     finite: np.ndarray,
 ) -> None:
     """Write the means of heatmaps number `start` to `stop` of the batch, and their peaks."""
-    keypoints, half = maps.heatmaps.shape[1], np.float32(0.5)
-    last = maps.heatmaps.shape[3] - 1
+    keypoints, half = heatmaps.shape[1], np.float32(0.5)
+    last = heatmaps.shape[3] - 1
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
         other = flipped.flip_indices[keypoint]
-        for y in range(maps.heatmaps.shape[2]):
+        for y in range(heatmaps.shape[2]):
             for x in range(last + 1):
-                here = own.heatmaps[image, keypoint, y, x]
+                here = heatmaps[image, keypoint, y, x]
                 back = flipped.heatmaps[image, other, y, last - x]
                 maps.heatmaps[image, keypoint, y, x] = (here + back) * half
-        write_peaks(maps, min_score, number, number + 1, peaks, finite)
+        write_peaks(maps, min_score, number, number + 1, as_topk, peaks, finite)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tagpose.codec.compilation import Float, Int, compiled, run_parallel
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
-from tagpose.codec.peaks import DecodingMaps, check_finite, is_finite, refine_peak
+from tagpose.codec.peaks import DecodingMaps, check_finite, refine_peak
 
 _BLOCK: Final = 8  # tiles along a block
 # Work for all people of an image and one keypoint: input pixels evaluated and tiles bounded.
@@ -22,18 +22,19 @@ _BLOCK: Final = 8  # tiles along a block
 _MAX_WORK: Final = np.int64(200_000)
 
 
-class TagRanges(NamedTuple):
-    """The smallest and largest tag of every block of tiles."""
-
-    low: np.ndarray  # [B, G, L, rows, columns] float32
-    high: np.ndarray  # [B, G, L, rows, columns] float32
-
-
 class Effort(NamedTuple):
     """Statistics of the search."""
 
-    work: np.ndarray  # [K] int64: input pixels evaluated and tiles bounded
-    unfinished: np.ndarray  # [K] int64: searches that ended early
+    work: np.ndarray  # [B, K] int64: input pixels evaluated and tiles bounded
+    unfinished: np.ndarray  # [B, K] int64: searches that ended early
+
+
+class _TagMap(NamedTuple):
+    """All tags of one keypoint in an image, and their ranges in each block of tiles."""
+
+    values: np.ndarray  # [V, h, w] float32
+    low: np.ndarray  # [V, rows, columns] float32
+    high: np.ndarray  # [V, rows, columns] float32
 
 
 class _Span(NamedTuple):
@@ -44,45 +45,29 @@ class _Span(NamedTuple):
     step: int  # from a tile to the next
 
 
-def find_tag_ranges(maps: DecodingMaps) -> TagRanges:
-    """Return the range of the tags in each block of 8 x 8 tiles.
-
-    Raises:
-        ValueError: if a tag map contains NaN or infinity.
-    """
-    ranges = empty_ranges(maps)
-    finite = np.zeros(maps.tags.shape[0] * maps.tags.shape[2], np.bool_)
-    run_parallel(
-        lambda start, stop: write_tag_ranges(maps.tags, start, stop, ranges, finite), len(finite)
-    )
-    check_finite(finite)
-    return ranges
-
-
-def empty_ranges(maps: DecodingMaps) -> TagRanges:
-    """Return memory for the ranges of the tags."""
-    batch, views, groups, *size = maps.tags.shape
-    rows, columns = (length // _BLOCK + 1 for length in size)  # of length + 1 tiles
-    shape = (batch, groups, views, rows, columns)
-    return TagRanges(np.empty(shape, np.float32), np.empty(shape, np.float32))
-
-
 @compiled
-def write_tag_ranges(
-    tags: np.ndarray, start: Int, stop: Int, ranges: TagRanges, finite: np.ndarray
-) -> None:
-    """Write the ranges of tag maps number `start` to `stop` of a batch, and which are finite."""
-    views, groups = tags.shape[1:3]
-    scratch = np.empty((2, tags.shape[4]), np.float32)
-    for number in range(start, stop):
-        image, group = number // groups, number % groups
-        finite[number] = True
-        for view in range(views):
-            values = tags[image, view, group]
-            finite[number] &= is_finite(values)
-            for block in range(ranges.low.shape[3]):
-                low = ranges.low[image, group, view, block]
-                _write_ranges(values, block, scratch, low, ranges.high[image, group, view, block])
+def _read_tag_map(maps: DecodingMaps, image: Int, tag_map: Int, tags: _TagMap) -> bool:
+    """Copy a tag map of the flip test or of one output, and return whether it is finite."""
+    views, (height, width) = maps.tags.shape[1], maps.tags.shape[3:]
+    other = maps.tag_flip_indices[tag_map]
+    zero, scratch = np.zeros(width, np.float32), np.empty((2, width), np.float32)
+    for view in range(views):
+        for y in range(height):
+            for x in range(width):
+                tag = maps.tags[image, view, tag_map, y, x]
+                tags.values[view, y, x] = tag
+                zero[x] += tag - tag
+    for view in range(maps.flipped_tags.shape[1]):
+        for y in range(height):
+            for x in range(width):
+                tag = maps.flipped_tags[image, view, other, y, width - 1 - x]
+                tags.values[views + view, y, x] = tag
+                zero[x] += tag - tag
+    for view in range(len(tags.values)):
+        for block in range(tags.low.shape[1]):
+            low, high = tags.low[view, block], tags.high[view, block]
+            _write_ranges(tags.values[view], block, scratch, low, high)
+    return zero.sum() == 0
 
 
 @compiled
@@ -119,7 +104,6 @@ def fill_missing(
     image: np.ndarray,
     person_tags: np.ndarray,
     maps: DecodingMaps,
-    ranges: TagRanges,
     *,
     subpixel: bool,
 ) -> Effort:
@@ -132,17 +116,21 @@ def fill_missing(
         keypoints: [T, K, 3] x, y (input pixels), score of all people of a batch, image by image; a
             score of 0 marks a missing keypoint, which stays missing where the heatmap is not
             positive at the position found.
-        image: [T] int64, the image of each person.
-        person_tags: [T, L] float32 mean tags.
+        image: [T] int64, the image of each person, in rising order.
+        person_tags: [T, V] float32 mean tags.
         maps: network outputs of the batch.
-        ranges: ranges of their tags.
         subpixel: see `refine_peak`.
 
     Returns:
         The work and the number of unfinished searches of each keypoint.
+
+    Raises:
+        ValueError: if the tags of a missing keypoint contain NaN or infinity.
     """
-    work, unfinished = np.zeros((2, keypoints.shape[1]), np.int64)
-    effort = Effort(work, unfinished)
+    shape = maps.heatmaps.shape[:2]
+    effort = Effort(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    finite = np.ones(shape, np.bool_)
+    people = np.searchsorted(image, np.arange(len(finite) + 1))
     ratio, fine_ratio = (
         len(grid.rows.near) // maps_of.shape[-2]
         for grid, maps_of in ((maps.tag_grid, maps.tags), (maps.heatmap_grid, maps.heatmaps))
@@ -150,10 +138,11 @@ def fill_missing(
     span = _heatmap_span(ratio, fine_ratio)
     run_parallel(
         lambda start, stop: _fill_missing(
-            keypoints, image, person_tags, maps, ranges, span, subpixel, start, stop, effort
+            keypoints, people, person_tags, maps, span, subpixel, start, stop, effort, finite
         ),
-        keypoints.shape[1],
+        finite.size,
     )
+    check_finite(finite)
     return effort
 
 
@@ -174,52 +163,109 @@ def _heatmap_span(ratio: int, fine_ratio: int) -> _Span:
 @compiled
 def _fill_missing(
     keypoints: np.ndarray,
-    image: np.ndarray,
+    people: np.ndarray,
     person_tags: np.ndarray,
     maps: DecodingMaps,
-    ranges: TagRanges,
     span: _Span,
     subpixel: bool,
     start: Int,
     stop: Int,
     effort: Effort,
+    finite: np.ndarray,
 ) -> None:
-    """Fill in keypoints number `start` to `stop` of all people."""
-    height, width = maps.tags.shape[3:]
+    """Fill in the keypoints of heatmaps number `start` to `stop` of the batch.
+
+    Args:
+        keypoints: see `fill_missing`.
+        people: [B + 1] the first person of each image.
+        person_tags: see `fill_missing`.
+        maps: see `fill_missing`.
+        span: span of a tile.
+        subpixel: see `refine_peak`.
+        start: image * K + keypoint.
+        stop: likewise.
+        effort: result.
+        finite: [B, K] result.
+    """
+    views, (height, width) = person_tags.shape[1], maps.tags.shape[3:]
     tiles = np.empty((height + 1, width + 1), np.float32)
-    blocks = np.empty(ranges.low.shape[3:], np.float32)
-    bounds, tile_bounds = np.empty(blocks.size, np.float32), np.empty(_BLOCK**2, np.float32)
-    ends = np.empty((maps.tags.shape[1], 2), np.float32)
-    input_width = len(maps.heatmap_grid.columns.near)
-    for keypoint in range(start, stop):
-        tag_map, prepared, highest = maps.tag_index[keypoint], -1, np.float32(0)
-        left = _MAX_WORK
-        for person in range(len(image)):
-            if keypoints[person, keypoint, 2] != 0:
-                continue
-            at = image[person]
-            heatmap, tags = maps.heatmaps[at, keypoint], maps.tags[at, :, tag_map]
-            if at != prepared:
-                highest, prepared = _bound_heatmap(heatmap, span, tiles, blocks), at
-                left = _MAX_WORK
-            if not highest > 0:
-                continue
-            low, high = ranges.low[at, tag_map], ranges.high[at, tag_map]
-            _bound_blocks(blocks, low, high, person_tags[person], bounds)
-            place, work, finished = _argmax(
-                heatmap, tags, person_tags[person], maps.heatmap_grid, maps.tag_grid, tiles,
-                ranges.low.shape[4], bounds, tile_bounds, ends, left,
+    blocks = np.empty((height // _BLOCK + 1, width // _BLOCK + 1), np.float32)
+    ranges = views, *blocks.shape
+    tags = _TagMap(
+        np.empty((views, height, width), np.float32),
+        np.empty(ranges, np.float32),
+        np.empty(ranges, np.float32),
+    )
+    prepared = -1, -1
+    for number in range(start, stop):
+        image, keypoint = number // keypoints.shape[1], number % keypoints.shape[1]
+        first, last = people[image], people[image + 1]
+        if not (keypoints[first:last, keypoint, 2] == 0).any():
+            continue
+        if not _bound_heatmap(maps.heatmaps[image, keypoint], span, tiles, blocks) > 0:
+            continue
+        tag_map = maps.tag_index[keypoint]
+        if prepared != (image, tag_map):
+            finite[image, keypoint] = _read_tag_map(maps, image, tag_map, tags)
+            prepared = image, tag_map
+        if finite[image, keypoint]:
+            work, unfinished = _fill_keypoint(
+                keypoints[first:last, keypoint], person_tags[first:last],
+                maps.heatmaps[image, keypoint], tags, maps.heatmap_grid, maps.tag_grid, tiles,
+                blocks, subpixel,
             )  # fmt: skip
-            left -= work
-            effort.work[keypoint] += work
-            effort.unfinished[keypoint] += not finished
-            y, x = place // input_width, place % input_width
-            score = sample_bilinear(heatmap, maps.heatmap_grid, y, x)
-            if score > 0:
-                point = refine_peak(heatmap, maps.heatmap_grid, y, x, subpixel)
-                keypoints[person, keypoint, 0] = point[0]
-                keypoints[person, keypoint, 1] = point[1]
-                keypoints[person, keypoint, 2] = score
+            effort.work[image, keypoint], effort.unfinished[image, keypoint] = work, unfinished
+
+
+@compiled
+def _fill_keypoint(
+    points: np.ndarray,
+    person_tags: np.ndarray,
+    heatmap: np.ndarray,
+    tags: _TagMap,
+    heatmap_grid: Grid,
+    tag_grid: Grid,
+    tiles: np.ndarray,
+    blocks: np.ndarray,
+    subpixel: bool,
+) -> tuple[Int, Int]:
+    """Fill in one keypoint of the people of an image.
+
+    Args:
+        points: [people, 3] x, y, score.
+        person_tags: [people, V] mean tags.
+        heatmap: [h, w].
+        tags: of the keypoint.
+        heatmap_grid: of the heatmap.
+        tag_grid: of the tags.
+        tiles: [rows, columns] largest heatmap values.
+        blocks: [block rows, block columns] likewise.
+        subpixel: see `refine_peak`.
+
+    Returns:
+        The work and the number of unfinished searches.
+    """
+    bounds, tile_bounds = np.empty(blocks.size, np.float32), np.empty(_BLOCK**2, np.float32)
+    ends = np.empty((len(tags.values), 2), np.float32)
+    input_width, total, unfinished = len(heatmap_grid.columns.near), 0, 0
+    for person in range(len(points)):
+        if points[person, 2] != 0:
+            continue
+        _bound_blocks(blocks, tags.low, tags.high, person_tags[person], bounds)
+        place, work, finished = _argmax(
+            heatmap, tags.values, person_tags[person], heatmap_grid, tag_grid, tiles,
+            blocks.shape[1], bounds, tile_bounds, ends, _MAX_WORK - total,
+        )  # fmt: skip
+        total += work
+        unfinished += not finished
+        y, x = place // input_width, place % input_width
+        score = sample_bilinear(heatmap, heatmap_grid, y, x)
+        if score > 0:
+            points[person, 0], points[person, 1] = refine_peak(
+                heatmap, heatmap_grid, y, x, subpixel
+            )
+            points[person, 2] = score
+    return total, unfinished
 
 
 @compiled

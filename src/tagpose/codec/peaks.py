@@ -24,30 +24,41 @@ class Peaks(NamedTuple):
 
     xy: np.ndarray  # [B, K, N, 2] int32 x, y in whole input pixels
     scores: np.ndarray  # [B, K, N] float32 heatmap values, 0 where there are fewer than N
-    tags: np.ndarray  # [B, K, N, L] float32
+    tags: np.ndarray  # [B, K, N, V] float32, V of DecodingMaps
 
 
 class _RowScratch(NamedTuple):
     """Memory for one row of a heatmap."""
 
-    around: np.ndarray  # [3, w + 2] float32: the rows around it, with the border repeated
-    ratings: np.ndarray  # [w] float32: positive where a map pixel may contain a local maximum
-    chunks: np.ndarray  # the same as [chunks, _CHUNK]
+    around: np.ndarray  # [3, chunks * _CHUNK + 2] float32: three rows, with the border repeated
+    ratings: np.ndarray  # [_CHUNK] float32: positive where a map pixel may contain a local maximum
     columns: np.ndarray  # [w] int64: columns of map pixels that contain local maxima
     inside: np.ndarray  # [w, ratio, ratio] float32: scores of their input pixels, -inf for others
 
 
 class DecodingMaps(NamedTuple):
-    """Heatmaps and tags of a batch and the grids on which they are interpolated."""
+    """Heatmaps and tags of a batch and the grids on which they are interpolated.
+
+    The flip test is decoded with V = 2 L tags at every place, otherwise V = L.
+    """
 
     heatmaps: np.ndarray  # [B, K, h, w] float32
     tags: np.ndarray  # [B, L, G, h, w] float32
+    flipped_tags: np.ndarray  # [B, V - L, G, h, w] float32, output for the flipped images
+    tag_flip_indices: np.ndarray  # [G] int64; see `FlipIndices`
     tag_index: np.ndarray  # [K] int32: which of the G tag maps each keypoint uses
     heatmap_grid: Grid
     tag_grid: Grid
 
+    @property
+    def tag_count(self) -> int:
+        """V, the number of tags at every place."""
+        return int(self.tags.shape[1] + self.flipped_tags.shape[1])
 
-def find_peaks(maps: DecodingMaps, count: int, min_score: float) -> Peaks:
+
+def find_peaks(
+    maps: DecodingMaps, count: int, min_score: float, *, as_topk: bool = True
+) -> Peaks:
     """Return the highest local maxima (5 x 5 input pixels) of the upsampled heatmaps.
 
     No map is upsampled: an input pixel is interpolated between four map pixels, so only map pixels
@@ -57,14 +68,19 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float) -> Peaks:
         maps: network outputs of a batch.
         count: N, the largest number of peaks of a heatmap.
         min_score: heatmap value that a peak must exceed.
+        as_topk: whether peaks with equal scores come in MMPose's order, that of torch.topk over
+            the upsampled map on a CPU, which takes a second pass; otherwise the first one in the
+            image comes first. Nearly all of them are neighbours in one map pixel, which
+            `refine_peak` moves to the same sub-pixel position.
 
     Raises:
-        ValueError: if a heatmap contains NaN or infinity.
+        ValueError: if a heatmap, or a tag at a peak, is NaN or infinity.
     """
     peaks, least = empty_peaks(maps, count), np.float32(min_score)
     finite = np.zeros(maps.heatmaps.shape[0] * maps.heatmaps.shape[1], np.bool_)
     run_parallel(
-        lambda start, stop: write_peaks(maps, least, start, stop, peaks, finite), len(finite)
+        lambda start, stop: write_peaks(maps, least, start, stop, as_topk, peaks, finite),
+        len(finite),
     )
     check_finite(finite)
     return peaks
@@ -76,7 +92,7 @@ def empty_peaks(maps: DecodingMaps, count: int) -> Peaks:
     return Peaks(
         xy=np.zeros((*shape, 2), np.int32),
         scores=np.zeros(shape, np.float32),
-        tags=np.zeros((*shape, maps.tags.shape[1]), np.float32),
+        tags=np.zeros((*shape, maps.tag_count), np.float32),
     )
 
 
@@ -91,7 +107,13 @@ def check_finite(finite: np.ndarray) -> None:
 
 @compiled
 def write_peaks(
-    maps: DecodingMaps, min_score: Float, start: Int, stop: Int, peaks: Peaks, finite: np.ndarray
+    maps: DecodingMaps,
+    min_score: Float,
+    start: Int,
+    stop: Int,
+    as_topk: bool,
+    peaks: Peaks,
+    finite: np.ndarray,
 ) -> None:
     """Write the peaks of heatmaps number `start` to `stop` of a batch, and which are finite."""
     keypoints, width = maps.heatmaps.shape[1], len(maps.heatmap_grid.columns.near)
@@ -100,50 +122,56 @@ def write_peaks(
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
         heatmap = maps.heatmaps[image, keypoint]
-        finite[number] = is_finite(heatmap)
+        lowest = _lowest(heatmap)
+        finite[number] = lowest > -np.inf
         if not finite[number]:
             continue
-        lowest = _lowest(heatmap)
         # one more than asked for, because it may equal the last one
-        grid, as_topk = maps.heatmap_grid, _FALSE
-        _select_peaks(heatmap, grid, min_score, lowest, scores, places, as_topk)
-        if _has_ties(scores):
-            heap, as_topk = (scores[:count], places[:count]), _TRUE
-            _select_peaks(heatmap, grid, np.float32(0), lowest, heap[0], heap[1], as_topk)
-        tag_map = maps.tag_index[keypoint]
+        grid = maps.heatmap_grid
+        _select_peaks(heatmap, grid, min_score, lowest, scores, places, _FALSE)
+        if as_topk and _has_ties(scores):
+            heap = scores[:count], places[:count]
+            _select_peaks(heatmap, grid, np.float32(0), lowest, heap[0], heap[1], _TRUE)
         for n in range(count):
             if scores[n] <= min_score:
                 break
             y, x = places[n] // width, places[n] % width
             peaks.scores[image, keypoint, n] = scores[n]
             peaks.xy[image, keypoint, n, 0], peaks.xy[image, keypoint, n, 1] = x, y
-            for view in range(maps.tags.shape[1]):
-                tag = sample_bilinear(maps.tags[image, view, tag_map], maps.tag_grid, y, x)
-                peaks.tags[image, keypoint, n, view] = tag
+            finite[number] &= _read_tags(maps, image, keypoint, y, x, peaks.tags, n)
 
 
 @inlined
-def is_finite(values: np.ndarray) -> bool:
-    """Whether a map [h, w] contains neither NaN nor infinity."""
-    zero, total = np.zeros(values.shape[1], np.float32), np.float32(0)
-    for y in range(values.shape[0]):
-        for x in range(values.shape[1]):  # column by column, which the compiler vectorises
-            zero[x] += values[y, x] - values[y, x]
-    for x in range(len(zero)):
-        total += zero[x]
+def _read_tags(
+    maps: DecodingMaps, image: Int, keypoint: Int, y: Int, x: Int, tags: np.ndarray, n: Int
+) -> bool:
+    """Write the tags [V] of peak number `n` into `tags` [B, K, N, V]; whether they are finite."""
+    tag_map, views, total = maps.tag_index[keypoint], maps.tags.shape[1], np.float32(0)
+    for view in range(views):
+        tag = sample_bilinear(maps.tags[image, view, tag_map], maps.tag_grid, y, x)
+        tags[image, keypoint, n, view] = tag
+        total += tag - tag
+    other, across = maps.tag_flip_indices[tag_map], len(maps.tag_grid.columns.near) - 1 - x
+    for view in range(maps.flipped_tags.shape[1]):
+        tag = sample_bilinear(maps.flipped_tags[image, view, other], maps.tag_grid, y, across)
+        tags[image, keypoint, n, views + view] = tag
+        total += tag - tag
     return total == 0
 
 
 @inlined
 def _lowest(values: np.ndarray) -> Float:
-    """Return the minimum of a map [h, w], or 0 if that is lower."""
-    low, lowest = np.zeros(values.shape[1], np.float32), np.float32(0)
+    """Return the minimum of a map [h, w], or 0 if that is lower; -inf if it is not finite."""
+    low, zero = np.zeros(values.shape[1], np.float32), np.zeros(values.shape[1], np.float32)
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):  # column by column, which the compiler vectorises
             low[x] = min(low[x], values[y, x])
+            zero[x] += values[y, x] - values[y, x]
+    lowest, total = np.float32(0), np.float32(0)
     for x in range(len(low)):
         lowest = min(lowest, low[x])
-    return lowest
+        total += zero[x]
+    return lowest if total == 0 else np.float32(-np.inf)
 
 
 @inlined
@@ -174,16 +202,13 @@ def _select_peaks(
         lowest: a lower bound of the heatmap, 0 or less.
         scores: [N] result, 0 where there are fewer.
         places: [N] result, y * W + x in input pixels.
-        as_topk: whether equal scores come in the order of torch.topk over the whole upsampled map
-            on a CPU, as in MMPose; otherwise the first one in the image comes first.
+        as_topk: see `find_peaks`.
     """
     height, width = heatmap.shape
     ratio = len(grid.columns.near) // width
-    ratings = np.zeros(-(-width // _CHUNK) * _CHUNK, np.float32)
     scratch = _RowScratch(
-        np.empty((3, width + 2), np.float32),
-        ratings,
-        ratings.reshape(-1, _CHUNK),
+        np.empty((3, -(-width // _CHUNK) * _CHUNK + 2), np.float32),
+        np.empty(_CHUNK, np.float32),
         np.empty(width, np.int64),
         np.empty((width, ratio, ratio), np.float32),
     )
@@ -191,7 +216,7 @@ def _select_peaks(
     # weight of the far map pixel at the input pixel nearest to the middle of a map pixel
     nearest = grid.columns.weight[ratio // 2]
     # A maximum with score s lies in a map pixel of at least (1 - share) s + share * lowest, which
-    # follows from the comparisons of `_rate_row` and the definition of s.
+    # follows from the comparisons of `_rate_chunk` and the definition of s.
     share = np.float32((nearest / (1 - nearest)) ** 2 + _ROUNDING)
     heap_ready = _FALSE
     for row in range(height):
@@ -333,17 +358,23 @@ def _maxima_of_row(
     Returns:
         The number of map pixels that contain maxima.
     """
-    _rate_row(heatmap, row, floor, least, nearest, scratch.around, scratch.ratings)
-    found = _ZERO
-    for chunk in range(scratch.chunks.shape[0]):
+    _copy_rows(heatmap, row, scratch.around)
+    found, width = _ZERO, heatmap.shape[1]
+    for first in range(0, width, _CHUNK):
+        # loops over a constant number of map pixels, which the compiler vectorises
         some = False
-        for offset in range(_CHUNK):  # a constant number, so that the compiler vectorises it
-            some |= scratch.chunks[chunk, offset] > 0
+        for offset in range(_CHUNK):
+            some |= scratch.around[1, first + offset + 1] > least
         if not some:
             continue
-        first = chunk * _CHUNK
-        for column in range(first, min(first + _CHUNK, heatmap.shape[1])):
-            if not scratch.ratings[column] > 0:
+        _rate_chunk(scratch.around, first, floor, least, nearest, scratch.ratings)
+        some = False
+        for offset in range(_CHUNK):
+            some |= scratch.ratings[offset] > 0
+        if not some:
+            continue
+        for column in range(first, min(first + _CHUNK, width)):
+            if not scratch.ratings[column - first] > 0:
                 continue
             scratch.columns[found] = column
             if _is_flat(heatmap, row, column):
@@ -355,37 +386,43 @@ def _maxima_of_row(
 
 
 @inlined
-def _rate_row(
-    heatmap: np.ndarray,
-    row: Int,
+def _copy_rows(heatmap: np.ndarray, row: Int, around: np.ndarray) -> None:
+    """Copy a row of a heatmap [h, w] and its neighbours into `around`; the border is repeated."""
+    height, width = heatmap.shape
+    for line in range(3):
+        near = min(max(row + line - 1, 0), height - 1)
+        around[line, 0] = heatmap[near, 0]
+        for x in range(width):
+            around[line, x + 1] = heatmap[near, x]
+        for x in range(width + 1, around.shape[1]):
+            around[line, x] = heatmap[near, width - 1]
+
+
+@inlined
+def _rate_chunk(
+    around: np.ndarray,
+    first: Int,
     floor: Float,
     least: Float,
     nearest: Float,
-    around: np.ndarray,
     ratings: np.ndarray,
 ) -> None:
-    """Write for each map pixel of a row a number that is positive where it may contain a maximum.
+    """Write for each map pixel of a chunk a number that is positive if it may contain a maximum.
 
     Between the centres of map pixels values rise or fall evenly. So if an input pixel is a local
     maximum, then so is the one nearest to the centre in its quadrant along either axis, which the
     neighbouring map pixels, mixed in the same way, do not exceed.
 
     Args:
-        heatmap: [h, w].
-        row: of the heatmap.
+        around: three rows; see `_RowScratch`.
+        first: column of the chunk in the heatmap.
         floor: value that maxima must exceed.
         least: what map pixels that contain such maxima exceed.
         nearest: weight of the far map pixel at the input pixel nearest to the middle.
-        around: [3, w + 2] scratch memory for three rows whose border is repeated.
-        ratings: [w] result.
+        ratings: [_CHUNK] result.
     """
-    height, width = heatmap.shape
-    for line in range(3):
-        near = min(max(row + line - 1, 0), height - 1)
-        for x in range(width):
-            around[line, x + 1] = heatmap[near, x]
-        around[line, 0], around[line, width + 1] = around[line, 1], around[line, width]
-    for x in range(width):  # without a branch, so that the compiler vectorises it
+    for offset in range(_CHUNK):  # a constant number, so that the compiler vectorises it
+        x = first + offset
         a, b, c = around[0, x], around[0, x + 1], around[0, x + 2]
         d, e, f = around[1, x], around[1, x + 1], around[1, x + 2]
         g, h, i = around[2, x], around[2, x + 1], around[2, x + 2]
@@ -397,7 +434,7 @@ def _rate_row(
         rise += np.float32(_ROUNDING) * abs(e) + _TINY
         # no input pixel exceeds the highest of the map pixels around it
         highest = max(max(max(max(a, b), c), max(max(d, e), f)), max(max(g, h), i))
-        ratings[x] = min(min(rise, e - least), highest - floor)
+        ratings[offset] = min(min(rise, e - least), highest - floor)
 
 
 @inlined
@@ -508,16 +545,24 @@ def refine_peaks(
         maps: network outputs of the batch.
         subpixel: see `refine_peak`.
     """
-    _refine_peaks(keypoints, image, maps, subpixel)
+    run_parallel(
+        lambda start, stop: _refine_peaks(keypoints, image, maps, subpixel, start, stop),
+        keypoints.shape[1],
+    )
 
 
 @compiled
 def _refine_peaks(
-    keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, subpixel: bool
+    keypoints: np.ndarray,
+    image: np.ndarray,
+    maps: DecodingMaps,
+    subpixel: bool,
+    start: Int,
+    stop: Int,
 ) -> None:
-    """Refine all detected keypoints."""
+    """Refine the detected keypoints number `start` to `stop` of all people."""
     for person in range(keypoints.shape[0]):
-        for keypoint in range(keypoints.shape[1]):
+        for keypoint in range(start, stop):
             point = keypoints[person, keypoint]
             if point[2] > 0:
                 heatmap, y, x = maps.heatmaps[image[person], keypoint], int(point[1]), int(point[0])
