@@ -1,6 +1,6 @@
 # Every target sets up what it needs: .venv from requirements.lock, again only when the lock changes.
 # Overrides of Hydra stand on make's own command line: make finetune model=hrnet_w48 data.root=/data
-# What make cannot parse goes into ARGS: make pretrain ARGS='+data.repeat=2 ~callbacks.panel'
+# What make cannot parse goes into ARGS: make pretrain ARGS='+data.repeat=2 ~callbacks.image_logger'
 
 PYTHON ?= python3
 ARGS ?=
@@ -17,10 +17,10 @@ OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(s
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthetic coco split skeleton inspect pretrain finetune evaluate reproduce score report predict app export import publish fields tune sweep perfect ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo synthesize coco split skeleton inspect_data pretrain finetune evaluate reproduce score report predict app export import_weights publish cache_outputs tune sweep oracle ablate docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv, and compile the decoder
 
@@ -36,8 +36,8 @@ $(READY): requirements.lock
 demo: $(READY) ## both stages on synthetic people, a table and pictures: 15 minutes on 2 cores
 	$(RUN) scripts/demo.py $(OVERRIDES)
 
-synthetic: $(READY) ## draw the synthetic data set only
-	$(RUN) scripts/synthesise.py $(OVERRIDES)
+synthesize: $(READY) ## draw the synthetic data set only
+	$(RUN) scripts/synthesize.py $(OVERRIDES)
 
 coco: $(READY) ## fetch what is missing of COCO 2017 into root=FOLDER: 21 GB, 42 on the way
 	$(RUN) scripts/coco.py $(OVERRIDES)
@@ -48,7 +48,7 @@ split: $(READY) ## train and val from source=EXPORT of an annotation tool: COCO 
 skeleton: $(READY) ## the YAML files of a skeleton and its data from annotations=COCO_FILE, and a picture to check them
 	$(RUN) scripts/skeleton.py $(OVERRIDES)
 
-inspect: $(READY) ## counts, faults and a sheet of samples of data=NAME; fails where there are faults
+inspect_data: $(READY) ## counts, faults and a sheet of samples of data=NAME; fails where there are faults
 	$(RUN) scripts/inspect_data.py $(OVERRIDES)
 
 pretrain: $(READY) ## stage one: 17 keypoints on COCO at data.root
@@ -60,13 +60,13 @@ finetune: $(READY) ## stage two: 133 keypoints on COCO-WholeBody, from init_from
 evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
 	$(RUN) scripts/evaluate.py $(OVERRIDES)
 
-score: $(READY) ## table of results=FILE, whoever wrote it, judged by truth=FILE
+score: $(READY) ## table of results=FILE, whoever wrote it, judged by ground_truth=FILE
 	$(RUN) scripts/score.py $(OVERRIDES)
 
 reproduce: $(READY) ## both stages, their evaluation and a table of the published results; the same command resumes
 	$(RUN) scripts/reproduce.py $(OVERRIDES)
 
-report: $(READY) ## a page on results=FILE judged by truth=FILE: curves, errors, worst of images=FOLDER
+report: $(READY) ## a page on results=FILE judged by ground_truth=FILE: curves, errors, worst of images=FOLDER
 	$(RUN) scripts/report.py $(OVERRIDES)
 
 predict: $(READY) ## people in images=FILE_FOLDER_VIDEO by checkpoint=FILE
@@ -78,28 +78,28 @@ app: $(READY) ## a page of this machine that shows what checkpoint=FILE finds in
 export: $(READY) ## checkpoint=FILE as a bundle that runs without torch: ONNX and the decoder
 	$(RUN) scripts/export.py $(OVERRIDES)
 
-import: $(READY) ## a published CHECKPOINT=FILE as one of this project
-	$(RUN) scripts/import_published.py $(OVERRIDES)
+import_weights: $(READY) ## a published CHECKPOINT=FILE as one of this project
+	$(RUN) scripts/import_weights.py $(OVERRIDES)
 
 publish: $(READY) ## the weights of CHECKPOINT=FILE in the published layout, for other programs
 	$(RUN) scripts/publish.py $(OVERRIDES)
 
 data/synthetic: | $(READY)
-	$(RUN) scripts/synthesise.py
+	$(RUN) scripts/synthesize.py
 
-fields: $(READY) ## what checkpoint=FILE says of the validation images, saved for tune
-	$(RUN) scripts/save_fields.py $(OVERRIDES)
+cache_outputs: $(READY) ## what checkpoint=FILE says of the validation images, saved for tune
+	$(RUN) scripts/cache_outputs.py $(OVERRIDES)
 
-tune: $(READY) ## thresholds of predictor.decoder judged on fields=FOLDER, without the network
+tune: $(READY) ## thresholds of predictor.decoder judged on cached_outputs=FOLDER, without the network
 	$(RUN) scripts/tune.py $(OVERRIDES)
 
 sweep: $(READY) $(if $(filter-out sweep=demo,$(filter sweep=%,$(MAKEOVERRIDES))),,data/synthetic) ## a search of conf/sweep here: sweep=NAME, by default a small one on synthetic people
 	$(RUN) scripts/sweep.py $(OVERRIDES)
 
-perfect: $(READY) ## what encoding alone costs on a data set: perfect maps, decoded and scored
-	$(RUN) scripts/perfect.py $(OVERRIDES)
+oracle: $(READY) ## what encoding alone costs on a data set: perfect maps, decoded and scored
+	$(RUN) scripts/oracle.py $(OVERRIDES)
 
-ablate: $(READY) ## each lever of accuracy against the classic way, on drawn people: hours; goes on where it stopped
+ablate: $(READY) ## each variant of accuracy against the classic way, on drawn people: hours; goes on where it stopped
 	$(RUN) scripts/ablate.py $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors
@@ -109,7 +109,7 @@ test-slow: $(READY) ## the tests that take minutes
 	$(RUN) -m pytest -m slow $(ARGS)
 
 fuzz: $(READY) ## what reads files from outside, ten minutes each: an hour
-	TAGPOSE_FUZZ=600 $(RUN) -m pytest -s -o timeout=0 tests/test_fuzz.py $(ARGS)
+	TAGPOSE_FUZZ=600 $(RUN) -m pytest -s -o timeout=0 tests/integration/test_fuzz.py $(ARGS)
 
 docs: $(READY) ## the documentation as pages in site/, which open without a server
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet

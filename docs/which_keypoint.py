@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from tagpose.data.synthetic.figure import face_template
-from tagpose.drawing.keypoint_chart import keypoint_chart
-from tagpose.official_skeletons import WHOLEBODY
-from tagpose.skeleton_maps import LAYOUTS, Layout
+from tagpose.data.synthetic.pose import face_template
+from tagpose.skeletons.coco import WHOLEBODY
+from tagpose.skeletons.keypoint_layouts import LAYOUTS, KeypointLayout
+from tagpose.visualization.keypoint_chart import keypoint_chart
 
 DOCS: Final = Path(__file__).parent
 _TEXT: Final = """\
@@ -26,11 +26,11 @@ fingers from the thumb to the little finger, each from its base to its tip.
 
 ## In the order of other projects
 
-`tagpose.skeleton_maps` has the tables below as index maps:
+`tagpose.skeletons.keypoint_layouts` has the tables below as index maps:
 
 ```python
 from tagpose import Predictor
-from tagpose.skeleton_maps import LAYOUTS
+from tagpose.skeletons.keypoint_layouts import LAYOUTS
 
 found = Predictor("best.ckpt")("photo.jpg")
 body = found.to_layout(LAYOUTS["openpose_body_25"])  # [P, 25, 3]: x, y, score
@@ -38,7 +38,7 @@ print(LAYOUTS["openpose_body_25"].keypoints)  # names in the order of OpenPose
 print(LAYOUTS["openpose_body_25"].indices())  # ours: one, several for a mean, or none
 ```
 
-`tagpose.skeleton_maps.convert` does the same for keypoints from elsewhere. "5, 6" is the mean of
+`tagpose.skeletons.keypoint_layouts.convert_keypoints` does the same for keypoints from elsewhere. "5, 6" is the mean of
 both keypoints, with the lower of their scores. "-" means that COCO-WholeBody has no such keypoint;
 it becomes 0, 0, 0.
 
@@ -66,14 +66,14 @@ def chart() -> str:
 def _parts() -> str:
     """The parts with their numbers and names."""
     lines = ["| part | keypoints | names |", "|---|---|---|"]
-    for part, at in WHOLEBODY.limbs.items():
+    for part, at in WHOLEBODY.disjoint_parts.items():
         names = WHOLEBODY.keypoints[at]
         shown = names if part in ("body", "foot") else (*names[:3], "...", names[-1])
         lines.append(f"| `{part}` | {at.start} to {at.stop - 1} | {', '.join(shown)} |")
     return "\n".join(lines)
 
 
-def _table(layout: Layout) -> str:
+def _table(layout: KeypointLayout) -> str:
     """The table of a layout."""
     rows = _runs(layout) if layout.name in _SUMMARIZED else [(q, q) for q in range(layout.size)]
     lines = [
@@ -88,9 +88,9 @@ def _table(layout: Layout) -> str:
     return "\n".join(lines)
 
 
-def _runs(layout: Layout) -> list[tuple[int, int]]:
+def _runs(layout: KeypointLayout) -> list[tuple[int, int]]:
     """First and last keypoint of the longest runs of a part that has the same order here."""
-    indices, part_of, runs = layout.indices(), WHOLEBODY.limb_of, [(0, 0)]
+    indices, part_of, runs = layout.indices(), WHOLEBODY.part_index, [(0, 0)]
     for q in range(1, layout.size):
         before, here = indices[q - 1], indices[q]
         alone = len(before) == len(here) == 1 and part_of[before[0]] == part_of[here[0]]
@@ -99,7 +99,7 @@ def _runs(layout: Layout) -> list[tuple[int, int]]:
     return runs
 
 
-def _row(layout: Layout, first: int, last: int) -> str:
+def _row(layout: KeypointLayout, first: int, last: int) -> str:
     """One row of a table, for one keypoint or for several that follow each other."""
     names, indices, sources = layout.keypoints, layout.indices(), layout.sources
     if first < last:

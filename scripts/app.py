@@ -4,13 +4,13 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.page.kept import Kept
-from tagpose.page.viewer import MOST_PEOPLE, Thresholds, Viewer
+from tagpose.app.session_cache import SessionCache
+from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, Thresholds
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.memory import keep_freed_memory
 
-with told_in_a_sentence():  # gradio is an extra
-    from tagpose.page.serving import serve
+with friendly_errors():  # gradio is an extra
+    from tagpose.app.server import serve
 
 MILLION = 1_000_000
 
@@ -19,27 +19,29 @@ MILLION = 1_000_000
 def main(cfg: DictConfig) -> None:
     """Serve the page until it is stopped."""
     keep_freed_memory()
-    with told_in_a_sentence():
+    with friendly_errors():
         app(cfg)
 
 
 def app(cfg: DictConfig) -> None:
     """Serve the page that the configuration describes."""
     predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
-    if predictor.by_size:
-        raise ValueError("the page decodes merged scales; predictor.by_size=false does so")
-    kept = Kept(weight=cfg.kept_memory * MILLION, seconds=60 * cfg.kept_minutes)
+    if predictor.fuse_by_size:
+        raise ValueError("the page decodes merged scales; predictor.fuse_by_size=false does so")
+    cache = SessionCache(
+        max_bytes=cfg.cache_megabytes * MILLION, max_idle_seconds=60 * cfg.cache_minutes
+    )
     decoder = predictor.decoder
     start = Thresholds(
         min_person_score=cfg.min_person_score,
         min_keypoint_score=cfg.min_keypoint_score,
         min_score=decoder.min_score,
         max_tag_distance=decoder.grouping.max_tag_distance,
-        max_people=decoder.max_people or MOST_PEOPLE,
+        max_people=decoder.max_people or MAX_PEOPLE,
     )
-    viewer = Viewer(predictor, kept, max_pixels=int(cfg.max_pixels * MILLION))
-    serve(viewer, start, host=cfg.host, port=cfg.port, max_upload=cfg.max_upload)
+    viewer = PoseViewer(predictor, cache, max_pixels=int(cfg.max_megapixels * MILLION))
+    serve(viewer, start, host=cfg.host, port=cfg.port, max_upload=cfg.max_upload_megabytes)
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

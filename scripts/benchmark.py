@@ -11,39 +11,42 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.synthetic import write_synthetic
-from tagpose.evaluation.rows import write_json
-from tagpose.inference.predictor import Predictor
-from tagpose.official_skeletons import WHOLEBODY
-from tagpose.output import print_tables
-from tagpose.starting import demo_checkpoint
-from tagpose.structures import Fields, Sample
-from tagpose.training.figures import Figure, Subject, figure, table
-from tagpose.training.throughput import (
-    Cost,
-    Stopwatch,
+from tagpose.benchmark.measurement import (
+    BenchmarkCase,
+    Measurement,
+    Timer,
+    TimingResult,
     Work,
-    count_operations,
+    count_flops,
     device_name,
-    fed_per_second,
-    peak_of,
+    make_measurement,
+    make_table,
+    measure_loader,
+    peak_flops,
 )
-from tagpose.training.workload import (
-    decoding_work,
-    draw_batch,
-    inference_work,
-    trained_fields,
-    training_work,
+from tagpose.benchmark.workloads import (
+    compute_crowd_maps,
+    make_batch,
+    make_decoding_work,
+    make_inference_work,
+    make_training_work,
 )
+from tagpose.cli.console import print_tables
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.memory import keep_freed_memory
+from tagpose.cli.subprograms import ensure_demo_checkpoint
+from tagpose.data.synthetic import write_synthetic_dataset
+from tagpose.evaluation.coco_results import write_json
+from tagpose.inference.predictor import Predictor
+from tagpose.skeletons.coco import WHOLEBODY
+from tagpose.structures import KeypointMaps, Sample
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")
 def main(cfg: DictConfig) -> None:
     """Print each figure as it is known, then a table; what is broken off leaves its numbers."""
     keep_freed_memory()
-    with told_in_a_sentence():
+    with friendly_errors():
         benchmark(cfg)
 
 
@@ -52,32 +55,32 @@ def benchmark(cfg: DictConfig) -> None:
     device = torch.device(cfg.device)
     about = {
         "device": device_name(device),
-        "peak": peak_of(device, cfg.peak_tflops),
+        "peak": peak_flops(device, cfg.peak_tflops),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "side": cfg.side,
+        "input_size": cfg.input_size,
         "precision": cfg.precision,
     }
-    figures: list[Figure] = []
+    measurements: list[Measurement] = []
     for one in measured(cfg, device):
-        figures.append(one)
+        measurements.append(one)
         print(*(f"{name}={value}" for name, value in one._asdict().items() if value), flush=True)
-        written = about | {"figures": [each._asdict() for each in figures]}
+        written = about | {"measurements": [each._asdict() for each in measurements]}
         write_json(Path(cfg.output), written)
-    title = f"{about['device']}, {cfg.side} input pixels, {cfg.precision}"
+    title = f"{about['device']}, {cfg.input_size} input pixels, {cfg.precision}"
     # a log has no width of its own, and the table needs this one
-    print_tables(table(figures, title), width=120)
+    print_tables(make_table(measurements, title), width=120)
     if about["peak"] is None:
         print("shares of the chip's peak are left out: it is not known here; peak_tflops=NUMBER")
     print(f"numbers: {cfg.output}")
 
 
-def measured(cfg: DictConfig, device: torch.device) -> Iterator[Figure]:
-    """All figures, one after the other."""
-    watch = Stopwatch(device, cfg.warmup, cfg.steps, cfg.repeats)
-    decoding = {n: watch(partial(decode, cfg, device, n)) for n in cfg.test_batches}
+def measured(cfg: DictConfig, device: torch.device) -> Iterator[Measurement]:
+    """All measurements, one after the other."""
+    watch = Timer(device, cfg.warmup_steps, cfg.steps, cfg.repeats)
+    decoding = {n: watch(partial(decode, cfg, device, n)) for n in cfg.inference_batch_sizes}
     for images, cost in decoding.items():
-        yield figure(Subject("decoding", images), cost)
+        yield make_measurement(BenchmarkCase("decoding", images), cost)
     for model in cfg.models:
         for compiled in cfg.compiled:
             yield from training_figures(cfg, watch, model, compiled=compiled)
@@ -86,51 +89,62 @@ def measured(cfg: DictConfig, device: torch.device) -> Iterator[Figure]:
 
 
 def training_figures(
-    cfg: DictConfig, watch: Stopwatch, model: str, *, compiled: bool
-) -> Iterator[Figure]:
+    cfg: DictConfig, watch: Timer, model: str, *, compiled: bool
+) -> Iterator[Measurement]:
     """Steps of training, by size of the batch."""
-    peak = peak_of(watch.device, cfg.peak_tflops)
-    operations = count_operations(train(cfg, watch.device, model, 1, compiled=False))
-    for images in cfg.train_batches:
+    peak = peak_flops(watch.device, cfg.peak_tflops)
+    operations = count_flops(train(cfg, watch.device, model, 1, compiled=False))
+    for images in cfg.train_batch_sizes:
         cost = watch(partial(train, cfg, watch.device, model, images, compiled=compiled))
-        subject = Subject("training", images, model, compiled)
-        yield figure(subject, cost, operations=operations, peak=peak)
+        subject = BenchmarkCase("training", images, model, compiled)
+        yield make_measurement(subject, cost, operations=operations, peak=peak)
 
 
 def inference_figures(
-    cfg: DictConfig, watch: Stopwatch, model: str, decoding: dict[int, Cost], *, compiled: bool
-) -> Iterator[Figure]:
-    """Inference with mirror test, without decoding and with it, by size of the batch."""
+    cfg: DictConfig, watch: Timer, model: str, decoding: dict[int, TimingResult], *, compiled: bool
+) -> Iterator[Measurement]:
+    """Inference with flip test, without decoding and with it, by size of the batch."""
     prepare = partial(find, cfg, watch.device, model)
-    operations = count_operations(prepare(1, compiled=False, decoded=False))
-    peak = peak_of(watch.device, cfg.peak_tflops)
-    figured = partial(figure, operations=operations, peak=peak)
-    for images in cfg.test_batches:
+    operations = count_flops(prepare(1, compiled=False, decoded=False))
+    peak = peak_flops(watch.device, cfg.peak_tflops)
+    figured = partial(make_measurement, operations=operations, peak=peak)
+    for images in cfg.inference_batch_sizes:
         cost = watch(partial(prepare, images, compiled=compiled, decoded=False))
-        yield figured(Subject("network", images, model, compiled), cost)
+        yield figured(BenchmarkCase("network", images, model, compiled), cost)
         cost = watch(partial(prepare, images, compiled=compiled, decoded=True))
-        subject, own = Subject("inference", images, model, compiled), decoding[images].seconds
+        subject, own = BenchmarkCase("inference", images, model, compiled), decoding[images].seconds
         yield figured(subject, cost, decoding=own)
 
 
-def loading_figures(cfg: DictConfig) -> Iterator[Figure]:
+def loading_figures(cfg: DictConfig) -> Iterator[Measurement]:
     """What the loader of training feeds, by number of workers."""
     loader = cfg.loader
     with TemporaryDirectory() as folder:
         root = Path(folder) / "synthetic"
-        drawing = {"side": loader.image_side, "seed": cfg.seed, "processes": loader.processes}
-        write_synthetic(root, train=loader.images, val=1, **drawing)
+        drawing = {
+            "side": loader.image_size,
+            "seed": cfg.seed,
+            "processes": loader.drawing_processes,
+        }
+        write_synthetic_dataset(root, train=loader.num_images, val=1, **drawing)
         for workers in loader.workers:
-            share = {"batch_size": loader.batch, "workers": workers, "repeat": max(1, workers)}
+            share = {
+                "batch_size": loader.batch_size,
+                "num_workers": workers,
+                "repeat": max(1, workers),
+            }
             data = instantiate(cfg.data, root=str(root), **share, _convert_="object")
             data.setup("fit")
-            seconds = loader.batch / fed_per_second(data.train_dataloader())
-            yield figure(Subject("loading", loader.batch, workers=workers), Cost(seconds, None))
+            seconds = loader.batch_size / measure_loader(data.train_dataloader())
+            yield make_measurement(
+                BenchmarkCase("loading", loader.batch_size, workers=workers),
+                TimingResult(seconds, None),
+            )
 
 
 def drawn(cfg: DictConfig, images: int, device: torch.device) -> Sample:
     """A batch of images."""
-    return draw_batch(images, cfg.people, cfg.rows, cfg.side, device)
+    return make_batch(images, cfg.people_per_image, cfg.max_people, cfg.input_size, device)
 
 
 def train(
@@ -139,7 +153,7 @@ def train(
     """A step of training."""
     network = {"architecture": model, "compiled": compiled}
     training = instantiate(cfg.model, network=network, _convert_="object").to(device)
-    return training_work(training, drawn(cfg, images, device), bf16=cfg.precision == "bf16")
+    return make_training_work(training, drawn(cfg, images, device), bf16=cfg.precision == "bf16")
 
 
 def find(
@@ -150,24 +164,26 @@ def find(
     predictor = instantiate(cfg.predictor, compiled=compiled, _convert_="object")(network)
     batch = drawn(cfg, images, device)
     if decoded:
-        return inference_work(predictor, batch.image, outputs(cfg, device, images))
-    return partial(predictor.fields, (batch.image,))
+        return make_inference_work(predictor, batch.image, outputs(cfg, device, images))
+    return partial(predictor.predict_maps, (batch.image,))
 
 
 def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
     """The decoding alone."""
     decoder = instantiate(cfg.predictor.decoder)(WHOLEBODY, subpixel=True)
-    return decoding_work(decoder, outputs(cfg, device, images))
+    return make_decoding_work(decoder, outputs(cfg, device, images))
 
 
-def outputs(cfg: DictConfig, device: torch.device, images: int) -> Fields:
+def outputs(cfg: DictConfig, device: torch.device, images: int) -> KeypointMaps:
     """Outputs of the demo's network."""
     checkpoint = Path(
-        cfg.checkpoint or demo_checkpoint(Path(cfg.paths.runs), Path(__file__).parent)
+        cfg.checkpoint or ensure_demo_checkpoint(Path(cfg.paths.runs), Path(__file__).parent)
     )
     predictor = Predictor(checkpoint, device=device.type)
-    return trained_fields(predictor, images, cfg.people, (cfg.side, cfg.side))
+    return compute_crowd_maps(
+        predictor, images, cfg.people_per_image, (cfg.input_size, cfg.input_size)
+    )
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

@@ -7,22 +7,28 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.archives import Archive, alone, bytes_needed, missing, obtain
-from tagpose.data.download import check_disk
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.data.download.coco import (
+    Archive,
+    count_required_bytes,
+    fetch_archive,
+    find_missing,
+    lock_dataset,
+)
+from tagpose.data.download.http import check_free_space
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="coco")
 def main(cfg: DictConfig) -> None:
     """Have the parts on the disk; say what has to be fetched by hand."""
-    with told_in_a_sentence():
+    with friendly_errors():
         try:
             complete(Path(cfg.root), chosen(cfg), keep=cfg.keep_archives)
         except KeyboardInterrupt:
             print("stopped: run this again to go on", file=sys.stderr)
             raise SystemExit(130) from None  # as a shell has it for what Ctrl-C ends
         print(f"COCO 2017: {', '.join(cfg.parts)} in {cfg.root}")
-        print(by_hand(Path(cfg.root), cfg.by_hand))
+        print(by_hand(Path(cfg.root), cfg.manual_downloads))
 
 
 def chosen(cfg: DictConfig) -> list[Archive]:
@@ -37,12 +43,12 @@ def chosen(cfg: DictConfig) -> list[Archive]:
 
 def complete(root: Path, archives: list[Archive], *, keep: bool) -> None:
     """Fetch and unpack what is missing, if there is room for all of it."""
-    with alone(root):
-        wanted = [archive for archive in archives if missing(root, archive)]
-        check_disk(root, sum(bytes_needed(root, archive) for archive in wanted))
+    with lock_dataset(root):
+        wanted = [archive for archive in archives if find_missing(root, archive)]
+        check_free_space(root, sum(count_required_bytes(root, archive) for archive in wanted))
         for archive in wanted:
             print(f"fetching {archive.url}, {archive.size / 1e9:.1f} GB", flush=True)
-            obtain(root, archive, keep=keep)
+            fetch_archive(root, archive, keep=keep)
 
 
 def by_hand(root: Path, files: list[str]) -> str:
@@ -58,4 +64,4 @@ def by_hand(root: Path, files: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

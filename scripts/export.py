@@ -6,32 +6,32 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.model.weights import load_network
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.models.transfer import load_network
 
-with told_in_a_sentence():  # onnxruntime is an extra
-    from tagpose.export.description import Exported
-    from tagpose.export.folder import write_folder
+with friendly_errors():  # onnxruntime is an extra
+    from tagpose.export.bundle import write_bundle
+    from tagpose.export.bundle_metadata import ExportSpec
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
 def main(cfg: DictConfig) -> None:
     """Write the bundle."""
-    with told_in_a_sentence():
+    with friendly_errors():
         check_exportable(cfg.predictor)
         network = load_network(Path(cfg.checkpoint))
         decoder = instantiate(cfg.predictor.decoder, _convert_="object")
-        exported = Exported(
+        spec = ExportSpec(
             network=network,
             checkpoint=Path(cfg.checkpoint),
             decoder=decoder(network.skeleton, **network.decoder_options),
-            side=cfg.side or network.side,
-            mirror=cfg.predictor.mirror,
-            licence=cfg.licence,
+            input_size=cfg.input_size or network.input_size,
+            flip_test=cfg.predictor.flip_test,
+            license=cfg.license,
         )
-        name = f"{network.architecture}_{network.skeleton.name}_{exported.side}"
-        folder = Path(cfg.output) / (cfg.as_name or name)
-        difference = write_folder(folder, exported)
+        name = f"{network.architecture}_{network.skeleton.name}_{spec.input_size}"
+        folder = Path(cfg.output) / (cfg.output_name or name)
+        difference = write_bundle(folder, spec)
         print(f"ONNX and PyTorch differ by {difference:.1e} of the largest output")
         print(f"Bundle written to {folder}")
 
@@ -47,4 +47,4 @@ def check_exportable(predictor: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

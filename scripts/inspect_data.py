@@ -11,44 +11,48 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.datamodule import PoseData, Split
-from tagpose.data.images import write_image
-from tagpose.data.inspection import Inspection, inspect
-from tagpose.data.inspection.samples import training_samples, validation_samples
-from tagpose.data.inspection.tables import by_part, by_visibility, overview
-from tagpose.data.issue_log import IssueLog, listing
-from tagpose.data.issues import Severity
-from tagpose.data.shared_images import log_shared_images
-from tagpose.drawing.samples import draw_sample
-from tagpose.drawing.sheets import contact_sheet
-from tagpose.output import print_tables
+from tagpose.cli.console import print_tables
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.data.datamodule import PoseDataModule, Split
+from tagpose.data.image_files import write_image
+from tagpose.data.issue_log import IssueLog, format_issues
+from tagpose.data.issue_types import Severity
+from tagpose.data.quality.inspection import Inspection, inspect_dataset
+from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
+from tagpose.data.quality.statistics_tables import (
+    format_overview,
+    format_parts,
+    format_visibilities,
+)
+from tagpose.data.quality.train_val_overlap import log_shared_images
+from tagpose.visualization.image_grid import make_image_grid
+from tagpose.visualization.samples import draw_sample
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="inspect")
+@hydra.main(version_base="1.3", config_path="../conf", config_name="inspect_data")
 def main(cfg: DictConfig) -> None:
     """Tell what a data set has and what is wrong with it; draw samples of it."""
-    with told_in_a_sentence():
+    with friendly_errors():
         if not inspect_data(cfg):
             raise SystemExit(1)
 
 
 def inspect_data(cfg: DictConfig) -> bool:
     """Inspect what the configuration names; whether it has no error."""
-    for key in ("faults", "samples"):
+    for key in ("max_issues", "samples"):
         if not isinstance(cfg[key], int) or cfg[key] < 0:
             raise ValueError(f"{key}={cfg[key]} is no number from 0 on")
     data = instantiate(cfg.data, _convert_="object")
     splits = named_splits(data, cfg.split)
     inspections = {
-        split: tell(data, split, cfg.faults, pixels=cfg.pixels)
+        split: tell(data, split, cfg.max_issues, read_pixels=cfg.read_pixels)
         for split in dict.fromkeys(splits.values())
     }
     if len(splits) > 1:
         train, val = (inspections[split].files for split in splits.values())
         shared = IssueLog(data.root)
-        log_shared_images(train, val, shared, content=cfg.pixels)
-        for line in listing(shared, cfg.faults):
+        log_shared_images(train, val, shared, content=cfg.read_pixels)
+        for line in format_issues(shared, cfg.max_issues):
             print(line)
     rows = []
     for n, (name, split) in enumerate(splits.items()):
@@ -56,31 +60,37 @@ def inspect_data(cfg: DictConfig) -> bool:
         rows += sample_rows(data, name, inspections[split], share) if share else []
     if rows:
         sheet = Path(cfg.output) / "sheet.png"
-        write_image(sheet, contact_sheet(rows))
+        write_image(sheet, make_image_grid(rows))
         print(f"sheet: {sheet}")
     return not any(inspection.log.first_error for inspection in inspections.values())
 
 
-def named_splits(data: PoseData, names: str | list[str]) -> dict[str, Split]:
+def named_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
     """The splits of a data set by name, once it is seen that they are there."""
     splits = {"train": data.train_split, "val": data.val_split}
     named = [names] if isinstance(names, str) else list(names)
     if not named or not set(named) <= set(splits):
         raise ValueError(f"split={names} is neither train, nor val, nor [train, val]")
     chosen = {name: splits[name] for name in named}
-    data.check_there(list(chosen.values()))
+    data.check_exists(list(chosen.values()))
     return chosen
 
 
-def tell(data: PoseData, split: Split, shown: int, *, pixels: bool) -> Inspection:
+def tell(data: PoseDataModule, split: Split, shown: int, *, read_pixels: bool) -> Inspection:
     """Print what a split has and the first issues of each type."""
     file = data.root / split.annotations
     images, options = data.root / split.images, data.options
-    inspection = inspect(file, images, data.skeleton, pixels=pixels, options=options)
+    inspection = inspect_dataset(
+        file, images, data.skeleton, read_pixels=read_pixels, options=options
+    )
     title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
-    tables = overview(coverage, title), by_part(coverage.parts), by_visibility(coverage.parts)
+    tables = (
+        format_overview(coverage, title),
+        format_parts(coverage.parts),
+        format_visibilities(coverage.parts),
+    )
     print_tables(*tables)
-    print(f"{file}: {summary(inspection)}", *listing(inspection.log, shown), sep="\n")
+    print(f"{file}: {summary(inspection)}", *format_issues(inspection.log, shown), sep="\n")
     return inspection
 
 
@@ -93,9 +103,11 @@ def summary(inspection: Inspection) -> str:
     return ", ".join(told) or "no issues"
 
 
-def sample_rows(data: PoseData, name: str, inspection: Inspection, number: int) -> list[np.ndarray]:
+def sample_rows(
+    data: PoseDataModule, name: str, inspection: Inspection, number: int
+) -> list[np.ndarray]:
     """Pictures of samples of one split; none where the reader refuses the file."""
-    samples = {"train": training_samples, "val": validation_samples}[name]
+    samples = {"train": load_train_samples, "val": load_val_samples}[name]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # listed above
@@ -111,4 +123,4 @@ def sample_rows(data: PoseData, name: str, inspection: Inspection, number: int) 
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

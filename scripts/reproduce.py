@@ -11,20 +11,24 @@ from typing import Any, Final
 import hydra
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.evaluation.part_ap import Scores
-from tagpose.evaluation.published import Published, differences, published_row
-from tagpose.evaluation.rows import write_json
-from tagpose.evaluation.table import comparison
-from tagpose.output import print_tables, table_text
-from tagpose.starting import call
-from tagpose.writing import whole
+from tagpose.cli.console import print_tables, render_tables
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.subprograms import run_subprogram
+from tagpose.evaluation.coco_results import write_json
+from tagpose.evaluation.keypoint_ap import PartScores
+from tagpose.evaluation.published_results import (
+    PublishedResult,
+    compare_to_published,
+    find_published_result,
+)
+from tagpose.evaluation.score_tables import comparison_table
+from tagpose.io import atomic_write
 
 # overrides that differ between machines, and places of files
 _MACHINE: Final = (
     "checkpoint", "data.root", "hydra.run.dir", "images", "init_from", "metrics", "output",
     "results", "trainer", "trainer.accelerator", "trainer.accumulate_grad_batches",
-    "trainer.devices", "trainer.num_nodes", "truth",
+    "trainer.devices", "trainer.num_nodes", "ground_truth",
 )  # fmt: skip
 
 _SIGNALLED: Final = 128  # an exit code above is that of a signal
@@ -52,7 +56,7 @@ class Steps:
             print(f"{name}: done")
             return
         try:
-            cost = call(script, *overrides, launcher=launcher)
+            cost = run_subprogram(script, *overrides, launcher=launcher)
         except SystemExit as ended:
             if int(ended.code or 0) > _SIGNALLED:
                 print(f"{name} was interrupted; the same command resumes", file=sys.stderr)
@@ -82,15 +86,15 @@ _WIDTH: Final = 80  # characters of comparison.txt
 @hydra.main(version_base="1.3", config_path="../conf", config_name="reproduce")
 def main(cfg: DictConfig) -> None:
     """Run the steps that are not done, and print the results and the published ones."""
-    with told_in_a_sentence():
+    with friendly_errors():
         published = {
-            name: published_row(cfg.compare, stage.skeleton, (1,))
+            name: find_published_result(cfg.reference_model, stage.skeleton, (1,))
             for name, stage in cfg.stages.items()
         }
         reproduce(cfg, published)
 
 
-def reproduce(cfg: DictConfig, published: dict[str, Published]) -> None:
+def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
     """Train and evaluate stage after stage, then describe the last one.
 
     Args:
@@ -98,8 +102,8 @@ def reproduce(cfg: DictConfig, published: dict[str, Published]) -> None:
         published: published results by stage.
     """
     run, root = Path(cfg.run), Path(cfg.data.root)
-    if cfg.synthesise and not root.exists():
-        call("synthesise", f"root={root}", *cfg.synthesise)
+    if cfg.synthesize and not root.exists():
+        run_subprogram("synthesize", f"root={root}", *cfg.synthesize)
     steps, before = Steps(run / "steps.json"), ""
     for stage in cfg.stages:
         repeated = f"evaluate_{stage}" in steps.done
@@ -126,7 +130,7 @@ def train(cfg: DictConfig, steps: Steps, stage: str, before: str) -> None:
         f"recipe={cfg.recipe}",
         *machine_overrides(cfg),
         *start,
-        *cfg.both,
+        *cfg.train_overrides,
         f"hydra.run.dir={cfg.run}/{stage}",
         "resume=auto",
         launcher=shlex.split(cfg.launcher),
@@ -156,20 +160,20 @@ def evaluate(cfg: DictConfig, steps: Steps, stage: str) -> None:
     )
 
 
-def write_comparison(cfg: DictConfig, published: dict[str, Published]) -> None:
+def write_comparison(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
     """Print and write the results of the stages that are evaluated, and the published ones."""
     tables, numbers = [], {}
     for stage, row in published.items():
         metrics = json.loads((Path(cfg.run) / f"evaluate_{stage}" / "metrics.json").read_bytes())
         # published results rank parts by the score of their person, as this table does
-        scores = {part: Scores(**one) for part, one in metrics["parts"].items()}
-        compared = differences(row, scores)
+        scores = {part: PartScores(**one) for part, one in metrics["parts"].items()}
+        compared = compare_to_published(row, scores)
         title = f"{stage} of {cfg.name} ({cfg.recipe}), published {row.architecture}"
-        tables.append(comparison(compared, title))
+        tables.append(comparison_table(compared, title))
         numbers[stage] = [one._asdict() for one in compared]
     print_tables(*tables)
-    with whole(Path(cfg.run) / "comparison.txt") as partial:
-        partial.write_text(table_text(*tables, width=_WIDTH))
+    with atomic_write(Path(cfg.run) / "comparison.txt") as partial:
+        partial.write_text(render_tables(*tables, width=_WIDTH))
     write_json(Path(cfg.run) / "comparison.json", numbers)
 
 
@@ -177,10 +181,12 @@ def describe(cfg: DictConfig, steps: Steps, stage: str) -> None:
     """Write the report and the model card of an evaluated stage."""
     run = Path(cfg.run)
     evaluated = run / f"evaluate_{stage}"
-    truth = json.loads((evaluated / "metrics.json").read_bytes())["annotations"]["file"]
+    ground_truth = json.loads((evaluated / "metrics.json").read_bytes())["annotations"]["file"]
     results = f"results={evaluated}/results.json"
     images = f"images={cfg.data.root}/val2017"
-    steps.run("report", "report", results, f"truth={truth}", images, f"output={run}/report")
+    steps.run(
+        "report", "report", results, f"ground_truth={ground_truth}", images, f"output={run}/report"
+    )
     if "published" not in steps.done:  # publish.py refuses to overwrite what an earlier one left
         shutil.rmtree(run / "published", ignore_errors=True)
     weights = (f"checkpoint={run}/{stage}/best.ckpt", f"metrics={evaluated}/metrics.json")
@@ -188,4 +194,4 @@ def describe(cfg: DictConfig, steps: Steps, stage: str) -> None:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

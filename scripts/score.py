@@ -1,4 +1,4 @@
-"""Score a result file: python scripts/score.py results=FILE truth=FILE [skeleton=body]."""
+"""Score a result file: python scripts/score.py results=FILE ground_truth=FILE [skeleton=body]."""
 
 from pathlib import Path
 
@@ -6,28 +6,28 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
+from tagpose.cli.console import print_tables
+from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.data.coco_schema import ReadOptions
+from tagpose.evaluation.coco_results import read_results
+from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.image_ids import describe_missing, match_image_ids
-from tagpose.evaluation.part_ap import row_scores
-from tagpose.evaluation.rows import read_rows
-from tagpose.evaluation.table import table
-from tagpose.evaluation.truth import read_truth
-from tagpose.output import print_tables
+from tagpose.evaluation.keypoint_ap import evaluate_results
+from tagpose.evaluation.score_tables import score_table
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="score")
 def main(cfg: DictConfig) -> None:
     """Print the table of a file in the official format, whoever wrote it."""
-    with told_in_a_sentence():
+    with friendly_errors():
         skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
         options = ReadOptions(cfg.category, cfg.v0_as_labelled)
-        truth = read_truth(Path(cfg.truth), skeleton, options)
-        rows = match_image_ids(read_rows(file), truth, file)
-        print_tables(table(row_scores(truth, rows, skeleton), str(file)))
-        if missing := describe_missing(truth, [row["image_id"] for row in rows]):
+        ground_truth = read_ground_truth(Path(cfg.ground_truth), skeleton, options)
+        results = match_image_ids(read_results(file), ground_truth, file)
+        print_tables(score_table(evaluate_results(ground_truth, results, skeleton), str(file)))
+        if missing := describe_missing(ground_truth, [result["image_id"] for result in results]):
             print(missing)
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

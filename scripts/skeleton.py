@@ -9,26 +9,36 @@ import hydra
 import numpy as np
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.annotation_tools.coco_source import load_coco
-from tagpose.data.annotation_tools.config_files import NO_VAL, SplitPaths, data_yaml, skeleton_yaml
-from tagpose.data.annotation_tools.examples import choose_examples
-from tagpose.data.annotation_tools.image_folder import find_folder
-from tagpose.data.annotation_tools.records import Row, choose_category, is_of, keypoint_names
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.data.annotation_tools.coco_reader import load_coco_json
+from tagpose.data.annotation_tools.config_writer import (
+    NO_VAL_LINE,
+    SplitPaths,
+    format_data_yaml,
+    format_skeleton_yaml,
+)
+from tagpose.data.annotation_tools.example_images import choose_examples
+from tagpose.data.annotation_tools.image_folder_search import find_image_folder
 from tagpose.data.annotation_tools.skeleton_draft import (
     SkeletonDraft,
-    definition,
+    custom_skeleton_arguments,
     draft_skeleton,
-    identifier,
     official_skeleton,
+    to_identifier,
 )
-from tagpose.data.images import write_image
-from tagpose.drawing.named import draw_named
-from tagpose.drawing.sheets import contact_sheet
-from tagpose.official_skeletons import BODY
-from tagpose.own_skeleton import make_skeleton
-from tagpose.skeleton import Skeleton
-from tagpose.writing import whole
+from tagpose.data.annotation_tools.source_dataset import (
+    Row,
+    choose_category,
+    is_in_category,
+    keypoint_names,
+)
+from tagpose.data.image_files import write_image
+from tagpose.io import atomic_write
+from tagpose.skeletons.coco import BODY
+from tagpose.skeletons.custom import make_custom_skeleton
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.visualization.image_grid import make_image_grid
+from tagpose.visualization.keypoint_names import draw_keypoint_names
 
 _CONF: Final = Path(__file__).parents[1] / "conf"
 _VAL: Final = ("val", "valid", "validation")
@@ -39,31 +49,31 @@ _ANNOTATIONS: Final = "annotations"  # the folder of COCO's layout below that of
 @hydra.main(version_base="1.3", config_path="../conf", config_name="skeleton")
 def main(cfg: DictConfig) -> None:
     """Write the two YAML files and the picture, and print the next commands."""
-    with told_in_a_sentence():
+    with friendly_errors():
         draft(cfg)
 
 
 def draft(cfg: DictConfig) -> None:
     """Draft what the configuration names."""
     file = Path(cfg.annotations)
-    content = load_coco(file)
+    content = load_coco_json(file)
     category = named_category(content, cfg.category, file)
-    rows = [row for row in content["annotations"] if is_of(row, category)]
+    rows = [row for row in content["annotations"] if is_in_category(row, category)]
     train, val = locate(file, cfg.images), None
-    if val_file := Path(cfg.val) if cfg.val else find_val(file):
+    if val_file := Path(cfg.val_annotations) if cfg.val_annotations else find_val(file):
         val = locate(val_file, cfg.val_images)
-    flips = None if cfg.flip is None else [list(pair) for pair in cfg.flip]
+    flips = None if cfg.flip_pairs is None else [list(pair) for pair in cfg.flip_pairs]
     official = official_skeleton(keypoint_names(category), rows)
-    name = None if cfg.name is None else identifier(str(cfg.name))
+    name = None if cfg.name is None else to_identifier(str(cfg.name))
     if official:
         name, skeleton, texts = name or folder_name(file), BODY, {}
         print(f"skeleton: the keypoints are those of skeleton={official}")
     else:
         drafted = draft_skeleton(category, name, flips, file)
-        name, skeleton = drafted.name, make_skeleton(**definition(drafted))
-        texts = {f"skeleton/{name}.yaml": skeleton_yaml(drafted, file.name)}
+        name, skeleton = drafted.name, make_custom_skeleton(**custom_skeleton_arguments(drafted))
+        texts = {f"skeleton/{name}.yaml": format_skeleton_yaml(drafted, file.name)}
         print(*described(drafted), sep="\n")
-    texts[f"data/{name}.yaml"] = data_yaml(train, val, file.name)
+    texts[f"data/{name}.yaml"] = format_data_yaml(train, val, file.name)
     picture = draw(content["images"], rows, train.images, skeleton)
     write_texts(texts, Path(cfg.config_dir or _CONF), overwrite=cfg.overwrite)
     target = Path(cfg.output) / f"{name}.png"
@@ -87,16 +97,16 @@ def named_category(content: Row, wanted: object, file: Path) -> Row:
 def folder_name(file: Path) -> str:
     """A name for a data set, that of its folder."""
     parent = file.resolve().parent
-    return identifier(parent.parent.name if parent.name == _ANNOTATIONS else parent.name)
+    return to_identifier(parent.parent.name if parent.name == _ANNOTATIONS else parent.name)
 
 
 def locate(file: Path, images: str | None) -> SplitPaths:
     """Return a split of the data set with the folder of its images."""
-    names = [row["file_name"] for row in load_coco(file)["images"]]
+    names = [row["file_name"] for row in load_coco_json(file)["images"]]
     if not names:
         raise ValueError(f"{file} has no images; is this the right file?")
     near = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
-    return SplitPaths(file, find_folder(names, file, near))
+    return SplitPaths(file, find_image_folder(names, file, near))
 
 
 def find_val(file: Path) -> Path | None:
@@ -117,8 +127,8 @@ def described(drafted: SkeletonDraft) -> list[str]:
         f"flip pairs: {flips}",
         f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
     ]
-    if bones.left_out:
-        lines.append(f"bones left out, as they name no two keypoints: {', '.join(bones.left_out)}")
+    if bones.skipped:
+        lines.append(f"bones left out, as they name no two keypoints: {', '.join(bones.skipped)}")
     return lines
 
 
@@ -127,8 +137,11 @@ def draw(images: list[Row], rows: list[Row], folder: Path, skeleton: Skeleton) -
     examples = choose_examples(images, rows, folder, skeleton.size, _EXAMPLES)
     if not examples:
         raise ValueError(f"{folder} has no image that is annotated")
-    return contact_sheet(
-        [draw_named(one.image, one.keypoints, one.best, skeleton, one.name) for one in examples]
+    return make_image_grid(
+        [
+            draw_keypoint_names(one.image, one.keypoints, one.best, skeleton, one.name)
+            for one in examples
+        ]
     )
 
 
@@ -141,7 +154,7 @@ def write_texts(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> N
             "overwrite=true replaces it"
         )
     for name, text in texts.items():
-        with whole(folder / name) as partial:
+        with atomic_write(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
         print(f"written: {folder / name}")
 
@@ -151,7 +164,7 @@ def differs(file: Path, text: str) -> bool:
     if not file.exists():
         return False
     there = file.read_text(encoding="utf-8")
-    return there.splitlines()[1:] != text.splitlines()[1:] and NO_VAL not in there
+    return there.splitlines()[1:] != text.splitlines()[1:] and NO_VAL_LINE not in there
 
 
 def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictConfig) -> list[str]:
@@ -159,13 +172,13 @@ def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictCon
     if val is None:
         words = [f"source={cfg.annotations}", *([f"category={cfg.category}"] * bool(cfg.category))]
         return [
-            "val: none was found; val=FILE names it, or a part of this file becomes it by",
+            "val: none was found; val_annotations=FILE names it, or a part of this file becomes it by",
             f"next: make split {shlex.join(words)}",
         ]
     where = f" ARGS=--config-dir={shlex.quote(cfg.config_dir)}" if cfg.config_dir else ""
     both = f"skeleton={skeleton} data={data}"
     return [
-        f"next: make inspect {both}{where}",
+        f"next: make inspect_data {both}{where}",
         f"      make pretrain experiment=demo_pretrain {both}{where}  # a small network: minutes",
         f"      make pretrain {both} trainer.accumulate_grad_batches=8{where}  # 192 images a step",
         f"      make finetune {both} init_from=CHECKPOINT{where}  # from weights that know people",
@@ -173,4 +186,4 @@ def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictCon
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

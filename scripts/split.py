@@ -1,20 +1,20 @@
-"""Divide an annotation tool's export: python scripts/split.py source=PATH [fraction=0.1 ...]."""
+"""Divide an annotation tool's export: python scripts/split.py source=PATH [val_fraction=0.1 ...]."""
 
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.annotation_tools.records import DropLog, Source
-from tagpose.data.annotation_tools.sources import read_source
-from tagpose.data.annotation_tools.split_files import (
-    count_lines,
-    divide,
-    new_folder,
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.data.annotation_tools.safe_unzip import safe_unzip
+from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
+from tagpose.data.annotation_tools.source_reader import read_source
+from tagpose.data.annotation_tools.split_writer import (
+    assign_splits,
+    atomic_folder,
+    describe_source,
     write_split,
 )
-from tagpose.data.annotation_tools.unpacking import unpack
 
 _ARCHIVE = ".zip"
 _UNPACKED = "source"  # folder in the output that an archive is unpacked into
@@ -23,7 +23,7 @@ _UNPACKED = "source"  # folder in the output that an archive is unpacked into
 @hydra.main(version_base="1.3", config_path="../conf", config_name="split")
 def main(cfg: DictConfig) -> None:
     """Write train.json and val.json next to a link to the images, and print the next command."""
-    with told_in_a_sentence():
+    with friendly_errors():
         split(cfg)
 
 
@@ -32,11 +32,11 @@ def split(cfg: DictConfig) -> None:
     path = Path(cfg.source)
     output = Path(cfg.output or Path(cfg.paths.data, path.resolve().name.partition(".")[0]))
     log = DropLog()
-    with new_folder(output) as folder:
+    with atomic_folder(output) as folder:
         source = read(cfg, path, folder, log)
-        print(count_lines(source), *(f"note: {note}" for note in source.notes), sep="\n")
+        print(describe_source(source), *(f"note: {note}" for note in source.notes), sep="\n")
         print(*log.lines(), sep="\n", end="\n" * bool(log.examples))
-        division = divide(source, cfg.group, cfg.fraction, cfg.seed)
+        division = assign_splits(source, cfg.group, cfg.val_fraction, cfg.seed)
         print(f"divided: {division.reason}")
         written = write_split(source, division.splits, folder)
     for one in written:
@@ -46,12 +46,12 @@ def split(cfg: DictConfig) -> None:
     print(f"next: make skeleton annotations={output / written[0].file.name}")
 
 
-def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> Source:
+def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDataset:
     """Read the source, unpacked if it is an archive."""
     if path.is_file() and path.suffix.lower() == _ARCHIVE:
         unpacked = folder / _UNPACKED
         unpacked.mkdir()
-        for _ in range(unpack(path, unpacked)):
+        for _ in range(safe_unzip(path, unpacked)):
             log.add("files that are neither images nor annotations", path.name)
         path = unpacked
     return read_source(
@@ -64,4 +64,4 @@ def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> Source:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

@@ -13,17 +13,17 @@ from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.allocation import keep_freed_memory
-from tagpose.complaints import told, told_in_a_sentence
-from tagpose.data.datamodule import PoseData
-from tagpose.evaluation.provenance import fingerprint, versions
-from tagpose.model.files import read_step
-from tagpose.model.weights import check_same, start_from
-from tagpose.training.checkpoints import newest_whole, remove_stale
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.memory import keep_freed_memory
+from tagpose.data.datamodule import PoseDataModule
+from tagpose.models.checkpoint import read_global_step
+from tagpose.models.transfer import check_resumable, transfer_weights
+from tagpose.provenance import fingerprint, package_versions
+from tagpose.training.callbacks.run_lock import RunLock, lock_run
+from tagpose.training.callbacks.run_manifest import RunManifest, flatten_keys, git_revision
+from tagpose.training.checkpoint_io import find_latest_checkpoint, remove_temporary_checkpoints
 from tagpose.training.history import draw_history
-from tagpose.training.loggers import Csv
-from tagpose.training.owner import FolderOwner, own_run
-from tagpose.training.record import Record, code_version, flat
+from tagpose.training.loggers import ResumableCSVLogger
 
 _AUTO: Final = "auto"
 _HARMLESS: Final = (
@@ -31,7 +31,7 @@ _HARMLESS: Final = (
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
     "The '.*dataloader' does not have many workers",
-    "You're resuming from a checkpoint that ended before the epoch",  # PoseData goes on there
+    "You're resuming from a checkpoint that ended before the epoch",  # PoseDataModule goes on there
 )
 # what a run is told that changes no number of it
 _NO_NUMBER: Final = ("paths", "resume", "run", "logger", "name")
@@ -45,17 +45,17 @@ def main(cfg: DictConfig) -> float:
     keep_freed_memory()
     nodes = OmegaConf.select(cfg, "trainer.num_nodes", default=1)
     with (
-        told_in_a_sentence(MisconfigurationException),
-        own_run(Path(cfg.paths.run), nodes=nodes) as owner,
+        friendly_errors(MisconfigurationException),
+        lock_run(Path(cfg.paths.run), nodes=nodes) as owner,
     ):
-        if owner.owns:
-            remove_stale(Path(cfg.paths.run))
+        if owner.is_owner:
+            remove_temporary_checkpoints(Path(cfg.paths.run))
         resume = earlier(cfg.resume, Path(cfg.paths.run), named=is_named())
         if OmegaConf.is_missing(cfg, "init_from"):
             if not resume:
                 raise ValueError(
                     "init_from names no checkpoint to start from: "
-                    "init_from=runs/pretrain/.../best.ckpt, or start=scratch to start without one"
+                    "init_from=runs/pretrain/.../best.ckpt, or init=scratch to start without one"
                 )
             cfg.init_from = None
         configured: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -91,7 +91,7 @@ def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
             "folder; run=NAME gives it one"
         )
     if resume == _AUTO:
-        newest = newest_whole(folder)
+        newest = find_latest_checkpoint(folder)
         print(f"{newest}: goes on" if newest else f"{folder} has no checkpoint, so the run begins")
         return newest
     file = Path(resume) if resume else None
@@ -104,7 +104,7 @@ def earlier(resume: str | None, folder: Path, *, named: bool) -> Path | None:
     return file
 
 
-def train(cfg: DictConfig, resume: Path | None, configured: Any, owner: FolderOwner) -> float:
+def train(cfg: DictConfig, resume: Path | None, configured: Any, owner: RunLock) -> float:
     """Train what the configuration describes; the best value of its monitor, NaN without any."""
     seed_everything(cfg.seed, workers=True)
     with warnings.catch_warnings():
@@ -114,15 +114,17 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any, owner: FolderOw
     data.setup("fit")
     model = instantiate(cfg.model, _convert_="object")
     if cfg.init_from:
-        print(f"{cfg.init_from}: {start_from(model.network, Path(cfg.init_from))}")
+        print(f"{cfg.init_from}: {transfer_weights(model.network, Path(cfg.init_from))}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
-    record = Record(Path(cfg.paths.run), lambda: made_of(configured, data), as_told(configured))
+    record = RunManifest(
+        Path(cfg.paths.run), lambda: made_of(configured, data), as_told(configured)
+    )
     # a process that was refused the folder leaves the logs there alone
-    logger = {} if owner.refusal else instantiate(cfg.logger, _convert_="object")
+    logger = {} if owner.lock_error else instantiate(cfg.logger, _convert_="object")
     loggers = list(logger.values())
     if resume:
-        check_same(model.network, resume)
-        go_on(loggers, read_step(resume))
+        check_resumable(model.network, resume)
+        go_on(loggers, read_global_step(resume))
     trainer: Trainer = instantiate(
         cfg.trainer,
         callbacks=[owner, *callbacks.values(), record],
@@ -135,9 +137,9 @@ def train(cfg: DictConfig, resume: Path | None, configured: Any, owner: FolderOw
     if trainer.is_global_zero:
         draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
         print(f"run: {cfg.paths.run}")
-    if "best" not in callbacks:  # ~callbacks.best
+    if "best_checkpoint" not in callbacks:  # ~callbacks.best_checkpoint
         return float("nan")
-    best = callbacks["best"].best_model_score
+    best = callbacks["best_checkpoint"].best_model_score
     if best is None and trainer.is_global_zero:
         every = trainer.check_val_every_n_epoch
         print(f"there was no validation, hence no best.ckpt; it comes every {every} epochs")
@@ -161,21 +163,21 @@ def as_told(configured: dict[str, Any]) -> dict[str, str]:
 def go_on(loggers: list[Any], step: int) -> None:
     """Have the loggers go on behind the steps that a checkpoint has."""
     for logger in loggers:
-        if isinstance(logger, Csv):
-            logger.go_on(step)
+        if isinstance(logger, ResumableCSVLogger):
+            logger.discard_rows_from(step)
 
 
-def made_of(configured: dict[str, Any], data: PoseData) -> dict[str, Any]:
+def made_of(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:
     """What the numbers of the run depend on, by name."""
     files = (data.train_split.annotations, data.val_split.annotations)
     kept = {name: value for name, value in configured.items() if name not in _NO_NUMBER}
     return {
-        **flat(kept),
-        **flat({"annotations": {file: fingerprint(data.root / file) for file in files}}),
-        **flat({"versions": versions()}),
-        "code": code_version(Path(__file__).parent),
+        **flatten_keys(kept),
+        **flatten_keys({"annotations": {file: fingerprint(data.root / file) for file in files}}),
+        **flatten_keys({"versions": package_versions()}),
+        "code": git_revision(Path(__file__).parent),
     }
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

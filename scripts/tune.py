@@ -1,4 +1,4 @@
-"""Judge thresholds on saved fields: python scripts/tune.py fields=FOLDER [predictor.decoder...]."""
+"""Judge thresholds on saved fields: python scripts/tune.py cached_outputs=FOLDER [predictor.decoder...]."""
 
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from tagpose.allocation import keep_freed_memory
+from tagpose.cli.console import print_tables
+from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.memory import keep_freed_memory
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
-from tagpose.complaints import told, told_in_a_sentence
 from tagpose.data.coco_schema import ReadOptions
-from tagpose.evaluation.part_ap import Scores, part_scores
-from tagpose.evaluation.rows import write_json
-from tagpose.evaluation.saved_fields import Contents, read_contents, read_fields
-from tagpose.evaluation.table import numbers, table
-from tagpose.evaluation.truth import read_truth, select
-from tagpose.folder_lock import own_folder
-from tagpose.inference.asked import chosen_device
-from tagpose.inference.decoding import overlap, submit_batch
-from tagpose.output import print_tables
-from tagpose.structures import People
+from tagpose.evaluation.cached_outputs import CacheManifest, read_cached_output, read_manifest
+from tagpose.evaluation.coco_results import write_json
+from tagpose.evaluation.ground_truth import read_ground_truth, select_images
+from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts
+from tagpose.evaluation.score_tables import score_table, scores_to_dict
+from tagpose.folder_lock import lock_folder
+from tagpose.inference.batch_decoding import overlap, submit_batch
+from tagpose.inference.predictor_arguments import select_device
+from tagpose.structures import Poses
 from tagpose.training.history import write_history
 
 
@@ -30,16 +30,16 @@ from tagpose.training.history import write_history
 def main(cfg: DictConfig) -> None:
     """Decode saved fields, print the table, log and write the numbers."""
     keep_freed_memory()
-    with told_in_a_sentence():
+    with friendly_errors():
         check_open(HydraConfig.get().overrides.task)
-        with own_folder(Path(cfg.output)):
+        with lock_folder(Path(cfg.output)):
             tune(cfg)
 
 
 def check_open(overrides: list[str]) -> None:
     """See that nothing is overridden that was decided when the fields were saved."""
     named = [override.lstrip("+~") for override in overrides]
-    late = [o for o in named if o.startswith(("predictor", "side=")) and ".decoder." not in o]
+    late = [o for o in named if o.startswith(("predictor", "input_size=")) and ".decoder." not in o]
     if [o for o in late if not o.startswith("predictor.device=")]:
         raise ValueError(
             f"{late[0]} comes too late for fields that are saved; only predictor.decoder.* and "
@@ -49,43 +49,47 @@ def check_open(overrides: list[str]) -> None:
 
 def tune(cfg: DictConfig) -> None:
     """Score the thresholds that the configuration describes."""
-    folder = Path(cfg.fields)
-    contents = read_contents(folder)
+    folder = Path(cfg.cached_outputs)
+    manifest = read_manifest(folder)
     decoder = instantiate(cfg.predictor.decoder)(
-        contents.skeleton,
-        subpixel=contents.sub_cell,
-        tag_index=contents.skeleton.tag_index(contents.tags),
+        manifest.skeleton,
+        subpixel=manifest.subpixel,
+        tag_index=manifest.skeleton.tag_index(manifest.tag_sharing),
     )
-    file = Path(cfg.truth or contents.truth)
+    file = Path(cfg.ground_truth or manifest.ground_truth)
     if not file.exists():
-        raise FileNotFoundError(f"{file}, the truth of {folder}, is missing; name it by truth=")
+        raise FileNotFoundError(
+            f"{file}, the ground truth of {folder}, is missing; name it by ground_truth="
+        )
     options = ReadOptions(cfg.category, cfg.v0_as_labelled)
-    truth = read_truth(file, contents.skeleton, options)
-    found = decode(folder, contents, decoder, str(chosen_device(cfg.predictor.device)))
-    scores = part_scores(select(truth, contents.image_ids), found, contents.skeleton)
+    ground_truth = read_ground_truth(file, manifest.skeleton, options)
+    predictions = decode(folder, manifest, decoder, str(select_device(cfg.predictor.device)))
+    scores = evaluate_parts(
+        select_images(ground_truth, manifest.image_ids), predictions, manifest.skeleton
+    )
     about = {
-        "fields": str(folder),
+        "cached_outputs": str(folder),
         "decoder": OmegaConf.to_container(cfg.predictor.decoder, resolve=True),
-        "made_by": contents.made_by,
+        "provenance": manifest.provenance,
     }
-    said = {"title": contents.title, "parts": numbers(scores), **about}
+    said = {"title": manifest.title, "parts": scores_to_dict(scores), **about}
     write_json(Path(cfg.output) / "metrics.json", said)
     log(cfg, scores, about)
-    print_tables(table(scores, contents.title))
+    print_tables(score_table(scores, manifest.title))
     print(f"metrics: {cfg.output}")
 
 
 def decode(
-    folder: Path, contents: Contents, decoder: AssociativeEmbeddingDecoder, device: str
-) -> dict[int, People]:
+    folder: Path, manifest: CacheManifest, decoder: AssociativeEmbeddingDecoder, device: str
+) -> dict[int, Poses]:
     """The people of all saved images, in image pixels."""
-    ids = tqdm(contents.image_ids, desc="decode", unit="image")
-    every = (read_fields(folder, image_id, device) for image_id in ids)
-    submitted = ((s.image_id, submit_batch(s.fields, s.frame, decoder)) for s in every)
+    ids = tqdm(manifest.image_ids, desc="decode", unit="image")
+    every = (read_cached_output(folder, image_id, device) for image_id in ids)
+    submitted = ((s.image_id, submit_batch(s.keypoint_maps, s.affine, decoder)) for s in every)
     return {image_id: people for image_id, (people,) in overlap(submitted)}
 
 
-def log(cfg: DictConfig, scores: dict[str, Scores], about: dict[str, Any]) -> None:
+def log(cfg: DictConfig, scores: dict[str, PartScores], about: dict[str, Any]) -> None:
     """Log AP and AR of each part, under the names that training gives them."""
     metrics = {
         f"val/{number}/{part}": getattr(some, number)
@@ -100,4 +104,4 @@ def log(cfg: DictConfig, scores: dict[str, Scores], about: dict[str, Any]) -> No
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tagpose.data.synthetic import write_synthetic
+from tagpose.data.synthetic import write_synthetic_dataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,5 +25,5 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def people(tmp_path_factory):
     """Root of a data set in the official layout: 12 images to learn from, 6 to be judged on."""
     root = tmp_path_factory.mktemp("data") / "synthetic"
-    write_synthetic(root, train=12, val=6, side=192, max_people=2, processes=1)
+    write_synthetic_dataset(root, train=12, val=6, image_size=192, max_people=2, processes=1)
     return root

@@ -12,9 +12,9 @@ from socket import gethostname
 import psutil
 import pytest
 
-from running import ROOT
-from tagpose.folder_lock import FolderInUseError, lock_file, own_folder
-from tagpose.training.checkpoints import remove_stale
+from helpers.run_scripts import ROOT
+from tagpose.folder_lock import FolderInUseError, lock_file, lock_folder
+from tagpose.training.checkpoint_io import remove_temporary_checkpoints
 
 OWNING = ROOT / "tests/programs/owning.py"
 
@@ -62,12 +62,12 @@ def test_a_folder_is_free_at_once_when_its_owner_is_killed_though_its_child_live
     owner = owning(tmp_path, child=60)
     processes.append(owner)
     assert owner.stdout.readline() == "owns\n"
-    with pytest.raises(FolderInUseError, match=f"process {owner.pid} on"), own_folder(tmp_path):
+    with pytest.raises(FolderInUseError, match=f"process {owner.pid} on"), lock_folder(tmp_path):
         pass
     (child,) = psutil.Process(owner.pid).children()
     os.kill(owner.pid, number)
     owner.wait()
-    with own_folder(tmp_path):
+    with lock_folder(tmp_path):
         assert child.is_running()
 
 
@@ -80,7 +80,7 @@ def test_a_lock_is_waited_for_as_long_as_asked(tmp_path, processes):
 
 
 def test_a_folder_that_cannot_be_locked_says_why():
-    with pytest.raises(OSError, match="/proc/self/a"), own_folder(Path("/proc/self/a")):
+    with pytest.raises(OSError, match="/proc/self/a"), lock_folder(Path("/proc/self/a")):
         pass
 
 
@@ -116,5 +116,5 @@ def test_a_temporary_checkpoint_is_removed_where_its_process_is_dead_and_nowhere
     temporary(tmp_path, here, f"{live.pid}".zfill(9), age=2 * hour)
     temporary(tmp_path, "elsewhere", 8, age=2 * hour)
     temporary(tmp_path, "host.with.dots", 8, age=2 * hour)
-    remove_stale(tmp_path)
+    remove_temporary_checkpoints(tmp_path)
     assert {file for file in tmp_path.iterdir() if file.is_file()} == kept

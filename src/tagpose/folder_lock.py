@@ -12,9 +12,9 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-NAME: Final = ".lock"
+LOCK_NAME: Final = ".lock"
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-_READS: Final = 10  # the owner writes its name right after it took the lock
+_READ_ATTEMPTS: Final = 10  # the owner writes its name right after it took the lock
 
 
 class FolderInUseError(RuntimeError):
@@ -22,7 +22,7 @@ class FolderInUseError(RuntimeError):
 
 
 @contextmanager
-def own_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Own a folder, so that no other process trains in it, overwrites it or removes it.
 
     See `lock_file` for what the lock promises.
@@ -33,7 +33,7 @@ def own_folder(folder: Path) -> Iterator[None]:
     Raises:
         FolderInUseError: another process owns the folder.
     """
-    with lock_file(folder / NAME, what=str(folder)):
+    with lock_file(folder / LOCK_NAME, what=str(folder)):
         yield
 
 
@@ -69,7 +69,7 @@ def lock_file(file: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
         warnings.warn(
             f"{what} is not locked, because its file system has no locks ({error.strerror}); do "
             "not start a second process in it",
-            stacklevel=4,  # the caller of own_folder
+            stacklevel=4,  # the caller of lock_folder
         )
         yield
         return
@@ -83,7 +83,7 @@ def lock_file(file: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
 
 def _owner(file: Path) -> str:
     """Return the owner that a lock file names."""
-    for _ in range(_READS):
+    for _ in range(_READ_ATTEMPTS):
         with suppress(OSError):
             if owner := file.read_text():
                 return owner

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tagpose.structures import Pyramid, Targets
+from tagpose.structures import MultiResolutionMaps, Targets
 
 
-class Losses(NamedTuple):
+class LossTerms(NamedTuple):
     """The three terms, not yet weighted."""
 
     heatmap: Tensor  # [B]
@@ -20,60 +20,69 @@ class Losses(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Criterion:
+class AssociativeEmbeddingLoss:
     """What is learned, and how much each term weighs; calling it compares a batch.
 
     Attributes:
-        heatmap: weight of the heatmaps' error, the same at each resolution, as published.
-        pull: weight of the spread of a person's tags.
-        push: weight of the nearness of people's tags.
-        skip_empty: whether a keypoint that nobody in the image has contributes 0.
-        emphasis: of places where a keypoint is; see `heatmap_loss`.
+        heatmap_weight: weight of the heatmaps' error, the same at each resolution, as published.
+        pull_weight: weight of the spread of a person's tags.
+        push_weight: weight of the nearness of people's tags.
+        ignore_empty_maps: whether a keypoint that nobody in the image has contributes 0.
+        foreground_weight: of places where a keypoint is; see `heatmap_loss`.
         push_form: "exp" or "hinge"; see `tag_losses`.
     """
 
-    heatmap: float = 1.0
-    pull: float = 0.001
-    push: float = 0.001
-    skip_empty: bool = True
-    emphasis: float = 0.0
+    heatmap_weight: float = 1.0
+    pull_weight: float = 0.001
+    push_weight: float = 0.001
+    ignore_empty_maps: bool = True
+    foreground_weight: float = 0.0
     push_form: str = "exp"
 
     def __post_init__(self) -> None:
         if self.push_form not in ("exp", "hinge"):
             raise ValueError(f"push_form {self.push_form!r} is neither exp nor hinge")
 
-    def __call__(self, pyramid: Pyramid, targets: Sequence[Targets]) -> Losses:
+    def __call__(self, resolutions: MultiResolutionMaps, targets: Sequence[Targets]) -> LossTerms:
         """The terms of a batch, one value per image each.
 
         Args:
-            pyramid: of the network.
+            resolutions: of the network.
             targets: of the same batch, one for each resolution; tags are read at the first.
         """
-        pull, push = tag_losses(pyramid.tags[:, 0], targets[0], push_form=self.push_form)
+        pull, push = tag_losses(resolutions.tags[:, 0], targets[0], push_form=self.push_form)
         heatmaps = [
-            heatmap_loss(heatmaps, one, skip_empty=self.skip_empty, emphasis=self.emphasis)
-            for heatmaps, one in zip(pyramid.heatmaps, targets, strict=True)
+            heatmap_loss(
+                heatmaps,
+                one,
+                ignore_empty_maps=self.ignore_empty_maps,
+                foreground_weight=self.foreground_weight,
+            )
+            for heatmaps, one in zip(resolutions.heatmaps, targets, strict=True)
         ]
-        return Losses(reduce(torch.add, heatmaps), pull, push)
+        return LossTerms(reduce(torch.add, heatmaps), pull, push)
 
-    def total(self, losses: Losses) -> Tensor:
+    def total(self, losses: LossTerms) -> Tensor:
         """The weighted sum of the terms' means over the batch, a scalar."""
         means = (term.mean() for term in losses)
-        weights = (self.heatmap, self.pull, self.push)
+        weights = (self.heatmap_weight, self.pull_weight, self.push_weight)
         return torch.stack([w * m for w, m in zip(weights, means, strict=True)]).sum()
 
 
 def heatmap_loss(
-    prediction: Tensor, targets: Targets, *, skip_empty: bool = True, emphasis: float = 0.0
+    prediction: Tensor,
+    targets: Targets,
+    *,
+    ignore_empty_maps: bool = True,
+    foreground_weight: float = 0.0,
 ) -> Tensor:
     """Squared error of the heatmaps, where the mask lets it count.
 
     Args:
         prediction: [B, K, h, w].
         targets: of the same batch.
-        skip_empty: whether a keypoint that nobody in the image has labelled contributes 0.
-        emphasis: the error is weighted by 1 + emphasis * that of the targets. 0 is the published
+        ignore_empty_maps: whether a keypoint that nobody in the image has labelled contributes 0.
+        foreground_weight: the error is weighted by 1 + foreground_weight * that of the targets. 0 is the published
             loss; short schedules want about 30, or they rest for long on the plateau of maps that
             are all 0.
 
@@ -81,10 +90,10 @@ def heatmap_loss(
         [B] mean over K, h, w.
     """
     weight = targets.mask
-    if emphasis:
-        weight = weight * (1 + emphasis * targets.emphasis)
+    if foreground_weight:
+        weight = weight * (1 + foreground_weight * targets.foreground)
     error = (weight * (prediction.float() - targets.heatmaps).square()).mean((2, 3))  # [B, K]
-    if skip_empty:
+    if ignore_empty_maps:
         error = error * targets.visible.any(1)
     return error.mean(1)
 

@@ -13,8 +13,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from running import ROOT
-from tagpose.official_skeletons import WHOLEBODY
+from helpers.run_scripts import ROOT
+from tagpose.skeletons.coco import WHOLEBODY
 
 IMAGES, PEOPLE, CROWDS = 118_000, 270_000, 1_000
 WIDTH, HEIGHT = 640, 480
@@ -31,7 +31,7 @@ def person(rng):
     """The text of an annotation, but for its ids: all labelled, as the official file has it."""
     row = {"category_id": 1, "iscrowd": 0, "area": 5000.25, "num_keypoints": 17}
     row |= {"bbox": rng.uniform(0, 200, 4).round(2).tolist(), "segmentation": [outline(rng)]}
-    for part, at in WHOLEBODY.limbs.items():
+    for part, at in WHOLEBODY.disjoint_parts.items():
         x, y, v = rng.uniform((1, 1, 0.1), (WIDTH, HEIGHT, 2), (at.stop - at.start, 3)).T
         if part == "body":
             x, y, v = (values.astype(int) for values in (x, y, v + 1))
@@ -45,7 +45,7 @@ def person(rng):
 def crowd(rng):
     """The text of an annotation without labels, but for its ids."""
     row = {"iscrowd": 1, "bbox": [1, 2, 30, 40], "segmentation": [outline(rng)]}
-    fields = WHOLEBODY.fields.items()
+    fields = WHOLEBODY.json_keys.items()
     return json.dumps(row | {field: [0] * 3 * (at.stop - at.start) for field, at in fields})[1:]
 
 

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from running import ROOT
+from helpers.run_scripts import ROOT
+from tagpose.benchmark.workloads import PERSON_HEIGHTS
+from tagpose.cli.subprograms import ensure_demo_checkpoint
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.grouping import group_peaks
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tta import merge_flip
-from tagpose.data.images import read_image
-from tagpose.data.synthetic import write_synthetic
-from tagpose.data.synthetic.scene import paint_crowd
-from tagpose.inference.decoding import decode_batch, flipped_outputs
+from tagpose.data.image_files import read_annotated_image
+from tagpose.data.synthetic import write_synthetic_dataset
+from tagpose.data.synthetic.scene import render_crowd
+from tagpose.inference.batch_decoding import decode_batch, flipped_outputs
 from tagpose.inference.predictor import Predictor
-from tagpose.model.network import PoseNetwork
-from tagpose.model.weights import load_network
-from tagpose.official_skeletons import WHOLEBODY
-from tagpose.starting import demo_checkpoint
-from tagpose.structures import Fields
-from tagpose.training.workload import HEIGHTS
+from tagpose.models.network import PoseNetwork
+from tagpose.models.transfer import load_network
+from tagpose.skeletons.coco import WHOLEBODY
+from tagpose.structures import KeypointMaps
 
 SIZE, CROWDS = (512, 704), 50
 HELD_OUT = 200  # images of the demo
@@ -37,7 +37,7 @@ DECODER = build_decoder(WHOLEBODY, subpixel=True)  # as the demo's network was t
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return demo_checkpoint(ROOT / "runs", ROOT / "scripts")
+    return ensure_demo_checkpoint(ROOT / "runs", ROOT / "scripts")
 
 
 @torch.inference_mode()
@@ -46,10 +46,10 @@ def outputs(checkpoint, people, crowds):
     network, random = load_network(checkpoint).eval(), np.random.default_rng(people)
     pairs = []
     for _ in range(crowds):
-        crowd = paint_crowd(random, SIZE, people, HEIGHTS)
+        crowd = render_crowd(random, SIZE, people, PERSON_HEIGHTS)
         image = torch.from_numpy(crowd).permute(2, 0, 1)[None]
         both = network(image), network(image.flip(-1))
-        pairs.append([Fields(*(each.contiguous() for each in one)) for one in both])
+        pairs.append([KeypointMaps(*(each.contiguous() for each in one)) for one in both])
     return pairs
 
 
@@ -84,7 +84,7 @@ def decoding(pairs, min_person_score=0.0):
             own,
             IDENTITY,
             DECODER,
-            flipped=flipped_outputs(flipped, WHOLEBODY.flip_indices()),
+            flipped=flipped_outputs(flipped, WHOLEBODY.channel_flip_indices()),
             min_person_score=min_person_score,
         )
 
@@ -127,7 +127,7 @@ def test_decode(measure, peak_memory, two_passes, checkpoint, crowds, least):
 
 def test_grouping(measure, crowds):
     people, pairs = crowds
-    merged = [merge_flip(*pair, WHOLEBODY.flip_indices()) for pair in pairs]
+    merged = [merge_flip(*pair, WHOLEBODY.channel_flip_indices()) for pair in pairs]
     maps = (DECODER.prepare(*(each.numpy() for each in one)) for one in merged)
     peaks = cycle([find_peaks(one, DECODER.max_peaks, DECODER.min_score) for one in maps])
 
@@ -143,14 +143,14 @@ def test_grouping(measure, crowds):
 def held_out(checkpoint, tmp_path_factory):
     """Outputs for the demo's held-out images, and the seconds that the network took."""
     root = tmp_path_factory.mktemp("demo") / "synthetic"
-    write_synthetic(root, train=1, val=HELD_OUT)
+    write_synthetic_dataset(root, train=1, val=HELD_OUT)
     predictor, every, taken = Predictor(checkpoint, device="cpu"), [], 0.0
     for file in sorted((root / "val2017").iterdir()):
-        views = predictor.views(read_image(file))
+        views = predictor.preprocess(read_annotated_image(file))
         start = perf_counter()
-        fields = predictor.fields([one[None] for one in views.images])
+        keypoint_maps = predictor.predict_maps([one[None] for one in views.images])
         taken += perf_counter() - start
-        every.append((fields, views.frame[None]))
+        every.append((keypoint_maps, views.affine[None]))
     return every, taken
 
 
@@ -158,8 +158,8 @@ def test_decoding_in_the_demo(measure, held_out):
     every, taken = held_out
 
     def work():
-        for fields, affine in every:
-            decode_batch(fields, affine, DECODER)
+        for keypoint_maps, affine in every:
+            decode_batch(keypoint_maps, affine, DECODER)
 
     measure(
         f"decode the demo's {HELD_OUT} held-out images",

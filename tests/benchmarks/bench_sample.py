@@ -1,7 +1,7 @@
 """One sample of a data loader, held against what nothing can leave out: a decode and a warp.
 
 The yardstick decodes with OpenCV, which is quicker than Pillow and gives the same pixels, and warps
-through the sample's own frame.
+through the sample's own affine.
 """
 
 import json
@@ -14,10 +14,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from running import ROOT
+from helpers.run_scripts import ROOT
 from tagpose.data.annotations import read_annotations
-from tagpose.data.dataset import Draw, TrainingSet, WholeSet
-from tagpose.official_skeletons import WHOLEBODY
+from tagpose.data.datasets import SampleKey, TrainDataset, ValDataset
+from tagpose.skeletons.coco import WHOLEBODY
 
 WIDTH, HEIGHT, SIDE = 640, 480, 512
 PEOPLE, MOST = 5, 30  # in the image, and in the fullest one, to which samples are padded
@@ -39,7 +39,7 @@ def photograph(file):
 def person(image_id, number, rng, **more):
     """An annotation whose keypoints are all labelled."""
     points = np.c_[rng.uniform(0, (WIDTH, HEIGHT), (WHOLEBODY.size, 2)), np.ones(WHOLEBODY.size)]
-    fields = {field: points[at].ravel().tolist() for field, at in WHOLEBODY.fields.items()}
+    fields = {field: points[at].ravel().tolist() for field, at in WHOLEBODY.json_keys.items()}
     return {"id": number, "image_id": image_id, "bbox": [9, 9, 99, 99], **fields, **more}
 
 
@@ -76,18 +76,18 @@ def _one_thread():
 def training(annotations):
     """The set of the default recipe."""
     recipe = OmegaConf.load(RECIPE)
-    skeleton = {"_target_": "tagpose.own_skeleton.defined", "name": "wholebody"}
-    cfg = OmegaConf.create({"side": SIDE, "skeleton": skeleton, "transforms": recipe})
-    return TrainingSet(annotations, list(instantiate(cfg.transforms, _convert_="object").values()))
+    skeleton = {"_target_": "tagpose.skeletons.custom.build_skeleton", "name": "wholebody"}
+    cfg = OmegaConf.create({"input_size": SIDE, "skeleton": skeleton, "transforms": recipe})
+    return TrainDataset(annotations, list(instantiate(cfg.transforms, _convert_="object").values()))
 
 
 def decode_and_warp(annotations, sample):
     """The yardstick of a sample."""
-    file, frame = str(annotations.record(0).file), sample.frame.numpy()
+    file, affine = str(annotations.record(0).file), sample.affine.numpy()
     size = sample.image.shape[:0:-1]
 
     def work():
-        cv2.warpAffine(cv2.imread(file, cv2.IMREAD_COLOR), frame, size, flags=cv2.INTER_LINEAR)
+        cv2.warpAffine(cv2.imread(file, cv2.IMREAD_COLOR), affine, size, flags=cv2.INTER_LINEAR)
 
     return work
 
@@ -101,8 +101,8 @@ def decode_and_warp(annotations, sample):
     ],
 )
 def test_a_sample_takes_two_decodes_and_warps_at_most(measure, annotations, step, index, whole):
-    samples = WholeSet(annotations, SIDE) if whole else training(annotations)
-    at = index if whole else Draw(0, index)
+    samples = ValDataset(annotations, SIDE) if whole else training(annotations)
+    at = index if whole else SampleKey(0, index)
     sample = samples[at]
     measure(
         step,

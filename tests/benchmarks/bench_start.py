@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from running import ROOT, run, succeeded
+from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
-from tagpose.data.images import read_image
-from tagpose.data.views import show
+from tagpose.data.image_files import read_annotated_image
+from tagpose.data.preprocessing import resize_to_scales
 from tagpose.inference.predictor import Predictor
-from tagpose.model.files import write_checkpoint
-from tagpose.model.network import PoseNetwork
-from tagpose.official_skeletons import WHOLEBODY
+from tagpose.models.checkpoint import write_checkpoint
+from tagpose.models.network import PoseNetwork
+from tagpose.skeletons.coco import WHOLEBODY
 
-_CELLS = 20  # of a keypoint's heatmap that reach the decoder's threshold: a handful of people
+_PIXELS = 20  # of a keypoint's heatmap that reach the decoder's threshold: a handful of people
 _THRESHOLD = AssociativeEmbeddingDecoder.min_score
 _SPREAD = 0.02  # of a heatmap's values and of tags, which put a person's keypoints together
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     Image.fromarray(image).save(folder / "picture.jpg")
     torch.manual_seed(0)
     network = PoseNetwork("hrnet_w32", WHOLEBODY)
-    find_somebody(network, read_image(folder / "picture.jpg"))
+    find_somebody(network, read_annotated_image(folder / "picture.jpg"))
     write_checkpoint(folder / "w32.ckpt", network)
     return folder
 
@@ -41,11 +41,13 @@ def folder(tmp_path_factory):
 @torch.no_grad()
 def find_somebody(network, image):
     """Set the head so that a few peaks are found: drawn at random, it has thousands or none."""
-    views = show(image, side=512, scales=[1.0])
-    fields = Predictor(network, device="cpu").fields([one[None] for one in views.images])
-    heatmaps, tags = (one.transpose(0, -3).flatten(1) for one in fields)  # [K, values]
+    views = resize_to_scales(image, input_size=512, scales=[1.0])
+    keypoint_maps = Predictor(network, device="cpu").predict_maps(
+        [one[None] for one in views.images]
+    )
+    heatmaps, tags = (one.transpose(0, -3).flatten(1) for one in keypoint_maps)  # [K, values]
     scale = _SPREAD / torch.cat([heatmaps.std(1), tags.std(1)])
-    least = heatmaps.topk(_CELLS).values[:, -1]
+    least = heatmaps.topk(_PIXELS).values[:, -1]
     network.head.weight *= scale[:, None, None, None]
     network.head.bias[: len(least)] = _THRESHOLD - scale[: len(least)] * least
 

@@ -7,12 +7,12 @@ from time import perf_counter
 import pytest
 import torch
 
-from tagpose.codec.encode import Encoder
-from tagpose.losses import Criterion, tag_losses
-from tagpose.model.network import PoseNetwork
-from tagpose.official_skeletons import WHOLEBODY
+from tagpose.codec.encoder import HeatmapEncoder
+from tagpose.losses import AssociativeEmbeddingLoss, tag_losses
+from tagpose.models.network import PoseNetwork
+from tagpose.skeletons.coco import WHOLEBODY
 
-IMAGES, PEOPLE, SIDE, CELLS = 8, 30, 512, 128
+IMAGES, PEOPLE, SIDE, MAP_SIZE = 8, 30, 512, 128
 STEP = "w32 training step"
 STEPS = 2  # of training that are timed, after one that is not: each takes many seconds
 
@@ -24,22 +24,22 @@ def network():
 
 
 def labels():
-    """Keypoints [B, P, K, 3] anywhere in the input, and the mask of cells that count."""
+    """Keypoints [B, P, K, 3] anywhere in the input, and the mask of heatmap pixels that count."""
     torch.manual_seed(0)
     places = SIDE * torch.rand(IMAGES, PEOPLE, WHOLEBODY.size, 2)
     keypoints = torch.cat([places, torch.full_like(places[..., :1], 2.0)], -1)
-    return keypoints, torch.ones(IMAGES, CELLS, CELLS, dtype=torch.uint8)
+    return keypoints, torch.ones(IMAGES, MAP_SIZE, MAP_SIZE, dtype=torch.uint8)
 
 
 def drawing():
     """Targets of a batch."""
-    return partial(Encoder(), *labels())
+    return partial(HeatmapEncoder(), *labels())
 
 
 def losing():
     """The tag loss of a batch, forward and backward."""
-    targets = Encoder()(*labels())
-    tags = torch.randn(IMAGES, WHOLEBODY.size, CELLS, CELLS, requires_grad=True)
+    targets = HeatmapEncoder()(*labels())
+    tags = torch.randn(IMAGES, WHOLEBODY.size, MAP_SIZE, MAP_SIZE, requires_grad=True)
 
     def work():
         tags.grad = None
@@ -54,12 +54,12 @@ def training_step(network):
     """Seconds of a step on the batch, in this run."""
     optimizer = torch.optim.Adam(network.train().parameters(), lr=1e-3, fused=True)
     images = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8)
-    criterion, known = Criterion(), labels()
+    criterion, known = AssociativeEmbeddingLoss(), labels()
 
     def step():
         start = perf_counter()
         optimizer.zero_grad()
-        losses = criterion(network.pyramid(images), [Encoder()(*known)])
+        losses = criterion(network.forward_resolutions(images), [HeatmapEncoder()(*known)])
         criterion.total(losses).backward()
         optimizer.step()
         return perf_counter() - start

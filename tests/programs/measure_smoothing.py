@@ -13,38 +13,38 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from drawn_motion import paint_motion
+from helpers.synthetic_motion import paint_motion
 from tagpose import Predictor
-from tagpose.video.predictor import VideoPredictor
-from tagpose.video.smoothing import Smoothing
+from tagpose.video.smoothing import KeypointSmoother
+from tagpose.video.video_predictor import VideoPredictor
 from tagpose.video.writer import write_video
 
 RATE, FRAMES, SEEDS = 30, 150, (1, 2, 3)
-FILTERS = [None, *(Smoothing(beta=beta) for beta in (5.0, 10.0, 20.0, 40.0))]
+FILTERS = [None, *(KeypointSmoother(beta=beta) for beta in (5.0, 10.0, 20.0, 40.0))]
 
 
 def predicted(predictor, seed, folder):
     """Return the ground truth [N, K, 2] of a drawn video, and its predictions."""
-    file, truth = Path(folder, f"{seed}.mp4"), []
+    file, ground_truth = Path(folder, f"{seed}.mp4"), []
     with write_video(file, RATE) as writer:
         for number, moment in enumerate(paint_motion(seed, FRAMES, rate=RATE)):
             writer.add(moment.image, number / RATE)
-            truth.append(moment.keypoints[0])
+            ground_truth.append(moment.keypoints[0])
     options = VideoPredictor()
     with options.open(str(file)) as video:
-        return np.stack(truth), list(options.predict(video, predictor))
+        return np.stack(ground_truth), list(options.predict(video, predictor))
 
 
 def best_keypoints(results):
     """Return the keypoints [N, K, 3] of the best person of each frame."""
-    return np.stack([one.found.keypoints[0] for one in results])
+    return np.stack([one.result.keypoints[0] for one in results])
 
 
-def measures(truth, raw, keypoints):
+def measures(ground_truth, raw, keypoints):
     """Return jitter in pixels, lag in milliseconds and error in pixels."""
     counts = (raw[..., 2] >= 0.2) & (keypoints[..., 2] >= 0.2)
-    error = np.where(counts[..., None], keypoints[..., :2] - truth, np.nan)
-    velocity = np.gradient(truth, 1 / RATE, axis=0)
+    error = np.where(counts[..., None], keypoints[..., :2] - ground_truth, np.nan)
+    velocity = np.gradient(ground_truth, 1 / RATE, axis=0)
     jitter = np.linalg.norm(error[2:] - 2 * error[1:-1] + error[:-2], axis=-1)
     lag = -np.nansum(error * velocity) / np.sum(velocity[counts] ** 2)
     return np.nanmedian(jitter), 1000 * lag, np.nanmedian(np.linalg.norm(error, axis=-1))
@@ -58,11 +58,11 @@ if __name__ == "__main__":
     for smoothing in FILTERS:
         rows = [
             measures(
-                truth,
+                ground_truth,
                 best_keypoints(results),
                 best_keypoints(smoothing(results) if smoothing else results),
             )
-            for truth, results in videos
+            for ground_truth, results in videos
         ]
         name = f"beta={smoothing.beta:g}" if smoothing else "none"
         print(f"| {name} |", " | ".join(f"{value:.2f}" for value in np.mean(rows, 0)), "|")

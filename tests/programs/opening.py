@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tagpose.data.annotations import read_annotations
-from tagpose.official_skeletons import WHOLEBODY
+from tagpose.skeletons.coco import WHOLEBODY
 
 
 def peak():

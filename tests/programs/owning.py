@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from tagpose.folder_lock import FolderInUseError, own_folder
+from tagpose.folder_lock import FolderInUseError, lock_folder
 
 
 def main(folder, seconds, child):
-    with own_folder(Path(folder)):
+    with lock_folder(Path(folder)):
         if not os.fork():
             time.sleep(float(child))
             os._exit(0)

@@ -7,7 +7,7 @@ from rich.progress import Progress
 from rich.table import Table
 from tqdm import tqdm
 
-from tagpose.output import print_tables, tolerate_output_errors
+from tagpose.cli.console import print_tables, tolerate_output_errors
 
 
 def main(file):

@@ -11,7 +11,7 @@ import psutil
 from torch.utils.data import DataLoader, Dataset
 
 from tagpose.data.annotations import read_annotations
-from tagpose.official_skeletons import WHOLEBODY
+from tagpose.skeletons.coco import WHOLEBODY
 
 EPOCHS = 3
 

@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from tagpose.folder_lock import own_folder
+from tagpose.folder_lock import lock_folder
 from tagpose.training.history import write_history
 
 
 def main(words):
     told = dict(word.split("=") for word in words)
     folder = Path(told["hydra.run.dir"])
-    with own_folder(folder):
+    with lock_folder(folder):
         (folder / "process").write_text(str(os.getpid()))
         with (folder.parent / "started.txt").open("a") as out:
             out.write(f"{folder.name}\n")

@@ -7,23 +7,23 @@ from pathlib import Path
 import torch
 from lightning import Trainer, seed_everything
 
-from tagpose.codec.encode import Encoder
-from tagpose.data.datamodule import PoseData
-from tagpose.losses import Criterion
-from tagpose.model.network import PoseNetwork
-from tagpose.official_skeletons import WHOLEBODY
-from tagpose.structures import Fields
-from tagpose.training.callbacks import PartAP
-from tagpose.training.module import PoseTraining
-from tagpose.training.schedule import Cosine
+from tagpose.codec.encoder import HeatmapEncoder
+from tagpose.data.datamodule import PoseDataModule
+from tagpose.losses import AssociativeEmbeddingLoss
+from tagpose.models.network import PoseNetwork
+from tagpose.skeletons.coco import WHOLEBODY
+from tagpose.structures import KeypointMaps
+from tagpose.training.callbacks.part_ap import PartAPCallback
+from tagpose.training.module import BottomUpPoseModule
+from tagpose.training.optimization import WarmupCosine
 
 
-class Seer(PoseTraining):
-    """Finds people from the truth, with errors that depend on the image alone."""
+class Seer(BottomUpPoseModule):
+    """Finds people from the ground truth, with errors that depend on the image alone."""
 
     def validation_step(self, batch, batch_idx):
         super().validation_step(batch, batch_idx)
-        targets = Encoder()(batch.keypoints, batch.mask)
+        targets = HeatmapEncoder()(batch.keypoints, batch.mask)
         heatmaps, tags = targets.heatmaps.clone(), torch.zeros_like(targets.heatmaps)
         for i, image_id in enumerate(batch.image_id.tolist()):
             random = torch.Generator().manual_seed(image_id)
@@ -33,16 +33,16 @@ class Seer(PoseTraining):
             ):
                 around = torch.where(seen, cells, 0)[:, None]
                 tags[i].flatten(1).scatter_(1, around, 5.0 * person)
-        return Fields(heatmaps, tags[:, None])
+        return KeypointMaps(heatmaps, tags[:, None])
 
 
 if __name__ == "__main__":
     root, devices, output = sys.argv[1:]
     seed_everything(0)
     network = PoseNetwork("hrnet_w18_small", WHOLEBODY)
-    module = Seer(network, Criterion(), torch.optim.Adam, Cosine())
+    module = Seer(network, AssociativeEmbeddingLoss(), torch.optim.Adam, WarmupCosine())
     files = ("annotations/coco_wholebody_val_v1.0.json", "val2017")
-    data = PoseData(root, WHOLEBODY, files, files, 64, 2, 2, 0, {})
+    data = PoseDataModule(root, WHOLEBODY, files, files, 64, 2, 2, 0, {})
     trainer = Trainer(
         accelerator="cpu",
         devices=int(devices),
@@ -50,7 +50,7 @@ if __name__ == "__main__":
         logger=False,
         enable_progress_bar=False,
         use_distributed_sampler=False,
-        callbacks=[PartAP(WHOLEBODY, max_people=10)],
+        callbacks=[PartAPCallback(WHOLEBODY, max_people=10)],
     )
     trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:

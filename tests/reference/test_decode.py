@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from plain_decode import decode as decode_maps
+from helpers.naive_decoder import decode as decode_maps
 from tagpose.codec.decoder import build_decoder
-from tagpose.codec.grouping import person_scores, person_tags
+from tagpose.codec.grouping import compute_person_scores, compute_person_tags
 from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import DecodingMaps, find_peaks, refine_peaks
 from tagpose.codec.tta import merge_flip, merge_scales
-from tagpose.geometry import apply, invert, view_frame
-from tagpose.official_skeletons import BODY, WHOLEBODY
-from tagpose.skeleton import Skeleton
-from tagpose.structures import Fields, People
+from tagpose.geometry import crop_affine, invert_affine, transform_points
+from tagpose.skeletons.coco import BODY, WHOLEBODY
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.structures import KeypointMaps, Poses
 
 ONE_SCALE = ("body_3", "body_crowd_34", "body_noflip", "empty", "wholebody_2", "wholebody_5")
 EVERY = (*ONE_SCALE, "multiscale")
@@ -48,20 +48,20 @@ def size_of(figures: Case) -> tuple[int, int]:
     return height, width
 
 
-def view(figures: Case, scale: str) -> Fields:
-    """What the network said at one scale, merged with its mirrored twin where there is one."""
+def view(figures: Case, scale: str) -> KeypointMaps:
+    """What the network said at one scale, merged with its flipped twin where there is one."""
 
-    def read(key: str) -> Fields:
+    def read(key: str) -> KeypointMaps:
         heatmaps, tags = torch.from_numpy(figures[key]).float().chunk(2, dim=1)
-        return Fields(heatmaps, tags[:, None])
+        return KeypointMaps(heatmaps, tags[:, None])
 
-    fields, twin = read("output" + scale), "output_flipped" + scale
+    keypoint_maps, twin = read("output" + scale), "output_flipped" + scale
     if twin not in figures:
-        return fields
-    return merge_flip(fields, read(twin), skeleton_of(figures).flip_indices())
+        return keypoint_maps
+    return merge_flip(keypoint_maps, read(twin), skeleton_of(figures).channel_flip_indices())
 
 
-def fields_of(figures: Case) -> Fields:
+def keypoint_maps_of(figures: Case) -> KeypointMaps:
     if "output" in figures:
         return view(figures, "")
     views = [view(figures, scale) for scale in ("_2", "_1", "_0.5")]
@@ -70,19 +70,21 @@ def fields_of(figures: Case) -> Fields:
 
 def maps_of(figures: Case) -> DecodingMaps:
     decoder = build_decoder(skeleton_of(figures))
-    return decoder.prepare(*(each.numpy() for each in fields_of(figures)), size_of(figures))
+    return decoder.prepare(*(each.numpy() for each in keypoint_maps_of(figures)), size_of(figures))
 
 
-def decode(figures: Case, **options: int | None) -> People:
-    return decode_maps(build_decoder(skeleton_of(figures), **options), fields_of(figures))[0]
+def decode(figures: Case, **options: int | None) -> Poses:
+    return decode_maps(build_decoder(skeleton_of(figures), **options), keypoint_maps_of(figures))[0]
 
 
 def to_image(keypoints: np.ndarray, figures: Case) -> np.ndarray:
     """Keypoints [P, K, 3] with x, y in image pixels."""
     width, height = figures["image_wh"].tolist()
     centre = (round(width / 2), round(height / 2))  # half to even, as the figures have it
-    frame = view_frame(centre, min(width, height), 0, tuple(figures["base_wh"].tolist()))
-    return np.concatenate([apply(invert(frame), keypoints[..., :2]), keypoints[..., 2:]], axis=-1)
+    affine = crop_affine(centre, min(width, height), 0, tuple(figures["base_wh"].tolist()))
+    return np.concatenate(
+        [transform_points(invert_affine(affine), keypoints[..., :2]), keypoints[..., 2:]], axis=-1
+    )
 
 
 def stood_in(people: np.ndarray, mine: np.ndarray) -> float:
@@ -111,12 +113,12 @@ def test_groups(case, name):
     groups = decoder.group(find_peaks(maps_of(figures), count=30, min_score=0.1), image=0)
     expected = figures["match/people"]
     if name in WITHOUT_TIES:
-        expected = expected[np.argsort(-person_scores(expected[..., 2]), kind="stable")]
-        tags = person_tags(expected[..., 3:], expected[..., 2] > 0)
+        expected = expected[np.argsort(-compute_person_scores(expected[..., 2]), kind="stable")]
+        tags = compute_person_tags(expected[..., 3:], expected[..., 2] > 0)
         assert groups.keypoints == pytest.approx(expected[..., :3], abs=1e-3)
         assert groups.tags == pytest.approx(tags, abs=1e-3)
     else:
-        sure = expected[person_scores(expected[..., 2]) > 0.2]
+        sure = expected[compute_person_scores(expected[..., 2]) > 0.2]
         assert stood_in(sure[..., :3], groups.keypoints) >= 0.98
 
 
@@ -134,7 +136,7 @@ def test_places_between_pixels(case, name):
 def test_missing_keypoints(case, name):
     figures = case(name)
     people, maps = figures["adjust/people"], maps_of(figures)
-    mine, tags = people[..., :3].copy(), person_tags(people[..., 3:], people[..., 2] > 0)
+    mine, tags = people[..., :3].copy(), compute_person_tags(people[..., 3:], people[..., 2] > 0)
     image = np.zeros(len(people), np.int64)
     fill_missing(mine, image, tags.astype(np.float32), maps, subpixel=False)
     assert mine == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
@@ -143,7 +145,7 @@ def test_missing_keypoints(case, name):
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_person_scores(case, name):
     figures = case(name)
-    assert person_scores(figures["match/people"][..., 2]) == pytest.approx(
+    assert compute_person_scores(figures["match/people"][..., 2]) == pytest.approx(
         figures["scores"], abs=1e-6
     )
 
@@ -177,8 +179,8 @@ def test_a_crowd_is_found_in_full_unless_bounded(case):
 @pytest.mark.parametrize("name", ["multiscale", "wholebody_2"])
 def test_an_image_in_a_batch_is_decoded_as_alone(case, name):
     figures = case(name)
-    fields = fields_of(figures)
-    batch = Fields(*(torch.cat([part, part.flip(-1), part]) for part in fields))
+    keypoint_maps = keypoint_maps_of(figures)
+    batch = KeypointMaps(*(torch.cat([part, part.flip(-1), part]) for part in keypoint_maps))
     people = decode_maps(build_decoder(skeleton_of(figures)), batch, size_of(figures))
     order = np.argsort(-figures["scores"], kind="stable")
     for one in (people[0], people[2]):

@@ -11,14 +11,14 @@ from torch.utils.data import default_collate
 
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.peaks import find_peaks
-from tagpose.data.images import read_image
-from tagpose.data.views import show
-from tagpose.evaluation.part_ap import part_scores
-from tagpose.evaluation.truth import read_truth
+from tagpose.data.image_files import read_annotated_image
+from tagpose.data.preprocessing import resize_to_scales
+from tagpose.evaluation.ground_truth import read_ground_truth
+from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.inference.predictor import Predictor
-from tagpose.model.weights import load_network
-from tagpose.official_skeletons import WHOLEBODY
-from tagpose.structures import People
+from tagpose.models.transfer import load_network
+from tagpose.skeletons.coco import WHOLEBODY
+from tagpose.structures import Poses
 
 SIDE = 256
 TESTS = {"flip_256": True, "noflip_256": False}
@@ -55,9 +55,9 @@ def case(request, network, photographs, names):
     """A test, its predictor, and the people that it finds."""
     everybody = partial(build_decoder, max_people=None)
     predictor = Predictor(
-        network, side=SIDE, mirror=TESTS[request.param], decoder=everybody, device="cpu"
+        network, input_size=SIDE, flip_test=TESTS[request.param], decoder=everybody, device="cpu"
     )
-    images = [read_image(photographs / "images" / name) for name in names]
+    images = [read_annotated_image(photographs / "images" / name) for name in names]
     return request.param, predictor, images, predictor(images)
 
 
@@ -68,10 +68,10 @@ def test_peaks_stand_at_the_same_places(case, figures, names):
         scores, places, (width, height) = (
             figures[f"{test}/{name}/{key}"] for key in ("peaks/score", "peaks/xy", "map_size_wh")
         )
-        views = default_collate([show(image, SIDE, (1,))])
+        views = default_collate([resize_to_scales(image, SIDE, (1,))])
         assert views.images[0].shape[2:] == (height, width)
-        fields = predictor.fields(views.images)
-        maps = predictor.decoder.prepare(*(each.numpy() for each in fields), (height, width))
+        keypoint_maps = predictor.predict_maps(views.images)
+        maps = predictor.decoder.prepare(*(each.numpy() for each in keypoint_maps), (height, width))
         peaks = find_peaks(maps, count=30, min_score=0.1)
         counts = scores > 0.1
         there = (peaks.xy[0] == places).all(-1)
@@ -100,9 +100,9 @@ def _stats(figure, test):
 
 def test_scores_from_photographs_are_near_the_published_ones(case, figure, photographs, names):
     test, _, _, found = case
-    truth = read_truth(photographs / "wholebody.json", WHOLEBODY)
+    ground_truth = read_ground_truth(photographs / "wholebody.json", WHOLEBODY)
     ids = [int(name.partition(".")[0]) for name in names]
-    scores = part_scores(truth, dict(zip(ids, found, strict=True)), WHOLEBODY)
+    scores = evaluate_parts(ground_truth, dict(zip(ids, found, strict=True)), WHOLEBODY)
     expected = _stats(figure, test)
     for part in ("body", "wholebody"):
         assert scores[part].ap == pytest.approx(expected[part][0], abs=0.03)
@@ -110,14 +110,14 @@ def test_scores_from_photographs_are_near_the_published_ones(case, figure, photo
 
 @pytest.mark.parametrize("test", TESTS)
 def test_the_figures_own_people_score_exactly(test, figure, figures, photographs, names):
-    truth = read_truth(photographs / "wholebody.json", WHOLEBODY)
+    ground_truth = read_ground_truth(photographs / "wholebody.json", WHOLEBODY)
     people = {
-        int(name.partition(".")[0]): People(
+        int(name.partition(".")[0]): Poses(
             figures[f"{test}/{name}/keypoints"].astype(np.float64),
             figures[f"{test}/{name}/scores"].astype(np.float64),
         )
         for name in names
     }
-    scores = part_scores(truth, people, WHOLEBODY)
+    scores = evaluate_parts(ground_truth, people, WHOLEBODY)
     for part, expected in _stats(figure, test).items():
         assert list(scores[part]) == pytest.approx(expected, abs=1e-6), part

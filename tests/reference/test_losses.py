@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tagpose.codec.encode import Encoder
-from tagpose.losses import Criterion, heatmap_loss, tag_losses
-from tagpose.structures import STRIDE, Pyramid
+from tagpose.codec.encoder import HeatmapEncoder
+from tagpose.losses import AssociativeEmbeddingLoss, heatmap_loss, tag_losses
+from tagpose.structures import STRIDE, MultiResolutionMaps
 
 
 def _case(path, case):
@@ -19,10 +19,10 @@ def _case(path, case):
 
 
 def _encode(keypoints, mask):
-    """Encode keypoints that the figures give in cells."""
+    """Encode keypoints that the figures give in heatmap pixels."""
     keypoints = keypoints.clone()
     keypoints[..., :2] *= STRIDE
-    return Encoder()(keypoints, mask)
+    return HeatmapEncoder()(keypoints, mask)
 
 
 @pytest.mark.parametrize("case", ["square133", "wide17"])
@@ -39,9 +39,9 @@ def test_heatmaps_between_cells_are_drawn_as_the_reference_draws_them(figure, ca
     width, height = given["size_wh"].tolist()
     cells = given["keypoints"][..., :2]
     keypoints = torch.cat([(cells + 0.5) * STRIDE - 0.5, given["keypoints"][..., 2:]], -1)
-    drawn = Encoder(sub_cell=True)(keypoints[None], torch.ones(1, height, width)).heatmaps[0]
-    # The reference takes the cell below, and ours the nearest: they differ in a keypoint that is
-    # outside by less than a cell, and where 7 cells or more are between, exp(-49 / 8) = 0.0022.
+    drawn = HeatmapEncoder(subpixel=True)(keypoints[None], torch.ones(1, height, width)).heatmaps[0]
+    # The reference takes the heatmap pixels below, and ours the nearest: they differ in a keypoint that is
+    # outside by less than a cell, and where 7 heatmap pixels or more are between, exp(-49 / 8) = 0.0022.
     outside = ((cells < 0) | (cells >= given["size_wh"] - 0.5)).any(-1)  # [P, K]
     alike = ~(outside & (cells > -1).all(-1) & (cells < given["size_wh"]).all(-1)).any(0)
     ours, theirs = drawn[alike], given["heatmaps_udp"][alike]
@@ -68,24 +68,24 @@ def given(figure, request):
 
 def _pyramid(prediction):
     heatmaps, tags = prediction.chunk(2, dim=1)
-    return Pyramid((heatmaps,), tags[:, None])
+    return MultiResolutionMaps((heatmaps,), tags[:, None])
 
 
 def test_each_term_is_that_of_the_reference(given):
     targets = _encode(given["keypoints"], given["mask"])
-    pyramid = _pyramid(given["prediction"])
-    for skip_empty, name in ((False, "heatmap_loss"), (True, "heatmap_loss_skip_empty")):
-        found = heatmap_loss(pyramid.heatmaps[0], targets, skip_empty=skip_empty)
+    resolutions = _pyramid(given["prediction"])
+    for ignore_empty_maps, name in ((False, "heatmap_loss"), (True, "heatmap_loss_skip_empty")):
+        found = heatmap_loss(resolutions.heatmaps[0], targets, ignore_empty_maps=ignore_empty_maps)
         torch.testing.assert_close(found, given[name], msg=name)
     for push_form, name in (("exp", "exp"), ("hinge", "max")):
-        pull, push = tag_losses(pyramid.tags[:, 0], targets, push_form=push_form)
+        pull, push = tag_losses(resolutions.tags[:, 0], targets, push_form=push_form)
         torch.testing.assert_close(pull, given[f"pull_{name}"])
         torch.testing.assert_close(push, given[f"push_{name}"])
 
 
 def test_total_and_gradient_are_those_of_the_reference(given):
     prediction = given["prediction"].requires_grad_()
-    criterion = Criterion()  # the published weights
+    criterion = AssociativeEmbeddingLoss()  # the published weights
     targets = _encode(given["keypoints"], given["mask"])
     found = criterion(_pyramid(prediction), [targets])
     total = criterion.total(found)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tagpose.model.layout import from_published, to_published
-from tagpose.model.network import PoseNetwork
+from tagpose.models.mmpose_weights import from_mmpose, to_mmpose
+from tagpose.models.network import PoseNetwork
 
 
 def _weight(key, shape):
@@ -38,11 +38,11 @@ def test_published_tensors_give_the_published_networks_outputs(figure, name):
         key: _weight(key, tuple(int(side) for side in shape.split("x") if side))
         for key, _, shape in layout
     }
-    facts, state = from_published(published)
-    assert f"{facts.architecture}_{facts.skeleton.name}" == name
-    network = PoseNetwork(facts.architecture, facts.skeleton).eval()
+    spec, state = from_mmpose(published)
+    assert f"{spec.architecture}_{spec.skeleton.name}" == name
+    network = PoseNetwork(spec.architecture, spec.skeleton).eval()
     network.load_state_dict(state)
-    assert to_published(network.state_dict(), network.facts).keys() == published.keys()
+    assert to_mmpose(network.state_dict(), network.spec).keys() == published.keys()
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():
         heatmaps, tags = network.outputs(torch.from_numpy(inputs).float())

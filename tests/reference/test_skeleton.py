@@ -1,10 +1,10 @@
-"""Names, mirror pairs, sigmas and bones are the official ones."""
+"""Names, flip pairs, sigmas and bones are the official ones."""
 
 import json
 
 import pytest
 
-from tagpose.official_skeletons import SKELETONS
+from tagpose.skeletons.coco import SKELETONS
 
 
 @pytest.mark.parametrize("name", SKELETONS)
@@ -12,6 +12,6 @@ def test_the_skeleton_is_the_official_one(figure, name):
     expected = json.loads(figure("keypoints.json").read_text())[name]
     skeleton = SKELETONS[name]
     assert list(skeleton.keypoints) == expected["names"]
-    assert list(skeleton.mirror) == expected["flip_index"]
+    assert list(skeleton.flip_indices) == expected["flip_index"]
     assert list(skeleton.sigmas) == expected["sigmas"]
     assert [list(bone) for bone in skeleton.bones] == expected["skeleton"]

@@ -1,1 +1,1 @@
-"""What the network should draw, and what can be read from its drawing: twins, side by side."""
+"""Encoding keypoints as heatmaps and tags, and decoding heatmaps and tags to poses."""

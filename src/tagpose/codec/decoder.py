@@ -12,9 +12,9 @@ from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, g
 from tagpose.codec.interpolation import make_grid
 from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import DecodingMaps, Peaks, find_peaks, refine_peaks
-from tagpose.official_skeletons import anatomical_order
-from tagpose.skeleton import Skeleton
-from tagpose.structures import STRIDE, People
+from tagpose.skeletons.coco import coco_grouping_order
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.structures import STRIDE, Poses
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -63,18 +63,18 @@ class AssociativeEmbeddingDecoder:
         self,
         heatmaps: np.ndarray,
         tags: np.ndarray,
-        input_size: tuple[int, int] | None = None,
+        input_shape: tuple[int, int] | None = None,
         *,
         flipped: FlippedOutputs | None = None,
         min_person_score: float = 0.0,
-    ) -> list[People]:
+    ) -> list[Poses]:
         """Decode a batch.
 
         Args:
             heatmaps: [B, K, h, w] float32; they may be finer than the tags, up to the size of the
                 network's input.
             tags: [B, L, G, h, w] float32.
-            input_size: height, width of the network's input; by default that of tags at STRIDE.
+            input_shape: height, width of the network's input; by default that of tags at STRIDE.
             flipped: outputs for the flipped images, which are merged with the others.
             min_person_score: people with a lower score are dropped before their missing keypoints
                 are searched, on which the score does not depend.
@@ -91,7 +91,7 @@ class AssociativeEmbeddingDecoder:
         if not len(heatmaps):
             return []
         finish_compilation()
-        maps, peaks = self._scan(heatmaps, tags, input_size, flipped)
+        maps, peaks = self._scan(heatmaps, tags, input_shape, flipped)
         groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
         keypoints = np.concatenate([group.keypoints for group in groups])
         image = np.repeat(np.arange(len(groups)), [len(group.scores) for group in groups])
@@ -106,32 +106,32 @@ class AssociativeEmbeddingDecoder:
                     unfinished,
                 )
         parts = np.split(keypoints, np.cumsum([len(group.scores) for group in groups])[:-1])
-        return [People(*one) for one in zip(parts, (g.scores for g in groups), strict=True)]
+        return [Poses(*one) for one in zip(parts, (g.scores for g in groups), strict=True)]
 
     def _scan(
         self,
         heatmaps: np.ndarray,
         tags: np.ndarray,
-        input_size: tuple[int, int] | None,
+        input_shape: tuple[int, int] | None,
         flipped: FlippedOutputs | None,
     ) -> tuple[DecodingMaps, Peaks]:
         """Return maps laid out for the compiled code and their peaks."""
-        own = self.prepare(heatmaps, tags, input_size)
+        original = self.prepare(heatmaps, tags, input_shape)
         as_topk = not self.subpixel
         if flipped is None:
-            return own, find_peaks(own, self.max_peaks, self.min_score, as_topk=as_topk)
+            return original, find_peaks(original, self.max_peaks, self.min_score, as_topk=as_topk)
         types = (np.float32, np.float32, np.int64, np.int64)
         flipped = FlippedOutputs(
             *(np.require(each, t, ["C", "W"]) for each, t in zip(flipped, types, strict=True))
         )
-        _check_flipped(own, flipped)
-        maps = own._replace(
-            heatmaps=np.empty_like(own.heatmaps),
+        _check_flipped(original, flipped)
+        maps = original._replace(
+            heatmaps=np.empty_like(original.heatmaps),
             flipped_tags=flipped.tags,
             tag_flip_indices=flipped.tag_flip_indices,
         )
         return maps, scan_flip_test(
-            own.heatmaps, flipped, maps, self.max_peaks, self.min_score, as_topk=as_topk
+            original.heatmaps, flipped, maps, self.max_peaks, self.min_score, as_topk=as_topk
         )
 
     def group(self, peaks: Peaks, image: int, min_person_score: float = 0.0) -> GroupedPoses:
@@ -152,11 +152,11 @@ class AssociativeEmbeddingDecoder:
         self,
         heatmaps: np.ndarray,
         tags: np.ndarray,
-        input_size: tuple[int, int] | None = None,
+        input_shape: tuple[int, int] | None = None,
     ) -> DecodingMaps:
         """Check maps and lay them out for the compiled code; arguments are those of a call."""
         height, width = tags.shape[-2:]
-        size = input_size or (STRIDE * height, STRIDE * width)
+        size = input_shape or (STRIDE * height, STRIDE * width)
         keypoints = len(self.grouping.order)
         tag_index = self.tag_index or tuple(range(keypoints))
         _check_shapes(heatmaps.shape, tags.shape, size, keypoints, 1 + max(tag_index))
@@ -172,22 +172,22 @@ class AssociativeEmbeddingDecoder:
         )
 
 
-def _check_flipped(own: DecodingMaps, flipped: FlippedOutputs) -> None:
+def _check_flipped(original: DecodingMaps, flipped: FlippedOutputs) -> None:
     """Raise a ValueError unless the outputs for flipped images fit the others."""
     shapes = flipped.heatmaps.shape, flipped.tags.shape
-    if shapes != (own.heatmaps.shape, own.tags.shape):
+    if shapes != (original.heatmaps.shape, original.tags.shape):
         raise ValueError(
             f"the outputs for flipped images have shapes {shapes}, and the others "
-            f"{(own.heatmaps.shape, own.tags.shape)}; use outputs of the same network and images"
+            f"{(original.heatmaps.shape, original.tags.shape)}; use outputs of the same network and images"
         )
     for name, indices, channels in (
-        ("flip indices", flipped.flip_indices, own.heatmaps.shape[1]),
-        ("flip indices of tag maps", flipped.tag_flip_indices, own.tags.shape[2]),
+        ("flip indices", flipped.flip_indices, original.heatmaps.shape[1]),
+        ("flip indices of tag maps", flipped.tag_flip_indices, original.tags.shape[2]),
     ):
         if sorted(indices) != list(range(channels)):
             raise ValueError(
                 f"there are {len(indices)} {name} for {channels} channels; a permutation of all "
-                "channels is needed, such as `network.flip_indices`"
+                "channels is needed, such as `network.channel_flip_indices`"
             )
 
 
@@ -227,10 +227,10 @@ def build_decoder(
     skeleton: Skeleton,
     *,
     max_tag_distance: float = GroupingConfig.max_tag_distance,
-    nearest: bool = False,
-    by_limb: bool = False,
-    near_roots: bool = False,
-    anatomical: bool = False,
+    distance_tie_break: bool = False,
+    part_mean_tags: bool = False,
+    require_near_parent: bool = False,
+    coco_order: bool = False,
     **options: Any,
 ) -> AssociativeEmbeddingDecoder:
     """Build the decoder of a skeleton.
@@ -238,19 +238,19 @@ def build_decoder(
     Args:
         skeleton: skeleton of the network.
         max_tag_distance: see `GroupingConfig`.
-        nearest: see `GroupingConfig`.
-        by_limb: whether a person's tag is the mean over its parts, not over its keypoints.
-        near_roots: whether hands must be near their wrists, feet near their ankles, and a face near
+        distance_tie_break: see `GroupingConfig`.
+        part_mean_tags: whether a person's tag is the mean over its parts, not over its keypoints.
+        require_near_parent: whether hands must be near their wrists, feet near their ankles, and a face near
             the keypoints of the head.
-        anatomical: whether hips are grouped before arms, as MMPose does for COCO's 17 keypoints.
+        coco_order: whether hips are grouped before arms, as MMPose does for COCO's 17 keypoints.
         options: of `AssociativeEmbeddingDecoder`, by name.
     """
-    parents = tuple(skeleton.limb_roots[part] for part in skeleton.limb_of)
+    parents = tuple(skeleton.part_parents[part] for part in skeleton.part_index)
     grouping = GroupingConfig(
-        order=anatomical_order(skeleton) if anatomical else skeleton.grouping_order,
+        order=coco_grouping_order(skeleton) if coco_order else skeleton.grouping_order,
         max_tag_distance=max_tag_distance,
-        part_index=skeleton.limb_of if by_limb else (),
-        nearest=nearest,
-        parents=parents if near_roots else (),
+        part_index=skeleton.part_index if part_mean_tags else (),
+        distance_tie_break=distance_tie_break,
+        parents=parents if require_near_parent else (),
     )
     return AssociativeEmbeddingDecoder(grouping, **options)

@@ -18,7 +18,7 @@ class FlippedOutputs(NamedTuple):
 
     heatmaps: np.ndarray  # [B, K, h, w] float32
     tags: np.ndarray  # [B, L, G, h, w] float32
-    flip_indices: np.ndarray  # [K] int64; see `FlipIndices`
+    flip_indices: np.ndarray  # [K] int64; see `ChannelFlipIndices`
     tag_flip_indices: np.ndarray  # [G] int64
 
 

@@ -40,7 +40,7 @@ class GroupingConfig:
         part_index: [K] the part of each keypoint: a person's tag is the mean over its parts of the
             mean tag of each part. If empty, it is the mean over all keypoints, half of which are
             the face's.
-        nearest: whether the smaller distance decides between assignments whose rounded distances
+        distance_tie_break: whether the smaller distance decides between assignments whose rounded distances
             are equal; otherwise the score does, and then the order in which the solver finds them.
         parents: [K] keypoints near which a keypoint must be if the person has any of them. If
             empty, keypoints may be anywhere.
@@ -52,7 +52,7 @@ class GroupingConfig:
     order: tuple[int, ...]
     max_tag_distance: float = 1.0
     part_index: tuple[int, ...] = ()
-    nearest: bool = False
+    distance_tie_break: bool = False
     parents: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class _Rule(NamedTuple):
     part_index: np.ndarray  # [K] int64
     parents: np.ndarray  # [K, R] int64, -1 where there are fewer
     max_tag_distance: float
-    nearest: bool
+    distance_tie_break: bool
 
 
 class _Peaks(NamedTuple):
@@ -91,7 +91,7 @@ class _Peaks(NamedTuple):
     tags: np.ndarray  # [K, N, L] float32
 
 
-class _People(NamedTuple):
+class _GroupingState(NamedTuple):
     """The people found so far; there is room for as many as there are peaks."""
 
     size: np.ndarray  # [1] int64: P
@@ -133,7 +133,7 @@ def group_peaks(
     peaks = _Peaks(xy.astype(np.int32), scores, np.ascontiguousarray(tags, np.float32))
     room, views = int((scores > 0).sum()), tags.shape[2]
     parts = int(rule.part_index.max(initial=0)) + 1
-    people = _People(
+    people = _GroupingState(
         size=np.zeros(1, np.int64),
         first_tag=np.empty(room, np.float32),
         peaks=np.empty((room, len(scores)), np.int32),
@@ -164,13 +164,13 @@ def _make_rule(config: GroupingConfig, keypoints: int) -> _Rule:
         np.array(config.part_index or [0] * keypoints, np.int64),
         np.array(parents, np.int64).reshape(len(parents), most),
         float(config.max_tag_distance),
-        config.nearest,
+        config.distance_tie_break,
     )
 
 
 @compiled
 def _assign_keypoints(
-    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching
+    peaks: _Peaks, rule: _Rule, people: _GroupingState, matching: _Matching
 ) -> Iterator[tuple[Int, Int]]:
     """Assign all keypoints, and yield where a solver is needed.
 
@@ -184,15 +184,20 @@ def _assign_keypoints(
             rows += score > 0
         if rows == 0:
             continue
-        if not _match(peaks, rule, people, matching, keypoint, rows):
+        if not _match_peaks(peaks, rule, people, matching, keypoint, rows):
             yield rows, max(rows, people.size[0])
-        _keep_near(rule, people, matching, rows)
-        _attach(peaks, rule, people, matching.owners[:rows], keypoint)
+        _reject_distant(rule, people, matching, rows)
+        _attach_peaks(peaks, rule, people, matching.owners[:rows], keypoint)
 
 
 @compiled
-def _match(
-    peaks: _Peaks, rule: _Rule, people: _People, matching: _Matching, keypoint: Int, rows: Int
+def _match_peaks(
+    peaks: _Peaks,
+    rule: _Rule,
+    people: _GroupingState,
+    matching: _Matching,
+    keypoint: Int,
+    rows: Int,
 ) -> bool:
     """Match peaks with people if the assignment is unambiguous, else write costs, return False."""
     count, near = people.size[0], False
@@ -205,7 +210,7 @@ def _match(
         _write_distances(peaks, rule, people, matching.mean_tags, keypoint, row, distances)
         score = np.float64(peaks.scores[keypoint, row])
         for person in range(count):
-            rest = distances[person] if rule.nearest else -score
+            rest = distances[person] if rule.distance_tie_break else -score
             costs[person] = _DISTANCE_COST * np.rint(distances[person]) + rest
             near |= distances[person] < rule.max_tag_distance
         costs[count:] = _UNMATCHED_COST
@@ -219,7 +224,7 @@ def _match(
 def _write_distances(
     peaks: _Peaks,
     rule: _Rule,
-    people: _People,
+    people: _GroupingState,
     mean_tags: np.ndarray,
     keypoint: Int,
     row: Int,
@@ -236,12 +241,12 @@ def _write_distances(
         distances[person] = np.sqrt(distances[person])
     if rule.parents.shape[0]:
         for person in range(len(distances)):
-            if _is_far(peaks, rule, people, person, keypoint, row):
+            if _is_far_from_parents(peaks, rule, people, person, keypoint, row):
                 distances[person] = _EXCLUDED
 
 
 @compiled
-def _write_mean_tags(people: _People, mean_tags: np.ndarray) -> None:
+def _write_mean_tags(people: _GroupingState, mean_tags: np.ndarray) -> None:
     """Write the mean over each person's parts of the mean tag of each part, [L, room]."""
     for person in range(people.size[0]):
         mean_tags[:, person], parts = 0, np.float32(0)
@@ -256,8 +261,8 @@ def _write_mean_tags(people: _People, mean_tags: np.ndarray) -> None:
 
 
 @compiled
-def _is_far(
-    peaks: _Peaks, rule: _Rule, people: _People, person: Int, keypoint: Int, row: Int
+def _is_far_from_parents(
+    peaks: _Peaks, rule: _Rule, people: _GroupingState, person: Int, keypoint: Int, row: Int
 ) -> bool:
     """Whether a peak is too far from all parents that a person has."""
     x, y = peaks.xy[keypoint, row, 0], peaks.xy[keypoint, row, 1]
@@ -296,7 +301,7 @@ def _has_distinct_minima(matching: _Matching, rows: Int, columns: Int) -> bool:
 
 
 @compiled
-def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: Int) -> None:
+def _reject_distant(rule: _Rule, people: _GroupingState, matching: _Matching, rows: Int) -> None:
     """Replace the owners of peaks that are too far away, or unmatched, by -1."""
     count = people.size[0]
     columns = max(rows, count)
@@ -311,7 +316,9 @@ def _keep_near(rule: _Rule, people: _People, matching: _Matching, rows: Int) -> 
 
 
 @compiled
-def _attach(peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, keypoint: Int) -> None:
+def _attach_peaks(
+    peaks: _Peaks, rule: _Rule, people: _GroupingState, owners: np.ndarray, keypoint: Int
+) -> None:
     """Attach peaks to their people, and start new people from unassigned peaks.
 
     A peak whose first tag is exactly that of the peak that started another person, as around a
@@ -331,7 +338,7 @@ def _attach(peaks: _Peaks, rule: _Rule, people: _People, owners: np.ndarray, key
 
 
 @compiled
-def _start_person(people: _People, tag: Float) -> Int:
+def _start_person(people: _GroupingState, tag: Float) -> Int:
     """Return the index of the person started by a tag, which may already exist."""
     for person in range(people.size[0]):
         if people.first_tag[person] == tag:
@@ -366,23 +373,23 @@ def gather_poses(
     every = np.arange(owned.shape[1])
     there = owned >= 0
     peak_scores = np.where(there, scores[every, owned], np.float32(0))
-    means = person_scores(peak_scores)
+    means = compute_person_scores(peak_scores)
     best = np.argsort(-means, kind="stable")[:max_people]
     best = best[means[best] >= min_person_score]
     owned, there = owned[best], there[best]
     places = np.where(there[..., None], xy[every, owned], 0).astype(np.float32)
     keypoints = np.concatenate([places, peak_scores[best][..., None]], axis=-1)
-    mean_tags = person_tags(tags[every, owned], there, part_index)
+    mean_tags = compute_person_tags(tags[every, owned], there, part_index)
     return GroupedPoses(keypoints, means[best], mean_tags)
 
 
-def person_scores(peak_scores: np.ndarray) -> np.ndarray:
+def compute_person_scores(peak_scores: np.ndarray) -> np.ndarray:
     """Return the mean over all K of the scores [P, K] of each person's peaks, 0 where missing."""
     scores: np.ndarray = peak_scores.mean(-1)
     return scores
 
 
-def person_tags(
+def compute_person_tags(
     tags: np.ndarray, there: np.ndarray, part_index: tuple[int, ...] = ()
 ) -> np.ndarray:
     """Return the mean tags [P, L] of people.

@@ -27,9 +27,9 @@ class Grid(NamedTuple):
     columns: Axis
 
 
-def make_grid(map_size: tuple[int, int], input_size: tuple[int, int]) -> Grid:
+def make_grid(map_size: tuple[int, int], input_shape: tuple[int, int]) -> Grid:
     """Return the grid of maps of size (h, w) at an input of size (H, W), in pixels."""
-    rows, columns = map(_make_axis, map_size, input_size)
+    rows, columns = map(_make_axis, map_size, input_shape)
     return Grid(rows, columns)
 
 

@@ -22,7 +22,7 @@ _BLOCK: Final = 8  # tiles along a block
 _MAX_WORK: Final = np.int64(200_000)
 
 
-class Effort(NamedTuple):
+class SearchStats(NamedTuple):
     """Statistics of the search."""
 
     work: np.ndarray  # [B, K] int64: input pixels evaluated and tiles bounded
@@ -106,11 +106,11 @@ def fill_missing(
     maps: DecodingMaps,
     *,
     subpixel: bool,
-) -> Effort:
+) -> SearchStats:
     """Fill in missing keypoints in place.
 
     The search of a keypoint in an image ends early after a fixed amount of work, best people first,
-    so that no input takes long; see `Effort`.
+    so that no input takes long; see `SearchStats`.
 
     Args:
         keypoints: [T, K, 3] x, y (input pixels), score of all people of a batch, image by image; a
@@ -128,7 +128,7 @@ def fill_missing(
         ValueError: if the tags of a missing keypoint contain NaN or infinity.
     """
     shape = maps.heatmaps.shape[:2]
-    effort = Effort(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    effort = SearchStats(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
     finite = np.ones(shape, np.bool_)
     people = np.searchsorted(image, np.arange(len(finite) + 1))
     ratio, fine_ratio = (
@@ -170,7 +170,7 @@ def _fill_missing(
     subpixel: bool,
     start: Int,
     stop: Int,
-    effort: Effort,
+    effort: SearchStats,
     finite: np.ndarray,
 ) -> None:
     """Fill in the keypoints of heatmaps number `start` to `stop` of the batch.
@@ -252,13 +252,13 @@ def _fill_keypoint(
         if points[person, 2] != 0:
             continue
         _bound_blocks(blocks, tags.low, tags.high, person_tags[person], bounds)
-        place, work, finished = _argmax(
+        position, work, finished = _search_argmax(
             heatmap, tags.values, person_tags[person], heatmap_grid, tag_grid, tiles,
             blocks.shape[1], bounds, tile_bounds, ends, _MAX_WORK - total,
         )  # fmt: skip
         total += work
         unfinished += not finished
-        y, x = place // input_width, place % input_width
+        y, x = position // input_width, position % input_width
         score = sample_bilinear(heatmap, heatmap_grid, y, x)
         if score > 0:
             points[person, 0], points[person, 1] = refine_peak(
@@ -335,13 +335,17 @@ def _bound_tile_row(
 
 @compiled
 def _bound_blocks(
-    blocks: np.ndarray, low: np.ndarray, high: np.ndarray, owner: np.ndarray, bounds: np.ndarray
+    blocks: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    person_tag: np.ndarray,
+    bounds: np.ndarray,
 ) -> None:
-    """Write an upper bound of heatmap - round(|tag - owner|) for each block."""
+    """Write an upper bound of heatmap - round(|tag - person_tag|) for each block."""
     ceilings = blocks.ravel()
     bounds[:] = 0
-    for view in range(len(owner)):
-        tag, smallest, largest = owner[view], low[view].ravel(), high[view].ravel()
+    for view in range(len(person_tag)):
+        tag, smallest, largest = person_tag[view], low[view].ravel(), high[view].ravel()
         for block in range(len(bounds)):
             gap = max(max(smallest[block] - tag, tag - largest[block]), np.float32(0))
             bounds[block] += gap * gap
@@ -350,10 +354,10 @@ def _bound_blocks(
 
 
 @compiled
-def _argmax(
+def _search_argmax(
     heatmap: np.ndarray,
     tags: np.ndarray,
-    owner: np.ndarray,
+    person_tag: np.ndarray,
     heatmap_grid: Grid,
     tag_grid: Grid,
     tiles: np.ndarray,
@@ -368,7 +372,7 @@ def _argmax(
     Args:
         heatmap: [h, w].
         tags: [L, h, w].
-        owner: [L] mean tag of a person.
+        person_tag: [L] mean tag of a person.
         heatmap_grid: of the heatmap.
         tag_grid: of the tags.
         tiles: [rows, columns] largest heatmap values.
@@ -381,7 +385,7 @@ def _argmax(
     Returns:
         The position, the work spent, and whether the search was completed.
     """
-    best, place, work = np.float32(-np.inf), np.int64(0), 0
+    best, position, work = np.float32(-np.inf), np.int64(0), 0
     input_width = len(tag_grid.columns.near)
     ratio = input_width // tags.shape[2]
     first = np.argmax(bounds)
@@ -391,11 +395,11 @@ def _argmax(
         if ceiling < best or number == first:
             continue
         row, column = block // block_columns * _BLOCK, block % block_columns * _BLOCK
-        if ceiling == best and _start(row, column, ratio, input_width) > place:
+        if ceiling == best and _first_pixel_of_tile(row, column, ratio, input_width) > position:
             continue
         if number >= 0 and work > max_work:
-            return place, work, False
-        top = _bound_tiles(tiles, tags, owner, row, column, best, tile_bounds)
+            return position, work, False
+        top = _bound_tiles(tiles, tags, person_tag, row, column, best, tile_bounds)
         work += len(tile_bounds)
         for at in range(-1, len(tile_bounds)):  # likewise
             tile = top if at < 0 else at
@@ -403,21 +407,21 @@ def _argmax(
             if bound < best or bound == -np.inf or at == top:
                 continue
             y, x = row + tile // _BLOCK, column + tile % _BLOCK
-            if bound == best and _start(y, x, ratio, input_width) > place:
+            if bound == best and _first_pixel_of_tile(y, x, ratio, input_width) > position:
                 continue
             work += ratio * ratio
-            best, place = _search_tile(
-                heatmap, tags, owner, heatmap_grid, tag_grid, ratio, y, x, tiles[y, x], bound,
-                ends, best, place,
+            best, position = _search_tile(
+                heatmap, tags, person_tag, heatmap_grid, tag_grid, ratio, y, x, tiles[y, x], bound,
+                ends, best, position,
             )  # fmt: skip
-    return place, work, True
+    return position, work, True
 
 
 @compiled
 def _bound_tiles(
     tiles: np.ndarray,
     tags: np.ndarray,
-    owner: np.ndarray,
+    person_tag: np.ndarray,
     row: Int,
     column: Int,
     best: Float,
@@ -428,7 +432,7 @@ def _bound_tiles(
     Args:
         tiles: [rows, columns] largest heatmap values.
         tags: [L, h, w].
-        owner: [L] mean tag of a person.
+        person_tag: [L] mean tag of a person.
         row: of the block's first tile.
         column: likewise.
         best: tiles that cannot reach it get the bound -inf.
@@ -441,30 +445,30 @@ def _bound_tiles(
             if tiles[y, x] < best:
                 continue
             at = (y - row) * _BLOCK + x - column
-            bounds[at] = tiles[y, x] - np.rint(_tile_distance(tags, owner, y, x))
+            bounds[at] = tiles[y, x] - np.rint(_tile_distance(tags, person_tag, y, x))
             if bounds[at] > highest:
                 top, highest = at, bounds[at]
     return top
 
 
 @compiled
-def _start(row: Int, column: Int, ratio: Int, input_width: Int) -> Int:
+def _first_pixel_of_tile(row: Int, column: Int, ratio: Int, input_width: Int) -> Int:
     """Return the first input pixel y * W + x of a tile."""
     y, x = (row - 1) * ratio + ratio // 2, (column - 1) * ratio + ratio // 2
     return max(y, 0) * input_width + max(x, 0)
 
 
 @compiled
-def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: Int, column: Int) -> Float:
-    """Return a lower bound of |tag - owner| in a tile: the distance to the box of its corners."""
+def _tile_distance(tags: np.ndarray, person_tag: np.ndarray, row: Int, column: Int) -> Float:
+    """Return a lower bound of |tag - person_tag| in a tile: the distance to the box of its corners."""
     top, bottom = max(row - 1, 0), min(row, tags.shape[1] - 1)
     left, right = max(column - 1, 0), min(column, tags.shape[2] - 1)
     squared = np.float32(0)
-    for view in range(len(owner)):
+    for view in range(len(person_tag)):
         a, b = tags[view, top, left], tags[view, top, right]
         c, d = tags[view, bottom, left], tags[view, bottom, right]
         low, high = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
-        gap = max(max(low - owner[view], owner[view] - high), np.float32(0))
+        gap = max(max(low - person_tag[view], person_tag[view] - high), np.float32(0))
         squared += gap * gap
     return np.sqrt(squared)
 
@@ -473,7 +477,7 @@ def _tile_distance(tags: np.ndarray, owner: np.ndarray, row: Int, column: Int) -
 def _search_tile(  # noqa: C901 # inlined, because calls would dominate the run time
     heatmap: np.ndarray,
     tags: np.ndarray,
-    owner: np.ndarray,
+    person_tag: np.ndarray,
     heatmap_grid: Grid,
     tag_grid: Grid,
     ratio: Int,
@@ -483,9 +487,9 @@ def _search_tile(  # noqa: C901 # inlined, because calls would dominate the run 
     bound: Float,
     ends: np.ndarray,
     best: Float,
-    place: Int,
+    position: Int,
 ) -> tuple[Float, Int]:
-    """Return the best value and its first place so far, with those of the pixels of a tile.
+    """Return the best value and its first position so far, with those of the pixels of a tile.
 
     All pixels of a tile lie between the same four tags, which are interpolated row by row, in the
     same way as by `sample_bilinear`. Values are clipped to the tile's `ceiling` and `bound`, which
@@ -519,17 +523,17 @@ def _search_tile(  # noqa: C901 # inlined, because calls would dominate the run 
             if score < best:
                 continue
             if not tags_ready:
-                for view in range(len(owner)):
+                for view in range(len(person_tag)):
                     ends[view, 0] = lerp(tags[view, near, left], tags[view, far, left], down)
                     ends[view, 1] = lerp(tags[view, near, right], tags[view, far, right], down)
                 tags_ready = True
             squared = np.float32(0)
-            for view in range(len(owner)):
+            for view in range(len(person_tag)):
                 first, second = ends[view, 0], ends[view, 1]
                 tag = lerp(first, second, across) if near_left else lerp(second, first, across)
-                squared += (tag - owner[view]) * (tag - owner[view])
+                squared += (tag - person_tag[view]) * (tag - person_tag[view])
             value = min(score - np.rint(np.sqrt(squared)), bound)
             here = y * width + x
-            if value > best or (value == best and here < place):
-                best, place = value, here
-    return best, place
+            if value > best or (value == best and here < position):
+                best, position = value, here
+    return best, position

@@ -45,7 +45,7 @@ class DecodingMaps(NamedTuple):
     heatmaps: np.ndarray  # [B, K, h, w] float32
     tags: np.ndarray  # [B, L, G, h, w] float32
     flipped_tags: np.ndarray  # [B, V - L, G, h, w] float32, output for the flipped images
-    tag_flip_indices: np.ndarray  # [G] int64; see `FlipIndices`
+    tag_flip_indices: np.ndarray  # [G] int64; see `ChannelFlipIndices`
     tag_index: np.ndarray  # [K] int32: which of the G tag maps each keypoint uses
     heatmap_grid: Grid
     tag_grid: Grid
@@ -56,9 +56,7 @@ class DecodingMaps(NamedTuple):
         return int(self.tags.shape[1] + self.flipped_tags.shape[1])
 
 
-def find_peaks(
-    maps: DecodingMaps, count: int, min_score: float, *, as_topk: bool = True
-) -> Peaks:
+def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, as_topk: bool = True) -> Peaks:
     """Return the highest local maxima (5 x 5 input pixels) of the upsampled heatmaps.
 
     No map is upsampled: an input pixel is interpolated between four map pixels, so only map pixels
@@ -226,8 +224,10 @@ def _select_peaks(
         least = np.float32(floor - share * (floor - lowest))
         if not _exceeds(heatmap, row, least):
             continue
-        found = _maxima_of_row(heatmap, grid, row, floor, least, nearest, scratch)
-        heap_ready = _add_row(scores, places, scratch, found, row, min_score, as_topk, heap_ready)
+        found_count = _maxima_of_row(heatmap, grid, row, floor, least, nearest, scratch)
+        heap_ready = _add_row(
+            scores, places, scratch, found_count, row, min_score, as_topk, heap_ready
+        )
     if as_topk:
         _sort_heap(scores, places, heap_ready)
 
@@ -237,7 +237,7 @@ def _add_row(
     scores: np.ndarray,
     places: np.ndarray,
     scratch: _RowScratch,
-    found: Int,
+    found_count: Int,
     row: Int,
     min_score: Float,
     as_topk: bool,
@@ -251,11 +251,11 @@ def _add_row(
     ratio, width = scratch.inside.shape[1], scratch.inside.shape[0]
     for down in range(ratio):
         line = (row * ratio + down) * width * ratio
-        for cell in range(found):
+        for number in range(found_count):
             for across in range(ratio):
-                score = scratch.inside[cell, down, across]
+                score = scratch.inside[number, down, across]
                 if score > min_score:
-                    place = line + scratch.columns[cell] * ratio + across
+                    place = line + scratch.columns[number] * ratio + across
                     heap_ready = _add(scores, places, score, place, as_topk, heap_ready)
     return heap_ready
 
@@ -359,7 +359,7 @@ def _maxima_of_row(
         The number of map pixels that contain maxima.
     """
     _copy_rows(heatmap, row, scratch.around)
-    found, width = _ZERO, heatmap.shape[1]
+    found_count, width = _ZERO, heatmap.shape[1]
     for first in range(0, width, _CHUNK):
         # loops over a constant number of map pixels, which the compiler vectorises
         some = False
@@ -376,13 +376,13 @@ def _maxima_of_row(
         for column in range(first, min(first + _CHUNK, width)):
             if not scratch.ratings[column - first] > 0:
                 continue
-            scratch.columns[found] = column
+            scratch.columns[found_count] = column
             if _is_flat(heatmap, row, column):
-                scratch.inside[found] = heatmap[row, column]
-                found += 1
-            elif _local_maxima(heatmap, grid, row, column, scratch.inside, found):
-                found += 1
-    return found
+                scratch.inside[found_count] = heatmap[row, column]
+                found_count += 1
+            elif _local_maxima(heatmap, grid, row, column, scratch.inside, found_count):
+                found_count += 1
+    return found_count
 
 
 @inlined

@@ -6,14 +6,14 @@ import numpy as np
 
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.flip_test import FlippedOutputs
-from tagpose.official_skeletons import BODY
+from tagpose.skeletons.coco import BODY
 
 
 def warm_up() -> None:
     """Compile and cache all functions of the decoder."""
     heatmaps = np.random.default_rng(0).random((1, BODY.size, 16, 16), np.float32)
     tags, decoder = heatmaps[:, None], build_decoder(BODY)
-    flip_indices = (np.array(each) for each in BODY.flip_indices())
+    flip_indices = (np.array(each) for each in BODY.channel_flip_indices())
     flipped = FlippedOutputs(heatmaps, tags, *flip_indices)
     decoder(heatmaps, tags)
     decoder(heatmaps, tags, flipped=flipped)

@@ -1,1 +1,1 @@
-"""From files to batches: annotations, augmentation, the synthetic set."""
+"""Data sets: annotations, images, transforms, samplers and the LightningDataModule."""

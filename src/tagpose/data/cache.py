@@ -12,23 +12,23 @@ from typing import Final, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from tagpose.data.columns import map_columns, write_columns
+from tagpose.data.array_store import mmap_arrays, write_arrays
 
-FORMAT: Final = 5  # raise it with every change of what is cached, or of how it is read
-_LOOKS, _LOOK = 16, 4096  # so many places of a file are looked at, so many bytes each
+CACHE_VERSION: Final = 5  # raise it with every change of what is cached, or of how it is read
+_NUM_SAMPLES, _SAMPLE_SIZE = 16, 4096  # so many places of a file are looked at, so many bytes each
 _GRACE: Final = 3600.0  # seconds; what is older has been mapped by whoever was about to
 
 
-class Cached(NamedTuple):
+class CachedArrays(NamedTuple):
     """Arrays, and the cache that they are mapped from."""
 
-    columns: Sequence[np.ndarray]
-    place: Path | None  # None where they are in memory alone
+    arrays: Sequence[np.ndarray]
+    path: Path | None  # None where they are in memory alone
 
 
-def remember(
-    file: Path, variant: str, facts: object, read: Callable[[], Sequence[np.ndarray]]
-) -> Cached:
+def load_or_build(
+    file: Path, variant: str, dependencies: object, read: Callable[[], Sequence[np.ndarray]]
+) -> CachedArrays:
     """What `read` makes of a file, from a cache unless the file is another than before.
 
     The cache lies beside the file, or else among the user's own, in the first folder that can be
@@ -38,31 +38,31 @@ def remember(
     Args:
         file: that is read.
         variant: of what is read of it; the latest cache of each stays.
-        facts: what the reading depends on besides.
+        dependencies: what the reading depends on besides.
         read: is called where there is no cache; raises what it likes.
     """
-    found = _files(file, variant, facts)
-    if there := _mapped(found):
+    found = _array_files(file, variant, dependencies)
+    if there := _open_cached(found):
         return there
-    with alone(found):
-        if there := _mapped(found):  # another process was quicker
+    with exclusive_lock(found):
+        if there := _open_cached(found):  # another process was quicker
             return there
-        columns = read()
-        if _files(file, variant, facts) != found:  # it was written while it was read
-            return Cached(columns, None)
-        return _store(columns, found, file)
+        arrays = read()
+        if _array_files(file, variant, dependencies) != found:  # it was written while it was read
+            return CachedArrays(arrays, None)
+        return _store(arrays, found, file)
 
 
-def _mapped(found: Sequence[Path]) -> Cached | None:
+def _open_cached(found: Sequence[Path]) -> CachedArrays | None:
     """The first cache that is there and whole."""
     for place in found:
         with suppress(OSError, ValueError):  # there is none, or it is damaged
-            return Cached(map_columns(place, check=True), place)
+            return CachedArrays(mmap_arrays(place, check=True), place)
     return None
 
 
 @contextmanager
-def alone(known: Sequence[Path]) -> Iterator[None]:
+def exclusive_lock(known: Sequence[Path]) -> Iterator[None]:
     """Wait until no other process of the machine is in here; one that dies lets others in.
 
     Args:
@@ -80,14 +80,14 @@ def alone(known: Sequence[Path]) -> Iterator[None]:
         yield
 
 
-def _store(columns: Sequence[np.ndarray], found: Sequence[Path], file: Path) -> Cached:
-    """The columns out of a new cache, or as they are where none can be written."""
+def _store(arrays: Sequence[np.ndarray], found: Sequence[Path], file: Path) -> CachedArrays:
+    """The arrays out of a new cache, or as they are where none can be written."""
     why: Exception | None = None
     for place in found:
         try:
-            write_columns(columns, place)
+            write_arrays(arrays, place)
             _remove_earlier(place)
-            return Cached(map_columns(place, check=True), place)
+            return CachedArrays(mmap_arrays(place, check=True), place)
         except (OSError, ValueError) as error:
             why = error
     warnings.warn(
@@ -95,7 +95,7 @@ def _store(columns: Sequence[np.ndarray], found: Sequence[Path], file: Path) -> 
         "XDG_CACHE_HOME may name a folder that can be written",
         stacklevel=4,  # whoever reads annotations
     )
-    return Cached(columns, None)
+    return CachedArrays(arrays, None)
 
 
 def _remove_earlier(place: Path) -> None:
@@ -106,37 +106,42 @@ def _remove_earlier(place: Path) -> None:
                 other.unlink()
 
 
-def _files(file: Path, variant: str, facts: object) -> list[Path]:
-    """Where the cached columns of a file as it is now may lie."""
-    return [place.with_name(f"{place.name}.columns") for place in places(file, variant, facts)]
+def _array_files(file: Path, variant: str, dependencies: object) -> list[Path]:
+    """Where the cached arrays of a file as it is now may lie."""
+    return [
+        place.with_name(f"{place.name}.arrays")
+        for place in cache_paths(file, variant, dependencies)
+    ]
 
 
-def places(file: Path, variant: str, facts: object) -> list[Path]:
+def cache_paths(file: Path, variant: str, dependencies: object) -> list[Path]:
     """Where what is remembered of a file as it is now may lie, by preference.
 
     Args:
         file: that is remembered.
         variant: of what is remembered of it.
-        facts: what it depends on besides.
+        dependencies: what it depends on besides.
 
     Raises:
         OSError: the file cannot be read.
     """
     status = file.stat()
-    known = (FORMAT, file.name, status.st_size, status.st_mtime_ns, variant, facts)
+    known = (CACHE_VERSION, file.name, status.st_size, status.st_mtime_ns, variant, dependencies)
     digest = sha256(repr(known).encode())
-    for look in _looks(file, status.st_size):
+    for look in _content_samples(file, status.st_size):
         digest.update(look)
     name = digest.hexdigest()[:32]
     return [folder / file.name / variant / name for folder in _folders(file)]
 
 
-def _looks(file: Path, size: int) -> Iterator[bytes]:
+def _content_samples(file: Path, size: int) -> Iterator[bytes]:
     """Some of the content, all over it."""
     with file.open("rb") as opened:
-        for start in np.linspace(0, max(0, size - _LOOK), _LOOKS, dtype=np.int64).tolist():
+        for start in np.linspace(
+            0, max(0, size - _SAMPLE_SIZE), _NUM_SAMPLES, dtype=np.int64
+        ).tolist():
             opened.seek(start)
-            yield opened.read(_LOOK)
+            yield opened.read(_SAMPLE_SIZE)
 
 
 def _folders(file: Path) -> Iterator[Path]:

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from tagpose.data.coco_fields import parse_id
 from tagpose.data.issue_log import IssueLog
-from tagpose.data.issues import IssueType
-from tagpose.skeleton import Skeleton
+from tagpose.data.issue_types import IssueType
+from tagpose.skeletons.skeleton import Skeleton
 
 
 class Category(NamedTuple):
@@ -20,8 +20,10 @@ class Category(NamedTuple):
 class CategoryChoice(NamedTuple):
     """Which annotations are read, and in which order their keypoints are."""
 
-    left_out: dict[int, str]  # category id -> name, of those that are not read
-    orders: dict[int, tuple[int, ...]]  # category id -> for each keypoint its place in the file
+    skipped: dict[int, str]  # category id -> name, of those that are not read
+    keypoint_orders: dict[
+        int, tuple[int, ...]
+    ]  # category id -> for each keypoint its place in the file
 
 
 def choose_categories(
@@ -38,12 +40,12 @@ def choose_categories(
         wanted: name of the category, None to choose by keypoints.
         log: takes the issues.
     """
-    categories = _parse(content)
-    names = skeleton.keypoints[skeleton.fields.get("keypoints", slice(0))]
+    categories = _parse_categories(content)
+    names = skeleton.keypoints[skeleton.json_keys.get("keypoints", slice(0))]
     chosen = _candidates(categories, names, wanted, log)
     orders = {}
     for category in chosen:
-        order = _order(category, names, skeleton, log)
+        order = _keypoint_order(category, names, skeleton, log)
         if order and category.id is not None:
             orders[category.id] = order
     ids = {category.id for category in chosen}
@@ -51,16 +53,18 @@ def choose_categories(
     return CategoryChoice({one.id: one.name for one in others if one.id is not None}, orders)
 
 
-def _parse(content: object) -> list[Category]:
+def _parse_categories(content: object) -> list[Category]:
     """Return the categories that a file lists."""
     rows = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
     return [
-        Category(parse_id(row.get("id")), str(row.get("name")), _names(row.get("keypoints")))
+        Category(
+            parse_id(row.get("id")), str(row.get("name")), _keypoint_names(row.get("keypoints"))
+        )
         for row in rows
     ]
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _keypoint_names(value: Any) -> tuple[str, ...]:
     """Return the names of keypoints that a category lists."""
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
@@ -78,18 +82,25 @@ def _candidates(
     posed = [category for category in categories if category.keypoints]
     if len(posed) <= 1:
         return posed
-    same = [c for c in posed if sorted(map(_plain, c.keypoints)) == sorted(map(_plain, names))]
+    same = [
+        c
+        for c in posed
+        if sorted(map(_normalize_name, c.keypoints)) == sorted(map(_normalize_name, names))
+    ]
     if not same:
         known = ", ".join(f"{c.name} ({len(c.keypoints)} keypoints)" for c in posed)
         log.add(IssueType.CATEGORY, "the file", f"has the categories {known}")
     return same
 
 
-def _order(
+def _keypoint_order(
     category: Category, names: Sequence[str], skeleton: Skeleton, log: IssueLog
 ) -> tuple[int, ...] | None:
     """Return for each keypoint of `keypoints` its place in the file; None where it is the same."""
-    given, own = [_plain(name) for name in category.keypoints], [_plain(name) for name in names]
+    given, own = (
+        [_normalize_name(name) for name in category.keypoints],
+        [_normalize_name(name) for name in names],
+    )
     if not own or given in (own, []) or len(given) == skeleton.size > len(own):
         return None
     where = f"category {category.name!r}"
@@ -108,6 +119,6 @@ def _order(
     return tuple(given.index(name) for name in own)
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     """Return a name without case and punctuation: "Left Eye" is "left_eye"."""
     return "".join(c for c in name.casefold() if c.isalnum())

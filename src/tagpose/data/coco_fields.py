@@ -14,16 +14,16 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from tagpose.data.issues import IssueType
-from tagpose.structures import MOST_VISIBLE, is_whole
+from tagpose.data.issue_types import IssueType
+from tagpose.structures import MAX_VISIBILITY, is_int64
 
-Report: TypeAlias = Callable[[IssueType, str], None]
+ReportIssue: TypeAlias = Callable[[IssueType, str], None]
 
 MAX_PIXELS: Final = 2 * 89_478_485  # of an image that Pillow opens
 _MAX_COORDINATE: Final = 1e18  # its square is finite in float32
 _MAX_SQUARES: Final = _MAX_COORDINATE**2  # sum over an annotation
 _HASHED_BYTES: Final = 7  # 56 bits, which a float64 of JSON almost holds and int64 does
-_LONGEST_NUMBER: Final = 19  # digits of 64 bits
+_MAX_DIGITS: Final = 19  # digits of 64 bits
 _NO_BOX: Final = [0.0, 0.0, 0.0, 0.0]
 
 
@@ -32,12 +32,12 @@ class FieldError(ValueError):
 
     Args:
         type_: of the issue.
-        what: was found, for a message "annotation 5 WHAT".
+        detail: was found, for a message "annotation 5 WHAT".
     """
 
-    def __init__(self, type_: IssueType, what: str) -> None:
-        super().__init__(what)
-        self.type, self.what = type_, what
+    def __init__(self, type_: IssueType, detail: str) -> None:
+        super().__init__(detail)
+        self.type, self.detail = type_, detail
 
 
 def parse_id(value: object) -> int | None:
@@ -46,31 +46,31 @@ def parse_id(value: object) -> int | None:
     A text of digits is that number. Any other text becomes a number of 56 bits from its SHA-256, so
     that annotations and result files agree.
     """
-    if is_whole(value):
+    if is_int64(value):
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if not isinstance(value, str) or not value:
         return None
-    if (number := _digits(value)) is not None:
+    if (number := _parse_digits(value)) is not None:
         return number
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:_HASHED_BYTES], "big")
 
 
-def _digits(text: str) -> int | None:
+def _parse_digits(text: str) -> int | None:
     """Return the number of 64 bits that a text of digits is; None for any other text."""
     digits = text.lstrip("0") or text[-1:]
-    short = len(digits) <= _LONGEST_NUMBER and digits.isascii() and digits.isdecimal()
-    return int(digits) if short and is_whole(int(digits)) else None
+    short = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.isdecimal()
+    return int(digits) if short and is_int64(int(digits)) else None
 
 
-def parse_size(width: object, height: object, report: Report) -> tuple[int, int]:
+def parse_size(width: object, height: object, report: ReportIssue) -> tuple[int, int]:
     """Return width and height of an image in image pixels; 0, 0 where one is missing."""
     if width is None or height is None:
         report(IssueType.SIZE_MISSING, "has no width or height")
         return 0, 0
-    size = tuple(_whole(value, report) for value in (width, height))
+    size = tuple(_parse_pixel_count(value, report) for value in (width, height))
     if min(size) < 1:
         found = f"{brief(width)} x {brief(height)}"
         raise FieldError(IssueType.IMAGE_SIZE, f"has the size {found}")
@@ -82,17 +82,17 @@ def parse_size(width: object, height: object, report: Report) -> tuple[int, int]
     return size[0], size[1]
 
 
-def _whole(value: object, report: Report) -> int:
+def _parse_pixel_count(value: object, report: ReportIssue) -> int:
     """Return a number of pixels; 0 for what is none."""
-    if isinstance(value, str) and (number := _digits(value)) is not None:
+    if isinstance(value, str) and (number := _parse_digits(value)) is not None:
         report(IssueType.TEXT, f"has the size {brief(value)}")
         return number
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if is_whole(value) else 0
+    return value if is_int64(value) else 0
 
 
-def parse_crowd(value: object, report: Report) -> bool:
+def parse_crowd(value: object, report: ReportIssue) -> bool:
     """Return whether an annotation is a region of many people."""
     if value is None:
         report(IssueType.CROWD_MISSING, "has no iscrowd")
@@ -106,7 +106,7 @@ def parse_crowd(value: object, report: Report) -> bool:
 
 
 def parse_keypoints(
-    row: dict[str, Any], fields: Sequence[tuple[str, int]], report: Report
+    row: dict[str, Any], fields: Sequence[tuple[str, int]], report: ReportIssue
 ) -> np.ndarray:
     """Return the keypoints [K, 3] float64 of an annotation: x, y in image pixels, v.
 
@@ -119,16 +119,16 @@ def parse_keypoints(
     for field, size in fields:
         values = row.get(field)
         if type(values) is not list or len(values) != size:
-            return _repaired_keypoints(row, fields, report)
+            return _repair_keypoints(row, fields, report)
         flat += values
     try:
-        return _checked_keypoints(array("d", flat))
+        return _check_keypoints(array("d", flat))
     except (TypeError, OverflowError):
-        return _repaired_keypoints(row, fields, report)
+        return _repair_keypoints(row, fields, report)
 
 
-def _repaired_keypoints(
-    row: dict[str, Any], fields: Sequence[tuple[str, int]], report: Report
+def _repair_keypoints(
+    row: dict[str, Any], fields: Sequence[tuple[str, int]], report: ReportIssue
 ) -> np.ndarray:
     """Return keypoints [K, 3] of fields that are missing, nested, or not all numbers."""
     if all(row.get(field) in (None, []) for field, _ in fields):
@@ -136,16 +136,16 @@ def _repaired_keypoints(
         return np.zeros((sum(size for _, size in fields) // 3, 3))
     flat: list[float] = []
     for field, size in fields:
-        values = _flattened(row.get(field), 3, field, report)
+        values = _flatten(row.get(field), 3, field, report)
         if values is None or len(values) != size:
             found = "none" if values is None else f"{len(values)} numbers"
             what = f"has {found} in {field}, not the {size} of the skeleton"
             raise FieldError(IssueType.KEYPOINT_COUNT, what)
-        flat += _numbers(values, IssueType.KEYPOINT_VALUE, field, report)
-    return _checked_keypoints(array("d", flat))
+        flat += _parse_numbers(values, IssueType.KEYPOINT_VALUE, field, report)
+    return _check_keypoints(array("d", flat))
 
 
-def _checked_keypoints(flat: "array[float]") -> np.ndarray:
+def _check_keypoints(flat: "array[float]") -> np.ndarray:
     """Return numbers as keypoints [K, 3], if they are finite and each v is from 0 to 2."""
     values = np.frombuffer(flat)
     keypoints = values.reshape(-1, 3)
@@ -154,13 +154,13 @@ def _checked_keypoints(flat: "array[float]") -> np.ndarray:
         place = int(np.argmin(np.abs(values) < _MAX_COORDINATE))
         what = f"has keypoints that are not finite numbers, {values[place]:g} first"
         raise FieldError(IssueType.KEYPOINT_VALUE, what)
-    if seen.min() < 0 or seen.max() > MOST_VISIBLE:
-        wrong = seen[(seen < 0) | (seen > MOST_VISIBLE)]
+    if seen.min() < 0 or seen.max() > MAX_VISIBILITY:
+        wrong = seen[(seen < 0) | (seen > MAX_VISIBILITY)]
         raise FieldError(IssueType.VISIBILITY, f"has a visibility of {wrong[0]:g}")
     return keypoints
 
 
-def parse_box(value: Any, field: str, report: Report) -> list[float]:
+def parse_box(value: Any, field: str, report: ReportIssue) -> list[float]:
     """Return a box x, y, width, height in image pixels; zeros where there is none."""
     if type(value) is list and len(value) == 4:
         try:
@@ -170,12 +170,12 @@ def parse_box(value: Any, field: str, report: Report) -> list[float]:
             pass
     if value in (None, []):
         return _NO_BOX
-    values = _flattened(value, 4, field, report)
+    values = _flatten(value, 4, field, report)
     if values is None or len(values) != 4:
         raise FieldError(
             IssueType.BOX, f"has the {field} {brief(value)}, which is not x, y, width, height"
         )
-    return _numbers(values, IssueType.BOX, field, report)
+    return _parse_numbers(values, IssueType.BOX, field, report)
 
 
 def box_around(keypoints: np.ndarray) -> list[float]:
@@ -186,12 +186,12 @@ def box_around(keypoints: np.ndarray) -> list[float]:
     return [*xy.min(0).tolist(), *np.ptp(xy, 0).tolist()]
 
 
-def parse_area(value: Any, segmentation: Any, box: Sequence[float], report: Report) -> float:
+def parse_area(value: Any, segmentation: Any, box: Sequence[float], report: ReportIssue) -> float:
     """Return an area in square image pixels."""
     if value is None:
         report(IssueType.AREA_MISSING, "has no area")
         return segmentation_area(segmentation) or box[2] * box[3]
-    return _numbers([value], IssueType.AREA_VALUE, "area", report)[0]
+    return _parse_numbers([value], IssueType.AREA_VALUE, "area", report)[0]
 
 
 def segmentation_area(segmentation: Any) -> float:
@@ -206,7 +206,7 @@ def segmentation_area(segmentation: Any) -> float:
         return 0.0
 
 
-def _flattened(value: Any, size: int, field: str, report: Report) -> list[Any] | None:
+def _flatten(value: Any, size: int, field: str, report: ReportIssue) -> list[Any] | None:
     """Return a list without lists of `size` numbers in it; None for what is no list."""
     if not isinstance(value, list):
         return None
@@ -216,9 +216,11 @@ def _flattened(value: Any, size: int, field: str, report: Report) -> list[Any] |
     return value
 
 
-def _numbers(values: list[Any], type_: IssueType, field: str, report: Report) -> list[float]:
+def _parse_numbers(
+    values: list[Any], type_: IssueType, field: str, report: ReportIssue
+) -> list[float]:
     """Return values as finite numbers."""
-    numbers = [_number(value) for value in values]
+    numbers = [_parse_number(value) for value in values]
     for value, number in zip(values, numbers, strict=True):
         if number is None:
             found = f"has {brief(value)} in {field}, which is no finite number"
@@ -228,7 +230,7 @@ def _numbers(values: list[Any], type_: IssueType, field: str, report: Report) ->
     return [number for number in numbers if number is not None]
 
 
-def _number(value: object) -> float | None:
+def _parse_number(value: object) -> float | None:
     """Return a value as a finite number; None for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

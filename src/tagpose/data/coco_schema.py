@@ -22,8 +22,8 @@ from tagpose.data.coco_fields import (
     parse_size,
 )
 from tagpose.data.issue_log import IssueLog
-from tagpose.data.issues import IssueType
-from tagpose.skeleton import Skeleton
+from tagpose.data.issue_types import IssueType
+from tagpose.skeletons.skeleton import Skeleton
 
 
 class ReadOptions(NamedTuple):
@@ -37,23 +37,23 @@ DEFAULT_OPTIONS: Final = ReadOptions()
 
 
 @dataclass(frozen=True)
-class Rules:
+class ReadRules:
     """What is needed of a file; values that are not needed are neither read nor refused."""
 
     skeleton: Skeleton
     options: ReadOptions = DEFAULT_OPTIONS
-    files: bool = True  # names and sizes of images
-    areas: bool = True  # areas of annotations, which only scoring reads
+    with_files: bool = True  # names and sizes of images
+    with_areas: bool = True  # areas of annotations, which only scoring reads
 
     @cached_property
     def keypoint_fields(self) -> tuple[tuple[str, int], ...]:
         """The fields of keypoints, and how many numbers each has."""
-        return tuple((f, 3 * (at.stop - at.start)) for f, at in self.skeleton.fields.items())
+        return tuple((f, 3 * (at.stop - at.start)) for f, at in self.skeleton.json_keys.items())
 
     @cached_property
     def box_fields(self) -> tuple[str, ...]:
         """The fields [F] of the boxes of parts."""
-        return tuple(f"{part}_box" for part in self.skeleton.limbs)
+        return tuple(f"{part}_box" for part in self.skeleton.disjoint_parts)
 
 
 class ImageRow(NamedTuple):
@@ -70,52 +70,54 @@ class AnnotationRow(NamedTuple):
 
     id: int | None
     image_id: int
-    crowd: bool
+    is_crowd: bool
     keypoints: np.ndarray  # [K, 3] float64: x, y in image pixels, v; in the order of the file
-    labelled: int  # number of keypoints with v > 0
+    num_labelled: int  # number of keypoints with v > 0
     boxes: list[float]  # [(1 + F) * 4] of the person and its parts, 0 where there is none
     area: float  # square image pixels; NaN where it is not read
     segmentation: Any
     v0_coordinates: int  # number of keypoints with coordinates and v = 0
 
 
-def place_of(noun: str, row: object, place: int) -> str:
-    """Return what a row is called in messages: its id, or its place in the list."""
+def describe_row(noun: str, row: object, index: int) -> str:
+    """Return what a row is called in messages: its id, or its index in the list."""
     row_id = row.get("id") if isinstance(row, dict) else None
     usable = isinstance(row_id, int | str) and row_id != ""
-    return f"{noun} {brief(row_id).strip(chr(39))}" if usable else f"{noun}s[{place}]"
+    return f"{noun} {brief(row_id).strip(chr(39))}" if usable else f"{noun}s[{index}]"
 
 
-def parse_image(row: object, place: int, rules: Rules, log: IssueLog) -> ImageRow | None:
+def parse_image(row: object, index: int, rules: ReadRules, log: IssueLog) -> ImageRow | None:
     """Return one image, None where the row has an error.
 
     Args:
         row: of the list of images.
-        place: of the row in the list.
+        index: of the row in the list.
         rules: what is needed of it.
-        log: takes the issues of the row.
+        log: receives the issues of the row.
     """
-    where = place_of("image", row, place)
+    where = describe_row("image", row, index)
     image_id = parse_id(row.get("id")) if isinstance(row, dict) else None
     if not isinstance(row, dict):
         log.add(IssueType.ROW, where, f"is {brief(row)}, not an object")
     elif image_id is None:
         log.add(IssueType.IMAGE_ID, where, f"has the id {brief(row.get('id'))}")
-    elif not rules.files:
-        return ImageRow(image_id, _file_name(row) or "", 0, 0)
+    elif not rules.with_files:
+        return ImageRow(image_id, _parse_file_name(row) or "", 0, 0)
     else:
         try:
-            size = parse_size(row.get("width"), row.get("height"), partial(_report, log, where))
-            if name := _file_name(row):
+            size = parse_size(
+                row.get("width"), row.get("height"), partial(_log_image_issue, log, where)
+            )
+            if name := _parse_file_name(row):
                 return ImageRow(image_id, name, *size)
             found = f"has the file_name {brief(row.get('file_name'))}"
             raise FieldError(IssueType.FILE_NAME, found)
         except FieldError as error:
-            log.add(error.type, where, error.what, image_id)
+            log.add(error.type, where, error.detail, image_id)
     return None
 
 
-def _file_name(row: dict[str, Any]) -> str | None:
+def _parse_file_name(row: dict[str, Any]) -> str | None:
     """Return the name of an image file with slashes; None where there is none."""
     name = row.get("file_name")
     if not isinstance(name, str) or "\0" in name:
@@ -123,35 +125,37 @@ def _file_name(row: dict[str, Any]) -> str | None:
     return str(PurePosixPath(name.replace("\\", "/"))) if name.strip(" ./\\") else None
 
 
-def parse_annotation(row: object, place: int, rules: Rules, log: IssueLog) -> AnnotationRow | None:
+def parse_annotation(
+    row: object, index: int, rules: ReadRules, log: IssueLog
+) -> AnnotationRow | None:
     """Return one annotation, None where the row has an error or says nothing.
 
     Args:
         row: of the list of annotations.
-        place: of the row in the list.
+        index: of the row in the list.
         rules: what is needed of it.
-        log: takes the issues of the row.
+        log: receives the issues of the row.
     """
     if not isinstance(row, dict):
         what = f"is {brief(row)}, not an object"
-        log.add(IssueType.ROW, place_of("annotation", row, place), what)
+        log.add(IssueType.ROW, describe_row("annotation", row, index), what)
         return None
     image_id = parse_id(row.get("image_id"))
-    report = partial(_report_row, log, row, place)
+    report = partial(_log_annotation_issue, log, row, index)
     try:
         if image_id is None:
-            said = row.get("image_id")
-            found = "has no image_id" if said is None else f"has the image_id {brief(said)}"
+            stated = row.get("image_id")
+            found = "has no image_id" if stated is None else f"has the image_id {brief(stated)}"
             raise FieldError(IssueType.IMAGE_ID_OF_ANNOTATION, found)
         return _parse_fields(row, image_id, rules, report)
     except FieldError as error:
         ids = () if image_id is None else (image_id,)
-        log.add(error.type, place_of("annotation", row, place), error.what, *ids)
+        log.add(error.type, describe_row("annotation", row, index), error.detail, *ids)
         return None
 
 
 def _parse_fields(
-    row: dict[str, Any], image_id: int, rules: Rules, report: Any
+    row: dict[str, Any], image_id: int, rules: ReadRules, report: Any
 ) -> AnnotationRow | None:
     """Return an annotation of an image."""
     crowd = parse_crowd(row.get("iscrowd"), report)
@@ -182,30 +186,30 @@ def _parse_fields(
     return AnnotationRow(
         id=parse_id(row.get("id")),
         image_id=image_id,
-        crowd=crowd,
+        is_crowd=crowd,
         keypoints=keypoints,
-        labelled=labelled,
+        num_labelled=labelled,
         boxes=boxes,
-        area=parse_area(row.get("area"), segmentation, box, report) if rules.areas else np.nan,
+        area=parse_area(row.get("area"), segmentation, box, report) if rules.with_areas else np.nan,
         segmentation=segmentation,
         v0_coordinates=v0_coordinates,
     )
 
 
 def _v0_coordinates(keypoints: np.ndarray) -> np.ndarray:
-    """Return which of keypoints [K, 3] have v = 0 and a place in the image, [K] bool."""
+    """Return which of keypoints [K, 3] have v = 0 and a position in the image, [K] bool."""
     x, y, v = keypoints.T
     placed: np.ndarray = (v == 0) & (x >= 0) & (y >= 0) & (x + y > 0)
     return placed
 
 
-def _report(log: IssueLog, where: str, type_: IssueType, what: str) -> None:
+def _log_image_issue(log: IssueLog, where: str, type_: IssueType, detail: str) -> None:
     """Add an issue of an image."""
-    log.add(type_, where, what)
+    log.add(type_, where, detail)
 
 
-def _report_row(
-    log: IssueLog, row: dict[str, Any], place: int, type_: IssueType, what: str
+def _log_annotation_issue(
+    log: IssueLog, row: dict[str, Any], index: int, type_: IssueType, detail: str
 ) -> None:
     """Add an issue of an annotation; a row without issues needs no name."""
-    log.add(type_, place_of("annotation", row, place), what)
+    log.add(type_, describe_row("annotation", row, index), detail)

@@ -1,117 +1,131 @@
-"""Finding the image files of a data set, before anything slow begins."""
+"""This file reads and writes pictures."""
 
-import os
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from glob import glob
+from pathlib import Path
+from typing import Any, Final
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 
-from tagpose.data.coco_schema import ImageRow
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issues import IssueType
-from tagpose.data.sources import UNREADABLE, turned_size
+from tagpose.data.images import IMAGE_ERRORS, to_rgb, upright_size
+from tagpose.io import atomic_write
 
-
-class ImageFolder:
-    """A folder of images, whose subfolders are listed once each.
-
-    Args:
-        path: of the folder.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._names: dict[str, set[str]] = {}
-
-    def find(self, name: str) -> str | None:
-        """Return the name of a file relative to the folder, None where it is missing.
-
-        A file that is not at its whole name is looked for by the last parts of the name, more parts
-        first, and never outside the folder.
-        """
-        if self._has(name):
-            return name
-        parts = PurePosixPath(name).parts
-        for start in range(1, len(parts)):
-            last = "/".join(parts[start:])
-            if self._has(last):
-                return last
-        return None
-
-    def _has(self, name: str) -> bool:
-        """Return whether a file is at a name inside the folder."""
-        # texts and no Paths: those of all COCO take seconds
-        parent, _, last = name.rpartition("/")
-        if parent.startswith("/") or name.startswith("/") or ":" in name[:2]:
-            return False
-        if ".." in name and ".." in PurePosixPath(name).parts:
-            return False
-        if parent not in self._names:
-            self._names[parent] = _names_in(self.path / parent)
-        return last in self._names[parent]
+_JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
+# of what Pillow reads and people call pictures
+IMAGE_EXTENSIONS: Final = (
+    *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
+    *_JPEG,
+    *(".pbm", ".pgm", ".pnm", ".ppm"),
+)
 
 
-def locate_images(
-    folder: Path, names: Sequence[str], ids: Sequence[int], log: IssueLog
-) -> list[str | None]:
-    """Return the names of images relative to their folder, None for missing ones.
+def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a picture as the annotations see it.
+
+    A picture of the stated size is read as stored, as COCO is annotated; one that has this size
+    only after the rotation that EXIF asks for was annotated upright, and is turned.
 
     Args:
-        folder: of the images.
-        names: as the annotation file has them.
-        ids: of the images.
-        log: takes missing files, files found elsewhere, and files of two images.
+        file: of any format that Pillow knows.
+        size: width, height that it must have; checked before anything large is unpacked. Without
+            it the picture is read as stored.
+
+    Returns:
+        [H, W, 3] uint8 RGB; other colours are brought to it as by `to_rgb`.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: the file is no picture, or is cut off, or of another size.
     """
-    there, users = ImageFolder(folder), dict[str, tuple[int, str]]()
-    found = []
-    for name, image_id in zip(names, ids, strict=True):
-        place = there.find(name)
-        found.append(place)
-        if place is None:
-            what = f"has no file {name!r} in {folder}"
-            log.add(IssueType.FILE_MISSING, f"image {image_id}", what, image_id)
-            continue
-        if place != name:
-            what = f"has the file_name {name!r} and is found at {place!r}"
-            log.add(IssueType.FILE_ELSEWHERE, f"image {image_id}", what)
-        other, other_name = users.setdefault(place, (image_id, name))
-        if other != image_id and name != other_name:  # equal names are an issue of the rows
-            what = f"is found at {place!r}, as image {other} is"
-            log.add(IssueType.FILE_REUSED, f"image {image_id}", what, image_id, other)
-    return found
-
-
-def measure_images(folder: Path, images: dict[int, ImageRow], log: IssueLog) -> dict[int, ImageRow]:
-    """Return images with the sizes that the file lacks, read from the headers, upright.
-
-    Args:
-        folder: of the images.
-        images: of the file, by id.
-        log: takes files that are missing or cannot be read.
-    """
-    there, measured = ImageFolder(folder), dict(images)
-    for image in images.values():
-        if image.width:
-            continue
-        where, name = f"image {image.id}", there.find(image.file_name)
-        try:
-            if name is None:
-                what = f"has no file {image.file_name!r} in {folder}"
-                log.add(IssueType.FILE_MISSING, where, what, image.id)
-                continue
-            with Image.open(folder / name) as opened:
-                width, height = turned_size(opened)
-            measured[image.id] = image._replace(width=width, height=height)
-        except UNREADABLE as error:
-            what = f"has a file that cannot be read as a picture ({error})"
-            log.add(IssueType.IMAGE_FILE, where, what, image.id)
-    return measured
-
-
-def _names_in(folder: Path) -> set[str]:
-    """Return the names in a folder; none where there is no such folder."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; is this the folder of the images?")
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except (OSError, ValueError):  # no folder can have such a name
-        return set()
+        with Image.open(file) as image:
+            if size is None or image.size == size:
+                image.load()
+                return to_rgb(image)
+            if upright_size(image) == size:
+                return to_rgb(ImageOps.exif_transpose(image))
+            found = image.size
+    except IMAGE_ERRORS as error:
+        raise ValueError(
+            f"{file} cannot be read as a picture ({error}); fetch or export it again"
+        ) from error
+    raise ValueError(
+        f"{file} is {found[0]} x {found[1]} pixels, its annotation says {size[0]} x {size[1]}; was "
+        "it resized or rotated? data.on_error=skip leaves out such images"
+    )
+
+
+def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
+    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all.
+
+    Args:
+        file: target.
+        image: the picture.
+        quality: of JPEG and WebP, up to 100; by default Pillow's. Other formats have none.
+    """
+    lossy = file.suffix.lower() in (*_JPEG, ".webp")
+    options: dict[str, Any] = {"quality": quality} if lossy and quality is not None else {}
+    with atomic_write(file) as partial:
+        Image.fromarray(image).save(partial, **options)
+
+
+def output_extension(name: str, source: Path) -> str:
+    """Return the ending of the picture that is drawn of a file.
+
+    Args:
+        name: "source" for the ending of the file, or png where Pillow only reads its format; or
+            an ending such as "jpg".
+        source: the file.
+
+    Raises:
+        ValueError: Pillow writes no format of that ending.
+    """
+    Image.init()
+    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    ending = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
+    if ending in writable & set(IMAGE_EXTENSIONS):
+        return ending
+    if name == "source":
+        return ".png"
+    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_EXTENSIONS)))
+    raise ValueError(f"unknown picture format {name!r}; use source or one of {known}")
+
+
+def is_camera(named: str) -> bool:
+    """Whether a number is meant for a camera, and not as the name of a file."""
+    return named.isdecimal() and not Path(named).exists()
+
+
+def is_hidden(file: Path) -> bool:
+    """Return whether the name of a file begins with a dot."""
+    return file.name.startswith(".")
+
+
+def list_images(named: str | Path) -> list[Path]:
+    """The picture at a path, all pictures of a folder, or those that a pattern names; by name.
+
+    Files of a folder whose names begin with a dot are skipped, as patterns skip them: macOS writes
+    a `._NAME.jpg` that is no picture for each NAME.jpg on foreign disks.
+
+    Args:
+        named: a path, or a pattern with *, ? or [ such as "photos/**/*.jpg".
+
+    Raises:
+        FileNotFoundError: there is nothing at the path, or no picture in the folder.
+    """
+    path = Path(named)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        inside: Iterable[Path] = (file for file in path.iterdir() if not is_hidden(file))
+    else:
+        inside = map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
+    files = sorted(file for file in inside if file.suffix.lower() in IMAGE_EXTENSIONS)
+    if not files:
+        raise FileNotFoundError(
+            f"{named} has no pictures; name a file, a folder or a pattern by images=PATH"
+        )
+    return files

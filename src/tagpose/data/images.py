@@ -1,131 +1,128 @@
-"""This file reads and writes pictures."""
+"""This file takes a picture in any form that people have one in."""
 
-from collections.abc import Iterable
-from glob import glob
+import io
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from tagpose.data.sources import UNREADABLE, rgb, turned_size
-from tagpose.writing import whole
+ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
-_JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
-# of what Pillow reads and people call pictures
-IMAGE_ENDINGS: Final = (
-    *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
-    *_JPEG,
-    *(".pbm", ".pgm", ".pnm", ".ppm"),
+# what Pillow raises of files that are broken, or of a kind that it does not know
+IMAGE_ERRORS: Final = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    NotImplementedError,
+    Image.DecompressionBombError,
 )
 
+_EXIF_ORIENTATION: Final = 0x0112  # tag of EXIF
+EXIF_QUARTER_TURNS: Final = (5, 6, 7, 8)  # its values that swap width and height
+EXIF_UPRIGHT: Final = 1  # its value of a picture that is stored upright
+_BACKGROUND: Final = "white"  # behind what is transparent
+_UINT16_TO_UINT8: Final = 257  # 65535 / 255
+_MODES_32_BIT: Final = ("I", "F")  # modes of 32 bits, whose range is anybody's
 
-def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a picture as the annotations see it.
 
-    A picture of the stated size is read as stored, as COCO is annotated; one that has this size
-    only after the rotation that EXIF asks for was annotated upright, and is turned.
+def load_image(source: ImageSource) -> np.ndarray:
+    """A picture as a person sees it: upright where EXIF says how, colours as RGB.
 
     Args:
-        file: of any format that Pillow knows.
-        size: width, height that it must have; checked before anything large is unpacked. Without
-            it the picture is read as stored.
+        source: a file's path; the bytes of a file; a picture of Pillow's; or an array [H, W],
+            [H, W, 1], [H, W, 3] (RGB) or [H, W, 4] (RGBA) of uint8 or uint16, which has no EXIF.
 
     Returns:
-        [H, W, 3] uint8 RGB; other colours are brought to it as by `rgb`.
+        [H, W, 3] uint8 RGB. Transparent pixels are laid on white. 16 bits are brought to 8, and 32
+        bits are spread from their darkest to their lightest.
 
     Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: the file is no picture, or is cut off, or of another size.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no picture, or is cut off, or an array of another kind.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; is this the folder of the images?")
+    if isinstance(source, np.ndarray):
+        return _array_to_rgb(source)
+    if isinstance(source, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(source))
+    if not isinstance(source, str | Path | bytes):
+        raise ValueError(
+            f"{type(source).__name__} is no picture; a path, bytes, a picture of Pillow's or an "
+            "array would do"
+        )
+    name, file = _to_file(source)
     try:
         with Image.open(file) as image:
-            if size is None or image.size == size:
-                image.load()
-                return rgb(image)
-            if turned_size(image) == size:
-                return rgb(ImageOps.exif_transpose(image))
-            found = image.size
-    except UNREADABLE as error:
+            return to_rgb(ImageOps.exif_transpose(image))
+    except IMAGE_ERRORS as error:
         raise ValueError(
-            f"{file} cannot be read as a picture ({error}); fetch or export it again"
+            f"{name} cannot be read as a picture ({error}); fetch or export it again"
         ) from error
-    raise ValueError(
-        f"{file} is {found[0]} x {found[1]} pixels, its annotation says {size[0]} x {size[1]}; was "
-        "it resized or rotated? data.on_error=skip leaves out such images"
-    )
 
 
-def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
-    """Write a picture [H, W, 3] uint8 RGB as the file's ending says; whole, or not at all.
-
-    Args:
-        file: target.
-        image: the picture.
-        quality: of JPEG and WebP, up to 100; by default Pillow's. Other formats have none.
-    """
-    lossy = file.suffix.lower() in (*_JPEG, ".webp")
-    options: dict[str, Any] = {"quality": quality} if lossy and quality is not None else {}
-    with whole(file) as partial:
-        Image.fromarray(image).save(partial, **options)
-
-
-def picture_ending(name: str, source: Path) -> str:
-    """Return the ending of the picture that is drawn of a file.
-
-    Args:
-        name: "source" for the ending of the file, or png where Pillow only reads its format; or
-            an ending such as "jpg".
-        source: the file.
-
-    Raises:
-        ValueError: Pillow writes no format of that ending.
-    """
-    Image.init()
-    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
-    ending = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
-    if ending in writable & set(IMAGE_ENDINGS):
-        return ending
-    if name == "source":
-        return ".png"
-    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_ENDINGS)))
-    raise ValueError(f"unknown picture format {name!r}; use source or one of {known}")
+def _to_file(source: str | Path | bytes) -> tuple[str, Any]:
+    """What a source is called, and what Pillow opens of it."""
+    if isinstance(source, bytes):
+        return f"what was given as {len(source)} bytes", io.BytesIO(source)
+    if "://" in str(source):
+        raise ValueError(f"{source} is an address; fetch it, and name the file")
+    if Path(source).is_dir():
+        raise ValueError(f"{source} is a folder; a list of its files would do")
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"{source} is missing; is this the folder of the images?")
+    return str(source), source
 
 
-def is_camera(named: str) -> bool:
-    """Whether a number is meant for a camera, and not as the name of a file."""
-    return named.isdecimal() and not Path(named).exists()
-
-
-def is_hidden(file: Path) -> bool:
-    """Return whether the name of a file begins with a dot."""
-    return file.name.startswith(".")
-
-
-def list_images(named: str | Path) -> list[Path]:
-    """The picture at a path, all pictures of a folder, or those that a pattern names; by name.
-
-    Files of a folder whose names begin with a dot are skipped, as patterns skip them: macOS writes
-    a `._NAME.jpg` that is no picture for each NAME.jpg on foreign disks.
-
-    Args:
-        named: a path, or a pattern with *, ? or [ such as "photos/**/*.jpg".
-
-    Raises:
-        FileNotFoundError: there is nothing at the path, or no picture in the folder.
-    """
-    path = Path(named)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        inside: Iterable[Path] = (file for file in path.iterdir() if not is_hidden(file))
-    else:
-        inside = map(Path, glob(str(named), recursive=True))  # noqa: PTH207 -- any pattern
-    files = sorted(file for file in inside if file.suffix.lower() in IMAGE_ENDINGS)
-    if not files:
-        raise FileNotFoundError(
-            f"{named} has no pictures; name a file, a folder or a pattern by images=PATH"
+def _array_to_rgb(array: np.ndarray) -> np.ndarray:
+    """An array as RGB."""
+    channels = array.shape[2] if array.ndim == 3 else 1
+    kind = array.dtype in (np.uint8, np.uint16), array.ndim in (2, 3), channels in (1, 3, 4)
+    if not all(kind) or 0 in array.shape:
+        raise ValueError(
+            f"an array {list(array.shape)} of {array.dtype} is no picture; [H, W, 3] of uint8, RGB,"
+            " would do"
         )
-    return files
+    if array.dtype == np.uint16:
+        array = _to_uint8(array)
+    if channels == 4:
+        return to_rgb(Image.fromarray(array))
+    grey = array.reshape(*array.shape[:2], channels)
+    return np.ascontiguousarray(grey if channels == 3 else grey.repeat(3, axis=2))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an opened picture after the rotation that EXIF asks for."""
+    width, height = image.size
+    return (height, width) if exif_orientation(image) in EXIF_QUARTER_TURNS else (width, height)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the orientation that EXIF states for an opened picture."""
+    orientation: int = image.getexif().get(_EXIF_ORIENTATION, EXIF_UPRIGHT)
+    return orientation
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """A picture of Pillow's as RGB, [H, W, 3] uint8, as it lies; see `load_image` for its colours."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.asarray(image)  # to convert it would be one more copy
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(_to_uint8(np.asarray(image)))
+    elif image.mode in _MODES_32_BIT:
+        image = Image.fromarray(_stretch_to_uint8(np.asarray(image)))
+    if image.has_transparency_data:
+        shown = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), shown)
+    return np.asarray(image.convert("RGB"))
+
+
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    """16 bits as 8, the nearest."""
+    return ((values.astype(np.uint32) + _UINT16_TO_UINT8 // 2) // _UINT16_TO_UINT8).astype(np.uint8)
+
+
+def _stretch_to_uint8(values: np.ndarray) -> np.ndarray:
+    """Numbers from their lowest to their highest as 0 to 255."""
+    known = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = known.min(), known.max()
+    return np.rint((known - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""From people to average precision per part."""
+"""COCO-WholeBody evaluation: OKS, matching, average precision per part."""

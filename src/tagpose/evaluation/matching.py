@@ -9,21 +9,23 @@ from tagpose.evaluation.detections import MAX_DETECTIONS
 from tagpose.evaluation.oks import Pairs
 
 # of OKS; linspace, because arange lands beside .75 (COCO keypoint evaluation)
-THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
+OKS_THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
 
 
-class Candidates(NamedTuple):
+class CandidatePairs(NamedTuple):
     """M pairs of one part whose detection may find its person, in the order of choosing."""
 
     detection: np.ndarray  # [M] int64, the best of their images first
     person: np.ndarray  # [M] int64, the most similar one of a detection first
-    reached: np.ndarray  # [thresholds, M] bool, at which of them the pair is similar enough
-    turns: np.ndarray  # [MAX_DETECTIONS + 1] int64, where the n-th detections of all images begin
+    above_threshold: np.ndarray  # [thresholds, M] bool, at which of them the pair is similar enough
+    rank_starts: (
+        np.ndarray
+    )  # [MAX_DETECTIONS + 1] int64, where the n-th detections of all images begin
 
 
-def candidates(
-    pairs: Pairs, oks: np.ndarray, ranks: np.ndarray, thresholds: np.ndarray = THRESHOLDS
-) -> Candidates:
+def find_candidates(
+    pairs: Pairs, oks: np.ndarray, ranks: np.ndarray, thresholds: np.ndarray = OKS_THRESHOLDS
+) -> CandidatePairs:
     """The pairs of one part that are similar enough.
 
     Args:
@@ -32,17 +34,19 @@ def candidates(
         ranks: [D] place of the detection in its image, -1 for those that take no part.
         thresholds: of OKS, rising.
     """
-    able = np.flatnonzero(oks >= thresholds[0])
-    able = able[ranks[pairs.detection[able]] >= 0]
-    detection, person, oks = pairs.detection[able], pairs.person[able], oks[able]
+    similar = np.flatnonzero(oks >= thresholds[0])
+    similar = similar[ranks[pairs.detection[similar]] >= 0]
+    detection, person, oks = pairs.detection[similar], pairs.person[similar], oks[similar]
     # of equal similarities the later annotation is preferred, as in the official loop
     order = np.lexsort((-person, -oks, detection, ranks[detection]))
     detection = detection[order]
-    turns = np.searchsorted(ranks[detection], np.arange(MAX_DETECTIONS + 1))
-    return Candidates(detection, person[order], oks[order] >= thresholds[:, None], turns)
+    rank_starts = np.searchsorted(ranks[detection], np.arange(MAX_DETECTIONS + 1))
+    return CandidatePairs(detection, person[order], oks[order] >= thresholds[:, None], rank_starts)
 
 
-def match(some: Candidates, ignored: np.ndarray, crowd: np.ndarray, count: int) -> np.ndarray:
+def match_greedily(
+    candidates: CandidatePairs, ignored: np.ndarray, crowd: np.ndarray, count: int
+) -> np.ndarray:
     """Whom each detection found, in one part.
 
     Detections choose one after the other; those of the same turn do in all images at once. Each
@@ -50,7 +54,7 @@ def match(some: Candidates, ignored: np.ndarray, crowd: np.ndarray, count: int) 
     is left; a crowd is always free.
 
     Args:
-        some: pairs of detections and people.
+        candidates: pairs of detections and people.
         ignored: [T] bool, people who count neither as found nor as missed.
         crowd: [T] bool.
         count: the number D of detections.
@@ -58,30 +62,32 @@ def match(some: Candidates, ignored: np.ndarray, crowd: np.ndarray, count: int) 
     Returns:
         [thresholds, D] int64, the person found at each threshold, -1 for nobody.
     """
-    found = np.full((len(some.reached), count), -1)
-    free = np.ones((len(some.reached), len(crowd)), bool)
-    for begin, end in pairwise(some.turns.tolist()):
-        detection, whom = some.detection[begin:end], some.person[begin:end]
-        open_pairs = some.reached[:, begin:end] & (free[:, whom] | crowd[whom])
-        threshold, pair = _first_open(open_pairs, detection, ignored[whom])
-        found[threshold, detection[pair]] = whom[pair]
-        free[threshold, whom[pair]] = False
-    return found
+    matched = np.full((len(candidates.above_threshold), count), -1)
+    free = np.ones((len(candidates.above_threshold), len(crowd)), bool)
+    for begin, end in pairwise(candidates.rank_starts.tolist()):
+        detection, person_index = candidates.detection[begin:end], candidates.person[begin:end]
+        free_pairs = candidates.above_threshold[:, begin:end] & (
+            free[:, person_index] | crowd[person_index]
+        )
+        threshold, pair = _first_free_pair(free_pairs, detection, ignored[person_index])
+        matched[threshold, detection[pair]] = person_index[pair]
+        free[threshold, person_index[pair]] = False
+    return matched
 
 
-def _first_open(
-    open_pairs: np.ndarray, detection: np.ndarray, ignored: np.ndarray
+def _first_free_pair(
+    free_pairs: np.ndarray, detection: np.ndarray, ignored: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Threshold and pair of the first open pair of each detection, where it has one.
 
     Args:
-        open_pairs: [thresholds, M] bool, the preferred pair of a detection first.
+        free_pairs: [thresholds, M] bool, the preferred pair of a detection first.
         detection: [M], equal ones side by side.
         ignored: [M] bool, pairs that come behind all others of their detection.
     """
     size = len(detection)
     starts = np.flatnonzero(np.diff(detection, prepend=-1))
-    place = np.where(open_pairs, np.arange(size) + size * ignored, 2 * size)
+    place = np.where(free_pairs, np.arange(size) + size * ignored, 2 * size)
     first = np.minimum.reduceat(place, starts, axis=1)  # [thresholds, detections]
     threshold, column = np.nonzero(first < 2 * size)
     return threshold, first[threshold, column] % size

@@ -7,8 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.geometry import fitting_side, input_size, invert, move_people, whole_frame
-from tagpose.structures import People
+from tagpose.geometry import (
+    clamp_input_size,
+    compute_input_dimensions,
+    invert_affine,
+    resize_affine,
+    transform_poses,
+)
+from tagpose.structures import Poses
 
 
 class NetworkInput(NamedTuple):
@@ -18,30 +24,32 @@ class NetworkInput(NamedTuple):
     affine: np.ndarray  # [2, 3] float64: image pixels -> input pixels
 
 
-def preprocess(image: np.ndarray, side: int) -> NetworkInput:
+def preprocess(image: np.ndarray, input_size: int) -> NetworkInput:
     """Resize a whole image to the size of the network's input.
 
     Args:
         image: [H, W, 3] uint8 RGB.
-        side: shorter side of the input, in input pixels.
+        input_size: shorter side of the input, in input pixels.
 
     Raises:
         ValueError: if the image is too long and narrow for any input.
     """
     height, width = image.shape[:2]
-    size = input_size(width, height, fitting_side(width, height, side, (1,)))
-    affine = whole_frame(width, height, size)
+    size = compute_input_dimensions(
+        width, height, clamp_input_size(width, height, input_size, (1,))
+    )
+    affine = resize_affine(width, height, size)
     return NetworkInput(warp_affine(image, affine, size).transpose(2, 0, 1)[None], affine)
 
 
-def to_image_pixels(people: People, affine: np.ndarray) -> People:
+def to_image_pixels(people: Poses, affine: np.ndarray) -> Poses:
     """Move people from input pixels to image pixels; missing keypoints stay rows of 0.
 
     Args:
         people: keypoints in input pixels.
         affine: [2, 3] from image pixels to input pixels.
     """
-    moved = move_people(people, invert(affine))
+    moved = transform_poses(people, invert_affine(affine))
     present = people.keypoints[..., 2:] > 0
     return moved._replace(keypoints=np.where(present, moved.keypoints, np.float32(0)))
 

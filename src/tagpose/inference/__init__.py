@@ -1,1 +1,1 @@
-"""From images to people: a network, its test, and what is found."""
+"""Inference: from images to poses."""

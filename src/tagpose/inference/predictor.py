@@ -17,57 +17,57 @@ from torch.utils.data import default_collate
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.tta import merge_flip, merge_scales
-from tagpose.data.sources import Source, image_of
-from tagpose.data.views import Views, show
-from tagpose.geometry import fitting_side
-from tagpose.inference.asked import check_names, check_scales, chosen_device
-from tagpose.inference.decoding import (
+from tagpose.data.images import ImageSource, load_image
+from tagpose.data.preprocessing import ScaledInputs, resize_to_scales
+from tagpose.geometry import clamp_input_size
+from tagpose.inference.batch_decoding import (
     Pending,
     decode_batch,
     flipped_outputs,
     overlap,
     submit_batch,
 )
-from tagpose.inference.found import Found, found
-from tagpose.inference.sizes import USUAL, merge_by_size
-from tagpose.model.network import PoseNetwork
-from tagpose.model.weights import load_network
-from tagpose.structures import Fields, People
+from tagpose.inference.predictor_arguments import check_option_names, check_scales, select_device
+from tagpose.inference.results import PoseResult, make_pose_result
+from tagpose.inference.scale_fusion import TYPICAL_PERSON_SIZE, fuse_scales_by_size
+from tagpose.models.network import PoseNetwork
+from tagpose.models.transfer import load_network
+from tagpose.structures import KeypointMaps, Poses
 
-_READERS: Final = 4  # threads that read and warp the next images while the network works
-_BATCH: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
+_READER_THREADS: Final = 4  # threads that read and warp the next images while the network works
+_ACCELERATOR_BATCH_SIZE: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
 
 
-class Seen(NamedTuple):
+class ImageResult(NamedTuple):
     """One of many images, and what came of it."""
 
     source: Any  # as it was given
     image: np.ndarray | None  # [H, W, 3] uint8 RGB; None where it could not be read
-    found: Found | None  # None where it could not be read
-    trouble: Exception | None  # what stood against reading it
+    result: PoseResult | None  # None where it could not be read
+    error: Exception | None  # what stood against reading it
 
-    def known(self) -> tuple[np.ndarray, Found]:
-        """Image and people; raises the trouble where there is one."""
-        if self.image is None or self.found is None:
-            raise self.trouble or ValueError(f"{self.source} could not be read")
-        return self.image, self.found
+    def get_or_raise(self) -> tuple[np.ndarray, PoseResult]:
+        """Image and people; raises the error where there is one."""
+        if self.image is None or self.result is None:
+            raise self.error or ValueError(f"{self.source} could not be read")
+        return self.image, self.result
 
 
-class _Read(NamedTuple):
+class _LoadedImage(NamedTuple):
     """An image on its way to the network."""
 
     source: Any
     image: np.ndarray | None
-    views: Views | None
-    trouble: Exception | None
+    views: ScaledInputs | None
+    error: Exception | None
 
 
-class _Chunk(NamedTuple):
+class _PendingChunk(NamedTuple):
     """Images that were submitted together, by their place among them."""
 
-    parts: list[tuple[list[int], Pending[list[People]]]]
+    parts: list[tuple[list[int], Pending[list[Poses]]]]
 
-    def result(self) -> dict[int, People]:
+    def result(self) -> dict[int, Poses]:
         """The people of each image that could be read."""
         return {
             number: people
@@ -81,21 +81,21 @@ class Predictor:
 
     Args:
         network: of any skeleton, or the path of its checkpoint.
-        side: of the input's shorter side at scale 1, in input pixels; by default that of the
+        input_size: of the input's shorter side at scale 1, in input pixels; by default that of the
             inputs that the network learned from.
         scales: at which an image is looked at, multiples of the smallest; their heatmaps are
             averaged, the tags of scale 1 count.
-        every_tag: whether the tags of all scales count, and not only those of scale 1.
-        by_size: whether each scale is decoded by itself, and only has a say in people whose size
-            suits it; see `merge_by_size`.
-        mirror: whether the mirrored image is looked at too, and both merged.
+        multi_scale_tags: whether the tags of all scales count, and not only those of scale 1.
+        fuse_by_size: whether each scale is decoded by itself, and only has a say in people whose size
+            suits it; see `fuse_scales_by_size`.
+        flip_test: whether the flipped image is looked at too, and both merged.
         decoder: builds one from the skeleton, `subpixel` and `tag_index`; by default with the
             thresholds of the published results.
-        device: to run on; see `chosen_device`.
+        device: to run on; see `select_device`.
         precision: "float32", as the published numbers are, or "bf16" for the backbone.
         compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
-        batch: images of a pass at most; by default as the device likes it.
-        thresholds: of the decoder, such as `max_people` or `min_score`; see
+        batch_size: images of a pass at most; by default as the device likes it.
+        decoder_options: options of the decoder, such as `max_people` or `min_score`; see
             `AssociativeEmbeddingDecoder` and `build_decoder`.
 
     Raises:
@@ -108,48 +108,58 @@ class Predictor:
         self,
         network: PoseNetwork | str | Path,
         *,
-        side: int | None = None,
+        input_size: int | None = None,
         scales: Sequence[float] = (1.0,),
-        every_tag: bool = False,
-        by_size: bool = False,
-        mirror: bool = True,
+        multi_scale_tags: bool = False,
+        fuse_by_size: bool = False,
+        flip_test: bool = True,
         decoder: Callable[..., AssociativeEmbeddingDecoder] = build_decoder,
         device: str | None = None,
         precision: str = "float32",
         compiled: bool = False,
-        batch: int | None = None,
-        **thresholds: Any,
+        batch_size: int | None = None,
+        **decoder_options: Any,
     ) -> None:
-        check_names(thresholds, signature(Predictor).parameters)
-        if side is not None and side < 1:
-            raise ValueError(f"side is {side}; it is the input's shorter side, in input pixels")
-        check_scales(scales, every_tag=every_tag, by_size=by_size)
+        check_option_names(decoder_options, signature(Predictor).parameters)
+        if input_size is not None and input_size < 1:
+            raise ValueError(
+                f"input_size is {input_size}; it is the input's shorter side, in input pixels"
+            )
+        check_scales(scales, multi_scale_tags=multi_scale_tags, fuse_by_size=fuse_by_size)
         if precision not in ("float32", "bf16"):
             raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
-        self.device = chosen_device(device)
+        self.device = select_device(device)
         if not isinstance(network, PoseNetwork):
             network = load_network(Path(network))
         self.network = network.to(self.device).eval()
         if compiled:
             self.network.compile_backbone()
         self.precision, self.skeleton = precision, network.skeleton
-        self.side, self.scales, self.mirror = side or network.side, tuple(scales), mirror
-        self.every_tag, self.by_size = every_tag, by_size
-        self.decoder = decoder(network.skeleton, **network.decoder_options, **thresholds)
-        self.batch = batch or (1 if self.device.type == "cpu" else _BATCH)
+        self.input_size, self.scales, self.flip_test = (
+            input_size or network.input_size,
+            tuple(scales),
+            flip_test,
+        )
+        self.multi_scale_tags, self.fuse_by_size = multi_scale_tags, fuse_by_size
+        self.decoder = decoder(network.skeleton, **network.decoder_options, **decoder_options)
+        self.batch_size = batch_size or (
+            1 if self.device.type == "cpu" else _ACCELERATOR_BATCH_SIZE
+        )
 
     @overload
-    def __call__(self, images: Source, **thresholds: float) -> Found: ...
+    def __call__(self, images: ImageSource, **thresholds: float) -> PoseResult: ...
 
     @overload
-    def __call__(self, images: list[Source], **thresholds: float) -> list[Found]: ...
+    def __call__(self, images: list[ImageSource], **thresholds: float) -> list[PoseResult]: ...
 
-    def __call__(self, images: Source | list[Source], **thresholds: float) -> Found | list[Found]:
+    def __call__(
+        self, images: ImageSource | list[ImageSource], **thresholds: float
+    ) -> PoseResult | list[PoseResult]:
         """The people of an image, or of each image of a list.
 
         Args:
-            images: in any form that `image_of` takes, or a list of them.
-            thresholds: min_person_score and min_keypoint_score; see `found`.
+            images: in any form that `load_image` takes, or a list of them.
+            thresholds: min_person_score and min_keypoint_score; see `make_pose_result`.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -157,45 +167,52 @@ class Predictor:
         """
         if not isinstance(images, list):
             return self([images], **thresholds)[0]
-        return [seen.known()[1] for seen in self.each(images, **thresholds)]
+        return [
+            image_result.get_or_raise()[1]
+            for image_result in self.predict_iter(images, **thresholds)
+        ]
 
-    def each(self, images: Iterable[Source], **thresholds: float) -> Iterator[Seen]:
+    def predict_iter(
+        self, images: Iterable[ImageSource], **thresholds: float
+    ) -> Iterator[ImageResult]:
         """The people of many images, one after the other in their order.
 
         The next images are read while the network looks at these; never are all in memory. What
-        cannot be read comes with its trouble in its turn, and the others go on.
+        cannot be read comes with its error in its turn, and the others go on.
 
         Args:
             images: any number, such as paths of files or frames of a video.
-            thresholds: min_person_score and min_keypoint_score; see `found`.
+            thresholds: min_person_score and min_keypoint_score; see `make_pose_result`.
         """
-        least = thresholds.get("min_person_score", 0.0)
-        with closing(self._read_ahead(images)) as chunks:
-            submitted = ((chunk, self._submit_chunk(chunk, least)) for chunk in chunks)
+        min_person_score = thresholds.get("min_person_score", 0.0)
+        with closing(self._prefetch(images)) as chunks:
+            submitted = ((chunk, self._submit_chunk(chunk, min_person_score)) for chunk in chunks)
             for chunk, people in overlap(submitted):
                 for number, one in enumerate(chunk):
-                    yield self._seen(one, people.get(number), thresholds)
+                    yield self._to_image_result(one, people.get(number), thresholds)
 
-    def _read_ahead(self, images: Iterable[Source]) -> Generator[list[_Read], None, None]:
+    def _prefetch(self, images: Iterable[ImageSource]) -> Generator[list[_LoadedImage], None, None]:
         """Yield chunks of images, and read the next ones meanwhile."""
-        with ThreadPoolExecutor(_READERS) as readers:
-            coming = (readers.submit(self._read, one) for one in images)
-            waiting: deque[Future[_Read]] = deque(islice(coming, 2 * max(self.batch, _READERS)))
+        with ThreadPoolExecutor(_READER_THREADS) as readers:
+            coming = (readers.submit(self._load, one) for one in images)
+            waiting: deque[Future[_LoadedImage]] = deque(
+                islice(coming, 2 * max(self.batch_size, _READER_THREADS))
+            )
             try:
                 while waiting:
-                    here = min(self.batch, len(waiting))
+                    here = min(self.batch_size, len(waiting))
                     chunk = [waiting.popleft().result() for _ in range(here)]
                     waiting.extend(islice(coming, here))
                     yield chunk
             finally:  # whoever stops taking does not wait for what was read ahead
                 readers.shutdown(cancel_futures=True)
 
-    def people(self, batch: Views) -> list[People]:
+    def predict_batch(self, batch: ScaledInputs) -> list[Poses]:
         """The people [B] of a batch, keypoints in image pixels."""
         return self.submit(batch).result()
 
-    def submit(self, batch: Views, min_person_score: float = 0.0) -> Pending[list[People]]:
-        """Run the network on a batch, and decode its outputs in a thread (at once with `by_size`).
+    def submit(self, batch: ScaledInputs, min_person_score: float = 0.0) -> Pending[list[Poses]]:
+        """Run the network on a batch, and decode its outputs in a thread (at once with `fuse_by_size`).
 
         Args:
             batch: images at all scales.
@@ -204,36 +221,38 @@ class Predictor:
         Returns:
             The people [B], keypoints in image pixels, once they are decoded.
         """
-        if self.by_size:  # other scales change the score of a person
-            done: Future[list[People]] = Future()
-            done.set_result(self._people_by_size(batch))
+        if self.fuse_by_size:  # other scales change the score of a person
+            done: Future[list[Poses]] = Future()
+            done.set_result(self._predict_fused_by_size(batch))
             return done
         submit = partial(
             submit_batch,
-            affines=batch.frame,
+            affines=batch.affine,
             decoder=self.decoder,
             min_person_score=min_person_score,
         )
-        if self.mirror and len(batch.images) == 1 and self.device.type == "cpu":
+        if self.flip_test and len(batch.images) == 1 and self.device.type == "cpu":
             with self._inference():
-                own, flipped = self._look_twice(batch.images[0])
-            return submit(own, flipped=flipped_outputs(flipped, self.network.flip_indices))
-        return submit(self.fields(batch.images))
+                own, flipped = self._forward_with_flip(batch.images[0])
+            return submit(own, flipped=flipped_outputs(flipped, self.network.channel_flip_indices))
+        return submit(self.predict_maps(batch.images))
 
-    def _people_by_size(self, batch: Views) -> list[People]:
+    def _predict_fused_by_size(self, batch: ScaledInputs) -> list[Poses]:
         """The people [B] of a batch whose scales are decoded each by itself."""
         each = [
-            decode_batch(fields, scale * batch.frame, self.decoder)
-            for scale, fields in zip(self.scales, self._each_scale(batch.images), strict=True)
+            decode_batch(keypoint_maps, scale * batch.affine, self.decoder)
+            for scale, keypoint_maps in zip(
+                self.scales, self._forward_scales(batch.images), strict=True
+            )
         ]
-        usual = USUAL * self.network.side / batch.frame[:, 0, 0].numpy()
+        typical_size = TYPICAL_PERSON_SIZE * self.network.input_size / batch.affine[:, 0, 0].numpy()
         return [
-            merge_by_size(views, self.scales, self.skeleton, size)
-            for *views, size in zip(*each, usual, strict=True)
+            fuse_scales_by_size(views, self.scales, self.skeleton, size)
+            for *views, size in zip(*each, typical_size, strict=True)
         ]
 
     @torch.inference_mode()
-    def fields(self, images: Sequence[Tensor]) -> Fields:
+    def predict_maps(self, images: Sequence[Tensor]) -> KeypointMaps:
         """The fields of images, all views of them merged.
 
         Args:
@@ -242,19 +261,23 @@ class Predictor:
         Raises:
             ValueError: scales are decoded each by itself, and never merged.
         """
-        if self.by_size:
-            raise ValueError("with by_size scales are decoded apart, so there are no merged fields")
-        views = self._each_scale(images)
+        if self.fuse_by_size:
+            raise ValueError(
+                "with fuse_by_size scales are decoded apart, so there are no merged fields"
+            )
+        views = self._forward_scales(images)
         if len(views) == 1:
             return views[0]
-        at_one = self.scales.index(1)
-        height, width = images[at_one].shape[-2:]
-        return merge_scales(views, at_one, (height, width), every_tag=self.every_tag)
+        reference = self.scales.index(1)
+        height, width = images[reference].shape[-2:]
+        return merge_scales(
+            views, reference, (height, width), multi_scale_tags=self.multi_scale_tags
+        )
 
-    def _each_scale(self, images: Sequence[Tensor]) -> list[Fields]:
+    def _forward_scales(self, images: Sequence[Tensor]) -> list[KeypointMaps]:
         """The fields of images at each scale."""
         with self._inference():
-            return [self._look(self._on_device(one)) for one in images]
+            return [self._forward(self._on_device(one)) for one in images]
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -269,29 +292,33 @@ class Predictor:
             images = images.pin_memory()
         return images.to(self.device, non_blocking=True)
 
-    def views(self, image: np.ndarray) -> Views:
+    def preprocess(self, image: np.ndarray) -> ScaledInputs:
         """An image [H, W, 3] uint8 RGB as the network is shown it.
 
         Raises:
             ValueError: the image is too narrow to look at.
         """
         height, width = image.shape[:2]
-        return show(image, fitting_side(width, height, self.side, self.scales), self.scales)
+        return resize_to_scales(
+            image, clamp_input_size(width, height, self.input_size, self.scales), self.scales
+        )
 
-    def _read(self, source: Any) -> _Read:
+    def _load(self, source: Any) -> _LoadedImage:
         """An image and its views, or what stands against them."""
         try:
-            image = image_of(source)
+            image = load_image(source)
         except (OSError, ValueError) as error:
-            return _Read(source, None, None, error)
+            return _LoadedImage(source, None, None, error)
         try:
-            return _Read(source, image, self.views(image), None)
+            return _LoadedImage(source, image, self.preprocess(image), None)
         except ValueError as error:
             if isinstance(source, str | Path):
                 error = ValueError(f"{source}: {error}")
-            return _Read(source, None, None, error)
+            return _LoadedImage(source, None, None, error)
 
-    def _submit_chunk(self, chunk: Sequence[_Read], min_person_score: float) -> _Chunk:
+    def _submit_chunk(
+        self, chunk: Sequence[_LoadedImage], min_person_score: float
+    ) -> _PendingChunk:
         """Run the network on some images; those whose inputs have the same size share a pass."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for number, one in enumerate(chunk):
@@ -301,28 +328,32 @@ class Predictor:
         for numbers in alike.values():
             group = default_collate([chunk[number].views for number in numbers])
             parts.append((numbers, self.submit(group, min_person_score)))
-        return _Chunk(parts)
+        return _PendingChunk(parts)
 
-    def _seen(self, one: _Read, people: People | None, thresholds: dict[str, float]) -> Seen:
+    def _to_image_result(
+        self, one: _LoadedImage, people: Poses | None, thresholds: dict[str, float]
+    ) -> ImageResult:
         """What came of an image."""
         if one.image is None or people is None:
-            return Seen(one.source, None, None, one.trouble)
+            return ImageResult(one.source, None, None, one.error)
         size = one.image.shape[1], one.image.shape[0]
-        return Seen(one.source, one.image, found(people, size, self.skeleton, **thresholds), None)
+        return ImageResult(
+            one.source, one.image, make_pose_result(people, size, self.skeleton, **thresholds), None
+        )
 
-    def _look(self, images: Tensor) -> Fields:
-        """The fields of images [B, 3, H, W], merged with those of their mirror images."""
-        if not self.mirror:
+    def _forward(self, images: Tensor) -> KeypointMaps:
+        """The fields of images [B, 3, H, W], merged with those of their flipped images."""
+        if not self.flip_test:
             return self.network(images)
-        return merge_flip(*self._look_twice(images), self.network.flip_indices)
+        return merge_flip(*self._forward_with_flip(images), self.network.channel_flip_indices)
 
-    def _look_twice(self, images: Tensor) -> tuple[Fields, Fields]:
+    def _forward_with_flip(self, images: Tensor) -> tuple[KeypointMaps, KeypointMaps]:
         """The outputs for images [B, 3, H, W] and for the flipped images."""
         pair = images, images.flip(-1)
         if images.is_cuda:  # in one pass, as few images leave a GPU idle; a CPU is slower so
             both = self.network(torch.cat(pair))
             halves = zip(*(each.chunk(2) for each in both), strict=True)
-            own, flipped = (Fields(*half) for half in halves)
+            own, flipped = (KeypointMaps(*half) for half in halves)
         else:
             own, flipped = map(self.network, pair)
         return own, flipped

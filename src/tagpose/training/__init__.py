@@ -1,1 +1,1 @@
-"""What Lightning runs: the module, its schedule, its callbacks."""
+"""The LightningModule, optimizers, loggers and checkpoint files."""

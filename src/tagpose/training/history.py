@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from tagpose.drawing.curves import Curve, draw_curves
-from tagpose.writing import whole
+from tagpose.io import atomic_write
+from tagpose.visualization.curves import Curve, draw_curves
 
 
 def read_history(file: Path) -> list[Curve]:
@@ -25,17 +25,17 @@ def read_history(file: Path) -> list[Curve]:
 
 def write_history(run: Path, numbers: Mapping[str, float]) -> None:
     """Write the numbers of a run that has one step alone into its metrics.csv."""
-    with whole(run / "metrics.csv") as partial, partial.open("w", newline="") as lines:
+    with atomic_write(run / "metrics.csv") as partial, partial.open("w", newline="") as lines:
         csv.writer(lines).writerows([("step", *numbers), (0, *numbers.values())])
 
 
-def best_value(run: Path, metric: str, *, largest: bool) -> float:
+def best_value(run: Path, metric: str, *, maximize: bool) -> float:
     """The best that a run logged of a metric; NaN where it logged no finite number."""
     file = run / "metrics.csv"
     curves = read_history(file) if file.exists() else []
     logged = [v for curve in curves if curve.name == metric for v in curve.values]
     finite = filter(math.isfinite, logged)
-    return max(finite, default=math.nan) if largest else min(finite, default=math.nan)
+    return max(finite, default=math.nan) if maximize else min(finite, default=math.nan)
 
 
 def draw_history(run: Path, title: str) -> None:

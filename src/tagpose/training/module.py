@@ -12,58 +12,57 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from tagpose.codec.encode import Encoder
+from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.codec.tta import merge_resolutions
-from tagpose.data.datamodule import PoseData
-from tagpose.losses import Criterion, Losses
-from tagpose.model.files import FACTS
-from tagpose.model.network import PoseNetwork
-from tagpose.structures import Fields, Pyramid, Sample
-from tagpose.training.means import ImageMeans, finite_images, logged
-from tagpose.training.moments import adopt
-from tagpose.training.schedule import Scaling, Schedule
+from tagpose.data.datamodule import PoseDataModule
+from tagpose.losses import AssociativeEmbeddingLoss, LossTerms
+from tagpose.models.checkpoint import SPEC_KEY
+from tagpose.models.network import PoseNetwork
+from tagpose.structures import KeypointMaps, MultiResolutionMaps, Sample
+from tagpose.training.optimization import LRScaling, LRSchedule, update_optimizer_state
+from tagpose.training.validation_loss import ValidationLoss, finite_images, mean_losses
 
 
-class PoseTraining(LightningModule):
+class BottomUpPoseModule(LightningModule):
     """One stage of the training.
 
     Args:
         network: to train.
         criterion: what it learns.
         optimizer: makes one from parameters.
-        schedule: of the learning rate.
-        scaling: of the learning rate with the images of a step.
-        encoder: see `network_encoders`.
+        lr_schedule: of the learning rate.
+        lr_scaling: of the learning rate with the images of a step.
+        encoder: see `build_encoders`.
     """
 
     def __init__(
         self,
         network: PoseNetwork,
-        criterion: Criterion,
+        criterion: AssociativeEmbeddingLoss,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        schedule: Schedule,
-        scaling: Scaling | None = None,
-        encoder: Callable[..., Encoder] = Encoder,
+        lr_schedule: LRSchedule,
+        lr_scaling: LRScaling | None = None,
+        encoder: Callable[..., HeatmapEncoder] = HeatmapEncoder,
     ) -> None:
         super().__init__()
         self.network, self.criterion = network, criterion
-        self.optimizer, self.schedule = optimizer, schedule
-        self.scaling = scaling or Scaling()
-        self.encoders = network_encoders(network, encoder)
-        if self.encoders[0].emphasises and not criterion.emphasis:
+        self.optimizer, self.lr_schedule = optimizer, lr_schedule
+        self.lr_scaling = lr_scaling or LRScaling()
+        self.encoders = build_encoders(network, encoder)
+        if self.encoders[0].has_keypoint_weights and not criterion.foreground_weight:
             raise ValueError(
-                "encoder.by_visibility and encoder.small_limbs say how criterion.emphasis is "
-                "shared, which is 0; criterion.emphasis=30 would do"
+                "encoder.weight_by_visibility and encoder.small_part_weight say how criterion.foreground_weight is "
+                "shared, which is 0; criterion.foreground_weight=30 would do"
             )
-        self.means = ImageMeans()
+        self.validation_loss = ValidationLoss()
 
-    def forward(self, image: Tensor) -> Fields:
+    def forward(self, image: Tensor) -> KeypointMaps:
         return self.network(image)
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        terms = self._terms(batch, self.network.pyramid(batch.image))
-        shown = {f"train/loss/{name}": term.detach() for name, term in terms.items()}
-        self.log_dict(shown, batch_size=len(batch.image))
+        terms = self._loss_terms(batch, self.network.forward_resolutions(batch.image))
+        losses = {f"train/loss/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict(losses, batch_size=len(batch.image))
         # a sum may overflow while no gradient does; now they do, and other processes see it, too
         return terms["total"] * torch.where(terms["total"].isfinite(), 1.0, torch.nan)
 
@@ -83,71 +82,73 @@ class PoseTraining(LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
-        self.means = ImageMeans()
+        self.validation_loss = ValidationLoss()
 
-    def validation_step(  # type: ignore[override] # fields, for the callbacks
+    def validation_step(  # type: ignore[override] # keypoint_maps, for the callbacks
         self, batch: Sample, batch_idx: int
-    ) -> Fields:
-        pyramid = self.network.pyramid(batch.image)
-        terms = self._terms(batch, pyramid)
-        fields = merge_resolutions(pyramid)
-        finite = finite_images(fields)
-        for each in fields:  # the decoder finds no people in maps of 0
+    ) -> KeypointMaps:
+        resolutions = self.network.forward_resolutions(batch.image)
+        terms = self._loss_terms(batch, resolutions)
+        keypoint_maps = merge_resolutions(resolutions)
+        finite = finite_images(keypoint_maps)
+        for each in keypoint_maps:  # the decoder finds no people in maps of 0
             each.masked_fill_(~finite.view(-1, *[1] * (each.ndim - 1)), 0)
-        if not self._data().guest:
-            self.means.add(terms, finite)
-        return fields
+        if not self._datamodule().is_padding_rank:
+            self.validation_loss.update(terms, finite)
+        return keypoint_maps
 
     def on_validation_epoch_end(self) -> None:
-        sums = self.means.sums(self.device)
-        self.log_dict(logged(self.trainer.strategy.reduce(sums, reduce_op="sum")))
+        sums = self.validation_loss.compute_sums(self.device)
+        self.log_dict(mean_losses(self.trainer.strategy.reduce(sums, reduce_op="sum")))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.optimizer(self.parameters())
         trainer = self.trainer
         steps = int(trainer.estimated_stepping_batches)
         added = trainer.accumulate_grad_batches
-        images = self._data().batch_size * trainer.world_size * added
-        if warning := self.scaling.mismatch(images):
+        images = self._datamodule().batch_size * trainer.world_size * added
+        if warning := self.lr_scaling.mismatch(images):
             rank_zero_warn(warning)
-        scale = self.scaling(images)
-        scheduler = LambdaLR(optimizer, lambda step: scale * self.schedule(step, steps))
+        scale = self.lr_scaling(images)
+        scheduler = LambdaLR(optimizer, lambda step: scale * self.lr_schedule(step, steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[FACTS] = self.network.facts.written()
+        checkpoint[SPEC_KEY] = self.network.spec.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        adopt(checkpoint, self.optimizer(self.parameters()).param_groups)
+        update_optimizer_state(checkpoint, self.optimizer(self.parameters()).param_groups)
 
-    def losses(self, batch: Sample, pyramid: Pyramid) -> Losses:
+    def losses(self, batch: Sample, resolutions: MultiResolutionMaps) -> LossTerms:
         """The terms of a batch, not yet weighted."""
         with torch.autocast(self.device.type, enabled=False):  # small differences, squared
             labels = batch.keypoints, batch.mask, batch.unlabelled
-            return self.criterion(pyramid, [encoder(*labels) for encoder in self.encoders])
+            return self.criterion(resolutions, [encoder(*labels) for encoder in self.encoders])
 
-    def _data(self) -> PoseData:
+    def _datamodule(self) -> PoseDataModule:
         """The data that the Trainer was given."""
-        data: PoseData = self.trainer.datamodule  # type: ignore[attr-defined] # set by fit
+        data: PoseDataModule = self.trainer.datamodule  # type: ignore[attr-defined] # set by fit
         return data
 
-    def _terms(self, batch: Sample, pyramid: Pyramid) -> dict[str, Tensor]:
+    def _loss_terms(self, batch: Sample, resolutions: MultiResolutionMaps) -> dict[str, Tensor]:
         """The total of a batch and its terms, scalars by name."""
-        terms = self.losses(batch, pyramid)
+        terms = self.losses(batch, resolutions)
         each = {name: term.mean() for name, term in terms._asdict().items()}
         return {"total": self.criterion.total(terms)} | each
 
 
-def network_encoders(network: PoseNetwork, encoder: Callable[..., Encoder]) -> list[Encoder]:
+def build_encoders(
+    network: PoseNetwork, encoder: Callable[..., HeatmapEncoder]
+) -> list[HeatmapEncoder]:
     """Return the encoders that draw the targets of a network, one for each of its resolutions.
 
     Args:
         network: to train.
-        encoder: builds one from the parts of keypoints, `sub_cell`, `tag_index`, the side of the
+        encoder: builds one from the parts of keypoints, `subpixel`, `tag_index`, the side of the
             input and a stride.
     """
-    known = network.skeleton.limb_of, network.sub_cell, network.tag_index, network.side
+    known = network.skeleton.part_index, network.subpixel, network.tag_index, network.input_size
     return [encoder(*known, stride) for stride in network.strides]

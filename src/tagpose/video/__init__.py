@@ -1,1 +1,1 @@
-"""Videos: reading frames, following people from frame to frame, smoothing, writing."""
+"""Pose estimation in videos: reading, tracking, smoothing, writing."""

@@ -9,29 +9,31 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from tagpose.video.clock import BestEffortTime, Clock
-from tagpose.video.colors import ColorTags, source_matrix
+from tagpose.video.audio import AudioTrack
+from tagpose.video.color_space import ColorTags, source_matrix
 from tagpose.video.frames import Frame, Video
-from tagpose.video.inputs import is_address, without_password
-from tagpose.video.sound import Sound
+from tagpose.video.inputs import is_url, redact_password
+from tagpose.video.timestamps import BestEffortTimestamp, PresentationClock
 
 _TIMEOUT: Final = (15.0, 30.0)  # seconds to open an address, and to wait for its next packet
-_TOLERANCE: Final = 1.0  # seconds that a header may exceed the frames, as sound may be longer
+_DURATION_TOLERANCE: Final = (
+    1.0  # seconds that a header may exceed the frames, as audio may be longer
+)
 _MAX_PIXEL_ASPECT: Final = 4  # more is a broken header
 
 
 @contextmanager
-def open_container(source: str, *, sound: bool) -> Iterator[Video]:
+def open_container(source: str, *, audio: bool) -> Iterator[Video]:
     """Open a video file of any format, or an address, that FFmpeg can open.
 
     Args:
         source: an existing file, or an address.
-        sound: whether the audio packets are read as well.
+        audio: whether the audio packets are read as well.
 
     Raises:
         ValueError: it cannot be opened, or has no video.
     """
-    name, timeout = without_password(source), _TIMEOUT if is_address(source) else None
+    name, timeout = redact_password(source), _TIMEOUT if is_url(source) else None
     try:
         container = av.open(source, timeout=timeout, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
@@ -47,13 +49,13 @@ def open_container(source: str, *, sound: bool) -> Iterator[Video]:
                 f"{name} cannot be read as a video (it has {kinds}); is it complete, and a video?"
             )
         stream.thread_type = "AUTO"
-        audio = container.streams.best("audio", related=stream) if sound else None
+        audio_stream = container.streams.best("audio", related=stream) if audio else None
         context = stream.codec_context
         video = Video(
             stream.average_rate or stream.guessed_rate,
             count=stream.frames,
             colors=ColorTags(int(context.color_primaries), int(context.color_trc)),
-            sound=Sound(audio) if isinstance(audio, av.AudioStream) else None,
+            audio=AudioTrack(audio_stream) if isinstance(audio_stream, av.AudioStream) else None,
         )
         video.frames = _decoded(container, stream, video)
         yield video
@@ -77,17 +79,17 @@ def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator[Frame]:
     """Yield the frames of a stream at their times; report what is missing at the end."""
-    clock, last = Clock(1 / float(video.rate)), 0.0
-    choose, convert = BestEffortTime(has_pts=not _is_avi(container)), _Converter(stream, video)
+    clock, last = PresentationClock(1 / float(video.rate)), 0.0
+    choose, convert = BestEffortTimestamp(has_pts=not _is_avi(container)), _Converter(stream, video)
     for frame in _raw_frames(container, stream, video):
         last = clock(choose(frame.time, _seconds(frame.dts, frame)))
-        if video.sound and clock.offset is not None:
-            video.sound.start(clock.offset)
+        if video.audio and clock.offset is not None:
+            video.audio.start(clock.offset)
         yield Frame(convert(frame, last), last, _seconds(frame.duration, frame) or None)
     promised = (container.duration or 0) / av.time_base
     if _is_avi(container):  # the duration is that of the packets that are there
         promised = max(promised, video.count / float(video.rate))
-    if promised > last + _TOLERANCE + 1 / float(video.rate):
+    if promised > last + _DURATION_TOLERANCE + 1 / float(video.rate):
         video.problems.append(f"it ends after {last:.1f} s of {promised:.1f} s; is it complete?")
 
 
@@ -97,9 +99,9 @@ def _raw_frames(
     """Yield the frames of a stream as they are decoded; report how many packets could not be."""
     broken = 0
     for packet in _packets(container, stream, video):
-        if video.sound and _is_avi(container) and packet.dts is not None:
-            # decoding times run ahead of those of the sound by the frames that are reordered
-            video.sound.start(-float(packet.dts * packet.time_base))
+        if video.audio and _is_avi(container) and packet.dts is not None:
+            # decoding times run ahead of those of the audio by the frames that are reordered
+            video.audio.start(-float(packet.dts * packet.time_base))
         try:
             yield from packet.decode()
         except av.FFmpegError:
@@ -112,7 +114,7 @@ def _packets(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator["av.Packet[Any]"]:
     """Yield the packets of the video stream, the last to flush the decoder; keep those of sound."""
-    streams = [stream, video.sound.stream] if video.sound else [stream]
+    streams = [stream, video.audio.stream] if video.audio else [stream]
     packets = container.demux(*streams)
     while True:
         try:
@@ -122,8 +124,8 @@ def _packets(
             return
         if packet is None:
             return
-        if video.sound and packet.stream is video.sound.stream:
-            video.sound.add(packet)
+        if video.audio and packet.stream is video.audio.stream:
+            video.audio.add(packet)
         else:
             yield packet
 

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.video.colors import ColorTags
-from tagpose.video.sound import Sound
+from tagpose.video.audio import AudioTrack
+from tagpose.video.color_space import ColorTags
 
 DEFAULT_RATE: Final = Fraction(30)  # frames per second where neither a file nor a camera has a rate
 
@@ -27,7 +27,7 @@ class Video:
         rate: average number of frames per second; None for the default of 30.
         count: number of frames in the header; 0 where it has none.
         colors: tags of its colors.
-        sound: audio stream to copy; None where there is none, or where none was requested.
+        audio: audio stream to copy; None where there is none, or where none was requested.
 
     Attributes:
         frames: to be read once, in order.
@@ -41,9 +41,9 @@ class Video:
         *,
         count: int = 0,
         colors: ColorTags | None = None,
-        sound: Sound | None = None,
+        audio: AudioTrack | None = None,
     ) -> None:
-        self.rate, self.count, self.sound = rate or DEFAULT_RATE, count, sound
+        self.rate, self.count, self.audio = rate or DEFAULT_RATE, count, audio
         self.colors = colors or ColorTags()
         self.frames: Iterator[Frame] = iter(())
         self.notes: list[str] = []

@@ -10,26 +10,28 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tagpose.inference.found import Found, found
-from tagpose.structures import People
+from tagpose.inference.results import PoseResult, make_pose_result
+from tagpose.structures import Poses
 
-_ROUNDING: Final = 1e-6  # seconds, of times as floats
-_RESTART: Final = 0.5  # seconds; a keypoint that comes back later is not pulled to where it was
+_TIME_TOLERANCE: Final = 1e-6  # seconds, of times as floats
+_RESET_SECONDS: Final = (
+    0.5  # seconds; a keypoint that comes back later is not pulled to where it was
+)
 
-_Key: TypeAlias = tuple[int, tuple[int, int]]  # a track, and the size of the frame it is in
+_TrackKey: TypeAlias = tuple[int, tuple[int, int]]  # a track, and the size of the frame it is in
 
 
-class VideoResult(NamedTuple):
+class FrameResult(NamedTuple):
     """One frame of a video, and the people in it."""
 
     number: int  # from 0
     time: float  # seconds since the first frame
     image: np.ndarray  # [H, W, 3] uint8 RGB
-    found: Found  # with tracks
+    result: PoseResult  # with tracks
     duration: float | None = None  # seconds; None where it is unknown
 
 
-class _Seen(NamedTuple):
+class _LastSighting(NamedTuple):
     """When and where each keypoint of a track was seen last."""
 
     time: np.ndarray  # [K] seconds, -inf for never
@@ -37,7 +39,7 @@ class _Seen(NamedTuple):
     score: float  # of the person
 
 
-class _Filtered(NamedTuple):
+class _FilterState(NamedTuple):
     """State of the filter of a track."""
 
     time: np.ndarray  # [K] seconds of the last value, -inf for none
@@ -46,10 +48,10 @@ class _Filtered(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Smoothing:
+class KeypointSmoother:
     """Smooths keypoints of tracked people over time.
 
-    People without a track are left as they are, and so are keypoints below `min_keypoint_score`
+    Poses without a track are left as they are, and so are keypoints below `min_keypoint_score`
     unless they are filled in.
 
     Attributes:
@@ -79,71 +81,75 @@ class Smoothing:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
 
-    def __call__(self, results: Iterable[VideoResult]) -> Iterator[VideoResult]:
+    def __call__(self, frames: Iterable[FrameResult]) -> Iterator[FrameResult]:
         """Yield the frames with gaps filled and keypoints filtered."""
-        states: dict[_Key, _Filtered] = {}
-        for result in self.fill_gaps(results):
-            keypoints = result.found.keypoints.copy()
-            for p, track in enumerate(result.found.tracks):
+        states: dict[_TrackKey, _FilterState] = {}
+        for current in self.fill_gaps(frames):
+            keypoints = current.result.keypoints.copy()
+            for p, track in enumerate(current.result.tracks):
                 if track is not None:
-                    key = track, result.found.size
-                    states[key] = self._filter(states.get(key), keypoints[p], result.time)
+                    key = track, current.result.size
+                    states[key] = self._filter(states.get(key), keypoints[p], current.time)
                     seen = keypoints[p, :, 2] >= self.min_keypoint_score
                     keypoints[p, seen, :2] = states[key].xy[seen]
-            people = People(keypoints, result.found.scores)
-            yield result._replace(found=_rebuilt(result.found, people, result.found.tracks))
+            people = Poses(keypoints, current.result.scores)
+            yield current._replace(
+                result=_replace_people(current.result, people, current.result.tracks)
+            )
 
-    def fill_gaps(self, results: Iterable[VideoResult]) -> Iterator[VideoResult]:
+    def fill_gaps(self, frames: Iterable[FrameResult]) -> Iterator[FrameResult]:
         """Yield the frames with keypoints interpolated in gaps of up to `max_gap` seconds."""
-        waiting: deque[VideoResult] = deque()
-        seen: dict[_Key, _Seen] = {}
-        for result in results:
-            for p, track in enumerate(result.found.tracks):
+        waiting: deque[FrameResult] = deque()
+        seen: dict[_TrackKey, _LastSighting] = {}
+        for current in frames:
+            for p, track in enumerate(current.result.tracks):
                 if track is not None:
-                    self._fill(waiting, seen, result, p, track)
-            waiting.append(result)
+                    self._fill(waiting, seen, current, p, track)
+            waiting.append(current)
             # gaps that end later began after these
-            while waiting and result.time - waiting[0].time >= self.max_gap + _ROUNDING:
+            while waiting and current.time - waiting[0].time >= self.max_gap + _TIME_TOLERANCE:
                 yield waiting.popleft()
         yield from waiting
 
     def _fill(
         self,
-        waiting: deque[VideoResult],
-        seen: dict[_Key, _Seen],
-        result: VideoResult,
+        waiting: deque[FrameResult],
+        seen: dict[_TrackKey, _LastSighting],
+        current: FrameResult,
         p: int,
         track: int,
     ) -> None:
         """Fill what person p of a frame lacks in the waiting frames, and note what is seen now."""
-        key, keypoints = (track, result.found.size), result.found.keypoints[p]
-        score, now = float(result.found.scores[p]), keypoints[:, 2] >= self.min_keypoint_score
-        before = seen.get(key, _Seen(np.full(len(now), -np.inf), keypoints, score))
-        near = now & (result.time - before.time <= self.max_gap + _ROUNDING)  # [K]
+        key, keypoints = (track, current.result.size), current.result.keypoints[p]
+        score, now = float(current.result.scores[p]), keypoints[:, 2] >= self.min_keypoint_score
+        before = seen.get(key, _LastSighting(np.full(len(now), -np.inf), keypoints, score))
+        near = now & (current.time - before.time <= self.max_gap + _TIME_TOLERANCE)  # [K]
         for n, frame in enumerate(waiting):
             missing = near & (before.time < frame.time)
-            if missing.any() and frame.found.size == result.found.size:
-                share = (frame.time - before.time[missing]) / (result.time - before.time[missing])
+            if missing.any() and frame.result.size == current.result.size:
+                share = (frame.time - before.time[missing]) / (current.time - before.time[missing])
                 ends = before.keypoints[missing], keypoints[missing]
                 between = ends[0] + share[:, None] * (ends[1] - ends[0])
                 between[:, 2] = np.minimum(ends[0][:, 2], ends[1][:, 2])
                 filled = _with_keypoints(
-                    frame.found, track, missing, between, min(before.score, score)
+                    frame.result, track, missing, between, min(before.score, score)
                 )
-                waiting[n] = frame._replace(found=filled)
-        seen[key] = _Seen(
-            np.where(now, result.time, before.time),
+                waiting[n] = frame._replace(result=filled)
+        seen[key] = _LastSighting(
+            np.where(now, current.time, before.time),
             np.where(now[:, None], keypoints, before.keypoints),
             score,
         )
 
-    def _filter(self, state: _Filtered | None, keypoints: np.ndarray, time: float) -> _Filtered:
+    def _filter(
+        self, state: _FilterState | None, keypoints: np.ndarray, time: float
+    ) -> _FilterState:
         """Return the state after the keypoints [K, 3] of the next frame (Casiez 2012)."""
         xy, seen = keypoints[:, :2].astype(np.float64), keypoints[:, 2] >= self.min_keypoint_score
         if state is None:
-            state = _Filtered(np.full(len(xy), -np.inf), xy, np.zeros_like(xy))
+            state = _FilterState(np.full(len(xy), -np.inf), xy, np.zeros_like(xy))
         elapsed = time - state.time  # [K]
-        fresh = elapsed > _RESTART
+        fresh = elapsed > _RESET_SECONDS
         elapsed = np.where(fresh, 1.0, elapsed)[:, None]
         size = max(1.0, float(np.ptp(xy[seen], axis=0).max())) if seen.any() else 1.0
         moved = (xy - state.xy) / (size * elapsed)
@@ -155,7 +161,7 @@ class Smoothing:
         velocity = np.where(fresh, 0.0, velocity)
         position = np.where(fresh, xy, state.xy + follow * (xy - state.xy))
         keep = seen[:, None]
-        return _Filtered(
+        return _FilterState(
             np.where(seen, time, state.time),
             np.where(keep, position, state.xy),
             np.where(keep, velocity, state.velocity),
@@ -169,8 +175,8 @@ def _smoothing_factor(elapsed: np.ndarray, cutoff: np.ndarray | float) -> np.nda
 
 
 def _with_keypoints(
-    frame: Found, track: int, at: np.ndarray, keypoints: np.ndarray, score: float
-) -> Found:
+    frame: PoseResult, track: int, at: np.ndarray, keypoints: np.ndarray, score: float
+) -> PoseResult:
     """Return a frame whose person of that track has other keypoints; added if it is missing.
 
     Args:
@@ -186,10 +192,10 @@ def _with_keypoints(
         scores, tracks = np.append(scores, np.float32(score)), (*tracks, track)
     everyone[tracks.index(track), at] = keypoints
     order = np.argsort(-scores, kind="stable")
-    people = People(everyone[order], scores[order])
-    return _rebuilt(frame, people, tuple(tracks[p] for p in order.tolist()))
+    people = Poses(everyone[order], scores[order])
+    return _replace_people(frame, people, tuple(tracks[p] for p in order.tolist()))
 
 
-def _rebuilt(frame: Found, people: People, tracks: tuple[int | None, ...]) -> Found:
+def _replace_people(frame: PoseResult, people: Poses, tracks: tuple[int | None, ...]) -> PoseResult:
     """Return a frame of other people, with boxes and part scores of theirs."""
-    return found(people, frame.size, frame.skeleton)._replace(tracks=tracks)
+    return make_pose_result(people, frame.size, frame.skeleton)._replace(tracks=tracks)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tagpose.evaluation.rows import write_json
-from tagpose.video.inputs import is_address, without_password
+from tagpose.evaluation.coco_results import write_json
+from tagpose.video.inputs import is_url, redact_password
 
 if TYPE_CHECKING:  # they need the extra `video`, and programs say so later
     from tagpose.video.frames import Video
-    from tagpose.video.smoothing import VideoResult
+    from tagpose.video.smoothing import FrameResult
 
 _NAME: Final = "video.json"
 
@@ -20,7 +20,7 @@ def write_summary(
     source: str,
     video: "Video",
     settings: Mapping[str, Any],
-    last: "VideoResult",
+    last: "FrameResult",
 ) -> None:
     """Write video.json after everything else of a video.
 
@@ -54,9 +54,9 @@ def remove_summary(folder: Path) -> None:
 
 def _identity(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be equal: the file as it is, and the settings."""
-    about: dict[str, Any] = {"video": without_password(source), "settings": dict(settings)}
+    about: dict[str, Any] = {"video": redact_password(source), "settings": dict(settings)}
     file = Path(source)
-    if not is_address(source) and file.is_file():
+    if not is_url(source) and file.is_file():
         status = file.stat()
         about |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
     return about

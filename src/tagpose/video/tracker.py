@@ -7,9 +7,9 @@ import numpy as np
 import supervision
 from trackers import ByteTrackTracker
 
-from tagpose.inference.found import Found, boxes_around
+from tagpose.inference.results import PoseResult, keypoint_boxes
 
-_UNCONFIRMED: Final = -1  # the tracker's number of people that it does not follow yet
+_UNCONFIRMED_ID: Final = -1  # the tracker's number of people that it does not follow yet
 
 
 class PersonTracker:
@@ -17,53 +17,55 @@ class PersonTracker:
 
     Args:
         rate: frames per second; a camera may have fewer than it claims.
-        min_score: score of a person from which a new track starts; people below only continue
+        min_track_score: score of a person from which a new track starts; people below only continue
             tracks.
         min_keypoint_score: score of the keypoints that count for boxes. A box around all keypoints
             is as large as the image where a few are guessed, and people could not be told apart.
-        patience: seconds out of sight after which a person gets a new track.
+        max_lost_seconds: seconds out of sight after which a person gets a new track.
     """
 
     def __init__(
         self,
         rate: Fraction,
         *,
-        min_score: float = 0.3,
+        min_track_score: float = 0.3,
         min_keypoint_score: float = 0.2,
-        patience: float = 1.0,
+        max_lost_seconds: float = 1.0,
     ) -> None:
         self._min_keypoint_score = min_keypoint_score
         self._size: tuple[int, int] | None = None  # of the first frame, whose space boxes are in
         self._tracker = ByteTrackTracker(
-            lost_track_buffer=round(30 * patience),  # in frames at 30 per second, as it counts
+            lost_track_buffer=round(
+                30 * max_lost_seconds
+            ),  # in frames at 30 per second, as it counts
             frame_rate=float(rate),
-            track_activation_threshold=min_score,
-            high_conf_det_threshold=min_score,
+            track_activation_threshold=min_track_score,
+            high_conf_det_threshold=min_track_score,
             minimum_consecutive_frames=1,
         )
 
-    def follow(self, found: Found, time: float) -> list[int | None]:
+    def update(self, result: PoseResult, time: float) -> list[int | None]:
         """Return the track of each person of the next frame.
 
         It is None in the first frame in which a person is seen, and for people of weak keypoints.
 
         Args:
-            found: people of the frame.
+            result: people of the frame.
             time: of the frame in seconds, later than that of the frame before.
         """
-        self._size = self._size or found.size
-        seen = found.keypoints[..., 2] >= self._min_keypoint_score  # [P, K]
+        self._size = self._size or result.size
+        seen = result.keypoints[..., 2] >= self._min_keypoint_score  # [P, K]
         index = np.flatnonzero(seen.any(1))
-        boxes = boxes_around(found.keypoints, seen)[index]
+        boxes = keypoint_boxes(result.keypoints, seen)[index]
         corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
         # a resized video has its people at the same share of its sides
-        corners *= np.tile(np.divide(self._size, found.size), 2)
+        corners *= np.tile(np.divide(self._size, result.size), 2)
         detections = supervision.Detections(
-            corners, confidence=found.scores[index], data={"index": index}
+            corners, confidence=result.scores[index], data={"index": index}
         )
         followed = self._tracker.update(detections, timestamp=time)
-        tracks: list[int | None] = [None] * len(found.scores)
+        tracks: list[int | None] = [None] * len(result.scores)
         if len(followed) and followed.tracker_id is not None:
             for at, track in zip(followed.data["index"], followed.tracker_id, strict=True):
-                tracks[int(at)] = None if track == _UNCONFIRMED else int(track)
+                tracks[int(at)] = None if track == _UNCONFIRMED_ID else int(track)
         return tracks

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tagpose.data.annotation_tools.records import Row, keypoint_names
-from tagpose.flip_pairs import flip_pairs
-from tagpose.official_skeletons import BODY
+from tagpose.data.annotation_tools.source_dataset import Row, keypoint_names
+from tagpose.skeletons.coco import BODY
+from tagpose.skeletons.flip_pairs import derive_flip_pairs
 
 DEFAULT_SIGMA: Final = 0.05  # between COCO's eyes (.025) and hips (.107)
 _COCO_SIGMAS: Final = MappingProxyType(dict(zip(BODY.keypoints, BODY.sigmas, strict=True)))
@@ -23,7 +23,7 @@ class Bones(NamedTuple):
 
     pairs: tuple[Pair, ...]
     first: int  # number of the first keypoint in the file, 0 or 1
-    left_out: tuple[str, ...]  # entries that are no bone, as they are in the file
+    skipped: tuple[str, ...]  # entries that are no bone, as they are in the file
 
 
 class SkeletonDraft(NamedTuple):
@@ -69,10 +69,10 @@ def draft_skeleton(
     if any("${" in one for one in names):  # Hydra would look for a value of that name
         raise ValueError(f"{file}: a keypoint has ${{ in its name; rename it")
     return SkeletonDraft(
-        name=name or identifier(str(category.get("name"))),
+        name=name or to_identifier(str(category.get("name"))),
         keypoints=tuple(names),
-        sigmas=tuple(_COCO_SIGMAS.get(_coco_name(one), DEFAULT_SIGMA) for one in names),
-        flips=_flips(category, names, flips, file),
+        sigmas=tuple(_COCO_SIGMAS.get(_to_snake_case(one), DEFAULT_SIGMA) for one in names),
+        flips=_find_flip_pairs(category, names, flips, file),
         bones=read_bones(category.get("skeleton"), names),
     )
 
@@ -87,14 +87,14 @@ def read_bones(entries: Any, names: Sequence[str]) -> Bones:
         names: [K] keypoints.
     """
     given = entries if isinstance(entries, list) else []
-    found = {first: [_bone(entry, first, names) for entry in given] for first in (1, 0)}
+    found = {first: [_parse_bone(entry, first, names) for entry in given] for first in (1, 0)}
     first = max(found, key=lambda one: sum(bone is not None for bone in found[one]))
     left_out = [str(e) for e, bone in zip(given, found[first], strict=True) if bone is None]
     unique = {frozenset(bone): bone for bone in reversed(found[first]) if bone}
     return Bones(tuple(reversed(unique.values())), first, tuple(left_out))
 
 
-def identifier(name: str) -> str:
+def to_identifier(name: str) -> str:
     """Return a name as a file and an option can have it: small Latin letters, digits, `_`."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return plain if re.match(r"[a-z]", plain) and plain not in _YAML_WORDS else f"my_{plain}"
@@ -104,7 +104,7 @@ def identifier(name: str) -> str:
 _YAML_WORDS: Final = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf")
 
 
-def _bone(entry: Any, first: int, names: Sequence[str]) -> Pair | None:
+def _parse_bone(entry: Any, first: int, names: Sequence[str]) -> Pair | None:
     """The names of two different keypoints, if an entry has their numbers."""
     if not isinstance(entry, list) or len(entry) != 2:
         return None
@@ -114,45 +114,47 @@ def _bone(entry: Any, first: int, names: Sequence[str]) -> Pair | None:
     return (a, b) if a != b else None
 
 
-def _flips(
+def _find_flip_pairs(
     category: Row, names: Sequence[str], given: Sequence[Sequence[str]] | None, file: Path
 ) -> tuple[Pair, ...]:
     """Flip pairs: those given, those of YOLO's `flip_idx`, or those that the names tell."""
     if given is not None:
-        return tuple((str(a), str(b)) for a, b in _pairs_of(given, names))
+        return tuple((str(a), str(b)) for a, b in _check_flip_pairs(given, names))
     indices = category.get("flip_idx")
     if isinstance(indices, list) and sorted(map(str, indices)) == sorted(
         map(str, range(len(names)))
     ):
         return tuple((names[k], names[to]) for k, to in zip(count(), indices) if k < int(to))
     try:
-        return flip_pairs(names)
+        return derive_flip_pairs(names)
     except ValueError as error:
-        raise ValueError(f"{file}: {error} by flip=[[LEFT,RIGHT],...]") from error
+        raise ValueError(f"{file}: {error} by flip_pairs=[[LEFT,RIGHT],...]") from error
 
 
-def _pairs_of(given: Sequence[Sequence[str]], names: Sequence[str]) -> Sequence[Sequence[str]]:
+def _check_flip_pairs(
+    given: Sequence[Sequence[str]], names: Sequence[str]
+) -> Sequence[Sequence[str]]:
     """Given flip pairs, once it is sure that they are pairs of keypoints."""
     for pair in given:
         if isinstance(pair, str) or len(pair) != 2 or not {str(end) for end in pair} <= set(names):
             raise ValueError(
-                f"flip has {pair}, not two of the keypoints {', '.join(names)}; write "
-                "flip=[[LEFT,RIGHT],...]"
+                f"flip_pairs has {pair}, not two of the keypoints {', '.join(names)}; write "
+                "flip_pairs=[[LEFT,RIGHT],...]"
             )
     return given
 
 
-def _coco_name(name: str) -> str:
+def _to_snake_case(name: str) -> str:
     """A name as COCO would write it: `Left Eye` is left_eye."""
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
 
 
-def definition(draft: SkeletonDraft) -> Mapping[str, Any]:
+def custom_skeleton_arguments(draft: SkeletonDraft) -> Mapping[str, Any]:
     """Return the arguments of `make_skeleton` for a draft."""
     return {
         "name": draft.name,
         "keypoints": draft.keypoints,
         "sigmas": draft.sigmas,
-        "mirror": draft.flips,
+        "flip_pairs": draft.flips,
         "bones": draft.bones.pairs,
     }

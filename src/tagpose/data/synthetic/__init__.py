@@ -1,5 +1,5 @@
-"""Drawn people with exact truth: the demo's data, and the tests'."""
+"""Drawn people with exact ground truth: the demo's data, and the tests'."""
 
-from tagpose.data.synthetic.writing import DESCRIPTION, write_synthetic
+from tagpose.data.synthetic.coco_writer import SYNTHETIC_DESCRIPTION, write_synthetic_dataset
 
-__all__ = ["DESCRIPTION", "write_synthetic"]
+__all__ = ["SYNTHETIC_DESCRIPTION", "write_synthetic_dataset"]

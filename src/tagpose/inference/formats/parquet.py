@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tagpose.inference.formats.table import KeypointRow
-from tagpose.writing import whole
+from tagpose.inference.formats.keypoint_table import KeypointRow
+from tagpose.io import atomic_write
 
 try:
     import pyarrow
@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None  # its sentence would hide this one
 
-_GROUP: Final = 100_000  # rows that are written together
+_ROW_GROUP_SIZE: Final = 100_000  # rows that are written together
 _SCHEMA: Final = pyarrow.schema(
     {
         "image": pyarrow.string(),
@@ -40,7 +40,7 @@ def parquet_writer(file: Path) -> Iterator[Callable[[Iterable[KeypointRow]], Non
         file: target, with the columns of `KeypointRow`.
     """
     waiting: list[KeypointRow] = []
-    with whole(file) as partial, ParquetWriter(partial, _SCHEMA) as writer:
+    with atomic_write(file) as partial, ParquetWriter(partial, _SCHEMA) as writer:
 
         def flush() -> None:
             columns = zip(*waiting, strict=True) if waiting else [()] * len(_SCHEMA)
@@ -50,7 +50,7 @@ def parquet_writer(file: Path) -> Iterator[Callable[[Iterable[KeypointRow]], Non
 
         def add(rows: Iterable[KeypointRow]) -> None:
             waiting.extend(rows)
-            if len(waiting) >= _GROUP:
+            if len(waiting) >= _ROW_GROUP_SIZE:
                 flush()
 
         yield add

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tagpose.inference.found import Found
-from tagpose.official_skeletons import WHOLEBODY
-from tagpose.writing import whole
+from tagpose.inference.results import PoseResult
+from tagpose.io import atomic_write
+from tagpose.skeletons.coco import WHOLEBODY
 
 try:
     from pose_format import Pose
@@ -28,10 +28,10 @@ except ModuleNotFoundError as error:
     ) from None  # its sentence would hide this one
 
 _VERSION: Final = 0.2
-_STILL_RATE: Final = 1.0  # frames per second of a file that has one frame
+_STILL_IMAGE_RATE: Final = 1.0  # frames per second of a file that has one frame
 
 
-def to_pose(frames: Sequence[Found], rate: float = _STILL_RATE) -> Any:
+def to_pose(frames: Sequence[PoseResult], rate: float = _STILL_IMAGE_RATE) -> Any:
     """Return predictions for one image or the frames of a video as a `pose_format.Pose`.
 
     A track keeps its place among the people of all frames; the longest one comes first, because
@@ -44,37 +44,37 @@ def to_pose(frames: Sequence[Found], rate: float = _STILL_RATE) -> Any:
     Raises:
         ValueError: the skeleton is not COCO-WholeBody's, or a frame has another size.
     """
-    sizes, skeleton = {found.size for found in frames}, frames[0].skeleton
+    sizes, skeleton = {result.size for result in frames}, frames[0].skeleton
     if skeleton.keypoints != WHOLEBODY.keypoints:
         raise ValueError(
             f".pose files have {WHOLEBODY.size} keypoints; skeleton {skeleton.name!r} has "
-            f"{skeleton.size}, so write csv or lines"
+            f"{skeleton.size}, so write csv or jsonl"
         )
     if len(sizes) > 1:
         raise ValueError(f"a .pose file has frames of one size, not {sorted(sizes)}")
-    places = _places(frames)
+    places = _person_slots(frames)
     people = 1 + max((place for each in places for place in each), default=0)
     points = np.zeros((len(frames), people, skeleton.size, 3), np.float32)
-    for frame, found, place in zip(points, frames, places, strict=True):
-        frame[place] = found.keypoints
+    for frame, result, place in zip(points, frames, places, strict=True):
+        frame[place] = result.keypoints
     header = PoseHeader(_VERSION, PoseHeaderDimensions(*frames[0].size), cocowholebody_components())
     return Pose(header, NumPyPoseBody(rate, points[..., :2], points[..., 2]))
 
 
-def write_pose(file: Path, frames: Sequence[Found], rate: float = _STILL_RATE) -> None:
+def write_pose(file: Path, frames: Sequence[PoseResult], rate: float = _STILL_IMAGE_RATE) -> None:
     """Write a .pose file, all of it or nothing; see `to_pose`."""
     pose = to_pose(frames, rate)
-    with whole(file) as partial, partial.open("wb") as stream:
+    with atomic_write(file) as partial, partial.open("wb") as stream:
         pose.write(stream)
 
 
-def _places(frames: Sequence[Found]) -> list[list[int]]:
+def _person_slots(frames: Sequence[PoseResult]) -> list[list[int]]:
     """The place of each person of each frame among all people of the file."""
-    lengths = Counter(track for found in frames for track in found.tracks if track is not None)
+    lengths = Counter(track for result in frames for track in result.tracks if track is not None)
     place_of = {track: place for place, (track, _) in enumerate(lengths.most_common())}
     places = []
-    for found in frames:
-        others = iter(range(len(place_of), len(place_of) + len(found.scores)))
-        tracks = found.tracks or (None,) * len(found.scores)
+    for result in frames:
+        others = iter(range(len(place_of), len(place_of) + len(result.scores)))
+        tracks = result.tracks or (None,) * len(result.scores)
         places.append([next(others) if t is None else place_of[t] for t in tracks])
     return places

@@ -1,0 +1,1 @@
+"""Entry points shared by all programs: errors, console output, subprograms."""

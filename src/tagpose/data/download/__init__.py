@@ -1,0 +1,1 @@
+"""Download of COCO and COCO-WholeBody."""

@@ -1,0 +1,1 @@
+"""Checks and statistics of a data set, and copies without faulty images."""

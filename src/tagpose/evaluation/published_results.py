@@ -1,0 +1,131 @@
+"""This file has the published results that are to be reproduced, and holds scores against them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from tagpose.evaluation.keypoint_ap import PartScores
+
+# A number is printed with three digits; what another build of the libraries changes is smaller.
+TOLERANCE: Final = 0.002
+
+_HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
+
+
+class PublishedResult(NamedTuple):
+    """One row of a published table."""
+
+    architecture: str
+    skeleton: str
+    scales: tuple[float, ...]  # of the test
+    url: str  # of the checkpoint; its name holds the first digits of its SHA-256
+    numbers: Mapping[str, tuple[float, float]]  # AP, AR by part
+
+    @property
+    def checksum(self) -> str:
+        """The first digits of the checkpoint's SHA-256."""
+        return self.url.rpartition("-")[2].partition("_")[0]
+
+
+def _wholebody_numbers(*numbers: float) -> Mapping[str, tuple[float, float]]:
+    """AP, AR of each part, in the order of the papers' tables."""
+    parts = ("body", "foot", "face", "hand", "wholebody")
+    return MappingProxyType(
+        dict(zip(parts, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
+    )
+
+
+def _body_numbers(ap: float, ar: float) -> Mapping[str, tuple[float, float]]:
+    """AP, AR of stage one."""
+    return MappingProxyType({"body": (ap, ar)})
+
+
+# OpenMMLab, MMPose 0.x, model zoo: associative embedding, COCO val2017 and COCO-WholeBody v1.0 val.
+_W32_BODY: Final = f"{_HOST}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth"
+_W48_BODY: Final = f"{_HOST}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth"
+_W32_WHOLE: Final = f"{_HOST}/hrnet_w32_coco_wholebody_512x512_plus-f1f1185c_20210517.pth"
+_W48_WHOLE: Final = f"{_HOST}/hrnet_w48_coco_wholebody_512x512_plus-4de8a695_20210517.pth"
+_HIGHER_W32_BODY: Final = f"{_HOST}/higher_hrnet32_coco_512x512-8ae85183_20200713.pth"
+_HIGHER_W48_BODY: Final = f"{_HOST}/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth"
+_HIGHER_W32_WHOLE: Final = (
+    f"{_HOST}/higher_hrnet32_coco_wholebody_512x512_plus-2fa137ab_20210517.pth"
+)
+_HIGHER_W48_WHOLE: Final = (
+    f"{_HOST}/higher_hrnet48_coco_wholebody_512x512_plus-934f08aa_20210517.pth"
+)
+_W32_NUMBERS: Final = _wholebody_numbers(
+    0.551, 0.650, 0.271, 0.451, 0.564, 0.618, 0.159, 0.238, 0.342, 0.453
+)
+_W48_NUMBERS: Final = _wholebody_numbers(
+    0.592, 0.686, 0.443, 0.595, 0.619, 0.674, 0.347, 0.438, 0.422, 0.532
+)
+_HIGHER_W32_NUMBERS: Final = _wholebody_numbers(
+    0.590, 0.672, 0.185, 0.335, 0.676, 0.721, 0.212, 0.298, 0.401, 0.493
+)
+_HIGHER_W48_NUMBERS: Final = _wholebody_numbers(
+    0.630, 0.706, 0.440, 0.573, 0.730, 0.777, 0.389, 0.477, 0.487, 0.574
+)
+
+_RESULTS: Final = (
+    PublishedResult("hrnet_w32", "wholebody", (1,), _W32_WHOLE, _W32_NUMBERS),
+    PublishedResult("hrnet_w48", "wholebody", (1,), _W48_WHOLE, _W48_NUMBERS),
+    PublishedResult("hrnet_w32", "body", (1,), _W32_BODY, _body_numbers(0.654, 0.710)),
+    PublishedResult("hrnet_w48", "body", (1,), _W48_BODY, _body_numbers(0.665, 0.716)),
+    PublishedResult("hrnet_w32", "body", (2, 1, 0.5), _W32_BODY, _body_numbers(0.698, 0.748)),
+    PublishedResult("hrnet_w48", "body", (2, 1, 0.5), _W48_BODY, _body_numbers(0.712, 0.757)),
+    PublishedResult("higherhrnet_w32", "wholebody", (1,), _HIGHER_W32_WHOLE, _HIGHER_W32_NUMBERS),
+    PublishedResult("higherhrnet_w48", "wholebody", (1,), _HIGHER_W48_WHOLE, _HIGHER_W48_NUMBERS),
+    PublishedResult("higherhrnet_w32", "body", (1,), _HIGHER_W32_BODY, _body_numbers(0.677, 0.723)),
+    PublishedResult("higherhrnet_w48", "body", (1,), _HIGHER_W48_BODY, _body_numbers(0.686, 0.731)),
+    PublishedResult(
+        "higherhrnet_w32", "body", (2, 1, 0.5), _HIGHER_W32_BODY, _body_numbers(0.706, 0.747)
+    ),
+    PublishedResult(
+        "higherhrnet_w48", "body", (2, 1, 0.5), _HIGHER_W48_BODY, _body_numbers(0.716, 0.755)
+    ),
+)
+
+
+class PublishedDifference(NamedTuple):
+    """A number that was published, and ours."""
+
+    part: str
+    metric: str  # "ap" or "ar"
+    published: float
+    measured: float
+
+    @property
+    def exceeds_tolerance(self) -> bool:
+        """Whether ours is another number, not only another rounding."""
+        return abs(self.measured - self.published) > TOLERANCE
+
+
+def find_published_result(
+    architecture: str, skeleton: str, scales: tuple[float, ...]
+) -> PublishedResult:
+    """The published results of a network and a test.
+
+    Raises:
+        ValueError: none were published.
+    """
+    for result in _RESULTS:
+        if (result.architecture, result.skeleton) == (architecture, skeleton) and set(
+            result.scales
+        ) == set(scales):
+            return result
+    known = "; ".join(f"{r.architecture}, {r.skeleton}, scales {list(r.scales)}" for r in _RESULTS)
+    raise ValueError(
+        f"no results were published of {architecture}, {skeleton}, scales {list(scales)}, but of "
+        f"{known}"
+    )
+
+
+def compare_to_published(
+    result: PublishedResult, scores: Mapping[str, PartScores]
+) -> list[PublishedDifference]:
+    """Each published number beside ours."""
+    return [
+        PublishedDifference(part, name, published, getattr(scores[part], name))
+        for part, numbers in result.numbers.items()
+        for name, published in zip(("ap", "ar"), numbers, strict=True)
+    ]

@@ -1,0 +1,107 @@
+"""Export of a network to a bundle: a folder that predicts poses without torch and tagpose."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from tagpose.evaluation.coco_results import write_json
+from tagpose.export.bundle_metadata import ExportSpec, build_metadata
+from tagpose.export.onnx import InferenceNetwork, write_onnx
+
+PACKAGE: Final = (
+    "tagpose_numpy"  # of the bundle; its files have the paths that they have in tagpose
+)
+
+_EXPORT: Final = Path(__file__).parent
+# Files that need nothing but numpy, scipy, numba and Pillow, and each other.
+_BUNDLED_FILES: Final = (
+    "codec/__init__.py",
+    "codec/compilation.py",
+    "codec/decoder.py",
+    "codec/flip_test.py",
+    "codec/grouping.py",
+    "codec/interpolation.py",
+    "codec/missing_keypoints.py",
+    "codec/peaks.py",
+    "data/__init__.py",
+    "data/images.py",
+    "export/__init__.py",
+    "export/decoder_options.py",
+    "export/preprocessing.py",
+    "geometry.py",
+    "skeletons/__init__.py",
+    "skeletons/coco.py",
+    "skeletons/skeleton.py",
+    "structures.py",
+)
+
+
+def write_bundle(folder: Path, spec: ExportSpec) -> float:
+    """Write a bundle: the network, its metadata, the decoder and an example.
+
+    Args:
+        folder: bundle to create; it is removed after an error.
+        spec: the network and the options with which it is used.
+
+    Returns:
+        The largest difference between the outputs of ONNX and PyTorch, relative to the largest
+        output.
+
+    Raises:
+        FileExistsError: if the folder exists.
+        ValueError: if the outputs differ too much.
+    """
+    with _atomic_folder(folder) as partial:
+        write_json(partial / "metadata.json", build_metadata(spec))
+        test = InferenceNetwork(spec.network, flip_test=spec.flip_test)
+        difference = write_onnx(partial / "network.onnx", test)
+        _write_package(partial / PACKAGE)
+        shutil.copyfile(_EXPORT / "templates/example.txt", partial / "example.py")
+        (partial / "README.md").write_text(_readme(spec))
+    return difference
+
+
+@contextmanager
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed to `folder` unless an error occurs."""
+    if folder.exists():
+        raise FileExistsError(
+            f"{folder} already exists; remove it, or use another name by output_name="
+        )
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_package(package: Path) -> None:
+    """Copy the files of tagpose that the bundle needs, so that they import each other there."""
+    for name in _BUNDLED_FILES:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        source = (_EXPORT.parent / name).read_text()
+        (package / name).write_text(source.replace("from tagpose.", f"from {package.name}."))
+    (package / "__init__.py").write_text('"""The files of tagpose that need no torch."""\n')
+
+
+def _readme(spec: ExportSpec) -> str:
+    """Return the README of the bundle."""
+    skeleton = spec.network.skeleton
+    return Template((_EXPORT / "templates/README.md").read_text()).substitute(
+        architecture=spec.network.architecture,
+        skeleton=skeleton.name,
+        keypoints=skeleton.size,
+        input_size=spec.input_size,
+        heatmap_stride=spec.network.strides[-1],
+        stride=spec.network.strides[0],
+        views=1 + spec.flip_test,
+        flip_test="with" if spec.flip_test else "without",
+        license=spec.license,
+        package=PACKAGE,
+    )

@@ -1,0 +1,241 @@
+"""Write predictions to files while images are predicted; only .pose files of videos wait in memory.
+
+`FORMATS` has one entry for each name of `formats=[...]`: a context manager that takes the folder and
+yields the function that writes one image.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from tagpose.data.image_files import write_image
+from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
+from tagpose.inference.formats.keypoint_table import csv_writer, to_table
+from tagpose.inference.formats.openpose import to_openpose
+from tagpose.inference.results import PoseResult
+from tagpose.io import atomic_write
+from tagpose.skeletons.keypoint_layouts import OPENPOSE_COCO_18
+
+_COMPACT_SEPARATORS: Final = (",", ":")  # JSON without blanks
+
+UNFILTERED_FORMATS: Final = ("coco", "jsonl")  # formats that contain all people by default
+
+
+class ResultFilter(NamedTuple):
+    """The people and keypoints that files contain; see `PoseResult.select`."""
+
+    parts: Sequence[str] | None = None
+    min_person_score: float = 0.0
+    min_keypoint_score: float = 0.0
+    unfiltered: Collection[str] = (
+        UNFILTERED_FORMATS  # formats for which the thresholds do not count
+    )
+
+    def __call__(self, result: PoseResult, format_name: str) -> PoseResult:
+        """Return what a format contains."""
+        if format_name in self.unfiltered:
+            return result.select(self.parts) if self.parts is not None else result
+        return result.select(
+            self.parts,
+            min_person_score=self.min_person_score,
+            min_keypoint_score=self.min_keypoint_score,
+        )
+
+
+class OutputItem(NamedTuple):
+    """The predictions for one image or frame on their way to a file."""
+
+    number: int  # image id of the COCO results
+    name: str  # of files that belong to this image alone, without their ending
+    metadata: Mapping[str, Any]  # first entries of its line in people.jsonl
+    result: PoseResult
+
+
+WriteItem: TypeAlias = Callable[[OutputItem], None]
+_NO_FILTER: Final = ResultFilter()
+
+
+@contextmanager
+def open_result_writers(
+    folder: Path,
+    formats: Collection[str],
+    *,
+    name: Callable[[int], str] = "{:012d}".format,
+    result_filter: ResultFilter = _NO_FILTER,
+    rate: float | None = None,
+) -> Iterator[Callable[[int, Mapping[str, Any], PoseResult], None]]:
+    """Write the predictions for many images in some formats.
+
+    Args:
+        folder: for the files.
+        formats: names of `FORMATS`; "pictures", which are drawn elsewhere, are allowed and ignored.
+        name: makes the name of the files that belong to one image from its number; it may contain
+            folders. The default is OpenPose's for the frames of a video.
+        result_filter: people and keypoints that are written.
+        rate: frames per second if the images are the frames of a video, which become one .pose
+            file; None for stills, which become one each.
+
+    Yields:
+        The function that takes an image's number, the first entries of its line in people.jsonl,
+        and its predictions.
+
+    Raises:
+        ModuleNotFoundError: a format needs a package that is not installed.
+        ValueError: a format is unknown.
+    """
+    unknown = sorted(set(formats) - {"pictures", *FORMATS})
+    if unknown:
+        raise ValueError(f"unknown format {unknown[0]!r}; use one of {', '.join(FORMATS)}")
+    with ExitStack() as stack:
+        takes = {
+            format_name: stack.enter_context(FORMATS[format_name](folder, rate))
+            for format_name in formats
+            if format_name in FORMATS
+        }
+
+        def take(number: int, metadata: Mapping[str, Any], result: PoseResult) -> None:
+            for format_name, write in takes.items():
+                write(
+                    OutputItem(number, name(number), metadata, result_filter(result, format_name))
+                )
+
+        yield take
+
+
+def per_image_files(folder: Path, formats: Collection[str], name: str) -> list[Path]:
+    """Return the files that belong to one image alone."""
+    return [
+        folder / _FILE_PATTERNS[format_name].format(name)
+        for format_name in formats
+        if format_name in _FILE_PATTERNS
+    ]
+
+
+@contextmanager
+def _coco(folder: Path, _: float | None) -> Iterator[WriteItem]:
+    """Write results.json in the format of COCO's results."""
+    with _json_list(folder / "results.json") as add:
+        yield lambda item: add(item.result.to_coco(item.number))
+
+
+@contextmanager
+def _json_list(file: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Write a JSON list, all of it or nothing; yields the function that adds entries."""
+    with atomic_write(file) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
+        gap = "["
+
+        def add(entries: Iterable[Any]) -> None:
+            nonlocal gap
+            for entry in entries:
+                stream.write(gap + json.dumps(entry, allow_nan=False))
+                gap = ",\n"
+
+        yield add
+        stream.write("]\n" if gap != "[" else "[]\n")
+
+
+@contextmanager
+def _jsonl(folder: Path, _: float | None) -> Iterator[WriteItem]:
+    """Write people.jsonl, each line as soon as it is known, for programs that read along."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "people.jsonl").open("w", encoding="utf-8", buffering=1) as stream:
+
+        def add(item: OutputItem) -> None:
+            line = {**item.metadata, **item.result.to_dict()}
+            print(json.dumps(line, allow_nan=False), file=stream)
+
+        yield add
+
+
+@contextmanager
+def _json_files(
+    folder: Path, _: float | None, *, format_name: str, convert: Callable[[PoseResult], Any]
+) -> Iterator[WriteItem]:
+    """Write one JSON file for each image, also where there are no people."""
+
+    def write(item: OutputItem) -> None:
+        with atomic_write(folder / _FILE_PATTERNS[format_name].format(item.name)) as partial_file:
+            content = json.dumps(
+                convert(item.result), allow_nan=False, separators=_COMPACT_SEPARATORS
+            )
+            partial_file.write_text(content)
+
+    yield write
+
+
+@contextmanager
+def _dwpose(folder: Path, _: float | None) -> Iterator[WriteItem]:
+    """Write a picture on black for each image."""
+    yield lambda item: write_image(
+        folder / _FILE_PATTERNS["dwpose"].format(item.name), to_dwpose_image(item.result)
+    )
+
+
+@contextmanager
+def _csv(folder: Path, _: float | None) -> Iterator[WriteItem]:
+    """Write keypoints.csv."""
+    with csv_writer(folder / "keypoints.csv") as add:
+        yield lambda item: add(to_table(item.result, _image_name(item)))
+
+
+@contextmanager
+def _parquet(folder: Path, _: float | None) -> Iterator[WriteItem]:
+    """Write keypoints.parquet."""
+    parquet = import_module("tagpose.inference.formats.parquet")  # needs an extra
+    with parquet.parquet_writer(folder / "keypoints.parquet") as add:
+        yield lambda item: add(to_table(item.result, _image_name(item)))
+
+
+@contextmanager
+def _pose(folder: Path, rate: float | None) -> Iterator[WriteItem]:
+    """Write a .pose file for each image, or one for all frames of a video."""
+    pose_file = import_module("tagpose.inference.formats.pose_file")  # needs an extra
+    if rate is None:
+        yield lambda item: pose_file.write_pose(
+            folder / _FILE_PATTERNS["pose"].format(item.name), [item.result]
+        )
+        return
+    frames: list[PoseResult] = []
+    yield lambda item: frames.append(item.result)
+    if frames:
+        pose_file.write_pose(folder / "keypoints.pose", frames, rate)
+
+
+def _image_name(item: OutputItem) -> str:
+    """The name of an image in tables: its file, or the name of a frame."""
+    return str(item.metadata.get("file", item.name))
+
+
+_FILE_PATTERNS: Final = MappingProxyType(
+    {
+        "openpose": "openpose/{}_keypoints.json",
+        "openpose_coco": "openpose_coco/{}_keypoints.json",
+        "controlnet": "controlnet/{}.json",
+        "dwpose": "dwpose/{}.png",
+        "pose": "pose/{}.pose",
+    }
+)
+FORMATS: Final[Mapping[str, Callable[[Path, float | None], AbstractContextManager[WriteItem]]]] = (
+    MappingProxyType(
+        {
+            "coco": _coco,
+            "jsonl": _jsonl,
+            "openpose": partial(_json_files, format_name="openpose", convert=to_openpose),
+            "openpose_coco": partial(
+                _json_files,
+                format_name="openpose_coco",
+                convert=partial(to_openpose, body=OPENPOSE_COCO_18),
+            ),
+            "controlnet": partial(_json_files, format_name="controlnet", convert=to_controlnet),
+            "dwpose": _dwpose,
+            "csv": _csv,
+            "parquet": _parquet,
+            "pose": _pose,
+        }
+    )
+)

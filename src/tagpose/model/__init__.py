@@ -1,1 +1,0 @@
-"""The network and how weights come into it."""

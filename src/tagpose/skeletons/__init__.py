@@ -1,0 +1,1 @@
+"""Skeletons: keypoints, parts, bones, sigmas and flip pairs."""

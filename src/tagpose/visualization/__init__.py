@@ -1,0 +1,1 @@
+"""Drawing of poses, heatmaps and training curves."""

@@ -1,0 +1,87 @@
+"""Styles of the pictures that `predict` draws."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.structures import Poses
+from tagpose.visualization.face_blur import blur_faces
+from tagpose.visualization.poses import draw_poses
+
+_CHOICES: Final = {"color_by": ("part", "person"), "background": ("image", "black")}
+
+
+@dataclass(frozen=True)
+class PoseVisualizer:
+    """Draw people on an image; calling it returns the picture.
+
+    Attributes:
+        color_by: "part" colors body, face and fingers, left and right; "person" gives each person
+            one color, which tells people in crowds apart.
+        background: "image", or "black" for the skeletons alone.
+        line_width: factor of the widths of lines and the sizes of dots.
+        boxes: whether each person has a box; None for people with tracks only.
+        ids: whether each person has a number, the track in videos and else the place among the
+            people, as in tables; None for people with tracks only.
+        blur_faces: whether faces are blurred beyond recognition.
+
+    Raises:
+        ValueError: `color_by` or `background` is unknown, or `line_width` is not above 0.
+    """
+
+    color_by: str = "part"
+    background: str = "image"
+    line_width: float = 1.0
+    boxes: bool | None = None
+    ids: bool | None = None
+    blur_faces: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; use {' or '.join(choices)}"
+                )
+        if not self.line_width > 0:
+            raise ValueError(f"line_width is {self.line_width}; use a number above 0")
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        people: Poses,
+        skeleton: Skeleton,
+        *,
+        tracks: Sequence[int | None] = (),
+        all_people: Poses | None = None,
+    ) -> np.ndarray:
+        """Return the picture [H, W, 3] uint8 RGB.
+
+        Args:
+            image: [H, W, 3] uint8 RGB, not changed.
+            people: people to draw; keypoints with a score of 0 are missing.
+            skeleton: of the keypoints.
+            tracks: number of each person in a video, None where unknown; empty for stills.
+            all_people: people whose faces are blurred, if those are more than the drawn ones.
+        """
+        if self.background == "black":
+            image = np.zeros_like(image)
+        elif self.blur_faces:
+            image = blur_faces(image, people if all_people is None else all_people, skeleton)
+        numbers = list(tracks) or list(range(len(people.scores)))
+        has_ids, has_boxes = (
+            bool(tracks) if each is None else each for each in (self.ids, self.boxes)
+        )
+        return draw_poses(
+            image,
+            people,
+            skeleton,
+            min_score=float(np.finfo(np.float32).tiny),
+            labels=["" if n is None else str(n) for n in numbers] if has_ids else None,
+            identities=numbers,
+            boxes=has_boxes,
+            color_by_person=self.color_by == "person",
+            line_width=self.line_width,
+        )

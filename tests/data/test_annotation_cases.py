@@ -1,0 +1,340 @@
+"""Files as annotation tools export them are read, repaired, skipped or refused as documented."""
+
+import gzip
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+
+from helpers.run_scripts import ROOT, run, succeeded
+from tagpose.cli.errors import format_error
+from tagpose.data.annotations import check_labelled, read_annotations
+from tagpose.data.coco_schema import ReadOptions
+from tagpose.data.datamodule import PoseDataModule
+from tagpose.data.datasets import ValDataset
+from tagpose.data.issue_log import IssueLog
+from tagpose.data.issue_types import IssueType as T
+from tagpose.data.issue_types import Severity
+from tagpose.data.quality.inspection import inspect_dataset
+from tagpose.data.quality.train_val_overlap import log_shared_images
+from tagpose.evaluation.ground_truth import read_ground_truth
+from tagpose.skeletons.custom import make_custom_skeleton
+
+CASES = Path(__file__).parents[1] / "cases"
+ANIMAL = make_custom_skeleton("animal", ["nose", "left_ear", "right_ear"], [0.05] * 3)
+WARNS = (Severity.SKIPPED, Severity.REPAIRED, Severity.WARNING)
+SCORING_ONLY = (T.AREA_MISSING, T.AREA_IMPLAUSIBLE)
+TRAINING_ONLY = (T.FILE_ELSEWHERE, T.SIZE_MISSING)
+
+# The issues that an inspection lists, and the people that training learns; 0 where it stops. Two
+# people are in the file of each case, but for those of no_annotations.
+OUTCOMES = {
+    "annotation_id_zero_score": ({T.ANNOTATION_ID_ZERO}, 2),
+    "annotation_ids_repeated": ({T.ANNOTATION_ID_REUSED}, 2),
+    "annotation_rows_repeated": ({T.ANNOTATION_REPEATED}, 2),
+    "area_copied": ({T.AREA_IMPLAUSIBLE}, 2),
+    "area_missing": ({T.AREA_MISSING}, 2),
+    "area_null": ({T.AREA_MISSING}, 2),
+    "bbox_and_area_missing": ({T.BOX_MISSING, T.AREA_MISSING}, 2),
+    "bbox_missing": ({T.BOX_MISSING}, 2),
+    "bbox_nested": ({T.NESTED}, 2),
+    "bbox_null": ({T.BOX_MISSING}, 2),
+    "categories_skeleton_from_0": (set(), 2),
+    "file_missing": ({T.FILE_MISSING}, 0),
+    "file_missing_unannotated": ({T.FILE_MISSING}, 2),
+    "file_name_absolute": ({T.FILE_ELSEWHERE}, 2),
+    "file_name_folder": ({T.FILE_ELSEWHERE}, 2),
+    "id_missing": (set(), 2),
+    "id_zero": ({T.ANNOTATION_ID_ZERO}, 2),
+    "image_id_missing": ({T.IMAGE_ID_OF_ANNOTATION}, 0),
+    "image_id_string_everywhere": (set(), 2),
+    "image_id_text": (set(), 2),
+    "image_rows_repeated": ({T.IMAGE_REPEATED}, 2),
+    "iscrowd_bool": (set(), 2),
+    "iscrowd_missing": ({T.CROWD_MISSING}, 2),
+    "iscrowd_null": ({T.CROWD_MISSING}, 2),
+    "keypoint_negative_unlabelled": (set(), 2),
+    "keypoint_on_edge": (set(), 2),
+    "keypoint_outside": ({T.OUTSIDE}, 2),
+    "keypoints_empty": ({T.NO_KEYPOINTS}, 1),
+    "keypoints_missing": ({T.NO_KEYPOINTS}, 1),
+    "keypoints_nested": ({T.NESTED}, 2),
+    "keypoints_null": ({T.NO_KEYPOINTS}, 1),
+    "keypoints_text": ({T.TEXT}, 2),
+    "names_other_order": ({T.KEYPOINT_ORDER}, 2),
+    "no_annotations": ({T.UNLABELLED}, 0),
+    "no_labelled": ({T.UNLABELLED}, 0),
+    "no_val": (set(), 2),
+    "num_keypoints_missing": (set(), 2),
+    "ok": (set(), 2),
+    "options_before_overrides": (set(), 2),
+    "other_category": ({T.OTHER_CATEGORY}, 2),
+    "other_category_same_length": ({T.OTHER_CATEGORY}, 2),
+    "results_by_file_name": (set(), 2),
+    "results_of_few_images": (set(), 2),
+    "same_file_for_both": (set(), 2),
+    "size_float": (set(), 2),
+    "size_missing": ({T.SIZE_MISSING}, 2),
+    "size_wrong": ({T.IMAGE_FILE}, 0),
+    "skeleton_name_yes": (set(), 2),
+    "skeleton_names_are_numbers": (set(), 2),
+    "skeleton_without_mirror": (set(), 2),
+    "skeleton_without_sigmas": (set(), 2),
+    "stray_annotation": ({T.STRAY}, 1),
+    "v0_with_coordinates": ({T.COORDINATES_OF_V0}, 2),
+    "v_all_one": (set(), 2),
+    "v_three": ({T.VISIBILITY}, 0),
+}
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Copies a case, because caches are written beside it; returns file and folder."""
+
+    def copied(name):
+        shutil.copytree(CASES / name, tmp_path / name)
+        return tmp_path / name / "train.json", tmp_path / name / "images"
+
+    return copied
+
+
+def train_on(file, folder, **options):
+    """Read annotations and all their images, as training does."""
+    annotations = read_annotations(file, folder, ANIMAL, only_annotated=True, **options)
+    check_labelled(annotations, file)
+    whole = ValDataset(annotations, 64)
+    for number in range(len(whole)):
+        whole[number]
+    return annotations
+
+
+def warned(read, *arguments):
+    """What a reader returns, and its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        result = read(*arguments)
+    return result, [str(one.message) for one in caught if one.category is UserWarning]
+
+
+def expected(types, others):
+    """The types that are told in a warning."""
+    return {one for one in types if one.severity in WARNS and one not in others}
+
+
+def test_each_case_has_an_outcome():
+    assert {*OUTCOMES, "empty_file"} == {path.name for path in CASES.iterdir()}
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES.items(), ids=OUTCOMES)
+def test_a_case_is_read_repaired_skipped_or_refused(case, name, outcome):
+    types, people = outcome
+    file, folder = case(name)
+    assert set(inspect_dataset(file, folder, ANIMAL).log.issues) == types
+    if people:
+        annotations, told = warned(train_on, file, folder)
+        assert len(annotations.keypoints) == people
+        assert len(told) == len(expected(types, SCORING_ONLY))
+        for type_ in expected(types, SCORING_ONLY):
+            assert sum(f"x {type_.description}" in line and str(file) in line for line in told) == 1
+    else:
+        with pytest.raises((ValueError, FileNotFoundError), match=r"train\.json|1\.png"):
+            train_on(file, folder)
+
+
+@pytest.mark.parametrize(("name", "outcome"), OUTCOMES.items(), ids=OUTCOMES)
+def test_scoring_reads_a_case_as_training_does(case, name, outcome):
+    types, people = outcome
+    file, folder = case(name)
+    if not people and not types & {T.FILE_MISSING, T.IMAGE_FILE, T.UNLABELLED}:
+        with pytest.raises(ValueError, match=r"train\.json"):
+            read_ground_truth(file, ANIMAL)
+        return
+    ground_truth, told = warned(read_ground_truth, file, ANIMAL)
+    assert len(told) == len(expected(types, TRAINING_ONLY))
+    if people:
+        learned = warned(train_on, file, folder)[0]
+        labelled = ground_truth.keypoints[(ground_truth.keypoints[..., 2] > 0).any(1)]
+        assert labelled.astype("float32").tolist() == learned.keypoints.tolist()
+
+
+def test_keypoints_are_reordered_by_the_names_of_the_file(case):
+    annotations, _ = warned(train_on, *case("names_other_order"))
+    assert annotations.keypoints[0, :, 0].tolist() == [30, 40, 50]  # the file has its ear first
+
+
+def test_coordinates_with_v_0_count_as_labelled_on_demand(case):
+    file, folder = case("v0_with_coordinates")
+    options = ReadOptions(v0_as_labelled=True)
+    assert train_on(file, folder, options=options).keypoints[0, 1].tolist() == [30, 25, 1]
+    assert read_ground_truth(file, ANIMAL, options).keypoints[0, 1].tolist() == [30, 25, 1]
+
+
+def test_a_category_is_chosen_by_its_name(case):
+    file, folder = case("other_category_same_length")
+    content = json.loads(file.read_text())
+    content["categories"][0]["keypoints"] = ["a", "b", "c"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"animal \(3 keypoints\), car .*data\.category=NAME"):
+        train_on(file, folder)
+    options = ReadOptions(category="car")
+    annotations, told = warned(lambda: train_on(file, folder, options=options))
+    assert annotations.keypoints[:, 0].tolist() == [[5, 5, 2]]
+    assert "front, rear, roof" in "".join(told)
+    assert "nose, left_ear, right_ear" in "".join(told)
+    with pytest.raises(ValueError, match=r"no category 'cat' \(it has animal, car\)"):
+        train_on(file, folder, options=ReadOptions(category="cat"))
+
+
+def test_a_category_with_another_number_of_keypoints_is_refused(case):
+    file, folder = case("other_category")
+    with pytest.raises(ValueError, match=r"has 2 keypoints, not 3: tip, grip, and the skeleton"):
+        train_on(file, folder, options=ReadOptions(category="poles"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda text: b"\xef\xbb\xbf" + text])
+def test_compressed_files_and_byte_order_marks_are_read(case, pack):
+    file, folder = case("ok")
+    file.write_bytes(pack(file.read_bytes()))
+    assert len(train_on(file, folder)) == len(read_ground_truth(file, ANIMAL).image_ids) == 2
+
+
+@pytest.mark.parametrize("cut", [5, 40])
+def test_a_compressed_file_that_is_cut_off_is_refused(case, cut):
+    file, folder = case("ok")
+    file.write_bytes(gzip.compress(file.read_bytes())[:cut])
+    with pytest.raises(ValueError, match="no whole JSON file"):
+        train_on(file, folder)
+
+
+def test_an_empty_file_is_refused_in_a_sentence(case):
+    with pytest.raises(ValueError, match=r"it is empty; export"):
+        train_on(*case("empty_file"))
+
+
+@pytest.mark.parametrize("name", ["..\\images\\1.png", "C:\\a\\1.png", "./1.png", "x/y/1.png"])
+def test_an_image_is_found_by_the_last_parts_of_its_name(case, name):
+    file, folder = case("ok")
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = name
+    file.write_text(json.dumps(content))
+    assert warned(train_on, file, folder)[0].record(0).file == folder / "1.png"
+
+
+def test_two_names_that_lead_to_one_file_are_refused(case):
+    file, folder = case("ok")
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = "a/2.png"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"is found at '2\.png', as image 1 is"):
+        train_on(file, folder)
+
+
+@pytest.mark.parametrize("size", [(96, 80), (80, 96), None])
+def test_a_turned_photograph_is_read_as_it_was_annotated(case, size):
+    file, folder = case("ok")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.linear_gradient("L").resize((96, 80)).save(folder / "1.png", exif=exif)
+    content = json.loads(file.read_text())
+    width, height = size or (None, None)
+    content["images"][0] |= {"width": width, "height": height}
+    file.write_text(json.dumps(content))
+    annotations, _ = warned(train_on, file, folder)
+    record = annotations.record(0)
+    assert (record.width, record.height) == (size or (80, 96))
+    assert ValDataset(annotations, 64)[0].image.shape[1:] == (
+        (64, 128) if size == (96, 80) else (128, 64)
+    )
+
+
+SKELETONS = {
+    "skeleton_name_yes": "has the name True, which is not text: YAML",
+    "skeleton_names_are_numbers": "has the name 1, which is not text: YAML",
+    "skeleton_without_sigmas": "has no sigmas: one number for each of its 3 keypoints",
+}
+
+
+@pytest.mark.parametrize(("name", "says"), SKELETONS.items(), ids=SKELETONS)
+def test_a_skeleton_that_lacks_something_is_refused_in_a_sentence(name, says):
+    (file,) = (CASES / name / "conf/skeleton").iterdir()
+    with pytest.raises(InstantiationException) as error:
+        instantiate(OmegaConf.load(file))
+    assert says in format_error(error.value)
+
+
+def test_flip_pairs_are_derived_where_a_skeleton_has_none():
+    (file,) = (CASES / "skeleton_without_mirror/conf/skeleton").iterdir()
+    assert instantiate(OmegaConf.load(file)).flip_indices == (0, 2, 1)
+
+
+@pytest.mark.parametrize("val", ["null", "0.1"])
+def test_a_data_set_without_a_half_for_validation_is_refused_in_a_sentence(val):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("inspect_data", [f"data.val={val}"])
+    with pytest.raises(InstantiationException) as error:
+        instantiate(cfg.data, _convert_="object")
+    assert "is not [FILE,FOLDER]" in format_error(error.value)
+    assert "make split" in format_error(error.value)
+
+
+def score(case, name, tmp_path, *options):
+    """What make score prints of a case."""
+    file, _ = case(name)
+    conf = CASES / "skeleton_without_mirror/conf"
+    told = run(
+        "score", "skeleton=nomirror", f"--config-dir={conf}", f"ground_truth={file}",
+        f"results={file.parent}/results.json", *options, cwd=tmp_path,
+    )  # fmt: skip
+    return " ".join(succeeded(told).stdout.split())
+
+
+def test_options_may_stand_between_overrides(case, tmp_path):
+    assert "1.000" in score(case, "annotation_id_zero_score", tmp_path, "+paths.more=1")
+
+
+def test_results_of_file_names_are_those_of_their_images(case, tmp_path):
+    assert "1.000" in score(case, "results_by_file_name", tmp_path)
+
+
+def test_images_without_a_prediction_are_told(case, tmp_path):
+    told = score(case, "results_of_few_images", tmp_path)
+    assert "1 of 2 images of the ground truth have no prediction; the 1 people in them" in told
+
+
+def test_halves_that_share_images_are_told(case):
+    file, _ = case("same_file_for_both")
+    half = ["train.json", "images"]
+    data = PoseDataModule(file.parent, ANIMAL, half, half, 64, 1, 1, 0, {})
+    with pytest.warns(UserWarning, match=r"2 x images in both train and val.*1\.png"):
+        data.setup("fit")
+
+
+@pytest.mark.parametrize(("content", "shared"), [(False, 0), (True, 1)])
+def test_copies_of_an_image_are_found_by_their_content(case, content, shared):
+    file, folder = case("ok")
+    (folder / "sub").mkdir()
+    shutil.copyfile(folder / "1.png", folder / "sub/copy.png")
+    log = IssueLog(file)
+    log_shared_images([f"{folder}/1.png"], [f"{folder}/sub/copy.png"], log, content=content)
+    assert log.counts.get(T.SHARED_IMAGES, 0) == shared
+
+
+def test_a_missing_file_of_ones_own_data_is_not_looked_for_in_coco(tmp_path):
+    half = ["train.json", "images"]
+    with pytest.raises(FileNotFoundError, match=r"lacks .*train\.json.*data\.train=\[FILE"):
+        PoseDataModule(tmp_path, ANIMAL, half, half, 64, 1, 1, 0, {}).setup("fit")
+
+
+def test_the_table_of_the_documentation_has_each_type_of_issue():
+    text = (ROOT / "docs/data.md").read_text()
+    for type_ in T:
+        assert f"| {type_.severity.value} | {type_.description} | {type_.advice} |" in text, (
+            type_.name
+        )

@@ -1,0 +1,156 @@
+"""What is wrong in a file is told in one sentence, before anything is trained on it."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as rle
+
+from tagpose.data.annotations import read_annotations
+from tagpose.data.datasets import load_record_image, loss_mask
+from tagpose.data.image_files import read_annotated_image
+from tagpose.data.rle_masks import decode_counts
+from tagpose.skeletons.coco import BODY, WHOLEBODY
+
+
+def _row(**changes):
+    row = {
+        "id": 1,
+        "image_id": 7,
+        "category_id": 1,
+        "iscrowd": 0,
+        "area": 100.0,
+        "bbox": [1.0, 1.0, 5.0, 5.0],
+        "segmentation": [],
+        "keypoints": [2.0, 3.0, 2] * BODY.size,
+    }
+    return row | changes
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write annotations of one 10 x 8 image; returns the arguments that read them."""
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.jpg")
+
+    def write(*rows, **image):
+        file = tmp_path / "annotations.json"
+        images = [{"id": 7, "file_name": "a.jpg", "width": 10, "height": 8} | image]
+        file.write_text(json.dumps({"images": images, "annotations": rows}))
+        return file, tmp_path, BODY
+
+    return write
+
+
+def test_a_person_with_keypoints_counts_and_one_without_is_masked(write):
+    hidden = _row(id=2, keypoints=[0] * 3 * BODY.size, bbox=[2, 2, 4, 4])
+    annotations = read_annotations(*write(_row(), hidden))
+    record = annotations.record(0)
+    assert record.keypoints.shape == (1, BODY.size, 3)
+    mask = loss_mask(record)
+    assert not mask[3:5, 3:5].any()
+    assert mask[:1].all()
+    assert mask[:, 7:].all()
+
+
+def test_a_crowd_is_masked_and_nobody(write):
+    counts = np.zeros((8, 10), bool)
+    counts[2:4] = True
+    runs = [2, *[2, 6] * 9, 2, 4]
+    crowd = _row(iscrowd=1, segmentation={"size": [8, 10], "counts": runs})
+    record = read_annotations(*write(crowd)).record(0)
+    assert len(record.keypoints) == 0
+    np.testing.assert_array_equal(loss_mask(record) == 0, counts)
+
+
+def test_a_visibility_below_one_is_labelled(write):
+    faint = _row(keypoints=[2.0, 3.0, 0.02] * BODY.size)
+    assert len(read_annotations(*write(faint)).record(0).keypoints) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([_row(keypoints=[1.0] * 12)], "12 numbers in keypoints, not the 51"),
+        ([_row(keypoints=[float("nan")] * 51)], "not finite"),
+        ([_row(keypoints=["1"] * 50 + ["x"])], "'x' in keypoints, which is no finite number"),
+        ([_row(image_id=[7])], r"has the image_id \[7\]"),
+        ([_row(bbox=[1, 2, -3, 4])], "a side below 0"),
+        ([_row(iscrowd=1, segmentation={"size": [8, 10], "counts": [3]})], "covers 3 pixels"),
+        ([_row(iscrowd=1, segmentation={"size": [9, 9], "counts": [81]})], "its size is"),
+        ([_row(iscrowd=1, segmentation=[[1, 2]])], "cannot be read"),
+        ([_row(iscrowd=1, segmentation=[[1e9, 2, 3, 4, 5, 6]])], "leaves the image by far"),
+    ],
+)
+def test_a_broken_annotation_is_named_with_its_file(write, rows, says):
+    with pytest.raises(ValueError, match=says) as error:
+        read_annotations(*write(*rows))
+    assert "annotations.json" in str(error.value)
+
+
+def test_a_body_file_is_not_read_as_wholebody(write):
+    file, folder, _ = write(_row())
+    with pytest.raises(ValueError, match="none in foot_kpts"):
+        read_annotations(file, folder, WHOLEBODY)
+
+
+@pytest.mark.parametrize("name", ["../b.jpg", "/etc/passwd", "..", "", None, 5])
+def test_a_file_name_cannot_leave_the_folder(write, tmp_path, name):
+    (tmp_path.parent / "b.jpg").touch()
+    with pytest.raises((ValueError, FileNotFoundError), match=r"file_name|has no file"):
+        read_annotations(*write(_row(), file_name=name))
+
+
+def test_a_missing_image_is_named_before_training(write):
+    with pytest.raises(FileNotFoundError, match=r"image 7 has no file 'b\.jpg'"):
+        read_annotations(*write(_row(), file_name="b.jpg"))
+
+
+@pytest.mark.parametrize("text", ["", '{"images": [', "[]", '{"images": []}', "<html>"])
+def test_what_is_no_annotation_file_is_refused(tmp_path, text):
+    file = tmp_path / "annotations.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"annotations\.json"):
+        read_annotations(file, tmp_path, BODY)
+
+
+def test_an_empty_data_set_is_refused(tmp_path):
+    file = tmp_path / "annotations.json"
+    file.write_text('{"images": [], "annotations": []}')
+    with pytest.raises(ValueError, match="no image"):
+        read_annotations(file, tmp_path, BODY)
+
+
+def test_an_image_of_another_size_than_annotated_is_refused(write):
+    record = read_annotations(*write(_row(), width=20)).record(0)
+    with pytest.raises(ValueError, match=r"10 x 8 pixels, its annotation says 20 x 8.*skip"):
+        load_record_image(record)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 300])
+def test_a_picture_that_is_cut_off_is_refused(tmp_path, kept):
+    file = tmp_path / "a.jpg"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(file)
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as a picture"):
+        read_annotated_image(file)
+
+
+@given(runs=st.lists(st.integers(0, 5000), min_size=1, max_size=40))
+def test_a_packed_mask_is_unpacked_as_the_library_does(runs):
+    pixels = sum(runs)
+    assume(pixels)
+    plain = {"size": [pixels, 1], "counts": runs}
+    packed = rle.frPyObjects(plain, pixels, 1)["counts"].decode()
+    assert decode_counts(packed) == runs
+
+
+@pytest.mark.parametrize(
+    "counts", ["", "1", "o", "^^^^^^^^^^^^^^^", "ÿÿ", "1" * 500, "PPPPPP0", [-80, 160]]
+)
+def test_a_mask_that_would_be_read_from_foreign_memory_is_refused(write, counts):
+    crowd = _row(iscrowd=1, segmentation={"size": [8, 10], "counts": counts})
+    with pytest.raises(ValueError, match="annotation 1 has a segmentation that cannot be read"):
+        read_annotations(*write(crowd))

@@ -1,0 +1,337 @@
+"""What is wrong with a data set is found all at once, and what is sound is counted."""
+
+import json
+import os
+import shutil
+import warnings
+from collections import Counter
+from runpy import run_path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from helpers.run_scripts import ROOT, run, succeeded
+from tagpose.data.annotations import read_annotations
+from tagpose.data.issue_log import format_issues
+from tagpose.data.issue_types import IssueType, Severity
+from tagpose.data.quality.inspection import inspect_dataset
+from tagpose.data.quality.sample_selection import pick_samples
+from tagpose.evaluation.ground_truth import read_ground_truth
+from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY
+from tagpose.visualization.samples import draw_boxes, draw_mask
+
+SAMPLE = os.environ.get("TAGPOSE_COCO_SAMPLE")  # a folder with images/ and wholebody.json
+FILES = {
+    "body": "annotations/person_keypoints_{}2017.json",
+    "wholebody": "annotations/coco_wholebody_{}_v1.0.json",
+}
+
+
+def image(number, **changes):
+    return {"id": number, "file_name": f"{number}.png", "width": 40, "height": 30} | changes
+
+
+def person(number, **changes):
+    """A row in which all is sound: a body in the middle of a 40 x 30 image, no other part."""
+    row = {
+        "id": number,
+        "image_id": 1,
+        "iscrowd": 0,
+        "area": 100.0,
+        "bbox": [10.0, 10.0, 10.0, 10.0],
+        "segmentation": [],
+    }
+    for field, at in WHOLEBODY.json_keys.items():
+        point = [20.0, 10.0, 2.0] if field == "keypoints" else [0.0] * 3
+        row[field] = point * (at.stop - at.start)
+    row |= {f"{part}_valid": False for part in WHOLEBODY.disjoint_parts if part != "body"}
+    return row | changes
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """Write rows as an annotation file beside pictures; returns what is to be inspected."""
+    folder = tmp_path_factory.mktemp("inspected")
+    for number in (1, 2):
+        Image.new("RGB", (40, 30)).save(folder / f"{number}.png")
+    (folder / "cut.png").write_bytes((folder / "1.png").read_bytes()[:10])
+
+    def write(annotations, images):
+        file = folder / "annotations.json"
+        file.write_text(json.dumps({"images": images, "annotations": annotations}))
+        return file, folder, WHOLEBODY
+
+    return write
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_synthetic_people_have_no_faults_and_their_counts_add_up(people, split, skeleton):
+    file = people / FILES[skeleton.name].format(split)
+    description, coverage, log, _ = inspect_dataset(file, people / f"{split}2017", skeleton)
+    assert description == "synthetic data"
+    assert list(format_issues(log, 5)) == []
+    rows = json.loads(file.read_text())["annotations"]
+    assert coverage.images == {"train": 12, "val": 6}[split]
+    assert coverage.people + coverage.crowds == len(rows)
+    assert coverage.small + coverage.medium + coverage.large == coverage.people
+    for part, at in skeleton.disjoint_parts.items():
+        counted = coverage.parts[part]
+        assert counted.labelled + counted.unlabelled == coverage.people
+        assert sum(counted.values) == coverage.people * (at.stop - at.start)
+        assert counted.keypoints == sum(counted.values) - counted.values.zero
+    labelled = sum(row["num_keypoints"] for row in rows if not row["iscrowd"])
+    assert coverage.parts["body"].keypoints == labelled
+
+
+def test_people_crowds_sizes_and_visibilities_are_counted_apart(write):
+    values = np.resize([0, 0.02, 1, 1.5, 2], WHOLEBODY.size)
+    mixed = np.tile([20.0, 10.0, 0.0], (68, 1))
+    mixed[:, 2] = values[: len(mixed)]
+    mixed[mixed[:, 2] == 0] = 0
+    rows = [
+        person(1, face_kpts=mixed.ravel().tolist(), face_valid=True, area=1023.9),
+        person(2, area=1024, keypoints=[0] * 51),
+        person(3, area=9216),
+        person(4, iscrowd=1),
+    ]
+    _, coverage, log, _ = inspect_dataset(*write(rows, [image(1), image(2)]))
+    assert not log.counts
+    assert (coverage.images, coverage.empty, coverage.widths) == (2, 1, (40, 40))
+    assert (coverage.people, coverage.crowds, coverage.without_keypoints) == (3, 1, 1)
+    assert (coverage.small, coverage.medium, coverage.large) == (1, 1, 1)
+    seen = Counter(mixed[:, 2].tolist())
+    unlabelled = 2 * len(mixed) + seen[0]
+    assert coverage.parts["face"].values == (
+        unlabelled, seen[0.02], seen[1], seen[1.5], seen[2],
+    )  # fmt: skip
+
+
+T = IssueType
+BROKEN = [  # each alone in its row
+    (person(11, face_kpts=[0.0] * 12), T.KEYPOINT_COUNT, "12 numbers in face_kpts, not the 204"),
+    (person(12, keypoints=None), T.KEYPOINT_COUNT, "none in keypoints, not the 51"),
+    (person(13, keypoints=[float("nan")] * 51), T.KEYPOINT_VALUE, "not finite numbers, nan"),
+    (person(14, foot_kpts=[0.0] * 17 + ["x"]), T.KEYPOINT_VALUE, "has 'x' in foot_kpts"),
+    (person(15, keypoints=[0, 1e39] + [0.0] * 49), T.KEYPOINT_VALUE, "not finite numbers, 1e+39"),
+    (person(16, face_valid=True), T.FLAG, "face_valid True, but no v is above 0"),
+    (person(17, foot_kpts=[9, 9, 0.02] * 6), T.FLAG, "False, but some v is above 0"),
+    (person(18, foot_valid="no"), T.FLAG, "foot_valid 'no'"),
+    (person(19, bbox=[10, 10, 31.5, 5]), T.BOX_PLACE, "is outside its image"),
+    (person(20, bbox=[10, 10, 0, 5]), T.BOX_PLACE, "has no area"),
+    (person(21, bbox=[10, 10, 5]), T.BOX, "not x, y, width, height"),
+    (person(32, bbox=[10, 10, -5, 5]), T.BOX, "a side below 0"),
+    (person(33, keypoints=[20, 10, 2.5] * 17), T.VISIBILITY, "a visibility of 2.5"),
+    (person(22, area=-4), T.AREA, "has the area -4"),
+    (person(23, area="x"), T.AREA_VALUE, "has 'x' in area"),
+    (person(24, image_id=99), T.STRAY, "is of image 99"),
+    (person(25, image_id=[]), T.IMAGE_ID_OF_ANNOTATION, "has the image_id []"),
+    (person(26, iscrowd="x"), T.CROWD, "iscrowd 'x'"),
+    (person(27, keypoints=[45, 9, 2] + [9, 9, 2] * 16), T.OUTSIDE, "nose at 45.0, 9.0, not on 40"),
+    (person(28, iscrowd=1, segmentation=[[1, 2]]), T.SEGMENTATION, "three points"),
+    (person(29, iscrowd=1, segmentation=[[0, 0, 9, 0, 9, 1e9]]), T.SEGMENTATION, "leaves"),
+    (
+        person(30, iscrowd=1, segmentation={"size": [30, 40], "counts": [3]}),
+        T.SEGMENTATION,
+        "covers 3 pixels, not 1200",
+    ),
+    (
+        person(31, iscrowd=1, segmentation={"size": [9, 9], "counts": "11"}),
+        T.SEGMENTATION,
+        "size is [9, 9], not [30, 40]",
+    ),
+    (image(2, file_name="lost.png"), T.FILE_MISSING, "has no file 'lost.png'"),
+    (image(3, file_name="cut.png"), T.IMAGE_FILE, "cannot be read as a picture"),
+    (image(4, file_name="2.png", width=30, height=40), T.IMAGE_FILE, "40 x 30 pixels, not 30 x"),
+    (image(5, file_name="../2.png"), T.FILE_ELSEWHERE, "found at '2.png'"),
+    (image(6, file_name="./1.png"), T.FILE_REUSED, "has the file_name '1.png', as image 1 has"),
+    (image(7, file_name="2.png", width=0), T.IMAGE_SIZE, "has the size 0 x 30"),
+    (image(8, file_name=None), T.FILE_NAME, "has the file_name None"),
+]
+NAMES = [f"{row['id']} {type_.name}" for row, type_, _ in BROKEN]
+
+
+@pytest.mark.parametrize(("row", "type_", "says"), BROKEN, ids=NAMES)
+def test_an_issue_is_listed_once_and_nothing_else_is(write, row, type_, says):
+    is_image = "file_name" in row
+    rows, images = [person(1)], [image(1)]
+    (images if is_image else rows).append(row)
+    log = inspect_dataset(*write(rows, images)).log
+    assert list(log.issues) == [type_] * len(log.issues)
+    assert {says in issue.what for issue in log.issues[type_]} == {True}
+    if type_ is not T.STRAY:
+        noun = "image" if is_image else "annotation"
+        assert log.issues[type_][0].where == f"{noun} {row['id']}"
+
+
+def test_all_issues_of_a_file_are_found_at_once_and_the_first_are_shown(write):
+    # the same file or image in several rows would be an issue of its own
+    images = [image(1), *(row for row, _, _ in BROKEN[:-1] if row.get("id") in (2, 3, 4))]
+    rows = [person(1), *(row for row, _, _ in BROKEN if "iscrowd" in row)]
+    no_objects = [None, 5, [], "x"]
+    log = inspect_dataset(*write([*rows, *no_objects], [*images, *no_objects])).log
+    for row, type_, says in BROKEN:
+        if "iscrowd" in row or row["id"] in (2, 3, 4):
+            assert any(says in issue.what for issue in log.issues[type_])
+    assert log.counts[T.ROW] == 2 * len(no_objects)
+    places = [issue.where for issue in log.issues[T.ROW]]
+    assert f"images[{len(images)}]" in places
+    assert f"annotations[{len(rows)}]" in places
+    told = list(format_issues(log, 2))
+    assert told[0] == f"error: {log.counts[T.ROW]} x {T.ROW.description}: {T.ROW.advice}"
+    assert told[3] == f"    and {log.counts[T.ROW] - 2} more"
+    ranks = [list(Severity).index(Severity(line.split(":")[0])) for line in format_issues(log, 0)
+             if not line.startswith(" ")]  # fmt: skip
+    assert ranks == sorted(ranks)
+
+
+def test_a_whole_body_is_not_found_in_a_file_of_the_body(people):
+    file = people / FILES["body"].format("val")
+    log = inspect_dataset(file, people / "val2017", WHOLEBODY).log
+    rows = json.loads(file.read_text())["annotations"]
+    assert set(log.issues) == {T.KEYPOINT_COUNT, T.UNLABELLED}
+    assert log.counts[T.KEYPOINT_COUNT] == len(rows)
+    assert "skeleton=body" in next(format_issues(log, 0))
+
+
+def test_a_file_without_rows_has_nothing_to_learn_from(write):
+    _, coverage, log, _ = inspect_dataset(*write([], []))
+    assert (coverage.images, coverage.people, coverage.widths) == (0, 0, (0, 0))
+    assert set(log.issues) == {T.UNLABELLED}
+
+
+@pytest.mark.parametrize("text", ["", '{"images": [', "[]", '{"images": []}', "<html>", "null"])
+def test_only_what_is_no_annotation_file_ends_the_inspection(tmp_path, text):
+    file = tmp_path / "annotations.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"annotations\.json"):
+        inspect_dataset(file, tmp_path, BODY)
+    with pytest.raises(FileNotFoundError, match=r"lost\.json is missing"):
+        inspect_dataset(tmp_path / "lost.json", tmp_path, BODY)
+
+
+numbers = st.integers() | st.floats() | st.sampled_from([0, 1, 2, 2**63, 10**400])
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(st.characters(), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=7)
+        | st.dictionaries(st.sampled_from(["size", "counts", "id"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def spliced(row):
+    """Rows with a few fields of another sort, or something that is no row at all."""
+    changes = st.dictionaries(st.sampled_from(sorted(row)), values, max_size=4)
+    return values | changes.map(lambda changed: row | changed)
+
+
+@settings(max_examples=100)
+@given(
+    annotations=st.lists(spliced(person(5)), max_size=3),
+    images=st.lists(spliced(image(2)), max_size=2),
+)
+def test_no_row_breaks_the_inspection_and_what_has_no_error_can_be_read(write, annotations, images):
+    file, folder, skeleton = write([person(1), *annotations], [image(1), *images])
+    _, coverage, log, _ = inspect_dataset(file, folder, skeleton)
+    assert all(line.isprintable() for line in format_issues(log, 1000))
+    if log.first_error is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            assert len(read_annotations(file, folder, skeleton)) == coverage.images
+            assert read_ground_truth(file, skeleton).crowd.sum() == coverage.crowds
+
+
+def test_half_of_the_chosen_images_have_a_mask_and_all_have_people(write):
+    images = [image(n) for n in range(1, 21)]
+    rows = [person(n, image_id=n) for n in range(1, 13)]
+    rows += [person(20 + n, image_id=n, iscrowd=1) for n in range(1, 4)]
+    file, folder, skeleton = write(rows, images)
+    for one in images:
+        Image.new("RGB", (40, 30)).save(folder / one["file_name"])
+    annotations = read_annotations(file, folder, skeleton)
+    chosen = [images[place]["id"] for place in pick_samples(annotations, 4, 0)]
+    assert len(set(chosen)) == 4
+    assert len({1, 2, 3} & set(chosen)) >= 2
+    assert set(chosen) <= set(range(1, 13))
+    assert sorted(pick_samples(annotations, 99, 0)) == list(range(20))
+
+
+def test_an_image_is_veiled_where_its_mask_is_0_and_left_as_it_is_elsewhere():
+    picture = np.full((8, 12, 3), 200, np.uint8)
+    mask = np.array([[1, 0, 1], [1, 1, 1]], np.uint8)
+    changed = (draw_mask(picture, mask) != picture).any(axis=-1)
+    np.testing.assert_array_equal(changed, np.kron(mask == 0, np.ones((4, 4), bool)))
+
+
+def test_the_program_prints_counts_and_draws_what_the_network_sees(people, tmp_path):
+    arguments = (
+        "data=synthetic",
+        f"data.root={people}",
+        "input_size=64",
+        "samples=3",
+        "output=out",
+    )
+    told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
+    assert "synthetic data: coco_wholebody_train_v1.0.json" in told
+    assert told.count("no issues") == 2
+    with Image.open(tmp_path / "out/sheet.png") as sheet:
+        assert sheet.width >= 4 * 64  # image, keypoints, mask, heatmaps
+        assert sheet.height >= 3 * 64
+
+
+def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(people, tmp_path):
+    shutil.copytree(people, tmp_path / "broken")
+    file = tmp_path / "broken" / FILES["wholebody"].format("val")
+    content = json.loads(file.read_text())
+    first, second, *_ = content["annotations"]
+    first["face_kpts"], second["area"] = [1.0], -1
+    file.write_text(json.dumps(content))
+    arguments = ("data=synthetic", "data.root=broken", "split=val", "input_size=64", "output=out")
+    result = run("inspect_data", *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "error: 1, note: 1" in result.stdout
+    assert f"annotation {first['id']} has 1 numbers in face_kpts, not the 204" in result.stdout
+    assert f"annotation {second['id']} has the area -1" in result.stdout
+    assert "no sample of val is drawn" in result.stdout
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out/sheet.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
+        ("split=test", "split=test is neither train, nor val"),
+        ("max_issues=-1", "max_issues=-1 is no number from 0 on"),
+    ],
+)
+def test_what_cannot_be_inspected_is_said_before_anything_is_read(override, says):
+    program = run_path(str(ROOT / "scripts/inspect_data.py"))
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("inspect_data", ["data.root=nowhere", override])
+    with pytest.raises((FileNotFoundError, ValueError), match=says):
+        program["inspect_data"](cfg)
+
+
+def test_photographs_have_no_faults_and_can_be_drawn(tmp_path):
+    if not SAMPLE:
+        pytest.skip("TAGPOSE_COCO_SAMPLE names no folder of photographs, which may not be shipped")
+    arguments = ("data=coco_sample", f"data.root={SAMPLE}", "input_size=256", "output=out")
+    told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
+    assert told.count("no issues") == 1  # both halves are the same file
+    assert (tmp_path / "out/sheet.png").exists()
+
+
+def test_boxes_of_unlabelled_parts_are_outlined_where_they_are():
+    picture = np.zeros((40, 60, 3), np.uint8)
+    boxes = np.zeros((1, len(WHOLEBODY.disjoint_parts), 4), np.float32)
+    boxes[0, 2] = 10, 5, 30, 25
+    rows, columns = np.nonzero(draw_boxes(picture, boxes, WHOLEBODY).any(-1))
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (10, 5, 30, 25)
+    assert not picture.any()

@@ -1,0 +1,291 @@
+"""Several processes: what one learns, what happens when one dies, and who else starts them."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from helpers.interrupted_training import (
+    PROGRAMS,
+    assert_same,
+    at_step,
+    last,
+    signal_at,
+    train,
+    words,
+)
+from helpers.run_scripts import PLAIN, command, started, succeeded
+from helpers.short_training import configuration
+from tagpose.folder_lock import lock_folder
+from tagpose.models.checkpoint import read_global_step, read_tensors
+from tagpose.training.trainer import make_trainer
+
+TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=1")
+
+# otherwise processes that torchrun starts anew may meet addresses of the dead ones in its own store
+# (github.com/pytorch/pytorch/issues/135712)
+OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+
+pytestmark = pytest.mark.slow
+
+
+def free_port():
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return str(opened.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def atomic_write(people, tmp_path_factory):
+    """The checkpoint of a run of two processes that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    succeeded(train(people, folder, "whole", *TWO))
+    return last(folder, "whole")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_processes_stop_together_and_go_on_exactly(people, whole, tmp_path, workers):
+    told = (*TWO, f"data.num_workers={workers}")
+    stopped = train(people, tmp_path, "a", *told, *signal_at(8, signal.SIGTERM, rank=1))
+    assert stopped.returncode == 143, stopped.stderr
+    assert read_global_step(last(tmp_path, "a")) == 8
+    succeeded(train(people, tmp_path, "a", *told, "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_one_two_and_four_processes_learn_the_same_from_the_same_batches(people, tmp_path):
+    plain = (
+        "~callbacks.ema", "~optimization.optimizer.fused", "data.batch_size=1",
+        "optimization.optimizer._target_=torch.optim.SGD", "optimization.optimizer.lr=1.0e-3",
+        "trainer.max_epochs=2",
+    )  # fmt: skip
+    ends = []
+    for processes, added in ((1, 4), (2, 2), (4, 1)):
+        several = ("trainer=ddp", f"trainer.devices={processes}") if processes > 1 else ()
+        added = f"trainer.accumulate_grad_batches={added}"
+        succeeded(train(people, tmp_path, f"{processes}", *several, *plain, added))
+        content = read_tensors(last(tmp_path, f"{processes}"))
+        assert content["global_step"] == 2 * 3
+        ends.append(content["state_dict"])
+    for end in ends[1:]:
+        for name, weight in ends[0].items():
+            if "running" not in name and "tracked" not in name:  # statistics are each one's own
+                torch.testing.assert_close(end[name], weight, rtol=1e-4, atol=1e-6)
+
+
+BROADCASTING = "trainer.strategy={_target_: lightning.pytorch.strategies.DDPStrategy}"
+
+
+@pytest.mark.parametrize(("overrides", "broadcasts"), [((), False), ((BROADCASTING,), True)])
+def test_checkpoints_are_the_same_whether_ddp_broadcasts_buffers_which_it_does_not_by_default(
+    people, whole, tmp_path, overrides, broadcasts
+):
+    file = tmp_path / "broadcasts.json"
+    callback = ("+callbacks.at._target_=at_step.Broadcasts", f"+callbacks.at.file={file}")
+    succeeded(train(people, tmp_path, "a", *TWO, *callback, *overrides))
+    assert json.loads(file.read_text()) is broadcasts
+    assert_same(last(tmp_path, "a"), whole)
+
+
+@pytest.mark.parametrize("ema", [(), ("~callbacks.ema",)])
+def test_two_processes_score_the_weights_and_buffers_that_they_save(people, tmp_path, ema):
+    short = ("trainer.max_epochs=2", "callbacks.resumable_checkpoint.interval_minutes=0", *ema)
+    succeeded(train(people, tmp_path, "a", *TWO, *short))
+    best = last(tmp_path, "a").with_name("best.ckpt")
+    with best.with_name("metrics.csv").open(newline="") as lines:
+        (logged,) = [row for row in csv.DictReader(lines) if row["val/loss/total"]]
+    cfg = configuration(people, tmp_path)
+    module = instantiate(cfg.model, _convert_="object")
+    module.load_state_dict(read_tensors(best)["state_dict"])
+    trainer = make_trainer(
+        accelerator="cpu", precision="32-true", logger=False, enable_progress_bar=False,
+        callbacks=[instantiate(cfg.callbacks.part_ap)],
+    )  # fmt: skip
+    (scores,) = trainer.validate(module, instantiate(cfg.data, _convert_="object"), verbose=False)
+    for name, score in scores.items():
+        assert float(logged[name]) == pytest.approx(score, rel=1e-5), name
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_where_a_process_dies_all_end_within_a_minute(people, tmp_path, rank):
+    killed = (*TWO, "trainer.max_epochs=1000", *signal_at(4, signal.SIGKILL, rank=rank))
+    log = tmp_path / "log"
+    process = started("train", *words(people, "a", *killed), cwd=tmp_path, log=log, **PROGRAMS)
+    family = set()
+    while process.poll() is None:
+        family |= set(psutil.Process(process.pid).children(recursive=True))
+        time.sleep(0.1)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    for one in alive:
+        one.kill()
+    assert not alive, log.read_text()[-2000:]
+    assert process.returncode != 0
+
+
+def test_what_is_not_finite_in_one_process_is_skipped_by_all_and_too_much_of_it_ends_all(
+    people, tmp_path
+):
+    def spoilt(name, steps, *more):
+        at = at_step("NotFinite", step=8, steps=steps, rank=1)
+        return train(people, tmp_path, name, *TWO, "~callbacks.ema", *at, *more)
+
+    goes_on = succeeded(spoilt("a", 2))
+    assert "Non-finite loss or gradient at step 8 (images" in goes_on.stderr + goes_on.stdout
+    content = read_tensors(last(tmp_path, "a"))
+    assert content["global_step"] == 4 * 6
+    moments = content["optimizer_states"][0]["state"].values()
+    assert {int(one["step"]) for one in moments} == {4 * 6 - 2}
+    files = sorted(file.name for file in last(tmp_path, "a").parent.glob("skipped_batches/*"))
+    assert files == [f"step_000000{step}_rank_{rank}.pt" for step in (8, 9) for rank in (0, 1)]
+
+    ends = spoilt(
+        "b",
+        20,
+        "callbacks.nan_guard.max_skipped=2",
+        "callbacks.resumable_checkpoint.interval_minutes=0",
+    )
+    assert ends.returncode == 1
+    assert "Non-finite loss or gradient at step 10 (images" in ends.stderr
+    assert "3 of the last 11 steps" in ends.stderr
+    assert read_global_step(last(tmp_path, "b")) == 10
+
+
+def test_two_processes_that_are_stopped_within_a_validation_end_and_go_on(people, whole, tmp_path):
+    halt = signal_at(12, signal.SIGTERM, kind="SignalInValidation")
+    stopped = train(people, tmp_path, "a", *TWO, *halt)
+    assert stopped.returncode == 143, stopped.stderr
+    succeeded(train(people, tmp_path, "a", *TWO, "resume=auto"))
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_torchrun_starts_two_machines(people, whole, tmp_path):
+    port = free_port()
+    nodes = []
+    for node in range(2):
+        torchrun = [
+            sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1",
+            f"--node-rank={node}", "--master-addr=127.0.0.1", f"--master-port={port}",
+            *command("train", *words(people, "a", *TWO))[1:],
+            "trainer.num_nodes=2", "trainer.devices=1",
+        ]  # fmt: skip
+        nodes.append(subprocess.Popen(torchrun, cwd=tmp_path, env=os.environ | PLAIN))
+    assert [node.wait(300) for node in nodes] == [0, 0]
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_torchrun_starts_all_anew_where_one_dies_and_they_go_on(people, whole, tmp_path):
+    dies = signal_at(8, signal.SIGKILL, rank=1, kind="SignalAtFirst")
+    told = (*TWO, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0", *dies)
+    torchrun = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "--max-restarts=1", *command("train", *words(people, "a", *told))[1:],
+    ]  # fmt: skip
+    ended = subprocess.run(
+        torchrun, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | OWN_STORE, timeout=300,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    succeeded(ended)
+    assert "last.ckpt: goes on" in ended.stdout
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp_path):
+    port = free_port()
+
+    def job(*more):
+        tasks = []
+        for task in range(2):
+            told = {
+                "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
+                "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
+                "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "MASTER_PORT": port,
+                "SLURM_JOB_NODELIST": "127.0.0.1", "SLURM_NODELIST": "127.0.0.1",
+            }  # fmt: skip
+            program = command(
+                "train",
+                *words(people, "4711", *TWO),
+                "trainer.num_nodes=2",
+                "trainer.devices=1",
+                "resume=auto",
+                *more,
+            )
+            tasks.append(
+                subprocess.Popen(program, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | told)
+            )
+        return [task.wait(300) for task in tasks]
+
+    assert job(*signal_at(8, signal.SIGUSR1)) == [138, 138]
+    assert job() == [0, 0]
+    assert_same(last(tmp_path, "4711"), whole)
+
+
+def machines(people, folder, *more, slurm):
+    """A training of two machines, as SLURM starts its processes or a person by hand."""
+    port, tasks = free_port(), []
+    for task in range(2):
+        place = {
+            "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
+            "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
+            "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "SLURM_JOB_NODELIST": "127.0.0.1",
+            "SLURM_NODELIST": "127.0.0.1",
+        } if slurm else {"NODE_RANK": f"{task}", "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
+        told = words(people, "a", *TWO, "trainer.num_nodes=2", "trainer.devices=1", *more)
+        log = folder / f"log{task}"
+        tasks.append(started("train", *told, cwd=folder, log=log, **place | {"MASTER_PORT": port}))
+    return tasks
+
+
+@pytest.mark.parametrize("slurm", [True, False])
+def test_where_the_first_process_is_refused_its_folder_none_runs_and_none_waits(
+    people, whole, tmp_path, slurm
+):
+    folder = last(tmp_path, "a").parent
+    with lock_folder(folder):
+        ends = [task.wait(240) for task in machines(people, tmp_path, slurm=slurm)]
+        assert ends == [1, 1]
+        assert sorted(file.name for file in folder.iterdir()) == [".lock"]
+    for task in range(2):
+        log = tmp_path / f"log{task}"
+        assert f"is in use by process {os.getpid()} on {socket.gethostname()}" in log.read_text()
+        assert "Traceback" not in log.read_text()
+    assert [task.wait(240) for task in machines(people, tmp_path, slurm=slurm)] == [0, 0]
+    assert_same(last(tmp_path, "a"), whole)
+
+
+def test_a_training_of_two_processes_is_one_owner_and_frees_its_folder_when_killed(
+    people, whole, tmp_path
+):
+    long = words(people, "a", *TWO, "resume=auto", "trainer.max_epochs=1000")
+    process = started("train", *long, cwd=tmp_path, log=tmp_path / "log")
+    while not last(tmp_path, "a").exists():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    again = train(people, tmp_path, "a", "resume=auto")
+    assert again.returncode == 1
+    assert f"in use by process {process.pid} on" in again.stderr
+    os.kill(process.pid, signal.SIGKILL)  # the other process ends by itself
+    process.wait()
+    with lock_folder(last(tmp_path, "a").parent):
+        pass
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP"])
+def test_every_process_ends_when_the_group_is_told_to(people, tmp_path, workers, name):
+    log, number = tmp_path / "log", signal.Signals[name]
+    long = (*TWO, f"data.num_workers={workers}", "trainer.max_epochs=1000")
+    process = started("train", *words(people, "a", *long), cwd=tmp_path, log=log)
+    while not last(tmp_path, "a").exists() and process.poll() is None:
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    assert process.wait(60) == 128 + number, log.read_text()[-2000:]
+    assert read_global_step(last(tmp_path, "a")) > 0

@@ -1,0 +1,134 @@
+"""The documentation builds from this folder alone, and what it tells people to type is there."""
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+RECIPES = dict(re.findall(r"^([a-z_-]+):.*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.M))
+BLOCK = re.compile(r"^( *)```(\w+)(?: title=\"([^\"\n]*)\")?\n(.*?)^\1```$", re.M | re.S)
+DIRECTORY = "--config-dir="
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page, language):
+    """Titles and contents of a page's blocks of code."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(title, content) for _, kind, title, content in found if kind == language]
+
+
+def commands(page):
+    """What a page tells people to type, word by word; the README indents it."""
+    text = "".join(content for _, content in blocks(page, "sh"))
+    text += "".join(re.findall(r"^    (.*\n)", page.read_text(encoding="utf-8"), re.M))
+    lines = text.replace("\\\n", " ").splitlines()
+    started = [line for line in lines if re.match(r"make |\.venv/bin/python scripts/", line)]
+    return [shlex.split(line, comments=True) for line in started]
+
+
+def script_of(command):
+    """The script that a command runs, if it is one, and the words that the script is given."""
+    if command[0] != "make":
+        return Path(command[1]).stem, command[2:]
+    target, *words = command[1:]
+    script = re.search(r"scripts/(\w+)\.py", RECIPES[target])
+    more = [w for word in words if word.startswith("ARGS=") for w in word[5:].split()]
+    given = [word.replace("CHECKPOINT=", "checkpoint=") for word in words if word[:5] != "ARGS="]
+    stage = target in ("pretrain", "finetune") and not any("experiment=" in w for w in given)
+    words = [*([f"experiment={target}"] if stage else []), *given, *more]
+    return script and script[1], words
+
+
+def overrides(words, folder):
+    """The words that Hydra composes; a folder of configuration is looked for below another."""
+    plain = [word for word in words if word.startswith("~") or re.match(r"[^-=]+=", word)]
+    own = [word.removeprefix(DIRECTORY) for word in words if word.startswith(DIRECTORY)]
+    own += ["conf"] * (folder / "conf").is_dir()  # files that a page adds to those of the project
+    return [*plain, *(f"hydra.searchpath=[file://{folder / one}]" for one in own)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The documentation, built as `make docs` builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    told = subprocess.run(
+        build, cwd=ROOT, env=os.environ | quiet, text=True, capture_output=True, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "WARNING" not in told.stderr
+    return folder
+
+
+def test_every_page_is_built_and_fetches_nothing(site):
+    built = {str(page.relative_to(site).with_suffix("")) for page in site.rglob("*.html")}
+    assert built >= {name_of(page)[5:-3] for page in PAGES if "docs" in page.parts}
+    assert (site / "search" / "search_index.js").exists()
+    for file in site.rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        fetched = re.findall(r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"?([^\" >]+)", text)
+        assert [address for address in fetched if "//" in address] == []
+
+
+def test_the_shapes_behind_fields_are_shown(site):
+    shown = (site / "api" / "nouns.html").read_text(encoding="utf-8")
+    assert "[B, L, G, h, w]; L is 1 out of the network" in shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_target_and_file_that_a_page_names_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    named = {*re.findall(r"`make ([a-z_-]+)", text), *(c[1] for c in commands(page) if "make" in c)}
+    assert named <= RECIPES.keys()
+    linked = re.findall(r"\]\(([^)#]+)", text)
+    local = [link for link in linked if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_of_a_page_composes(page, tmp_path):
+    for title, content in blocks(page, "yaml"):
+        file = tmp_path / title
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    for command in commands(page):
+        script, words = script_of(command)
+        source = (ROOT / "scripts" / f"{script}.py").read_text() if script else ""
+        root = re.search(r"config_name=\"(\w+)\"", source)
+        if root:
+            with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+                cfg = compose(root[1], overrides(words, tmp_path), return_hydra_config=True)
+                HydraConfig.instance().set_config(cfg)
+            if root[1] in ("train", "reproduce") and "--cfg" not in words:
+                assert images_suit(cfg, root[1]), shlex.join(command)
+
+
+def images_suit(cfg, root):
+    """Whether the learning rate of a training is for the images of its steps, or follows a rule."""
+    trainer = cfg.trainer
+    steps = trainer.devices * trainer.get("num_nodes", 1) * trainer.accumulate_grad_batches
+    if root == "reproduce":  # of published models, which have 8 batches a step
+        return steps == 8 or cfg.hydra.runtime.choices.experiment == "smoke"
+    scaling = cfg.optimization.lr_scaling
+    return scaling.rule != "none" or cfg.data.batch_size * steps == scaling.base_batch_size
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_python_of_a_page_compiles_and_finds_what_it_imports(page):
+    for _, content in blocks(page, "python"):
+        lines = ast.parse(content).body
+        imports = [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), str(page), "exec"), {})

@@ -1,0 +1,64 @@
+"""On a GPU, no operation of a training step or of a test mixes devices.
+
+Fake tensors have a device and a shape, but no values: they run without a GPU, and refuse operations
+whose tensors are on different devices. The backward pass needs a real device.
+"""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tagpose.codec import encoder as encoder_module
+from tagpose.codec.encoder import HeatmapEncoder
+from tagpose.codec.tta import merge_flip, merge_resolutions, merge_scales
+from tagpose.losses import AssociativeEmbeddingLoss
+from tagpose.models import network as networks
+from tagpose.models.network import PoseNetwork
+from tagpose.skeletons.coco import WHOLEBODY
+from tagpose.structures import STRIDE
+from tagpose.training.module import build_encoders
+
+SIDE, IMAGES, PEOPLE = 128, 2, 3
+
+
+@pytest.fixture(autouse=True)
+def fake_cuda(monkeypatch):
+    """A GPU whose tensors have no values."""
+    # fake parameters cannot be converted, here to channels_last, but they are on the GPU already
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, *_, **__: module)
+    constants = networks._mean_and_std, encoder_module._on_device
+    for each in constants:
+        each.cache_clear()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):
+        yield
+    for each in constants:  # they hold fake tensors now
+        each.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tags"),
+    [
+        ("hrnet_w32", "keypoint"),
+        ("hrnet_w32", "part"),
+        ("hrnet_w48", "part"),
+        ("higherhrnet_w32", "part"),
+        ("higherhrnet_w48", "part"),
+    ],
+)
+def test_training_and_test_stay_on_the_device_of_the_images(architecture, tags):
+    network = PoseNetwork(architecture, WHOLEBODY, tag_sharing=tags)
+    options = {"ignore_unlabelled": True, "min_sigma": 1.0, "small_part_weight": 2.0}
+    images = torch.zeros(IMAGES, 3, SIDE, SIDE, dtype=torch.uint8)
+    keypoints = torch.zeros(IMAGES, PEOPLE, WHOLEBODY.size, 3)
+    mask = torch.ones(IMAGES, SIDE // STRIDE, SIDE // STRIDE, dtype=torch.uint8)
+    unlabelled = torch.zeros(IMAGES, PEOPLE, len(WHOLEBODY.disjoint_parts), 4)
+    encoders = build_encoders(network, lambda *known: HeatmapEncoder(*known, **options))
+    resolutions = network.forward_resolutions(images)
+    targets = [encoder(keypoints, mask, unlabelled) for encoder in encoders]
+    criterion = AssociativeEmbeddingLoss(foreground_weight=30)
+    total = criterion.total(criterion(resolutions, targets))
+    assert total.device.type == "cuda"
+    flipped = network(images.flip(-1))
+    merged = merge_flip(merge_resolutions(resolutions), flipped, network.channel_flip_indices)
+    views = merge_scales([merged, merged], 0, (SIDE, SIDE), multi_scale_tags=True)
+    assert {each.device.type for each in views} == {"cuda"}
