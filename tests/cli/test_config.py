@@ -63,8 +63,8 @@ def test_what_every_lever_of_an_ablation_asks_for_is_there(composed):
     cfg = composed(root="ablate")
     variants = OmegaConf.to_container(cfg.variants, resolve=True).values()
     for variant in variants:
-        composed(*cfg.second, *cfg.published, *variant.get("train", []))
-        composed(*cfg.test, *variant.get("test", []), root="evaluate")
+        composed(*cfg.finetune_overrides, *cfg.baseline_overrides, *variant.get("train", []))
+        composed(*cfg.evaluate_overrides, *variant.get("test", []), root="evaluate")
 
 
 @pytest.mark.parametrize("root", ["benchmark", "oracle"])

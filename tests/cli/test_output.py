@@ -80,7 +80,7 @@ def test_a_name_is_printed_as_it_is(capsys, name):
 def test_tables_are_printed_in_one_place_alone():
     files = [file for part in ("src", "scripts") for file in (ROOT / part).rglob("*.py")]
     consoles = [file.name for file in files if "rich.console" in file.read_text()]
-    assert consoles == ["output.py"]
+    assert consoles == ["console.py"]
 
 
 @pytest.mark.parametrize("name", ["[/b]", ":smile:"])

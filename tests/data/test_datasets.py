@@ -215,7 +215,7 @@ def test_processes_take_the_batches_of_one_in_turns(size, batch, repeat, epoch):
     if len(drawn) <= size * repeat:
         assert len(set(drawn)) == len(drawn)  # a repeated image is another draw
     if size * repeat % batch == 0:
-        assert {draw.index for draw in drawn} == set(range(size))
+        assert {draw.image_index for draw in drawn} == set(range(size))
 
 
 @given(size=st.integers(1, 60), batch=st.integers(1, 5))

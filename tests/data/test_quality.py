@@ -162,7 +162,7 @@ def test_an_issue_is_listed_once_and_nothing_else_is(write, row, type_, says):
     (images if is_image else rows).append(row)
     log = inspect_dataset(*write(rows, images)).log
     assert list(log.issues) == [type_] * len(log.issues)
-    assert {says in issue.what for issue in log.issues[type_]} == {True}
+    assert {says in issue.detail for issue in log.issues[type_]} == {True}
     if type_ is not T.STRAY:
         noun = "image" if is_image else "annotation"
         assert log.issues[type_][0].where == f"{noun} {row['id']}"
@@ -176,7 +176,7 @@ def test_all_issues_of_a_file_are_found_at_once_and_the_first_are_shown(write):
     log = inspect_dataset(*write([*rows, *no_objects], [*images, *no_objects])).log
     for row, type_, says in BROKEN:
         if "iscrowd" in row or row["id"] in (2, 3, 4):
-            assert any(says in issue.what for issue in log.issues[type_])
+            assert any(says in issue.detail for issue in log.issues[type_])
     assert log.counts[T.ROW] == 2 * len(no_objects)
     places = [issue.where for issue in log.issues[T.ROW]]
     assert f"images[{len(images)}]" in places

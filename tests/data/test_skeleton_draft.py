@@ -106,7 +106,7 @@ def test_flips_are_those_given_then_those_of_yolo_then_those_of_the_names():
     assert drafted(["nose", "left_ear"], flips=[]).flips == ()
     with pytest.raises(ValueError, match=r"foxes\.json: no keypoint .* 'left_ear'.* flip_pairs="):
         drafted(["nose", "left_ear"])
-    with pytest.raises(ValueError, match="flip has"):
+    with pytest.raises(ValueError, match="flip_pairs has"):
         drafted(names, flips=[["left_ear", "paw"]])
 
 

@@ -134,8 +134,8 @@ def run_example(script, *arguments, cwd):
 def with_least(folder, least):
     """A second example in the bundle with another smallest score, and the same compiled code."""
     text, script = (folder / "example.py").read_text(), folder / f"example_{least}.py"
-    assert "LEAST = 0.3 " in text
-    script.write_text(text.replace("LEAST = 0.3 ", f"LEAST = {least} "))
+    assert "MIN_PERSON_SCORE = 0.3 " in text
+    script.write_text(text.replace("MIN_PERSON_SCORE = 0.3 ", f"MIN_PERSON_SCORE = {least} "))
     return script
 
 

@@ -45,7 +45,7 @@ def test_published_tensors_give_the_published_networks_outputs(figure, name):
     assert to_mmpose(network.state_dict(), network.spec).keys() == published.keys()
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():
-        heatmaps, tags = network.outputs(torch.from_numpy(inputs).float())
+        heatmaps, tags = network.forward_normalized(torch.from_numpy(inputs).float())
     outputs = [torch.cat([heatmaps[0], tags[:, 0]], dim=1), *heatmaps[1:]]
     assert sum(key.startswith("shape_") for key in figures) == len(outputs)
     for number, output in enumerate(outputs):

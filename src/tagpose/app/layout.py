@@ -80,7 +80,7 @@ def _image_input() -> gr.Image:
 def _tabs(skeleton: Skeleton) -> Tabs:
     """One tab for each kind of picture."""
     with gr.Tabs():
-        with gr.Tab("People"):
+        with gr.Tab("Poses"):
             people = _image_output("People, numbered as in the table.")
         with gr.Tab("Heatmaps"):
             heatmaps_part = _part_choice(skeleton)
