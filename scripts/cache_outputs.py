@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.memory import keep_freed_memory
-from tagpose.data.datasets import TestTimeDataset, worker_init
+from tagpose.data.datasets import TestTimeDataset
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.samplers import pick_evenly
+from tagpose.data.workers import worker_init
 from tagpose.evaluation.cached_outputs import (
     CachedOutput,
     CacheManifest,

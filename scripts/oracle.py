@@ -11,8 +11,9 @@ from tqdm import tqdm
 from tagpose.cli.console import print_tables
 from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.memory import keep_freed_memory
-from tagpose.data.datasets import ValDataset, worker_init
+from tagpose.data.datasets import ValDataset
 from tagpose.data.samplers import pick_evenly
+from tagpose.data.workers import worker_init
 from tagpose.evaluation.coco_results import write_json
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
 from tagpose.evaluation.keypoint_ap import evaluate_parts

@@ -18,7 +18,7 @@ from tagpose.codec.decoder import build_decoder
 from tagpose.codec.grouping import group_peaks
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.tta import merge_flip
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.batch_decoding import decode_batch, flipped_outputs

@@ -13,7 +13,7 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.preprocessing import resize_to_scales
 from tagpose.inference.predictor import Predictor
 from tagpose.models.checkpoint import write_checkpoint

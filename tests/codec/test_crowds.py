@@ -9,7 +9,7 @@ from helpers.naive_decoder import decode, plain_decode
 from helpers.run_scripts import ROOT
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.tta import merge_flip
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.inference.predictor import Predictor
 from tagpose.skeletons.coco import WHOLEBODY

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 
 from tagpose.data.annotations import read_annotations
 from tagpose.data.datasets import load_record_image, loss_mask
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.rle_masks import decode_counts
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 

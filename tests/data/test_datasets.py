@@ -15,7 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from helpers.run_scripts import ROOT
 from tagpose.data.annotations import read_annotations
 from tagpose.data.datasets import SampleKey, TrainDataset, ValDataset, loss_mask
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
 from tagpose.data.transforms import RandomAffineCrop
 from tagpose.geometry import scale_affine, transform_points

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tagpose.data.image_files import list_images, read_annotated_image
+from tagpose.data.image_files import list_images
+from tagpose.data.images import read_annotated_image
 
 COLOURED = np.dstack([np.full((6, 9), value, np.uint8) for value in (204, 102, 51)])
 

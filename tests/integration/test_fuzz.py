@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from tagpose.data.annotations import read_annotations
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.evaluation.coco_results import from_coco_results, read_results, to_coco_results
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.models.checkpoint import (

@@ -11,7 +11,7 @@ from torch.utils.data import default_collate
 
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.peaks import find_peaks
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.preprocessing import resize_to_scales
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.keypoint_ap import evaluate_parts

@@ -76,7 +76,7 @@ def test_a_run_with_added_batches_goes_on_as_if_it_was_never_stopped(people, acc
 def test_another_batch_goes_on_from_an_epochs_end_alone(people, never_stopped, tmp_path):
     folder, _ = never_stopped
     cfg = configuration(people, tmp_path, "data.batch_size=3")
-    with pytest.raises(ValueError, match=r"'images a batch': 2.*'images a batch': 3"):
+    with pytest.raises(ValueError, match=r"'batch_size': 2.*'batch_size': 3"):
         train(cfg, start=folder / "batch11.ckpt")
     trainer, seen = train(cfg, start=folder / "epoch18.ckpt")
     assert trainer.current_epoch == EPOCHS

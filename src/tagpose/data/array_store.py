@@ -1,7 +1,7 @@
-"""This file writes arrays to disk and maps them from there, which processes share.
+"""Storage of arrays in one file that processes map into shared memory.
 
-They lie in one file: each as `numpy.save` writes it, without pickles, and filled up to a multiple
-of `_ALIGNMENT`; at the end a checksum of all.
+The file contains each array as written by `numpy.save`, without pickles and padded to a multiple of
+`_ALIGNMENT`, and a checksum at the end.
 """
 
 import mmap
@@ -14,15 +14,15 @@ import numpy as np
 
 from tagpose.io import atomic_write
 
-_ALIGNMENT: Final = 64  # bytes, as within numpy's own files
-_CHECKSUM: Final = 4  # bytes
+_ALIGNMENT: Final = 64  # bytes, as in numpy's own files
+_CHECKSUM_SIZE: Final = 4  # bytes
 
 
 def write_arrays(arrays: Sequence[np.ndarray], file: Path) -> None:
-    """Write arrays, whole or not at all.
+    """Write arrays to a file atomically.
 
     Raises:
-        OSError: the disk is full or may not be written.
+        OSError: the file cannot be written, for example because the disk is full.
     """
     with atomic_write(file) as partial, partial.open("w+b") as out:
         for array in arrays:
@@ -34,20 +34,20 @@ def write_arrays(arrays: Sequence[np.ndarray], file: Path) -> None:
 
 
 def mmap_arrays(file: Path, *, check: bool) -> list[np.ndarray]:
-    """The arrays of a file, mapped; they cannot be written.
+    """Map the arrays of a file into memory, read-only.
 
     Args:
-        file: that was written by `write_arrays`.
-        check: whether to read it through for damage.
+        file: file that `write_arrays` wrote.
+        check: whether to verify the checksum, which reads the whole file.
 
     Raises:
-        OSError: there is none, or it cannot be read.
-        ValueError: it is damaged.
+        OSError: the file is missing or cannot be read.
+        ValueError: the file is damaged.
     """
-    mapping = _open_mmap(file)  # lives as long as an array of it
-    end = len(mapping) - _CHECKSUM
+    mapping = _open_mmap(file)  # stays open as long as one of its arrays exists
+    end = len(mapping) - _CHECKSUM_SIZE
     if end <= 0 or (check and _checksum(memoryview(mapping)[:end]) != mapping[end:]):
-        raise ValueError(f"{file} is damaged")
+        raise ValueError(f"{file} is damaged; delete it")
     arrays = []
     while mapping.tell() < end:
         arrays.append(_next_array(mapping))
@@ -55,18 +55,18 @@ def mmap_arrays(file: Path, *, check: bool) -> list[np.ndarray]:
 
 
 def _open_mmap(file: Path) -> mmap.mmap:
-    """The bytes of a file, which are in memory once for all processes."""
-    with file.open("rb") as opened:
-        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    """Map a file into memory, which all processes that map it share."""
+    with file.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _checksum(content: Any) -> bytes:
-    """Four bytes that tell of damage."""
-    return zlib.crc32(content).to_bytes(_CHECKSUM, "big")
+    """Return the CRC-32 of a buffer as bytes."""
+    return zlib.crc32(content).to_bytes(_CHECKSUM_SIZE, "big")
 
 
 def _next_array(mapping: mmap.mmap) -> np.ndarray:
-    """The array that begins here; the mapping moves on to the next."""
+    """Return the array at the current position, and move the position to the next one."""
     np.lib.format.read_magic(mapping)
     shape, _, dtype = np.lib.format.read_array_header_1_0(mapping)
     start = mapping.tell()

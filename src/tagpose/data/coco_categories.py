@@ -1,4 +1,4 @@
-"""The category of an annotation file that has the keypoints of a skeleton."""
+"""Selection of the category of an annotation file whose keypoints are those of a skeleton."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,47 +10,46 @@ from tagpose.skeletons.skeleton import Skeleton
 
 
 class Category(NamedTuple):
-    """A category of a file, as far as it concerns keypoints."""
+    """Category of an annotation file."""
 
     id: int | None
     name: str
-    keypoints: tuple[str, ...]  # names; none where the file gives none
+    keypoints: tuple[str, ...]  # keypoint names; empty if the file lists none
 
 
 class CategoryChoice(NamedTuple):
-    """Which annotations are read, and in which order their keypoints are."""
+    """Categories to skip, and the keypoint order of those to read."""
 
-    skipped: dict[int, str]  # category id -> name, of those that are not read
-    keypoint_orders: dict[
-        int, tuple[int, ...]
-    ]  # category id -> for each keypoint its place in the file
+    skipped: dict[int, str]  # category id -> name
+    keypoint_orders: dict[int, tuple[int, ...]]  # category id -> index in the file per keypoint
 
 
 def choose_categories(
     content: object, skeleton: Skeleton, wanted: str | None, log: IssueLog
 ) -> CategoryChoice:
-    """Choose the categories whose keypoints are the skeleton's.
+    """Choose the categories that have the keypoints of a skeleton.
 
-    Where only one category has keypoints it is taken, whatever their names. Of several those with
-    exactly the skeleton's names are taken. For whole bodies the names are those of the body.
+    If only one category has keypoints, it is chosen whatever their names are. Of several
+    categories, those with exactly the keypoint names of the skeleton are chosen. For whole-body
+    skeletons the names of the body are compared.
 
     Args:
-        content: value of `categories` in the file; a file without any is read whole.
-        skeleton: whose keypoints are wanted.
-        wanted: name of the category, None to choose by keypoints.
-        log: takes the issues.
+        content: value of `categories` in the file; without categories all annotations are read.
+        skeleton: skeleton to read.
+        wanted: name of the category, None to choose by keypoint names.
+        log: receives the issues.
     """
     categories = _parse_categories(content)
     names = skeleton.keypoints[skeleton.json_keys.get("keypoints", slice(0))]
-    chosen = _candidates(categories, names, wanted, log)
+    chosen = _select_categories(categories, names, wanted, log)
     orders = {}
     for category in chosen:
         order = _keypoint_order(category, names, skeleton, log)
         if order and category.id is not None:
             orders[category.id] = order
     ids = {category.id for category in chosen}
-    others = (one for one in categories if chosen and one.id not in ids)
-    return CategoryChoice({one.id: one.name for one in others if one.id is not None}, orders)
+    others = (category for category in categories if chosen and category.id not in ids)
+    return CategoryChoice({c.id: c.name for c in others if c.id is not None}, orders)
 
 
 def _parse_categories(content: object) -> list[Category]:
@@ -65,60 +64,54 @@ def _parse_categories(content: object) -> list[Category]:
 
 
 def _keypoint_names(value: Any) -> tuple[str, ...]:
-    """Return the names of keypoints that a category lists."""
+    """Return the keypoint names that a category lists."""
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
-def _candidates(
+def _select_categories(
     categories: list[Category], names: Sequence[str], wanted: str | None, log: IssueLog
 ) -> list[Category]:
-    """Return the categories that are read; none where the file does not tell them apart."""
+    """Return the categories to read; an empty list if the choice is ambiguous."""
     if wanted is not None:
         chosen = [category for category in categories if category.name == wanted]
         if not chosen:
             known = ", ".join(category.name for category in categories) or "none"
             log.add(IssueType.CATEGORY, "the file", f"has no category {wanted!r} (it has {known})")
         return chosen
-    posed = [category for category in categories if category.keypoints]
-    if len(posed) <= 1:
-        return posed
-    same = [
-        c
-        for c in posed
-        if sorted(map(_normalize_name, c.keypoints)) == sorted(map(_normalize_name, names))
-    ]
-    if not same:
-        known = ", ".join(f"{c.name} ({len(c.keypoints)} keypoints)" for c in posed)
+    with_keypoints = [category for category in categories if category.keypoints]
+    if len(with_keypoints) <= 1:
+        return with_keypoints
+    expected = sorted(map(_normalize_name, names))
+    matching = [c for c in with_keypoints if sorted(map(_normalize_name, c.keypoints)) == expected]
+    if not matching:
+        known = ", ".join(f"{c.name} ({len(c.keypoints)} keypoints)" for c in with_keypoints)
         log.add(IssueType.CATEGORY, "the file", f"has the categories {known}")
-    return same
+    return matching
 
 
 def _keypoint_order(
     category: Category, names: Sequence[str], skeleton: Skeleton, log: IssueLog
 ) -> tuple[int, ...] | None:
-    """Return for each keypoint of `keypoints` its place in the file; None where it is the same."""
-    given, own = (
-        [_normalize_name(name) for name in category.keypoints],
-        [_normalize_name(name) for name in names],
-    )
-    if not own or given in (own, []) or len(given) == skeleton.size > len(own):
+    """Return the index in the file of each keypoint of `names`; None if the order is the same."""
+    file_names = [_normalize_name(name) for name in category.keypoints]
+    own_names = [_normalize_name(name) for name in names]
+    # files of whole bodies may list the names of all keypoints
+    lists_all = len(file_names) == skeleton.size > len(own_names)
+    if not own_names or file_names in (own_names, []) or lists_all:
         return None
     where = f"category {category.name!r}"
-    lists = (
-        f"{', '.join(category.keypoints)}, and the skeleton {skeleton.name!r} {', '.join(names)}"
-    )
-    if len(given) != len(own):
-        log.add(
-            IssueType.CATEGORY_SIZE, where, f"has {len(given)} keypoints, not {len(own)}: {lists}"
-        )
+    lists = f"{', '.join(category.keypoints)}, and the skeleton {skeleton.name!r} has {', '.join(names)}"
+    if len(file_names) != len(own_names):
+        detail = f"has {len(file_names)} keypoints, not {len(own_names)}: {lists}"
+        log.add(IssueType.CATEGORY_SIZE, where, detail)
         return None
-    if sorted(given) != sorted(own) or len(set(own)) < len(own):
+    if sorted(file_names) != sorted(own_names) or len(set(own_names)) < len(own_names):
         log.add(IssueType.KEYPOINT_NAMES, where, f"has the keypoints {lists}")
         return None
     log.add(IssueType.KEYPOINT_ORDER, where, f"has the keypoints {lists}")
-    return tuple(given.index(name) for name in own)
+    return tuple(file_names.index(name) for name in own_names)
 
 
 def _normalize_name(name: str) -> str:
-    """Return a name without case and punctuation: "Left Eye" is "left_eye"."""
+    """Return a name without case and punctuation: "Left Eye" and "left_eye" become equal."""
     return "".join(c for c in name.casefold() if c.isalnum())

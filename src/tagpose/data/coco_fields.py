@@ -1,8 +1,8 @@
-"""Rules for the fields of an annotation file: which values are read, repaired or refused.
+"""Parsers for the fields of annotation rows, with the rules for what is repaired or rejected.
 
-Each function gets the value of a field and returns it in one form. What it repairs it reports;
-what it refuses it raises as a `FieldError`. Values in the usual form take the shortest way, because
-COCO-WholeBody has 262,000 annotations.
+Each function takes the value of a field and returns it in a normalized form. Repairs are reported
+through a callback, and a `FieldError` is raised for values that cannot be read. Values in the usual
+form take a fast path, because COCO-WholeBody has 262,000 annotations.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from tagpose.structures import MAX_VISIBILITY, is_int64
 
 ReportIssue: TypeAlias = Callable[[IssueType, str], None]
 
-MAX_PIXELS: Final = 2 * 89_478_485  # of an image that Pillow opens
+MAX_PIXELS: Final = 2 * 89_478_485  # pixels of the largest image that Pillow opens
 _MAX_COORDINATE: Final = 1e18  # its square is finite in float32
-_MAX_SQUARES: Final = _MAX_COORDINATE**2  # sum over an annotation
-_HASHED_BYTES: Final = 7  # 56 bits, which a float64 of JSON almost holds and int64 does
-_MAX_DIGITS: Final = 19  # digits of 64 bits
+_MAX_SUM_OF_SQUARES: Final = _MAX_COORDINATE**2  # over the numbers of an annotation
+_HASHED_BYTES: Final = 7  # 56 bits, which fit int64 and almost fit a float64 of JSON
+_MAX_DIGITS: Final = 19  # of an int64
 _NO_BOX: Final = [0.0, 0.0, 0.0, 0.0]
 
 
 class FieldError(ValueError):
-    """A value that cannot be read.
+    """Error for a field that cannot be read.
 
     Args:
-        type_: of the issue.
-        detail: was found, for a message "annotation 5 WHAT".
+        type_: type of the issue.
+        detail: what was found, the predicate of a message such as "annotation 5 DETAIL".
     """
 
     def __init__(self, type_: IssueType, detail: str) -> None:
@@ -41,10 +41,10 @@ class FieldError(ValueError):
 
 
 def parse_id(value: object) -> int | None:
-    """Return an id as a number of 64 bits, None for what is no id.
+    """Return an id as a 64-bit integer, or None for a value that is not an id.
 
-    A text of digits is that number. Any other text becomes a number of 56 bits from its SHA-256, so
-    that annotations and result files agree.
+    A string of digits is converted to that number. Any other string is hashed with SHA-256 to a
+    56-bit number, so that annotations and result files agree.
     """
     if is_int64(value):
         return value
@@ -59,31 +59,29 @@ def parse_id(value: object) -> int | None:
 
 
 def _parse_digits(text: str) -> int | None:
-    """Return the number of 64 bits that a text of digits is; None for any other text."""
+    """Return the 64-bit integer that a string of digits stands for, or None."""
     digits = text.lstrip("0") or text[-1:]
-    short = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.isdecimal()
-    return int(digits) if short and is_int64(int(digits)) else None
+    is_number = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.isdecimal()
+    return int(digits) if is_number and is_int64(int(digits)) else None
 
 
 def parse_size(width: object, height: object, report: ReportIssue) -> tuple[int, int]:
-    """Return width and height of an image in image pixels; 0, 0 where one is missing."""
+    """Return width and height of an image in pixels, or 0, 0 if either is missing."""
     if width is None or height is None:
         report(IssueType.SIZE_MISSING, "has no width or height")
         return 0, 0
     size = tuple(_parse_pixel_count(value, report) for value in (width, height))
     if min(size) < 1:
-        found = f"{brief(width)} x {brief(height)}"
-        raise FieldError(IssueType.IMAGE_SIZE, f"has the size {found}")
-    if size[0] * size[1] > MAX_PIXELS:  # pycocotools would crash on masks of more
-        raise FieldError(
-            IssueType.IMAGE_SIZE,
-            f"has {size[0]} x {size[1]} pixels; {MAX_PIXELS} are read at most",
-        )
+        detail = f"has the size {brief(width)} x {brief(height)}"
+        raise FieldError(IssueType.IMAGE_SIZE, detail)
+    if size[0] * size[1] > MAX_PIXELS:  # larger masks crash pycocotools
+        detail = f"has {size[0]} x {size[1]} pixels, more than the maximum of {MAX_PIXELS}"
+        raise FieldError(IssueType.IMAGE_SIZE, detail)
     return size[0], size[1]
 
 
 def _parse_pixel_count(value: object, report: ReportIssue) -> int:
-    """Return a number of pixels; 0 for what is none."""
+    """Return a number of pixels, or 0 for a value that is not an integer."""
     if isinstance(value, str) and (number := _parse_digits(value)) is not None:
         report(IssueType.TEXT, f"has the size {brief(value)}")
         return number
@@ -93,7 +91,7 @@ def _parse_pixel_count(value: object, report: ReportIssue) -> int:
 
 
 def parse_crowd(value: object, report: ReportIssue) -> bool:
-    """Return whether an annotation is a region of many people."""
+    """Return whether an annotation is a crowd region."""
     if value is None:
         report(IssueType.CROWD_MISSING, "has no iscrowd")
         return False
@@ -111,9 +109,9 @@ def parse_keypoints(
     """Return the keypoints [K, 3] float64 of an annotation: x, y in image pixels, v.
 
     Args:
-        row: of the annotation.
-        fields: that hold keypoints, and how many numbers each has.
-        report: takes what is repaired.
+        row: JSON object of the annotation.
+        fields: names of the keypoint fields, with the number of values of each.
+        report: callback for repairs.
     """
     flat: list[Any] = []
     for field, size in fields:
@@ -130,7 +128,7 @@ def parse_keypoints(
 def _repair_keypoints(
     row: dict[str, Any], fields: Sequence[tuple[str, int]], report: ReportIssue
 ) -> np.ndarray:
-    """Return keypoints [K, 3] of fields that are missing, nested, or not all numbers."""
+    """Return keypoints [K, 3] from fields that are missing, nested or contain strings."""
     if all(row.get(field) in (None, []) for field, _ in fields):
         report(IssueType.NO_KEYPOINTS, "has no keypoints")
         return np.zeros((sum(size for _, size in fields) // 3, 3))
@@ -138,30 +136,30 @@ def _repair_keypoints(
     for field, size in fields:
         values = _flatten(row.get(field), 3, field, report)
         if values is None or len(values) != size:
-            found = "none" if values is None else f"{len(values)} numbers"
-            what = f"has {found} in {field}, not the {size} of the skeleton"
-            raise FieldError(IssueType.KEYPOINT_COUNT, what)
+            count = "no list" if values is None else f"{len(values)} numbers"
+            detail = f"has {count} in {field}, not the {size} numbers of the skeleton"
+            raise FieldError(IssueType.KEYPOINT_COUNT, detail)
         flat += _parse_numbers(values, IssueType.KEYPOINT_VALUE, field, report)
     return _check_keypoints(array("d", flat))
 
 
 def _check_keypoints(flat: "array[float]") -> np.ndarray:
-    """Return numbers as keypoints [K, 3], if they are finite and each v is from 0 to 2."""
+    """Return keypoints [K, 3] after checking that they are finite and that v is from 0 to 2."""
     values = np.frombuffer(flat)
     keypoints = values.reshape(-1, 3)
-    seen = keypoints[:, 2]
-    if not values @ values < _MAX_SQUARES:
-        place = int(np.argmin(np.abs(values) < _MAX_COORDINATE))
-        what = f"has keypoints that are not finite numbers, {values[place]:g} first"
-        raise FieldError(IssueType.KEYPOINT_VALUE, what)
-    if seen.min() < 0 or seen.max() > MAX_VISIBILITY:
-        wrong = seen[(seen < 0) | (seen > MAX_VISIBILITY)]
+    visibility = keypoints[:, 2]
+    if not values @ values < _MAX_SUM_OF_SQUARES:
+        first = values[np.argmin(np.abs(values) < _MAX_COORDINATE)]
+        detail = f"has keypoints that are not finite numbers, the first of them {first:g}"
+        raise FieldError(IssueType.KEYPOINT_VALUE, detail)
+    if visibility.min() < 0 or visibility.max() > MAX_VISIBILITY:
+        wrong = visibility[(visibility < 0) | (visibility > MAX_VISIBILITY)]
         raise FieldError(IssueType.VISIBILITY, f"has a visibility of {wrong[0]:g}")
     return keypoints
 
 
 def parse_box(value: Any, field: str, report: ReportIssue) -> list[float]:
-    """Return a box x, y, width, height in image pixels; zeros where there is none."""
+    """Return a box x, y, width, height in image pixels; zeros if it is missing."""
     if type(value) is list and len(value) == 4:
         try:
             if isfinite(sum(value)) and max(map(abs, value)) < _MAX_COORDINATE:
@@ -179,7 +177,7 @@ def parse_box(value: Any, field: str, report: ReportIssue) -> list[float]:
 
 
 def box_around(keypoints: np.ndarray) -> list[float]:
-    """Return the box x, y, width, height of the labelled ones of keypoints [K, 3]."""
+    """Return the bounding box x, y, width, height of the labeled keypoints in [K, 3]."""
     xy = keypoints[keypoints[:, 2] > 0, :2]
     if not len(xy):
         return _NO_BOX
@@ -195,7 +193,7 @@ def parse_area(value: Any, segmentation: Any, box: Sequence[float], report: Repo
 
 
 def segmentation_area(segmentation: Any) -> float:
-    """Return the area of polygons or of uncompressed runs; 0 for anything else."""
+    """Return the area of polygons or of an uncompressed RLE; 0 for any other value."""
     try:
         if isinstance(segmentation, dict):
             return float(sum(segmentation["counts"][1::2]))
@@ -207,12 +205,12 @@ def segmentation_area(segmentation: Any) -> float:
 
 
 def _flatten(value: Any, size: int, field: str, report: ReportIssue) -> list[Any] | None:
-    """Return a list without lists of `size` numbers in it; None for what is no list."""
+    """Return a flat list, joining nested lists of `size` values; None if `value` is not a list."""
     if not isinstance(value, list):
         return None
-    if value and all(isinstance(one, list) and len(one) == size for one in value):
-        report(IssueType.NESTED, f"has lists in {field}")
-        return [number for one in value for number in one]
+    if value and all(isinstance(item, list) and len(item) == size for item in value):
+        report(IssueType.NESTED, f"has nested lists in {field}")
+        return [number for item in value for number in item]
     return value
 
 
@@ -223,19 +221,19 @@ def _parse_numbers(
     numbers = [_parse_number(value) for value in values]
     for value, number in zip(values, numbers, strict=True):
         if number is None:
-            found = f"has {brief(value)} in {field}, which is no finite number"
-            raise FieldError(type_, found)
+            detail = f"has {brief(value)} in {field}, which is not a finite number"
+            raise FieldError(type_, detail)
     if any(isinstance(value, str) for value in values):
-        report(IssueType.TEXT, f"has text in {field}")
+        report(IssueType.TEXT, f"has strings in {field}")
     return [number for number in numbers if number is not None]
 
 
 def _parse_number(value: object) -> float | None:
-    """Return a value as a finite number; None for what is none."""
+    """Return a finite number, or None for a value that is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if abs(number) < _MAX_COORDINATE else None  # which NaN is not
+    return number if abs(number) < _MAX_COORDINATE else None  # false for NaN

@@ -1,4 +1,4 @@
-"""Reading of a whole annotation file of COCO or COCO-WholeBody."""
+"""Reader of whole annotation files in the format of COCO or COCO-WholeBody."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,12 +16,22 @@ Row: TypeAlias = dict[str, Any]  # one object of the JSON file
 
 
 class CocoFile(NamedTuple):
-    """An annotation file, each row checked and in one form."""
+    """Content of an annotation file, with all rows checked and normalized."""
 
-    description: str  # of the file, or its name
+    description: str  # `info.description`, or the name of the file
     images: dict[int, ImageRow]  # by id, in the order of the file
     annotations: AnnotationTable
     log: IssueLog
+
+
+def check_annotation_file(file: Path) -> None:
+    """Check that an annotation file exists.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; check the path of the annotation file")
 
 
 def read_coco_file(
@@ -32,30 +42,30 @@ def read_coco_file(
     dtype: type = np.float32,
     max_issues: int | None = 1,
 ) -> CocoFile:
-    """Read an annotation file row by row; whoever reads it decides what issues lead to.
+    """Read an annotation file row by row; issues are logged and left to the caller.
 
     Args:
-        file: JSON, which may be compressed with gzip.
-        rules: what is needed of it.
-        keep_all: whether keypoints of all annotations are kept, or of those that are learned only.
-        dtype: of the keypoints.
-        max_issues: number of issues of each type that are kept; all are counted.
+        file: JSON file, optionally compressed with gzip.
+        rules: which values to read.
+        keep_all: whether to keep the keypoints of all annotations, or of trainable ones only.
+        dtype: data type of the keypoints.
+        max_issues: number of issues of each type to keep, None for all; all issues are counted.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is not JSON, or has no lists of images and annotations.
+        ValueError: the file is not valid JSON, or has no lists of images and annotations.
     """
-    collect: dict[str, Callable[[], RowCollector]] = {
+    collectors: dict[str, Callable[[], RowCollector]] = {
         "images": partial(ImageCollector, file, rules, max_issues),
         "annotations": partial(
             AnnotationCollector, file, rules, max_issues, keep_all=keep_all, dtype=dtype
         ),
     }
-    return _finish(_parse(file, collect), file)
+    return _finish(_parse(file, collectors), file)
 
 
 def check_rows(content: Row, file: Path, rules: ReadRules) -> CocoFile:
-    """Check the content of a file that was read by `read_unchecked`; all issues are kept."""
+    """Check the content of a file that `read_unchecked` returned; all issues are kept."""
     images = ImageCollector(file, rules, None)
     annotations = AnnotationCollector(file, rules, None, keep_all=True, dtype=np.float32)
     for row in content["images"]:
@@ -66,33 +76,32 @@ def check_rows(content: Row, file: Path, rules: ReadRules) -> CocoFile:
 
 
 def read_unchecked(file: Path) -> Row:
-    """Return the JSON object of a file with lists of images and annotations, unchecked.
+    """Return the JSON object of an annotation file without checking its rows.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: it is not JSON, or has no such lists.
+        ValueError: the file is not valid JSON, or has no lists of images and annotations.
     """
     return _parse(file, {"images": list, "annotations": list})
 
 
-def _parse(file: Path, lists: Mapping[str, Callable[[], RowCollector]]) -> Row:
-    """Return the JSON object of a file, with what took the rows of its lists."""
-    content = read_object(file, lists)
-    for key in lists:
+def _parse(file: Path, collectors: Mapping[str, Callable[[], RowCollector]]) -> Row:
+    """Return the JSON object of a file, with its lists replaced by their collectors."""
+    check_annotation_file(file)
+    content = read_object(file, collectors)
+    for key in collectors:
         if key not in content:
-            raise ValueError(
-                f"{file} has no list of {key}; an annotation file in COCO's format is expected"
-            )
+            raise ValueError(f"{file} has no list of {key}; use an annotation file in COCO format")
     return content
 
 
 def _finish(content: Row, file: Path) -> CocoFile:
-    """Return what the collectors of a file have."""
+    """Return the result of the collectors of a file."""
     images: ImageCollector = content["images"]
     annotations: AnnotationCollector = content["annotations"]
     log = images.log
-    columns = annotations.finish(content.get("categories"), images.images, log)
+    table = annotations.finish(content.get("categories"), images.images, log)
     info = content.get("info")
-    stated = info.get("description") if isinstance(info, dict) else None
-    description = stated if isinstance(stated, str) and stated else file.name
-    return CocoFile(description, images.images, columns, log)
+    value = info.get("description") if isinstance(info, dict) else None
+    description = value if isinstance(value, str) and value else file.name
+    return CocoFile(description, images.images, table, log)

@@ -1,6 +1,6 @@
-"""Rows of COCO and COCO-WholeBody annotation files, each checked once and brought into one form.
+"""Schema of COCO and COCO-WholeBody files: parsing and validation of image and annotation rows.
 
-Training, scoring, inspection and clean copies read files by these functions and no others.
+Training, evaluation, inspection and clean copies all read files with these functions.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy as np
 
 from tagpose.data.coco_fields import (
     FieldError,
+    ReportIssue,
     box_around,
     parse_area,
     parse_box,
@@ -27,10 +28,10 @@ from tagpose.skeletons.skeleton import Skeleton
 
 
 class ReadOptions(NamedTuple):
-    """What users decide about reading annotations."""
+    """User options for reading annotations."""
 
-    category: str | None = None  # its name; None takes the category with the skeleton's keypoints
-    v0_as_labelled: bool = False  # whether keypoints with coordinates and v = 0 are labelled, v = 1
+    category: str | None = None  # name; None selects the category with the skeleton's keypoints
+    v0_as_labelled: bool = False  # whether keypoints with coordinates and v = 0 are read as v = 1
 
 
 DEFAULT_OPTIONS: Final = ReadOptions()
@@ -38,87 +39,81 @@ DEFAULT_OPTIONS: Final = ReadOptions()
 
 @dataclass(frozen=True)
 class ReadRules:
-    """What is needed of a file; values that are not needed are neither read nor refused."""
+    """Which values of a file to read; other values are neither read nor checked."""
 
     skeleton: Skeleton
     options: ReadOptions = DEFAULT_OPTIONS
-    with_files: bool = True  # names and sizes of images
-    with_areas: bool = True  # areas of annotations, which only scoring reads
+    with_files: bool = True  # file names and sizes of images
+    with_areas: bool = True  # areas of annotations, which only evaluation needs
 
     @cached_property
     def keypoint_fields(self) -> tuple[tuple[str, int], ...]:
-        """The fields of keypoints, and how many numbers each has."""
+        """Names of the keypoint fields, with the number of values of each."""
         return tuple((f, 3 * (at.stop - at.start)) for f, at in self.skeleton.json_keys.items())
 
     @cached_property
     def box_fields(self) -> tuple[str, ...]:
-        """The fields [F] of the boxes of parts."""
+        """Names [F] of the box fields of the parts."""
         return tuple(f"{part}_box" for part in self.skeleton.disjoint_parts)
 
 
 class ImageRow(NamedTuple):
-    """One image of a file."""
+    """Image row of a file."""
 
     id: int
-    file_name: str  # with slashes, as the file has it; "" where it is missing
-    width: int  # image pixels, 0 where unknown
-    height: int  # image pixels, 0 where unknown
+    file_name: str  # as in the file, with forward slashes; "" if missing
+    width: int  # image pixels, 0 if unknown
+    height: int  # image pixels, 0 if unknown
 
 
 class AnnotationRow(NamedTuple):
-    """One annotation of a file: a person or a crowd."""
+    """Annotation row of a file: a person or a crowd region."""
 
     id: int | None
     image_id: int
     is_crowd: bool
     keypoints: np.ndarray  # [K, 3] float64: x, y in image pixels, v; in the order of the file
     num_labelled: int  # number of keypoints with v > 0
-    boxes: list[float]  # [(1 + F) * 4] of the person and its parts, 0 where there is none
-    area: float  # square image pixels; NaN where it is not read
+    boxes: list[float]  # [(1 + F) * 4] x, y, width, height of person and parts, 0 if missing
+    area: float  # square image pixels; NaN if not read
     segmentation: Any
     v0_coordinates: int  # number of keypoints with coordinates and v = 0
 
 
-def describe_row(noun: str, row: object, index: int) -> str:
-    """Return what a row is called in messages: its id, or its index in the list."""
-    row_id = row.get("id") if isinstance(row, dict) else None
-    usable = isinstance(row_id, int | str) and row_id != ""
-    return f"{noun} {brief(row_id).strip(chr(39))}" if usable else f"{noun}s[{index}]"
-
-
 def parse_image(row: object, index: int, rules: ReadRules, log: IssueLog) -> ImageRow | None:
-    """Return one image, None where the row has an error.
+    """Parse an image row.
 
     Args:
-        row: of the list of images.
-        index: of the row in the list.
-        rules: what is needed of it.
+        row: element of the list of images.
+        index: index of the row in the list.
+        rules: which values to read.
         log: receives the issues of the row.
+
+    Returns:
+        The image, or None if the row has an error.
     """
-    where = describe_row("image", row, index)
+    report = partial(log.add_row, "image", row, index)
     image_id = parse_id(row.get("id")) if isinstance(row, dict) else None
     if not isinstance(row, dict):
-        log.add(IssueType.ROW, where, f"is {brief(row)}, not an object")
+        report(IssueType.ROW, f"is {brief(row)}, not an object")
     elif image_id is None:
-        log.add(IssueType.IMAGE_ID, where, f"has the id {brief(row.get('id'))}")
+        report(IssueType.IMAGE_ID, f"has the id {brief(row.get('id'))}")
     elif not rules.with_files:
         return ImageRow(image_id, _parse_file_name(row) or "", 0, 0)
     else:
         try:
-            size = parse_size(
-                row.get("width"), row.get("height"), partial(_log_image_issue, log, where)
-            )
+            size = parse_size(row.get("width"), row.get("height"), report)
             if name := _parse_file_name(row):
                 return ImageRow(image_id, name, *size)
-            found = f"has the file_name {brief(row.get('file_name'))}"
-            raise FieldError(IssueType.FILE_NAME, found)
+            detail = f"has the file_name {brief(row.get('file_name'))}"
+            raise FieldError(IssueType.FILE_NAME, detail)
         except FieldError as error:
-            log.add(error.type, where, error.detail, image_id)
+            report(error.type, error.detail, image_id)
     return None
 
 
 def _parse_file_name(row: dict[str, Any]) -> str | None:
-    """Return the name of an image file with slashes; None where there is none."""
+    """Return the file name of an image with forward slashes, or None if it has none."""
     name = row.get("file_name")
     if not isinstance(name, str) or "\0" in name:
         return None
@@ -128,41 +123,43 @@ def _parse_file_name(row: dict[str, Any]) -> str | None:
 def parse_annotation(
     row: object, index: int, rules: ReadRules, log: IssueLog
 ) -> AnnotationRow | None:
-    """Return one annotation, None where the row has an error or says nothing.
+    """Parse an annotation row.
 
     Args:
-        row: of the list of annotations.
-        index: of the row in the list.
-        rules: what is needed of it.
+        row: element of the list of annotations.
+        index: index of the row in the list.
+        rules: which values to read.
         log: receives the issues of the row.
+
+    Returns:
+        The annotation, or None if the row has an error or is empty.
     """
+    report = partial(log.add_row, "annotation", row, index)
     if not isinstance(row, dict):
-        what = f"is {brief(row)}, not an object"
-        log.add(IssueType.ROW, describe_row("annotation", row, index), what)
+        report(IssueType.ROW, f"is {brief(row)}, not an object")
         return None
-    image_id = parse_id(row.get("image_id"))
-    report = partial(_log_annotation_issue, log, row, index)
+    value = row.get("image_id")
+    image_id = parse_id(value)
+    if image_id is None:
+        detail = "has no image_id" if value is None else f"has the image_id {brief(value)}"
+        report(IssueType.IMAGE_ID_OF_ANNOTATION, detail)
+        return None
     try:
-        if image_id is None:
-            stated = row.get("image_id")
-            found = "has no image_id" if stated is None else f"has the image_id {brief(stated)}"
-            raise FieldError(IssueType.IMAGE_ID_OF_ANNOTATION, found)
         return _parse_fields(row, image_id, rules, report)
     except FieldError as error:
-        ids = () if image_id is None else (image_id,)
-        log.add(error.type, describe_row("annotation", row, index), error.detail, *ids)
+        report(error.type, error.detail, image_id)
         return None
 
 
 def _parse_fields(
-    row: dict[str, Any], image_id: int, rules: ReadRules, report: Any
+    row: dict[str, Any], image_id: int, rules: ReadRules, report: ReportIssue
 ) -> AnnotationRow | None:
-    """Return an annotation of an image."""
+    """Parse the fields of an annotation."""
     crowd = parse_crowd(row.get("iscrowd"), report)
     keypoints = parse_keypoints(row, rules.keypoint_fields, report)
     labelled = int(np.count_nonzero(keypoints[:, 2]))
     v0_coordinates = 0
-    # a short way for the usual rows, where all but the labelled keypoints are 0, 0, 0
+    # fast path for the usual rows, whose unlabeled keypoints are 0, 0, 0
     plain = not rules.options.v0_as_labelled and np.count_nonzero(keypoints) == 3 * labelled
     if not plain and (v0 := _v0_coordinates(keypoints)).any():
         if rules.options.v0_as_labelled:
@@ -173,11 +170,11 @@ def _parse_fields(
     segmentation = row.get("segmentation")
     box = parse_box(row.get("bbox"), "bbox", report)
     if box[2] < 0 or box[3] < 0:
-        raise FieldError(IssueType.BOX, f"has the bbox {brief(box)}, with a side below 0")
+        raise FieldError(IssueType.BOX, f"has the bbox {brief(box)}, with a negative side")
     if not row.get("bbox"):
         box = box_around(keypoints)
         if not segmentation and not labelled:
-            report(IssueType.EMPTY, "has no labelled keypoint, no box and no segmentation")
+            report(IssueType.EMPTY, "has no labeled keypoint, no box and no segmentation")
             return None
         report(IssueType.BOX_MISSING, "has no bbox")
     boxes = list(box)
@@ -197,19 +194,7 @@ def _parse_fields(
 
 
 def _v0_coordinates(keypoints: np.ndarray) -> np.ndarray:
-    """Return which of keypoints [K, 3] have v = 0 and a position in the image, [K] bool."""
+    """Return a mask [K] of the keypoints [K, 3] that have v = 0 and a position in the image."""
     x, y, v = keypoints.T
-    placed: np.ndarray = (v == 0) & (x >= 0) & (y >= 0) & (x + y > 0)
-    return placed
-
-
-def _log_image_issue(log: IssueLog, where: str, type_: IssueType, detail: str) -> None:
-    """Add an issue of an image."""
-    log.add(type_, where, detail)
-
-
-def _log_annotation_issue(
-    log: IssueLog, row: dict[str, Any], index: int, type_: IssueType, detail: str
-) -> None:
-    """Add an issue of an annotation; a row without issues needs no name."""
-    log.add(type_, describe_row("annotation", row, index), detail)
+    has_position: np.ndarray = (v == 0) & (x >= 0) & (y >= 0) & (x + y > 0)
+    return has_position

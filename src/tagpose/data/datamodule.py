@@ -1,9 +1,9 @@
-"""This file hands loaders to Lightning: random views for training, whole images for validation."""
+"""LightningDataModule for COCO-style data sets."""
 
 from collections.abc import Mapping, Sequence
 from os import cpu_count
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import albumentations as A
 import torch
@@ -13,56 +13,41 @@ from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, check_labelled, read_annotations
 from tagpose.data.coco_schema import ReadOptions, ReadRules
-from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset, worker_init
+from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.quality.clean_copy import make_clean_copy
 from tagpose.data.quality.train_val_overlap import warn_of_shared_images
 from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
+from tagpose.data.splits import Split, check_splits_exist, parse_split
+from tagpose.data.workers import worker_init
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample
 
-_OFFICIAL_PREFIXES: Final = (
-    "person_keypoints_",
-    "coco_wholebody_",
-)  # how names of COCO's files begin
-_COCO_HINT: Final = (
-    "`make coco root=FOLDER` downloads COCO 2017 and says how to get COCO-WholeBody's annotations, "
-    "from github.com/jin-s13/COCO-WholeBody, into the same folder, which data.root=FOLDER names; "
-    "`make demo` needs none of it, and `make synthesize` draws the data set of data=synthetic"
-)
-_CUSTOM_DATA_HINT: Final = (
-    "data.root=FOLDER names the folder of the data set, and data.train=[FILE,FOLDER] and "
-    "data.val=[FILE,FOLDER] its annotations and images in there"
-)
-
-
-class Split(NamedTuple):
-    """Where one half of a data set lies, relative to its root."""
-
-    annotations: str
-    images: str
-
 
 class PoseDataModule(LightningDataModule):
-    """A data set in the official layout.
+    """Training and validation data in the format of COCO or COCO-WholeBody.
 
     Args:
         root: folder of the data set.
-        skeleton: to read.
-        train: where the images to learn from are.
-        val: where the images to be judged on are.
-        input_size: of the input in input pixels: the square of training, the shorter side of validation.
-        batch_size: images a process takes in a step of training.
-        val_batch_size: images of one size in a step of validation.
-        num_workers: processes that read images, for each process of training, and no more than there
-            are cores; 0 reads in between.
-        transforms: of albumentations for training, by name, in order.
-        on_error: "stop" at the first fault of a data set, or "skip" the images that have any; see
+        skeleton: keypoints to read.
+        train: annotation file and image folder of the training set, relative to `root`.
+        val: annotation file and image folder of the validation set, relative to `root`.
+        input_size: side of the square training input, and shorter side of the validation input, in
+            input pixels.
+        batch_size: training images per process and batch.
+        val_batch_size: maximum number of validation images per process and batch.
+        num_workers: DataLoader workers per process, at most the number of cores; 0 loads images in
+            the main process.
+        transforms: albumentations transforms for training, by name, in order.
+        on_error: "stop" at the first error in the data set, or "skip" images with errors; see
             `make_clean_copy`.
-        seed: of the order and of all draws.
-        repeat: how often an epoch shows each image; more than once where there are few.
-        category: name of the category to read, where several have keypoints.
-        v0_as_labelled: whether keypoints with coordinates and v = 0 are labelled.
+        seed: seed of the order of the images and of the augmentation.
+        repeat: number of times that an epoch includes each training image, for small data sets.
+        category: name of the category to read, if several have keypoints.
+        v0_as_labelled: whether keypoints with coordinates and v = 0 count as labeled.
+
+    Raises:
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -84,43 +69,34 @@ class PoseDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if on_error not in ("stop", "skip"):
-            raise ValueError(f"data.on_error={on_error} is neither stop nor skip")
-        if input_size % MAX_STRIDE:
-            raise ValueError(
-                f"input_size={input_size} is no multiple of {MAX_STRIDE}, by which the network divides it; "
-                f"{MAX_STRIDE * max(1, round(input_size / MAX_STRIDE))} would do"
-            )
-        self.on_error = on_error
-        self.clean_files: dict[Split, Path] = {}
-        self.skip_listings: dict[Split, Path] = {}  # what is not in a clean copy, line by line
-        self.root, self.skeleton = Path(root), skeleton
-        self.train_split, self.val_split = _parse_split("train", train), _parse_split("val", val)
+            raise ValueError(f'data.on_error={on_error} is unknown; use "stop" or "skip"')
+        _check_input_size(input_size)
+        self.root, self.skeleton, self.on_error = Path(root), skeleton, on_error
+        self.train_split, self.val_split = parse_split("train", train), parse_split("val", val)
         self.options = ReadOptions(category, v0_as_labelled)
-        self.input_size, self.batch_size, self.val_batch_size = (
-            input_size,
-            batch_size,
-            val_batch_size,
-        )
+        self.input_size, self.batch_size = input_size, batch_size
+        self.val_batch_size = val_batch_size
         self.num_workers = min(num_workers, cpu_count() or 1)
-        self.transforms, self.seed = list(transforms.values()), seed
-        self.repeat = repeat
+        self.transforms, self.seed, self.repeat = list(transforms.values()), seed, repeat
         self.annotations: dict[Split, Annotations] = {}
+        self.clean_files: dict[Split, Path] = {}
+        self.skip_listings: dict[Split, Path] = {}  # files that list what a clean copy lacks
         self.start = EpochPosition()
-        self.is_padding_rank = False  # whether what this process sees of validation does not count
+        self.is_padding_rank = False  # whether the validation results of this process are discarded
 
     @property
     def ground_truth_file(self) -> Path:
-        """The annotations that validation is judged by."""
+        """Annotation file of the validation set."""
         return self.annotation_file(self.val_split)
 
     @property
     def description(self) -> str:
-        """What the annotations of validation say they are; scores are never shown without it."""
+        """Description in the validation annotations, to be shown with all scores."""
         return self.annotations[self.val_split].description
 
     def setup(self, stage: str) -> None:
-        """Read what the stage needs: "fit" both halves, everything else validation alone."""
-        # whether images without annotations, of which nothing is learned, are left out
+        """Read the annotations: both splits for the stage "fit", otherwise validation only."""
+        # split -> whether to drop images without annotations, which are useless for training
         needed = {self.val_split: False} | ({self.train_split: True} if stage == "fit" else {})
         self.check_exists(list(needed))
         for split, only_annotated in needed.items():
@@ -132,8 +108,12 @@ class PoseDataModule(LightningDataModule):
             train, val = self.annotations[self.train_split], self.annotations[self.val_split]
             warn_of_shared_images(train, val, self.annotation_file(self.train_split))
 
+    def check_exists(self, splits: Sequence[Split]) -> None:
+        """Check that the files of splits exist; see `check_splits_exist`."""
+        check_splits_exist(self.root, splits)
+
     def read_split(self, split: Split, *, only_annotated: bool) -> Annotations:
-        """The annotations of a split; raises what `read_annotations` does."""
+        """Read the annotations of a split; see `read_annotations`."""
         return read_annotations(
             self.annotation_file(split),
             self.root / split.images,
@@ -143,119 +123,101 @@ class PoseDataModule(LightningDataModule):
         )
 
     def annotation_file(self, split: Split) -> Path:
-        """The annotations of a split, or their clean copy once there is one."""
+        """Return the annotation file of a split, or its clean copy if there is one."""
         return self.clean_files.get(split, self.root / split.annotations)
 
     def _make_clean_copy(self, split: Split) -> None:
-        """Take a clean copy of a split, where that is asked for; what is left out is told."""
+        """Make a clean copy of a split if `on_error` is "skip", and log what it lacks."""
         if self.on_error == "stop" or split in self.clean_files:
             return
         file = self.root / split.annotations
-        # training never reads areas, so they drop no image from it
+        # training does not use areas, so invalid ones must not drop images
         rules = ReadRules(self.skeleton, self.options, with_areas=split == self.val_split)
-        clean_copy = make_clean_copy(file, self.root / split.images, rules)
-        self.clean_files[split], self.skip_listings[split] = clean_copy.file, clean_copy.listing
+        copy = make_clean_copy(file, self.root / split.images, rules)
+        self.clean_files[split], self.skip_listings[split] = copy.file, copy.listing
+        num_skipped = copy.num_images - copy.num_kept
         rank_zero_info(
-            f"{file}: {clean_copy.num_images - clean_copy.num_kept} of {clean_copy.num_images} images are left out; "
-            f"{clean_copy.listing} says which, and why"
+            f"{file}: skipped {num_skipped} of {copy.num_images} images with errors; see "
+            f"{copy.listing}"
         )
-
-    def check_exists(self, splits: Sequence[Split]) -> None:
-        """See that splits are there, before anything slow begins.
-
-        Raises:
-            FileNotFoundError: one is not; the sentence says how to get it.
-        """
-        parts = [self.root / part for split in splits for part in split]
-        missing = [str(part) for part in parts if not part.exists()]
-        if missing:
-            official = all(
-                Path(one.annotations).name.startswith(_OFFICIAL_PREFIXES) for one in splits
-            )
-            raise FileNotFoundError(
-                f"the data set lacks {', '.join(missing)}; {_COCO_HINT if official else _CUSTOM_DATA_HINT}"
-            )
 
     def train_dataloader(self) -> DataLoader[Sample]:
         annotations = self.annotations[self.train_split]
-        rank, processes = self._rank_and_world_size()
-        draws = ResumableDistributedSampler(
+        rank, world_size = self._rank_and_world_size()
+        sampler = ResumableDistributedSampler(
             len(annotations),
             self.batch_size,
             repeat=self.repeat,
             seed=self.seed,
             rank=rank,
-            num_replicas=processes,
+            num_replicas=world_size,
             accumulate_grad_batches=self.trainer.accumulate_grad_batches if self.trainer else 1,
             start=self.start,
         )
         return DataLoader(
             TrainDataset(annotations, self.transforms, seed=self.seed),
             batch_size=self.batch_size,
-            sampler=draws,
+            sampler=sampler,
             **self._loader_options(),
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        whole = ValDataset(self.annotations[self.val_split], self.input_size)
-        rank, processes = self._rank_and_world_size()
+        dataset = ValDataset(self.annotations[self.val_split], self.input_size)
+        rank, world_size = self._rank_and_world_size()
         batches = SameSizeBatchSampler(
-            whole.size_of, len(whole), self.val_batch_size, rank=rank, num_replicas=processes
+            dataset.size_of, len(dataset), self.val_batch_size, rank=rank, num_replicas=world_size
         )
         self.is_padding_rank = batches.is_padding_rank
-        return DataLoader(whole, batch_sampler=batches, **self._loader_options())
+        return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
 
     def test_time_dataloader(
         self, input_size: int, scales: Sequence[float]
     ) -> DataLoader[ScaledInputs]:
-        """The images of validation as a test looks at them, at each scale; see `ScaledInputs`."""
-        views = TestTimeDataset(self.annotations[self.val_split], input_size, scales)
-        batches = SameSizeBatchSampler(views.size_of, len(views), self.val_batch_size)
-        return DataLoader(views, batch_sampler=batches, **self._loader_options())
+        """Return a loader of the validation images at each test-time scale; see `ScaledInputs`."""
+        dataset = TestTimeDataset(self.annotations[self.val_split], input_size, scales)
+        batches = SameSizeBatchSampler(dataset.size_of, len(dataset), self.val_batch_size)
+        return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the training is, and what its epochs are cut into; a checkpoint keeps it."""
+        """Return the position in the epoch, and the fingerprint of its batches, for a checkpoint."""
         trainer = self.trainer
-        assert trainer  # whoever saves trains
+        assert trainer  # checkpoints are saved during training
         epoch = trainer.fit_loop.epoch_progress.current.ready - 1
-        taken = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        whole = taken >= trainer.num_training_batches
-        here = EpochPosition(epoch + 1) if whole else EpochPosition(epoch, taken)
-        return {"position": here._asdict(), "fingerprint": self._epoch_fingerprint()}
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        is_complete = batches >= trainer.num_training_batches
+        position = EpochPosition(epoch + 1) if is_complete else EpochPosition(epoch, batches)
+        return {"position": position._asdict(), "fingerprint": self._epoch_fingerprint()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from where a checkpoint was.
+        """Resume from the position of a checkpoint.
 
         Raises:
-            ValueError: that is within an epoch, whose batches were others than they are now.
+            ValueError: the position is within an epoch whose batches would differ now.
         """
-        start, before, now = (
-            EpochPosition(**state_dict["position"]),
-            state_dict["fingerprint"],
-            self._epoch_fingerprint(),
-        )
-        if start.batches and before != now:
+        position = EpochPosition(**state_dict["position"])
+        saved, current = state_dict["fingerprint"], self._epoch_fingerprint()
+        if position.batches and saved != current:
             raise ValueError(
-                f"the checkpoint was made within an epoch of {before}; of {now} it would be "
-                "another: only a checkpoint of an epoch's end goes on so"
+                f"the checkpoint was saved within an epoch of {saved}, but this run has {current}; "
+                "resume from a checkpoint saved at the end of an epoch, or use the same settings"
             )
-        self.start = start
+        self.start = position
 
     def _epoch_fingerprint(self) -> dict[str, int]:
-        """What says which images are in which batch of an epoch."""
+        """Return what determines the batches of an epoch."""
         return {
             "images": len(self.annotations[self.train_split]) * self.repeat,
-            "images a batch": self.batch_size,
+            "batch_size": self.batch_size,
             "processes": self._rank_and_world_size()[1],
             "seed": self.seed,
         }
 
     def _rank_and_world_size(self) -> tuple[int, int]:
-        """This process's number, and how many share the data."""
+        """Return the rank of this process and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader_options(self) -> dict[str, Any]:
-        """What both loaders are made with."""
+        """Return the DataLoader options that all loaders share."""
         return {
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
@@ -264,15 +226,15 @@ class PoseDataModule(LightningDataModule):
         }
 
 
-def _parse_split(name: str, value: object) -> Split:
-    """Return where one half of a data set lies.
+def _check_input_size(input_size: int) -> None:
+    """Check that the network can divide the input size.
 
     Raises:
-        ValueError: the value is not a pair of paths.
+        ValueError: the size is not a multiple of `MAX_STRIDE`.
     """
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
-        return Split(*map(str, value))
-    raise ValueError(
-        f"data.{name}={value} is not [FILE,FOLDER], annotations and images relative to data.root; "
-        "`make split` divides one file into both halves"
-    )
+    if input_size % MAX_STRIDE:
+        nearest = MAX_STRIDE * max(1, round(input_size / MAX_STRIDE))
+        raise ValueError(
+            f"input_size={input_size} is not a multiple of {MAX_STRIDE}, the largest stride of the "
+            f"network; use {nearest}"
+        )

@@ -1,4 +1,4 @@
-"""Finding the image files of a data set, before anything slow begins."""
+"""Lookup of the image files of a data set by the names in its annotation file."""
 
 import os
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from PIL import Image
 
 from tagpose.data.coco_schema import ImageRow
 from tagpose.data.images import IMAGE_ERRORS, upright_size
-from tagpose.data.issue_log import IssueLog
+from tagpose.data.issue_log import IssueLog, emit_warnings
 from tagpose.data.issue_types import IssueType
 
 
 class ImageFolder:
-    """A folder of images, whose subfolders are listed once each.
+    """Image folder that lists each of its subfolders only once.
 
     Args:
-        path: of the folder.
+        path: path of the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,23 +24,23 @@ class ImageFolder:
         self._names: dict[str, set[str]] = {}
 
     def find(self, name: str) -> str | None:
-        """Return the name of a file relative to the folder, None where it is missing.
+        """Return the path of a file relative to the folder, or None if it is missing.
 
-        A file that is not at its whole name is looked for by the last parts of the name, more parts
-        first, and never outside the folder.
+        If there is no file at the full name, the last parts of the name are tried, longest first.
+        Files outside the folder are never found.
         """
-        if self._has(name):
+        if self._exists(name):
             return name
         parts = PurePosixPath(name).parts
         for start in range(1, len(parts)):
-            last = "/".join(parts[start:])
-            if self._has(last):
-                return last
+            suffix = "/".join(parts[start:])
+            if self._exists(suffix):
+                return suffix
         return None
 
-    def _has(self, name: str) -> bool:
-        """Return whether a file is at a name inside the folder."""
-        # texts and no Paths: those of all COCO take seconds
+    def _exists(self, name: str) -> bool:
+        """Return whether a file inside the folder has a name."""
+        # strings instead of Path objects, which take seconds for the images of COCO
         parent, _, last = name.rpartition("/")
         if parent.startswith("/") or name.startswith("/") or ":" in name[:2]:
             return False
@@ -54,66 +54,89 @@ class ImageFolder:
 def locate_images(
     folder: Path, names: Sequence[str], ids: Sequence[int], log: IssueLog
 ) -> list[str | None]:
-    """Return the names of images relative to their folder, None for missing ones.
+    """Return the paths of images relative to their folder, None for missing ones.
 
     Args:
-        folder: of the images.
-        names: as the annotation file has them.
-        ids: of the images.
-        log: takes missing files, files found elsewhere, and files of two images.
+        folder: image folder.
+        names: file names as in the annotation file.
+        ids: image ids.
+        log: receives missing files, files found at another path, and files of two images.
     """
-    there, users = ImageFolder(folder), dict[str, tuple[int, str]]()
-    found = []
+    image_folder, owners = ImageFolder(folder), dict[str, tuple[int, str]]()
+    paths = []
     for name, image_id in zip(names, ids, strict=True):
-        place = there.find(name)
-        found.append(place)
-        if place is None:
-            what = f"has no file {name!r} in {folder}"
-            log.add(IssueType.FILE_MISSING, f"image {image_id}", what, image_id)
+        path = image_folder.find(name)
+        paths.append(path)
+        where = f"image {image_id}"
+        if path is None:
+            detail = f"has no file {name!r} in {folder}"
+            log.add(IssueType.FILE_MISSING, where, detail, image_id)
             continue
-        if place != name:
-            what = f"has the file_name {name!r} and is found at {place!r}"
-            log.add(IssueType.FILE_ELSEWHERE, f"image {image_id}", what)
-        other, other_name = users.setdefault(place, (image_id, name))
-        if other != image_id and name != other_name:  # equal names are an issue of the rows
-            what = f"is found at {place!r}, as image {other} is"
-            log.add(IssueType.FILE_REUSED, f"image {image_id}", what, image_id, other)
-    return found
+        if path != name:
+            detail = f"has the file_name {name!r} and is found at {path!r}"
+            log.add(IssueType.FILE_ELSEWHERE, where, detail)
+        other, other_name = owners.setdefault(path, (image_id, name))
+        if other != image_id and name != other_name:  # equal names are already an issue of the rows
+            detail = f"is found at {path!r}, like image {other}"
+            log.add(IssueType.FILE_REUSED, where, detail, image_id, other)
+    return paths
+
+
+def locate_all_images(
+    folder: Path, names: Sequence[str], ids: Sequence[int], file: Path
+) -> list[str]:
+    """Return the paths of images relative to their folder, and warn of files at other paths.
+
+    Args:
+        folder: image folder.
+        names: file names as in the annotation file.
+        ids: image ids.
+        file: annotation file, for messages.
+
+    Raises:
+        FileNotFoundError: an image is missing.
+        ValueError: two images share a file.
+    """
+    log = IssueLog(file, max_kept=1)
+    paths = locate_images(folder, names, ids, log)
+    log.raise_error()
+    emit_warnings(log.warning_lines())
+    return [path for path in paths if path is not None]
 
 
 def fill_missing_sizes(
     folder: Path, images: dict[int, ImageRow], log: IssueLog
 ) -> dict[int, ImageRow]:
-    """Return images with the sizes that the file lacks, read from the headers, upright.
+    """Return images with missing sizes read from the headers of their files, after EXIF rotation.
 
     Args:
-        folder: of the images.
-        images: of the file, by id.
-        log: takes files that are missing or cannot be read.
+        folder: image folder.
+        images: images of an annotation file, by id.
+        log: receives files that are missing or cannot be read.
     """
-    there, measured = ImageFolder(folder), dict(images)
+    image_folder, filled = ImageFolder(folder), dict(images)
     for image in images.values():
         if image.width:
             continue
-        where, name = f"image {image.id}", there.find(image.file_name)
+        where, path = f"image {image.id}", image_folder.find(image.file_name)
         try:
-            if name is None:
-                what = f"has no file {image.file_name!r} in {folder}"
-                log.add(IssueType.FILE_MISSING, where, what, image.id)
+            if path is None:
+                detail = f"has no file {image.file_name!r} in {folder}"
+                log.add(IssueType.FILE_MISSING, where, detail, image.id)
                 continue
-            with Image.open(folder / name) as opened:
-                width, height = upright_size(opened)
-            measured[image.id] = image._replace(width=width, height=height)
+            with Image.open(folder / path) as header:
+                width, height = upright_size(header)
+            filled[image.id] = image._replace(width=width, height=height)
         except IMAGE_ERRORS as error:
-            what = f"has a file that cannot be read as a picture ({error})"
-            log.add(IssueType.IMAGE_FILE, where, what, image.id)
-    return measured
+            detail = f"has a file that cannot be read as an image ({error})"
+            log.add(IssueType.IMAGE_FILE, where, detail, image.id)
+    return filled
 
 
 def _list_names(folder: Path) -> set[str]:
-    """Return the names in a folder; none where there is no such folder."""
+    """Return the names in a folder; an empty set if the folder does not exist."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
-    except (OSError, ValueError):  # no folder can have such a name
+    except (OSError, ValueError):  # ValueError: not a valid name of a folder
         return set()

@@ -1,19 +1,30 @@
-"""A log that collects the issues of an annotation file."""
+"""Log that collects, counts and reports the issues of an annotation file."""
 
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from reprlib import repr as brief
+from typing import NamedTuple
 
-from tagpose.data.issue_types import Issue, IssueType, Severity
+from tagpose.data.issue_types import IssueType, Severity
+
+
+class Issue(NamedTuple):
+    """One issue of a file."""
+
+    type: IssueType
+    where: str  # the image or annotation, by its id or its index in the file
+    detail: str  # predicate of a message "WHERE DETAIL", such as "has the bbox [1, 2]"
+    image_ids: tuple[int, ...] = ()  # images that on_error=skip drops because of the issue
 
 
 class IssueLog:
-    """The issues of one file, counted by type.
+    """Issues of one file, counted by type.
 
     Args:
         file: annotation file, for messages.
-        max_kept: number of issues of each type that are kept; all are counted.
+        max_kept: number of issues of each type to keep, None for all; all issues are counted.
     """
 
     def __init__(self, file: Path, max_kept: int | None = None) -> None:
@@ -25,9 +36,18 @@ class IssueLog:
     def add(
         self, type_: IssueType, where: str, detail: str, *image_ids: int, count: int = 1
     ) -> None:
-        """Add one issue, or several that are told as one."""
+        """Add an issue, which may stand for `count` occurrences."""
         self._append(Issue(type_, where, detail, image_ids))
         self.counts[type_] += count - 1
+
+    def add_row(
+        self, noun: str, row: object, index: int, type_: IssueType, detail: str, *image_ids: int
+    ) -> None:
+        """Add an issue of one row of the file.
+
+        The row is described only now, because rows without issues need no description.
+        """
+        self.add(type_, describe_row(noun, row, index), detail, *image_ids)
 
     def extend(self, other: "IssueLog") -> None:
         """Add the issues of another log of the same file."""
@@ -37,22 +57,22 @@ class IssueLog:
                 self._append(issue)
 
     def raise_error(self) -> None:
-        """Raise the first error, if there is one.
+        """Raise the first error in the log, if there is one.
 
         Raises:
-            FileNotFoundError: it is a missing image file.
-            ValueError: it is another one; the sentence has file, place, what was found and what to
-                do.
+            FileNotFoundError: the first error is a missing image file.
+            ValueError: the first error is of another type; the message names the file, the row,
+                what was found and what to do.
         """
         if error := self.first_error:
             count, missing = self.counts[error.type], error.type is IssueType.FILE_MISSING
             first = f" (the first of {count} such issues)" if count > 1 else ""
-            skip = "; data.on_error=skip leaves out such images" if error.image_ids else ""
+            skip = "; data.on_error=skip drops such images" if error.image_ids else ""
             message = f"{self.file}: {error.where} {error.detail}{first}; {error.type.advice}{skip}"
             raise FileNotFoundError(message) if missing else ValueError(message)
 
     def warning_lines(self) -> list[str]:
-        """Return one line for each type that warns: number, advice, and the first example."""
+        """Return one line per type that warns: count, description, advice and first example."""
         warned = (Severity.SKIPPED, Severity.REPAIRED, Severity.WARNING)
         return [
             f"{self.file}: {self.counts[type_]} x {type_.description} ({type_.severity.value}): "
@@ -62,7 +82,7 @@ class IssueLog:
         ]
 
     def _append(self, issue: Issue) -> None:
-        """Count an issue, and keep it if there is room."""
+        """Count an issue, and keep it if fewer than `max_kept` of its type are kept."""
         self.counts[issue.type] += 1
         kept = self.issues[issue.type]
         if self.max_kept is None or len(kept) < self.max_kept:
@@ -71,20 +91,27 @@ class IssueLog:
             self.first_error = issue
 
 
+def describe_row(noun: str, row: object, index: int) -> str:
+    """Return the name of a row in messages: its id, or its index in the list if it has no id."""
+    row_id = row.get("id") if isinstance(row, dict) else None
+    usable = isinstance(row_id, int | str) and row_id != ""
+    return f"{noun} {brief(row_id).strip(chr(39))}" if usable else f"{noun}s[{index}]"
+
+
 def emit_warnings(lines: Iterable[str]) -> None:
-    """Emit each line as a warning; Python shows equal ones once."""
+    """Emit each line as a warning; Python shows identical ones once."""
     for line in lines:
         warnings.warn(line, stacklevel=1)
 
 
 def format_issues(log: IssueLog, max_examples: int) -> Iterator[str]:
-    """Yield lines for people: types from the worst to the least, each with its first issues.
+    """Yield lines that list the issues by type, the most severe and most frequent types first.
 
     Args:
         log: issues of a file.
-        max_examples: number of issues of each type.
+        max_examples: number of issues to list per type.
     """
-    order = {type_: place for place, type_ in enumerate(IssueType)}
+    order = {type_: position for position, type_ in enumerate(IssueType)}
     severities = list(Severity)
     for type_ in sorted(
         log.issues,

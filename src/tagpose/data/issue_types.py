@@ -1,21 +1,20 @@
 """Types of issues that an annotation file can have, each with its severity and advice."""
 
 from enum import Enum
-from typing import NamedTuple
 
 
 class Severity(Enum):
-    """What an issue leads to; the value is the text of listings and of the documentation."""
+    """Consequence of an issue; the value is its name in listings and in the documentation."""
 
-    ERROR = "error"  # training and scoring stop
-    SKIPPED = "skipped"  # the row is left out, with one warning that counts
-    REPAIRED = "repaired"  # the row is read with a default, with one warning that counts
-    WARNING = "warning"  # the file is read as it is, with one warning: it is probably wrong
-    NOTE = "note"  # only an inspection lists it
+    ERROR = "error"  # training and evaluation stop
+    SKIPPED = "skipped"  # the row is skipped; one warning per type gives the count
+    REPAIRED = "repaired"  # the row is read with a default; one warning per type gives the count
+    WARNING = "warning"  # the file is read unchanged, with one warning, but is probably wrong
+    NOTE = "note"  # listed by an inspection only
 
 
 class IssueType(Enum):
-    """Issues with the same effect: severity, what was found, and what it leads to or asks for."""
+    """Issue types: severity, plural description, and what happens or what the user should do."""
 
     ROW = (
         Severity.ERROR,
@@ -25,38 +24,38 @@ class IssueType(Enum):
     IMAGE_ID = (
         Severity.ERROR,
         "images without a readable id",
-        "an id is a whole number of at most 64 bits, or text",
+        "an id is an integer of at most 64 bits, or text",
     )
     IMAGE_REUSED = (
         Severity.ERROR,
-        "image ids of two different images",
-        "give each image an id of its own",
+        "image ids shared by two different images",
+        "give each image a unique id",
     )
     FILE_REUSED = (
         Severity.ERROR,
-        "files that two images with different ids share",
-        "people of one image would be background in the other; merge their annotations",
+        "image files shared by two images with different ids",
+        "people of one image would count as background in the other; merge their annotations",
     )
     FILE_NAME = (
         Severity.ERROR,
         "images without a file_name",
-        "file_name is the path of the image relative to the folder of images",
+        "file_name is the path of the image relative to the image folder",
     )
     FILE_MISSING = (
         Severity.ERROR,
         "missing image files",
-        "copy them into the folder of images, or correct data.root or the folder in data.train "
+        "copy them into the image folder, or correct data.root or the folder in data.train "
         "and data.val",
     )
     IMAGE_SIZE = (
         Severity.ERROR,
-        "image sizes that are impossible",
-        "width and height are whole numbers of pixels from 1 on",
+        "impossible image sizes",
+        "width and height are integers, at least 1 pixel",
     )
     IMAGE_FILE = (
         Severity.ERROR,
-        "image files that cannot be read or have another size than stated",
-        "export or download them again, as they were annotated",
+        "image files that cannot be read or whose size differs from the annotated one",
+        "export or download the images again as they were annotated",
     )
     IMAGE_ID_OF_ANNOTATION = (
         Severity.ERROR,
@@ -66,77 +65,77 @@ class IssueType(Enum):
     CROWD = (
         Severity.ERROR,
         "values of iscrowd other than 0 and 1",
-        "iscrowd is 1 for a region of many people and 0 otherwise",
+        "iscrowd is 1 for a crowd region and 0 otherwise",
     )
     KEYPOINT_COUNT = (
         Severity.ERROR,
-        "keypoint lists of a wrong length",
+        "keypoint lists of the wrong length",
         "skeleton=body reads person_keypoints_*.json, skeleton=wholebody reads "
-        "coco_wholebody_*_v1.0.json, and other keypoints need a skeleton of their own",
+        "coco_wholebody_*_v1.0.json, and other keypoints need a custom skeleton",
     )
     KEYPOINT_VALUE = (
         Severity.ERROR,
         "keypoints that are not finite numbers",
-        "write 0, 0, 0 for a keypoint without a label",
+        "write 0, 0, 0 for an unlabeled keypoint",
     )
     VISIBILITY = (
         Severity.ERROR,
         "visibilities v outside 0 to 2",
-        "v is 0 without a label, 1 for a hidden keypoint and 2 for a visible one",
+        "v is 0 for an unlabeled keypoint, 1 for a hidden one and 2 for a visible one",
     )
     BOX = (
         Severity.ERROR,
         "boxes that are not x, y, width, height",
-        "a box is four finite numbers in image pixels, width and height at least 0",
+        "a box is four finite numbers in image pixels, with width and height at least 0",
     )
     AREA_VALUE = (
         Severity.ERROR,
         "areas that are not finite numbers (only scoring reads areas)",
-        "write the area of the mask or of the box in square pixels",
+        "write the area of the mask or of the box in square image pixels",
     )
     SEGMENTATION = (
         Severity.ERROR,
-        "segmentations of crowds or people without keypoints that cannot be read",
-        "an empty list makes the box the region that the loss ignores",
+        "unreadable segmentations of crowds or of people without keypoints",
+        "with an empty list the loss ignores the box instead",
     )
     CATEGORY = (
         Severity.ERROR,
-        "several categories with keypoints, none of which is named",
-        "choose one with data.category=NAME (category=NAME of make score)",
+        "several categories with keypoints, none of which is selected",
+        "select one with data.category=NAME (category=NAME for make score)",
     )
     CATEGORY_SIZE = (
         Severity.ERROR,
-        "a category with another number of keypoints than the skeleton",
+        "a category with a different number of keypoints than the skeleton",
         "use a skeleton with the keypoints of the file",
     )
     UNLABELLED = (
         Severity.ERROR,
-        "a file without any labelled keypoint",
-        "there is nothing to learn or to score; check data.train and data.val",
+        "a file without any labeled keypoint",
+        "there is nothing to train on or to evaluate; check data.train and data.val",
     )
-    IMAGE_REPEATED = (Severity.SKIPPED, "identical rows of one image", "read once")
-    ANNOTATION_REPEATED = (Severity.SKIPPED, "identical rows of one annotation", "read once")
+    IMAGE_REPEATED = (Severity.SKIPPED, "duplicate rows of an image", "read once")
+    ANNOTATION_REPEATED = (Severity.SKIPPED, "duplicate rows of an annotation", "read once")
     STRAY = (
         Severity.SKIPPED,
-        "annotations of images that the file does not list",
-        "left out; list their images to use them",
+        "annotations of images that are not in the file",
+        "skipped; add their images to the file to use them",
     )
-    OTHER_CATEGORY = (Severity.SKIPPED, "annotations of another category", "left out")
+    OTHER_CATEGORY = (Severity.SKIPPED, "annotations of another category", "skipped")
     EMPTY = (
         Severity.SKIPPED,
         "annotations without keypoints, box and segmentation",
-        "left out, because nothing says where the loss should ignore them",
+        "skipped, because the region that the loss should ignore is unknown",
     )
     CROWD_MISSING = (Severity.REPAIRED, "annotations without iscrowd", "read as 0")
     BOX_MISSING = (
         Severity.REPAIRED,
         "annotations without bbox",
-        "the box of the labelled keypoints is used",
+        "the bounding box of the labeled keypoints is used",
     )
     AREA_MISSING = (
         Severity.REPAIRED,
         "annotations without area",
-        "the area of the segmentation or else of the box is used",
+        "the area of the segmentation, or else of the box, is used",
     )
     NESTED = (
         Severity.REPAIRED,
@@ -147,52 +146,52 @@ class IssueType(Enum):
     NO_KEYPOINTS = (
         Severity.REPAIRED,
         "annotations without keypoints",
-        "their box or segmentation is a region that the loss ignores",
+        "the loss ignores their segmentation or box",
     )
     SIZE_MISSING = (
         Severity.REPAIRED,
         "images without width or height",
-        "the size is read from the image file, upright",
+        "the size is read from the image file, after EXIF rotation",
     )
     FILE_ELSEWHERE = (
         Severity.REPAIRED,
         "file names with folders that do not exist",
-        "the image is found in the folder of images by the last parts of its name",
+        "the image is found in the image folder by the last parts of its path",
     )
     KEYPOINT_ORDER = (
         Severity.REPAIRED,
-        "keypoint names in another order than the skeleton's",
+        "keypoint names in a different order than the skeleton's",
         "keypoints are reordered by name",
     )
     KEYPOINT_NAMES = (
         Severity.WARNING,
-        "keypoint names other than the skeleton's",
-        "keypoints are read in the order of the file; check that the skeleton is the right one",
+        "keypoint names that differ from the skeleton's",
+        "keypoints are read in the order of the file; check that the skeleton is correct",
     )
     COORDINATES_OF_V0 = (
         Severity.WARNING,
-        "keypoints with coordinates and v = 0, which count as not labelled",
-        "data.v0_as_labelled=true (v0_as_labelled=true of make score) takes them as labelled",
+        "keypoints with coordinates and v = 0, which count as unlabeled",
+        "data.v0_as_labelled=true (v0_as_labelled=true for make score) treats them as labeled",
     )
     AREA_IMPLAUSIBLE = (
         Severity.WARNING,
-        "areas that cannot be true",
-        "AP is meaningless with them; remove the areas to have those of the segmentations or boxes",
+        "implausible areas",
+        "AP would be meaningless; remove the areas to use those of the segmentations or boxes",
     )
     SHARED_IMAGES = (
         Severity.WARNING,
         "images in both train and val",
-        "scores on images that training has seen say nothing; split the data again",
+        "scores on training images are meaningless; split the data again",
     )
     ANNOTATION_ID_ZERO = (
         Severity.NOTE,
         "an annotation with the id 0",
-        "pycocotools counts whoever matches it as wrong, this project does not; number from 1",
+        "pycocotools counts a match with it as a false positive, this project does not; number from 1",
     )
     ANNOTATION_ID_REUSED = (
         Severity.NOTE,
-        "annotation ids of several annotations",
-        "not used here, but pycocotools scores only the last one; give each an id of its own",
+        "annotation ids shared by several annotations",
+        "not used here, but pycocotools evaluates only the last one; give each a unique id",
     )
     FLAG = (
         Severity.NOTE,
@@ -201,40 +200,31 @@ class IssueType(Enum):
     )
     OUTSIDE = (
         Severity.NOTE,
-        "labelled keypoints outside the image",
-        "the network would learn to see people in black margins; set their v to 0",
+        "labeled keypoints outside the image",
+        "the network would learn to predict people in black margins; set their v to 0",
     )
     BOX_PLACE = (
         Severity.NOTE,
-        "boxes of no area or outside the image",
-        "ignored regions and scores of people without keypoints depend on them",
+        "boxes with zero area or outside the image",
+        "ignored regions and the evaluation of people without keypoints depend on them",
     )
     AREA = (
         Severity.NOTE,
-        "areas that are not above 0",
-        "OKS divides by the area, so such a person cannot be matched",
+        "areas of 0 or less",
+        "OKS divides by the area, so these people cannot be matched",
     )
 
     @property
     def severity(self) -> Severity:
-        """What issues of this type lead to."""
+        """Consequence of issues of this type."""
         return self.value[0]
 
     @property
     def description(self) -> str:
-        """What such issues are, in the plural."""
+        """Plural noun phrase for issues of this type."""
         return self.value[1]
 
     @property
     def advice(self) -> str:
-        """What is done about them, or what the user should do."""
+        """What is done about such issues, or what the user should do."""
         return self.value[2]
-
-
-class Issue(NamedTuple):
-    """One issue of a file."""
-
-    type: IssueType
-    where: str  # the image or annotation, by its id, or by its place in the file
-    detail: str  # what was found there, for a message "WHERE WHAT"
-    image_ids: tuple[int, ...] = ()  # images that on_error=skip leaves out because of it

@@ -1,4 +1,4 @@
-"""This file shows a whole image to the network, at one scale or several."""
+"""Test-time preprocessing: resizing of a whole image to one or several scales."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,9 +11,8 @@ from torch import Tensor
 from tagpose.geometry import compute_multiscale_dimensions, resize_affine
 
 
-# MERGED: """This file lays pictures through affines."""
 class ScaledInputs(NamedTuple):
-    """One image as the network sees it; collated, each tensor gains a leading B."""
+    """Network inputs of one image; the collate function adds a leading B to each tensor."""
 
     images: tuple[Tensor, ...]  # one per scale [3, H, W] uint8 RGB
     affine: Tensor  # [2, 3] float64: image pixels -> input pixels at scale 1
@@ -23,20 +22,20 @@ class ScaledInputs(NamedTuple):
 def resize_to_scales(
     image: np.ndarray, input_size: int, scales: Sequence[float], image_id: int = 0
 ) -> ScaledInputs:
-    """The whole of an image [H, W, 3] uint8 RGB.
+    """Resize a whole image to the network input of each scale.
 
     Args:
-        image: in image pixels.
-        input_size: of the input's shorter side at scale 1, in input pixels.
-        scales: of the test; 1 is among them.
-        image_id: handed on.
+        image: [H, W, 3] uint8 RGB in image pixels.
+        input_size: shorter side of the input at scale 1, in input pixels.
+        scales: test-time scales, which include 1.
+        image_id: id to store with the inputs.
     """
     height, width = image.shape[:2]
     sizes = compute_multiscale_dimensions(width, height, input_size, scales)
     affines = [resize_affine(width, height, size) for size in sizes]
-    shown = [warp_affine(image, *at) for at in zip(affines, sizes, strict=True)]
+    inputs = [warp_affine(image, *at) for at in zip(affines, sizes, strict=True)]
     return ScaledInputs(
-        images=tuple(torch.from_numpy(one).permute(2, 0, 1) for one in shown),
+        images=tuple(torch.from_numpy(scaled).permute(2, 0, 1) for scaled in inputs),
         affine=torch.from_numpy(affines[list(scales).index(1)]),
         image_id=torch.tensor(image_id),
     )
@@ -45,12 +44,12 @@ def resize_to_scales(
 def warp_affine(
     image: np.ndarray, affine: np.ndarray, size: tuple[int, int], outside: int = 0
 ) -> np.ndarray:
-    """A picture seen through an affine.
+    """Warp an image bilinearly.
 
     Args:
         image: [H, W] or [H, W, C] in image pixels.
         affine: [2, 3] image pixels -> pixels of the result.
         size: width, height of the result.
-        outside: value of what the picture does not reach.
+        outside: value of pixels outside the image.
     """
     return cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR, borderValue=outside)

@@ -1,4 +1,4 @@
-"""This file says which images are drawn when, and what share of them a process sees."""
+"""Samplers: a resumable order for training, and batches of equally large inputs for validation."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -10,31 +10,31 @@ from tagpose.data.datasets import SampleKey
 
 
 class EpochPosition(NamedTuple):
-    """How far a training is: the batches of an epoch that every process has taken."""
+    """Progress of a training: an epoch, and the batches of it that each process has finished."""
 
     epoch: int = 0
     batches: int = 0
 
 
 class ResumableDistributedSampler(Sampler[SampleKey]):
-    """Every image once an epoch in an order that seed and epoch say; each process its batches.
+    """Shuffles the images of an epoch, distributes them over processes, and resumes within an epoch.
 
-    The order is cut into batches, which the processes take in turns: what the network learns from
-    depends neither on how many processes share the batches nor on how many each adds up before a
-    step. What fills no whole step is left to the other epochs; where there is not even one,
-    images come more than once.
+    The shuffled images are divided into batches, which are dealt to the processes in turn. So the
+    images of an optimizer step depend neither on the number of processes that share its batches nor
+    on the number of batches that each process accumulates. Images that do not fill a whole step are
+    left out of the epoch; if there are too few for one step, images are repeated.
 
-    An epoch belongs to the sampler, not to the loader: `set_epoch` names it.
+    The epoch is state of the sampler rather than of the loader, see `set_epoch`.
 
     Args:
         num_images: number of images.
-        batch_size: images of a batch.
-        repeat: how often an epoch shows each; more than once where there are few.
-        seed: of the order.
-        rank: of this process.
-        num_replicas: that share the images.
-        accumulate_grad_batches: batches of each process that make a step.
-        start: where to begin; the batches before are left out of its epoch, and of no other.
+        batch_size: images per batch.
+        repeat: number of times that an epoch includes each image, for small data sets.
+        seed: seed of the order.
+        rank: rank of this process.
+        num_replicas: number of processes.
+        accumulate_grad_batches: batches of each process per optimizer step.
+        start: position from which to resume; earlier batches of that epoch are skipped.
     """
 
     def __init__(
@@ -49,52 +49,46 @@ class ResumableDistributedSampler(Sampler[SampleKey]):
         accumulate_grad_batches: int = 1,
         start: EpochPosition | None = None,
     ) -> None:
-        self.num_images, self.batch_size, self.repeat, self.seed = (
-            num_images,
-            batch_size,
-            repeat,
-            seed,
-        )
+        self.num_images, self.batch_size = num_images, batch_size
+        self.repeat, self.seed = repeat, seed
         self.rank, self.num_replicas, self.start = rank, num_replicas, start or EpochPosition()
-        self.batches = accumulate_grad_batches * max(
-            1, num_images * repeat // (batch_size * num_replicas * accumulate_grad_batches)
-        )
+        step_size = batch_size * num_replicas * accumulate_grad_batches
+        self.batches = accumulate_grad_batches * max(1, num_images * repeat // step_size)
         self.set_epoch(self.start.epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Name the epoch that the next iteration draws; Lightning calls it."""
+        """Set the epoch of the next iteration; called by Lightning."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[SampleKey]:
         random = np.random.default_rng([self.seed, self.epoch])
         order = np.concatenate([random.permutation(self.num_images) for _ in range(self.repeat)])
-        taken = self.start.batches if self.epoch == self.start.epoch else 0
-        turns = np.arange(self.batches * self.num_replicas * self.batch_size)
-        mine = turns.reshape(self.batches, self.num_replicas, self.batch_size)[
-            taken:, self.rank
-        ].ravel()
-        # a repeated image is another draw
-        rounds = self.epoch * self.repeat + mine // self.num_images
-        images = order[mine % len(order)]
-        return (SampleKey(int(r), int(i)) for r, i in zip(rounds, images, strict=True))
+        skipped = self.start.batches if self.epoch == self.start.epoch else 0
+        shape = self.batches, self.num_replicas, self.batch_size
+        indices = np.arange(np.prod(shape)).reshape(shape)[skipped:, self.rank].ravel()
+        # each repetition of an image has a different key, and so a different augmentation
+        repetitions = self.epoch * self.repeat + indices // self.num_images
+        images = order[indices % len(order)]
+        return (SampleKey(int(r), int(i)) for r, i in zip(repetitions, images, strict=True))
 
     def __len__(self) -> int:
-        # of a whole epoch, wherever it starts: Lightning counts on from there
+        # of a whole epoch even after resuming: Lightning counts from the resumed batch
         return self.batches * self.batch_size
 
 
 class SameSizeBatchSampler(Sampler[list[int]]):
-    """Batches of images whose inputs have one size; each process its share, no image twice.
+    """Batches images whose network inputs have the same size, and distributes the batches.
 
-    Where there are fewer images than processes some are padding ranks: they see an image of another's,
-    as a process that saw nothing would keep the others waiting, and theirs does not count.
+    No image is used twice, unless there are fewer images than processes. Then the remaining
+    processes are padding ranks: they get the first image too, because a process without a batch
+    would block the others, and their results must be discarded.
 
     Args:
-        size_of: width, height in input pixels of image number i.
-        num_images: how many there are.
-        batch_size: at most.
-        rank: of this process.
-        num_replicas: that share the images.
+        size_of: function that returns width, height of an image's input, in input pixels.
+        num_images: number of images.
+        batch_size: maximum number of images per batch.
+        rank: rank of this process.
+        num_replicas: number of processes.
     """
 
     def __init__(
@@ -106,12 +100,12 @@ class SameSizeBatchSampler(Sampler[list[int]]):
         rank: int = 0,
         num_replicas: int = 1,
     ) -> None:
-        alike: dict[tuple[int, int], list[int]] = {}
+        by_size: dict[tuple[int, int], list[int]] = {}
         for index in range(num_images):
-            alike.setdefault(size_of(index), []).append(index)
-        batches = _split_batches(alike.values(), batch_size)
+            by_size.setdefault(size_of(index), []).append(index)
+        batches = _split_batches(by_size.values(), batch_size)
         if len(batches) < num_replicas:
-            batches = _split_batches(alike.values(), 1)
+            batches = _split_batches(by_size.values(), 1)
         self.is_padding_rank = rank >= len(batches)
         self.batches = batches[:1] if self.is_padding_rank else batches[rank::num_replicas]
 
@@ -123,7 +117,7 @@ class SameSizeBatchSampler(Sampler[list[int]]):
 
 
 def _split_batches(groups: Iterable[list[int]], batch_size: int) -> list[list[int]]:
-    """Groups cut into batches."""
+    """Split each group into batches."""
     return [
         group[start : start + batch_size]
         for group in groups
@@ -132,5 +126,5 @@ def _split_batches(groups: Iterable[list[int]], batch_size: int) -> list[list[in
 
 
 def pick_evenly(total: int, number: int | None) -> list[int]:
-    """Numbers of so many of the images, with equal gaps; of all where no number is wanted."""
+    """Return evenly spaced indices of `number` images out of `total`; all indices for None."""
     return np.linspace(0, total - 1, min(number or total, total)).round().astype(int).tolist()

@@ -1,6 +1,6 @@
-"""This file turns a record into network input: the training view, and the whole image at test time.
+"""Transforms of annotated images: random crops for training, and resizing for validation.
 
-The training view is a transform of albumentations, so that its others compose with it.
+The random crop is a transform of albumentations, so it can be combined with other transforms.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from tagpose.structures import STRIDE
 
 
 class TransformedImage(NamedTuple):
-    """A record as the network will see it."""
+    """Annotated image, transformed to the network input."""
 
     image: np.ndarray  # [H, W, 3] uint8
     keypoints: np.ndarray  # [P, K, 3] float32: x, y in input pixels, v
-    mask: np.ndarray  # [h, w] uint8
+    mask: np.ndarray  # [h, w] uint8: 1 where the heatmap loss counts
     affine: np.ndarray  # [2, 3] image pixels -> input pixels
 
 
@@ -31,7 +31,7 @@ def resize_whole(
     affine: np.ndarray,
     size: tuple[int, int],
 ) -> TransformedImage:
-    """The view of a record through a given affine, as at test time.
+    """Transform a whole annotated image by a given affine, as at test time.
 
     Args:
         image: [H, W, 3] uint8 in image pixels.
@@ -53,32 +53,33 @@ def resize_whole(
 def _warp_mask(
     mask: np.ndarray, affine: np.ndarray, size: tuple[int, int], *, learn_padding: bool
 ) -> np.ndarray:
-    """A mask [H, W] of 0 and 1 in heatmap pixels of an input of `size`."""
+    """Warp a binary mask [H, W] to the heatmap pixels of an input of `size`."""
     width, height = size[0] // STRIDE, size[1] // STRIDE
     if learn_padding and mask.min() > 0:  # as in most images
         return np.ones((height, width), np.uint8)
     to_heatmap, outside = scale_affine(affine, 1 / STRIDE), 255 if learn_padding else 0
-    shown = warp_affine(mask * np.uint8(255), to_heatmap, (width, height), outside=outside)
-    return (shown > 127).astype(np.uint8)
+    warped = warp_affine(mask * np.uint8(255), to_heatmap, (width, height), outside=outside)
+    return (warped > 127).astype(np.uint8)
 
 
 class RandomAffineCrop(A.DualTransform):  # type: ignore[misc] # the library is not typed
-    """A random square of the image: zoomed, turned, shifted, flipped.
+    """Crop a random square of the image, with random scale, rotation, shift and horizontal flip.
 
-    Beside image, mask and keypoints it takes a `affine` and hands on image pixels -> input pixels.
+    Besides image, mask and keypoints, the transform takes a target `affine` and returns the affine
+    of the crop, image pixels -> input pixels.
 
     Args:
-        input_size: of the square in input pixels.
-        skeleton: whose left and right a flip swaps.
-        zoom: range of the view's side, in units of the image's shorter side.
-        rotate_limit: largest turn in degrees, either way.
-        shift_limit: largest shift of the view's centre, either way, in units of the view's side; 0.2 is
-            that of MMPose when the published checkpoints were made (2020 and 2021). v0.29 draws
-            from 0.2 of the image's width and height.
-        flip_prob: of a flipped view.
-        learn_padding: whether what is outside of the image counts, as a place where nobody is:
-            inputs at test time have black margins, and a network that never learned to be silent
-            there finds people in them. The published training masks it.
+        input_size: side of the square in input pixels.
+        skeleton: skeleton, whose left and right keypoints a flip swaps.
+        zoom: range of the crop's side, in units of the image's shorter side.
+        rotate_limit: maximum rotation in degrees, in both directions.
+        shift_limit: maximum shift of the crop's center, in both directions, in units of the crop's
+            side. The default is that of MMPose when the published checkpoints were trained (2020
+            and 2021); MMPose v0.29 samples from 0.2 of the image's width and height.
+        flip_prob: probability of a horizontal flip.
+        learn_padding: whether the loss treats the padding outside the image as background. Inputs
+            at test time have black margins, and a network that was not trained on padding predicts
+            people there. The published training masks the padding.
     """
 
     def __init__(
@@ -110,36 +111,37 @@ class RandomAffineCrop(A.DualTransform):  # type: ignore[misc] # the library is 
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
         height, width = params["shape"][:2]
-        draw = self.py_random
-        crop_size = draw.uniform(*self.zoom) * min(width, height)
-        dx, dy = (draw.uniform(-self.shift_limit, self.shift_limit) * crop_size for _ in range(2))
-        angle = draw.uniform(-self.rotate_limit, self.rotate_limit)
+        random = self.py_random
+        crop_size = random.uniform(*self.zoom) * min(width, height)
+        limit = self.shift_limit
+        dx, dy = (random.uniform(-limit, limit) * crop_size for _ in range(2))
+        angle = random.uniform(-self.rotate_limit, self.rotate_limit)
         size = (self.input_size, self.input_size)
-        view = crop_affine((width / 2 + dx, height / 2 + dy), crop_size, angle, size)
-        flipped = draw.random() < self.flip_prob
-        return {"view": flip_affine(view, self.input_size) if flipped else view, "flipped": flipped}
+        crop = crop_affine((width / 2 + dx, height / 2 + dy), crop_size, angle, size)
+        flipped = random.random() < self.flip_prob
+        return {"crop": flip_affine(crop, self.input_size) if flipped else crop, "flipped": flipped}
 
-    def apply(self, img: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
-        return warp_affine(img, view, (self.input_size, self.input_size))
+    def apply(self, img: np.ndarray, crop: np.ndarray, **_: Any) -> np.ndarray:
+        return warp_affine(img, crop, (self.input_size, self.input_size))
 
-    def apply_to_mask(self, mask: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
+    def apply_to_mask(self, mask: np.ndarray, crop: np.ndarray, **_: Any) -> np.ndarray:
         size = (self.input_size, self.input_size)
-        return _warp_mask(mask, view, size, learn_padding=self.learn_padding)
+        return _warp_mask(mask, crop, size, learn_padding=self.learn_padding)
 
     def apply_to_keypoints(
-        self, keypoints: np.ndarray, view: np.ndarray, flipped: bool, **_: Any
+        self, keypoints: np.ndarray, crop: np.ndarray, flipped: bool, **_: Any
     ) -> np.ndarray:
-        """Keypoints [P * K, 2 + ...], person after person."""
+        """Transform keypoints [P * K, 2 + ...], which are sorted by person."""
         moved = keypoints.copy()
-        moved[:, :2] = transform_points(view, keypoints[:, :2])
+        moved[:, :2] = transform_points(crop, keypoints[:, :2])
         if not flipped:
             return moved
         people = moved.reshape(-1, len(self.flip_indices), moved.shape[1])
         return people[:, self.flip_indices].reshape(moved.shape)
 
-    def apply_to_affine(self, affine: np.ndarray, view: np.ndarray, **_: Any) -> np.ndarray:
+    def apply_to_affine(self, affine: np.ndarray, crop: np.ndarray, **_: Any) -> np.ndarray:
         del affine
-        return view
+        return crop
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
         return (
@@ -154,12 +156,13 @@ class RandomAffineCrop(A.DualTransform):  # type: ignore[misc] # the library is 
 
 
 def compose_transforms(transforms: Sequence[A.BasicTransform]) -> Callable[..., dict[str, Any]]:
-    """Transforms one after the other.
+    """Chain transforms.
 
-    Takes and gives back, by name: image [H, W, 3], mask [H, W], keypoints [P * K, 3] in image
-    pixels, affine [2, 3].
+    Returns:
+        Function that takes and returns, by keyword, image [H, W, 3], mask [H, W], keypoints
+        [P * K, 3] in image pixels and affine [2, 3].
     """
     if len(transforms) == 1 and isinstance(transforms[0], RandomAffineCrop):
-        return transforms[0]  # it needs nothing of what Compose checks and converts
+        return transforms[0]  # needs none of the checks and conversions of A.Compose
     points = A.KeypointParams(format="xy", remove_invisible=False)
     return A.Compose(list(transforms), keypoint_params=points)

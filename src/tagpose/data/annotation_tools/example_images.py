@@ -9,7 +9,7 @@ import numpy as np
 
 from tagpose.data.annotation_tools.image_folder_search import find_in_folder
 from tagpose.data.annotation_tools.source_dataset import Row, id_key
-from tagpose.data.image_files import read_annotated_image
+from tagpose.data.images import read_annotated_image
 from tagpose.data.images import load_image
 
 

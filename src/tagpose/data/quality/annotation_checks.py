@@ -11,8 +11,7 @@ import numpy as np
 
 from tagpose.data.coco_collectors import AnnotationTable
 from tagpose.data.coco_file import CocoFile
-from tagpose.data.coco_schema import describe_row
-from tagpose.data.issue_log import IssueLog
+from tagpose.data.issue_log import IssueLog, describe_row
 from tagpose.data.issue_types import IssueType
 from tagpose.skeletons.skeleton import Skeleton
 

@@ -14,7 +14,8 @@ from tagpose.data.cache import cache_paths, exclusive_lock
 from tagpose.data.coco_fields import parse_id
 from tagpose.data.coco_file import Row, read_unchecked
 from tagpose.data.coco_schema import ReadRules
-from tagpose.data.issue_types import Issue, IssueType, Severity
+from tagpose.data.issue_log import Issue
+from tagpose.data.issue_types import IssueType, Severity
 from tagpose.data.quality.inspection import check_dataset_file
 from tagpose.io import atomic_write
 

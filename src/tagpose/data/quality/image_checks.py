@@ -8,9 +8,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from tagpose.data.coco_schema import ImageRow
-from tagpose.data.image_files import read_annotated_image
 from tagpose.data.image_lookup import locate_images
-from tagpose.data.images import IMAGE_ERRORS, upright_size
+from tagpose.data.images import IMAGE_ERRORS, read_annotated_image, upright_size
 from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from tagpose.data.annotations import pack_ignored_masks
+from tagpose.data.annotation_arrays import pack_ignored_masks
 from tagpose.data.coco_file import CocoFile, check_rows, read_unchecked
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
 from tagpose.data.image_lookup import fill_missing_sizes
