@@ -134,7 +134,7 @@ def test_a_side_that_the_network_cannot_divide_is_refused_with_one_that_it_can(
     cfg = composed("experiment=pretrain", f"input_size={input_size}")
     with pytest.raises(HydraException) as refused:
         instantiate(cfg.data, _convert_="object")
-    assert f"{near} would do" in format_error(refused.value)
+    assert f"; use {near}" in format_error(refused.value)
 
 
 def test_stage_two_needs_weights_unless_told(composed):

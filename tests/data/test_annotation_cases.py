@@ -1,4 +1,4 @@
-"""Files as annotation tools export them are read, repaired, skipped or refused as documented."""
+"""Exports of annotation tools are read, repaired, skipped or rejected as documented."""
 
 import gzip
 import json
@@ -30,11 +30,11 @@ from tagpose.skeletons.custom import make_custom_skeleton
 CASES = Path(__file__).parents[1] / "cases"
 ANIMAL = make_custom_skeleton("animal", ["nose", "left_ear", "right_ear"], [0.05] * 3)
 WARNS = (Severity.SKIPPED, Severity.REPAIRED, Severity.WARNING)
-SCORING_ONLY = (T.AREA_MISSING, T.AREA_IMPLAUSIBLE)
+EVALUATION_ONLY = (T.AREA_MISSING, T.AREA_IMPLAUSIBLE)
 TRAINING_ONLY = (T.FILE_ELSEWHERE, T.SIZE_MISSING)
 
-# The issues that an inspection lists, and the people that training learns; 0 where it stops. Two
-# people are in the file of each case, but for those of no_annotations.
+# case -> issue types that an inspection lists, and number of people to train on (0 for an error).
+# The file of each case has two people, except that of no_annotations.
 OUTCOMES = {
     "annotation_id_zero_score": ({T.ANNOTATION_ID_ZERO}, 2),
     "annotation_ids_repeated": ({T.ANNOTATION_ID_REUSED}, 2),
@@ -96,36 +96,36 @@ OUTCOMES = {
 
 @pytest.fixture
 def case(tmp_path):
-    """Copies a case, because caches are written beside it; returns file and folder."""
+    """Return a function that copies a case, next to which caches are written, to a folder."""
 
-    def copied(name):
+    def copy(name):
         shutil.copytree(CASES / name, tmp_path / name)
         return tmp_path / name / "train.json", tmp_path / name / "images"
 
-    return copied
+    return copy
 
 
 def train_on(file, folder, **options):
     """Read annotations and all their images, as training does."""
     annotations = read_annotations(file, folder, ANIMAL, only_annotated=True, **options)
     check_labelled(annotations, file)
-    whole = ValDataset(annotations, 64)
-    for number in range(len(whole)):
-        whole[number]
+    dataset = ValDataset(annotations, 64)
+    for index in range(len(dataset)):
+        dataset[index]
     return annotations
 
 
-def warned(read, *arguments):
-    """What a reader returns, and its warnings."""
+def call_with_warnings(read, *arguments):
+    """Return the result of a reader and the texts of its warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         result = read(*arguments)
-    return result, [str(one.message) for one in caught if one.category is UserWarning]
+    return result, [str(w.message) for w in caught if w.category is UserWarning]
 
 
-def expected(types, others):
-    """The types that are told in a warning."""
-    return {one for one in types if one.severity in WARNS and one not in others}
+def expected_warnings(types, excluded):
+    """Return the issue types that cause a warning."""
+    return {type_ for type_ in types if type_.severity in WARNS and type_ not in excluded}
 
 
 def test_each_case_has_an_outcome():
@@ -133,50 +133,52 @@ def test_each_case_has_an_outcome():
 
 
 @pytest.mark.parametrize(("name", "outcome"), OUTCOMES.items(), ids=OUTCOMES)
-def test_a_case_is_read_repaired_skipped_or_refused(case, name, outcome):
+def test_each_case_is_read_repaired_skipped_or_rejected_as_documented(case, name, outcome):
     types, people = outcome
     file, folder = case(name)
     assert set(inspect_dataset(file, folder, ANIMAL).log.issues) == types
     if people:
-        annotations, told = warned(train_on, file, folder)
+        annotations, messages = call_with_warnings(train_on, file, folder)
         assert len(annotations.keypoints) == people
-        assert len(told) == len(expected(types, SCORING_ONLY))
-        for type_ in expected(types, SCORING_ONLY):
-            assert sum(f"x {type_.description}" in line and str(file) in line for line in told) == 1
+        expected = expected_warnings(types, EVALUATION_ONLY)
+        assert len(messages) == len(expected)
+        assert all(str(file) in message for message in messages)
+        for type_ in expected:
+            assert sum(f"x {type_.description}" in message for message in messages) == 1
     else:
         with pytest.raises((ValueError, FileNotFoundError), match=r"train\.json|1\.png"):
             train_on(file, folder)
 
 
 @pytest.mark.parametrize(("name", "outcome"), OUTCOMES.items(), ids=OUTCOMES)
-def test_scoring_reads_a_case_as_training_does(case, name, outcome):
+def test_evaluation_reads_each_case_as_training_does(case, name, outcome):
     types, people = outcome
     file, folder = case(name)
     if not people and not types & {T.FILE_MISSING, T.IMAGE_FILE, T.UNLABELLED}:
         with pytest.raises(ValueError, match=r"train\.json"):
             read_ground_truth(file, ANIMAL)
         return
-    ground_truth, told = warned(read_ground_truth, file, ANIMAL)
-    assert len(told) == len(expected(types, TRAINING_ONLY))
+    ground_truth, messages = call_with_warnings(read_ground_truth, file, ANIMAL)
+    assert len(messages) == len(expected_warnings(types, TRAINING_ONLY))
     if people:
-        learned = warned(train_on, file, folder)[0]
+        annotations, _ = call_with_warnings(train_on, file, folder)
         labelled = ground_truth.keypoints[(ground_truth.keypoints[..., 2] > 0).any(1)]
-        assert labelled.astype("float32").tolist() == learned.keypoints.tolist()
+        assert labelled.astype("float32").tolist() == annotations.keypoints.tolist()
 
 
-def test_keypoints_are_reordered_by_the_names_of_the_file(case):
-    annotations, _ = warned(train_on, *case("names_other_order"))
-    assert annotations.keypoints[0, :, 0].tolist() == [30, 40, 50]  # the file has its ear first
+def test_keypoints_are_reordered_by_the_names_in_the_file(case):
+    annotations, _ = call_with_warnings(train_on, *case("names_other_order"))
+    assert annotations.keypoints[0, :, 0].tolist() == [30, 40, 50]  # the file lists an ear first
 
 
-def test_coordinates_with_v_0_count_as_labelled_on_demand(case):
+def test_coordinates_with_v_0_count_as_labeled_with_v0_as_labelled(case):
     file, folder = case("v0_with_coordinates")
     options = ReadOptions(v0_as_labelled=True)
     assert train_on(file, folder, options=options).keypoints[0, 1].tolist() == [30, 25, 1]
     assert read_ground_truth(file, ANIMAL, options).keypoints[0, 1].tolist() == [30, 25, 1]
 
 
-def test_a_category_is_chosen_by_its_name(case):
+def test_an_ambiguous_category_must_be_chosen_by_name(case):
     file, folder = case("other_category_same_length")
     content = json.loads(file.read_text())
     content["categories"][0]["keypoints"] = ["a", "b", "c"]
@@ -184,60 +186,60 @@ def test_a_category_is_chosen_by_its_name(case):
     with pytest.raises(ValueError, match=r"animal \(3 keypoints\), car .*data\.category=NAME"):
         train_on(file, folder)
     options = ReadOptions(category="car")
-    annotations, told = warned(lambda: train_on(file, folder, options=options))
+    annotations, messages = call_with_warnings(lambda: train_on(file, folder, options=options))
     assert annotations.keypoints[:, 0].tolist() == [[5, 5, 2]]
-    assert "front, rear, roof" in "".join(told)
-    assert "nose, left_ear, right_ear" in "".join(told)
+    assert "front, rear, roof" in "".join(messages)
+    assert "nose, left_ear, right_ear" in "".join(messages)
     with pytest.raises(ValueError, match=r"no category 'cat' \(it has animal, car\)"):
         train_on(file, folder, options=ReadOptions(category="cat"))
 
 
-def test_a_category_with_another_number_of_keypoints_is_refused(case):
+def test_a_category_with_a_different_number_of_keypoints_is_rejected(case):
     file, folder = case("other_category")
     with pytest.raises(ValueError, match=r"has 2 keypoints, not 3: tip, grip, and the skeleton"):
         train_on(file, folder, options=ReadOptions(category="poles"))
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, lambda text: b"\xef\xbb\xbf" + text])
-def test_compressed_files_and_byte_order_marks_are_read(case, pack):
+@pytest.mark.parametrize("encode", [gzip.compress, lambda text: b"\xef\xbb\xbf" + text])
+def test_compressed_files_and_byte_order_marks_are_read(case, encode):
     file, folder = case("ok")
-    file.write_bytes(pack(file.read_bytes()))
+    file.write_bytes(encode(file.read_bytes()))
     assert len(train_on(file, folder)) == len(read_ground_truth(file, ANIMAL).image_ids) == 2
 
 
-@pytest.mark.parametrize("cut", [5, 40])
-def test_a_compressed_file_that_is_cut_off_is_refused(case, cut):
+@pytest.mark.parametrize("size", [5, 40])
+def test_a_truncated_compressed_file_is_rejected(case, size):
     file, folder = case("ok")
-    file.write_bytes(gzip.compress(file.read_bytes())[:cut])
-    with pytest.raises(ValueError, match="no whole JSON file"):
+    file.write_bytes(gzip.compress(file.read_bytes())[:size])
+    with pytest.raises(ValueError, match="not a valid JSON file"):
         train_on(file, folder)
 
 
-def test_an_empty_file_is_refused_in_a_sentence(case):
+def test_an_empty_file_is_rejected(case):
     with pytest.raises(ValueError, match=r"it is empty; export"):
         train_on(*case("empty_file"))
 
 
 @pytest.mark.parametrize("name", ["..\\images\\1.png", "C:\\a\\1.png", "./1.png", "x/y/1.png"])
-def test_an_image_is_found_by_the_last_parts_of_its_name(case, name):
+def test_an_image_is_found_by_the_last_parts_of_its_path(case, name):
     file, folder = case("ok")
     content = json.loads(file.read_text())
     content["images"][0]["file_name"] = name
     file.write_text(json.dumps(content))
-    assert warned(train_on, file, folder)[0].record(0).file == folder / "1.png"
+    assert call_with_warnings(train_on, file, folder)[0].record(0).file == folder / "1.png"
 
 
-def test_two_names_that_lead_to_one_file_are_refused(case):
+def test_two_names_of_the_same_file_are_rejected(case):
     file, folder = case("ok")
     content = json.loads(file.read_text())
     content["images"][0]["file_name"] = "a/2.png"
     file.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"is found at '2\.png', as image 1 is"):
+    with pytest.raises(ValueError, match=r"is found at '2\.png', like image 1"):
         train_on(file, folder)
 
 
 @pytest.mark.parametrize("size", [(96, 80), (80, 96), None])
-def test_a_turned_photograph_is_read_as_it_was_annotated(case, size):
+def test_an_image_with_exif_rotation_is_read_as_it_was_annotated(case, size):
     file, folder = case("ok")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -246,7 +248,7 @@ def test_a_turned_photograph_is_read_as_it_was_annotated(case, size):
     width, height = size or (None, None)
     content["images"][0] |= {"width": width, "height": height}
     file.write_text(json.dumps(content))
-    annotations, _ = warned(train_on, file, folder)
+    annotations, _ = call_with_warnings(train_on, file, folder)
     record = annotations.record(0)
     assert (record.width, record.height) == (size or (80, 96))
     assert ValDataset(annotations, 64)[0].image.shape[1:] == (
@@ -261,21 +263,21 @@ SKELETONS = {
 }
 
 
-@pytest.mark.parametrize(("name", "says"), SKELETONS.items(), ids=SKELETONS)
-def test_a_skeleton_that_lacks_something_is_refused_in_a_sentence(name, says):
+@pytest.mark.parametrize(("name", "message"), SKELETONS.items(), ids=SKELETONS)
+def test_an_incomplete_skeleton_is_rejected_with_a_clear_message(name, message):
     (file,) = (CASES / name / "conf/skeleton").iterdir()
     with pytest.raises(InstantiationException) as error:
         instantiate(OmegaConf.load(file))
-    assert says in format_error(error.value)
+    assert message in format_error(error.value)
 
 
-def test_flip_pairs_are_derived_where_a_skeleton_has_none():
+def test_flip_pairs_are_derived_if_a_skeleton_has_none():
     (file,) = (CASES / "skeleton_without_mirror/conf/skeleton").iterdir()
     assert instantiate(OmegaConf.load(file)).flip_indices == (0, 2, 1)
 
 
 @pytest.mark.parametrize("val", ["null", "0.1"])
-def test_a_data_set_without_a_half_for_validation_is_refused_in_a_sentence(val):
+def test_a_data_set_without_a_validation_split_is_rejected(val):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("inspect_data", [f"data.val={val}"])
     with pytest.raises(InstantiationException) as error:
@@ -285,33 +287,33 @@ def test_a_data_set_without_a_half_for_validation_is_refused_in_a_sentence(val):
 
 
 def score(case, name, tmp_path, *options):
-    """What make score prints of a case."""
+    """Return what `make score` prints for a case."""
     file, _ = case(name)
     conf = CASES / "skeleton_without_mirror/conf"
-    told = run(
+    result = run(
         "score", "skeleton=nomirror", f"--config-dir={conf}", f"ground_truth={file}",
         f"results={file.parent}/results.json", *options, cwd=tmp_path,
     )  # fmt: skip
-    return " ".join(succeeded(told).stdout.split())
+    return " ".join(succeeded(result).stdout.split())
 
 
-def test_options_may_stand_between_overrides(case, tmp_path):
+def test_command_line_options_may_be_mixed_with_overrides(case, tmp_path):
     assert "1.000" in score(case, "annotation_id_zero_score", tmp_path, "+paths.more=1")
 
 
-def test_results_of_file_names_are_those_of_their_images(case, tmp_path):
+def test_results_may_name_images_by_file_name(case, tmp_path):
     assert "1.000" in score(case, "results_by_file_name", tmp_path)
 
 
-def test_images_without_a_prediction_are_told(case, tmp_path):
-    told = score(case, "results_of_few_images", tmp_path)
-    assert "1 of 2 images of the ground truth have no prediction; the 1 people in them" in told
+def test_images_without_a_prediction_are_reported(case, tmp_path):
+    output = score(case, "results_of_few_images", tmp_path)
+    assert "1 of 2 images of the ground truth have no prediction; the 1 people in them" in output
 
 
-def test_halves_that_share_images_are_told(case):
+def test_splits_that_share_images_cause_a_warning(case):
     file, _ = case("same_file_for_both")
-    half = ["train.json", "images"]
-    data = PoseDataModule(file.parent, ANIMAL, half, half, 64, 1, 1, 0, {})
+    split = ["train.json", "images"]
+    data = PoseDataModule(file.parent, ANIMAL, split, split, 64, 1, 1, 0, {})
     with pytest.warns(UserWarning, match=r"2 x images in both train and val.*1\.png"):
         data.setup("fit")
 
@@ -326,13 +328,13 @@ def test_copies_of_an_image_are_found_by_their_content(case, content, shared):
     assert log.counts.get(T.SHARED_IMAGES, 0) == shared
 
 
-def test_a_missing_file_of_ones_own_data_is_not_looked_for_in_coco(tmp_path):
-    half = ["train.json", "images"]
+def test_a_missing_file_of_a_custom_data_set_does_not_mention_coco(tmp_path):
+    split = ["train.json", "images"]
     with pytest.raises(FileNotFoundError, match=r"lacks .*train\.json.*data\.train=\[FILE"):
-        PoseDataModule(tmp_path, ANIMAL, half, half, 64, 1, 1, 0, {}).setup("fit")
+        PoseDataModule(tmp_path, ANIMAL, split, split, 64, 1, 1, 0, {}).setup("fit")
 
 
-def test_the_table_of_the_documentation_has_each_type_of_issue():
+def test_the_documentation_lists_every_issue_type():
     text = (ROOT / "docs/data.md").read_text()
     for type_ in T:
         assert f"| {type_.severity.value} | {type_.description} | {type_.advice} |" in text, (

@@ -1,4 +1,4 @@
-"""What is wrong in a file is told in one sentence, before anything is trained on it."""
+"""Annotations are read as documented, and errors in a file are reported before training."""
 
 import json
 
@@ -32,7 +32,7 @@ def _row(**changes):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write annotations of one 10 x 8 image; returns the arguments that read them."""
+    """Return a function that writes annotations of a 10 x 8 image, and returns how to read them."""
     Image.new("RGB", (10, 8)).save(tmp_path / "a.jpg")
 
     def write(*rows, **image):
@@ -44,7 +44,7 @@ def write(tmp_path):
     return write
 
 
-def test_a_person_with_keypoints_counts_and_one_without_is_masked(write):
+def test_people_with_keypoints_are_trained_on_and_people_without_are_masked(write):
     hidden = _row(id=2, keypoints=[0] * 3 * BODY.size, bbox=[2, 2, 4, 4])
     annotations = read_annotations(*write(_row(), hidden))
     record = annotations.record(0)
@@ -55,102 +55,102 @@ def test_a_person_with_keypoints_counts_and_one_without_is_masked(write):
     assert mask[:, 7:].all()
 
 
-def test_a_crowd_is_masked_and_nobody(write):
-    counts = np.zeros((8, 10), bool)
-    counts[2:4] = True
+def test_a_crowd_is_masked_and_adds_no_person(write):
+    region = np.zeros((8, 10), bool)
+    region[2:4] = True
     runs = [2, *[2, 6] * 9, 2, 4]
     crowd = _row(iscrowd=1, segmentation={"size": [8, 10], "counts": runs})
     record = read_annotations(*write(crowd)).record(0)
     assert len(record.keypoints) == 0
-    np.testing.assert_array_equal(loss_mask(record) == 0, counts)
+    np.testing.assert_array_equal(loss_mask(record) == 0, region)
 
 
-def test_a_visibility_below_one_is_labelled(write):
+def test_a_fractional_visibility_counts_as_labeled(write):
     faint = _row(keypoints=[2.0, 3.0, 0.02] * BODY.size)
     assert len(read_annotations(*write(faint)).record(0).keypoints) == 1
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ([_row(keypoints=[1.0] * 12)], "12 numbers in keypoints, not the 51"),
         ([_row(keypoints=[float("nan")] * 51)], "not finite"),
-        ([_row(keypoints=["1"] * 50 + ["x"])], "'x' in keypoints, which is no finite number"),
+        ([_row(keypoints=["1"] * 50 + ["x"])], "'x' in keypoints, which is not a finite number"),
         ([_row(image_id=[7])], r"has the image_id \[7\]"),
-        ([_row(bbox=[1, 2, -3, 4])], "a side below 0"),
+        ([_row(bbox=[1, 2, -3, 4])], "a negative side"),
         ([_row(iscrowd=1, segmentation={"size": [8, 10], "counts": [3]})], "covers 3 pixels"),
         ([_row(iscrowd=1, segmentation={"size": [9, 9], "counts": [81]})], "its size is"),
         ([_row(iscrowd=1, segmentation=[[1, 2]])], "cannot be read"),
-        ([_row(iscrowd=1, segmentation=[[1e9, 2, 3, 4, 5, 6]])], "leaves the image by far"),
+        ([_row(iscrowd=1, segmentation=[[1e9, 2, 3, 4, 5, 6]])], "far outside the image"),
     ],
 )
-def test_a_broken_annotation_is_named_with_its_file(write, rows, says):
-    with pytest.raises(ValueError, match=says) as error:
+def test_an_invalid_annotation_is_reported_with_its_file(write, rows, message):
+    with pytest.raises(ValueError, match=message) as error:
         read_annotations(*write(*rows))
     assert "annotations.json" in str(error.value)
 
 
-def test_a_body_file_is_not_read_as_wholebody(write):
+def test_a_body_file_is_rejected_for_the_wholebody_skeleton(write):
     file, folder, _ = write(_row())
-    with pytest.raises(ValueError, match="none in foot_kpts"):
+    with pytest.raises(ValueError, match="no list in foot_kpts"):
         read_annotations(file, folder, WHOLEBODY)
 
 
 @pytest.mark.parametrize("name", ["../b.jpg", "/etc/passwd", "..", "", None, 5])
-def test_a_file_name_cannot_leave_the_folder(write, tmp_path, name):
+def test_a_file_name_cannot_escape_the_image_folder(write, tmp_path, name):
     (tmp_path.parent / "b.jpg").touch()
     with pytest.raises((ValueError, FileNotFoundError), match=r"file_name|has no file"):
         read_annotations(*write(_row(), file_name=name))
 
 
-def test_a_missing_image_is_named_before_training(write):
+def test_a_missing_image_is_reported_when_annotations_are_read(write):
     with pytest.raises(FileNotFoundError, match=r"image 7 has no file 'b\.jpg'"):
         read_annotations(*write(_row(), file_name="b.jpg"))
 
 
 @pytest.mark.parametrize("text", ["", '{"images": [', "[]", '{"images": []}', "<html>"])
-def test_what_is_no_annotation_file_is_refused(tmp_path, text):
+def test_a_file_that_is_not_an_annotation_file_is_rejected(tmp_path, text):
     file = tmp_path / "annotations.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"annotations\.json"):
         read_annotations(file, tmp_path, BODY)
 
 
-def test_an_empty_data_set_is_refused(tmp_path):
+def test_an_empty_data_set_is_rejected(tmp_path):
     file = tmp_path / "annotations.json"
     file.write_text('{"images": [], "annotations": []}')
     with pytest.raises(ValueError, match="no image"):
         read_annotations(file, tmp_path, BODY)
 
 
-def test_an_image_of_another_size_than_annotated_is_refused(write):
+def test_an_image_whose_size_differs_from_its_annotation_is_rejected(write):
     record = read_annotations(*write(_row(), width=20)).record(0)
-    with pytest.raises(ValueError, match=r"10 x 8 pixels, its annotation says 20 x 8.*skip"):
+    with pytest.raises(ValueError, match=r"10 x 8 pixels, but its annotation has 20 x 8.*skip"):
         load_record_image(record)
 
 
-@pytest.mark.parametrize("kept", [0, 20, 300])
-def test_a_picture_that_is_cut_off_is_refused(tmp_path, kept):
+@pytest.mark.parametrize("size", [0, 20, 300])
+def test_a_truncated_image_is_rejected(tmp_path, size):
     file = tmp_path / "a.jpg"
     Image.effect_noise((64, 64), 50).convert("RGB").save(file)
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as a picture"):
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as an image"):
         read_annotated_image(file)
 
 
 @given(runs=st.lists(st.integers(0, 5000), min_size=1, max_size=40))
-def test_a_packed_mask_is_unpacked_as_the_library_does(runs):
+def test_compressed_counts_are_decoded_to_the_runs_that_pycocotools_encoded(runs):
     pixels = sum(runs)
     assume(pixels)
-    plain = {"size": [pixels, 1], "counts": runs}
-    packed = rle.frPyObjects(plain, pixels, 1)["counts"].decode()
-    assert decode_counts(packed) == runs
+    uncompressed = {"size": [pixels, 1], "counts": runs}
+    compressed = rle.frPyObjects(uncompressed, pixels, 1)["counts"].decode()
+    assert decode_counts(compressed) == runs
 
 
 @pytest.mark.parametrize(
     "counts", ["", "1", "o", "^^^^^^^^^^^^^^^", "ÿÿ", "1" * 500, "PPPPPP0", [-80, 160]]
 )
-def test_a_mask_that_would_be_read_from_foreign_memory_is_refused(write, counts):
+def test_counts_that_would_make_pycocotools_read_past_its_memory_are_rejected(write, counts):
     crowd = _row(iscrowd=1, segmentation={"size": [8, 10], "counts": counts})
     with pytest.raises(ValueError, match="annotation 1 has a segmentation that cannot be read"):
         read_annotations(*write(crowd))

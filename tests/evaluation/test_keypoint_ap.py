@@ -240,7 +240,7 @@ def test_the_ground_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_sele
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no whole JSON file"),
+        ("{", "is not a valid JSON file"),
         ("[]", "has no list of images"),
         (
             '{"images": [], "annotations": [{"id": 5, "iscrowd": 0}]}',

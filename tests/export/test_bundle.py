@@ -269,7 +269,7 @@ def test_the_example_leaves_out_people_with_a_lower_score(exported, tmp_path):
     ("arguments", "message"),
     [
         (("missing.png",), "error: missing.png is missing"),
-        (("text.png",), "error: text.png cannot be read as a picture"),
+        (("text.png",), "error: text.png cannot be read as an image"),
         (("picture.png", "none/people.json"), "none/people.json"),
     ],
 )

@@ -221,13 +221,13 @@ def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
     ("argument", "says"),
     [
         ("images=https://host/a.jpg", "is an address of a picture; fetch it"),
-        ("images=nowhere", "nowhere has no pictures"),
+        ("images=nowhere", "no images found at nowhere"),
         ("images=77", "camera 77 cannot be opened"),
         ("formats=coco", "no list of any of pictures, coco, jsonl, openpose"),
         ("formats=[openpse]", "no list of any of pictures, coco, jsonl, openpose"),
         ("parts=body", "parts=body is not a list; use one such as [body,lefthand]"),
         ("style.color_by=side", "unknown color_by 'side'; use part or person"),
-        ("picture.format=gig", "unknown picture format 'gig'; use source or one of"),
+        ("picture.format=gig", "unknown image format 'gig'; use source or one of"),
     ],
 )
 def test_what_cannot_be_predicted_on_is_one_sentence(stages, argument, says):
@@ -286,7 +286,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
         slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
-        slow("train", ("experiment=demo_finetune", "init=scratch", "BROKEN"), "no whole JSON file"),
+        slow("train", ("experiment=demo_finetune", "init=scratch", "BROKEN"), "not a valid JSON file"),
         slow(
             "train",
             ("experiment=demo_pretrain", "DATA", "model.network.architecture=hrnet_w33"),
@@ -299,7 +299,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         ),
         slow("train", ("experiment=demo_pretrain", "DATA", "+trainer.max_epoch=1"), "max_epoch"),
         ("evaluate", (), "checkpoint must be given"),
-        ("predict", ("checkpoint=x.ckpt", "images=nowhere"), "nowhere has no pictures"),
+        ("predict", ("checkpoint=x.ckpt", "images=nowhere"), "no images found at nowhere"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, says):
@@ -372,7 +372,7 @@ def test_a_truncated_picture_ends_training_with_its_name(people, tmp_path):
         cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode != 0
-    assert f"{broken} cannot be read as a picture" in result.stderr
+    assert f"{broken} cannot be read as an image" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -41,8 +41,8 @@ def test_bad_data_stops_a_training_with_its_name_or_is_left_out_and_listed(broke
     assert "Traceback" not in strict.stderr
     lenient = succeeded(train(root, tmp_path, "lenient", *told, "data.on_error=skip"))
     said = lenient.stdout + lenient.stderr
-    assert f"{FILE}: 2 of 12 images are left out" in said
-    assert "val2017.json: 0 of 6 images are left out" in said
+    assert f"{FILE}: skipped 2 of 12 images with errors" in said
+    assert "val2017.json: skipped 0 of 6 images with errors" in said
     listing = last(tmp_path, "lenient").with_name(f"skipped_images_{IMAGES}.txt").read_text()
     assert picture.name in listing
     assert len(listing.splitlines()) == 2

@@ -1,4 +1,4 @@
-"""Annotations of a data set for training and validation, parsed once and then mapped from a cache."""
+"""Annotations of a data set, parsed once and then mapped from a cache."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial

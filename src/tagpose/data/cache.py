@@ -104,7 +104,7 @@ def _open_cached(paths: Sequence[Path]) -> CachedArrays | None:
 
 
 def _store(arrays: Sequence[np.ndarray], paths: Sequence[Path], file: Path) -> CachedArrays:
-    """Write arrays to the first writable path; return them unchanged, with a warning, if none is."""
+    """Write arrays to the first writable path; if there is none, warn and return them as given."""
     reason: Exception | None = None
     for path in paths:
         try:

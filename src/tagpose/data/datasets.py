@@ -156,7 +156,7 @@ def loss_mask(record: ImageRecord) -> np.ndarray:
 def make_sample(
     record: ImageRecord, transformed: TransformedImage, annotations: Annotations
 ) -> Sample:
-    """Convert a transformed image to tensors, padded with zeros to `max_people_per_image` people."""
+    """Convert a transformed image to tensors, zero-padded to `max_people_per_image` people."""
     boxes = transform_boxes(record.unlabelled, transformed.affine, annotations.skeleton)
     keypoints, boxes = (
         _pad_rows(array, annotations.max_people_per_image)

@@ -69,8 +69,8 @@ def is_hidden(file: Path) -> bool:
 def list_images(source: str | Path) -> list[Path]:
     """Return the image at a path, or all images of a folder or a pattern, sorted by name.
 
-    Hidden files of a folder are skipped, as patterns skip them: on foreign disks macOS writes a file
-    `._NAME.jpg`, which is not an image, for each NAME.jpg.
+    Hidden files of a folder are skipped, as patterns skip them: on foreign disks macOS writes, for
+    each NAME.jpg, a file `._NAME.jpg` that is not an image.
 
     Args:
         source: path, or pattern with *, ? or [ such as "photos/**/*.jpg".

@@ -64,8 +64,8 @@ def load_image(source: ImageSource) -> np.ndarray:
 def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an image with the orientation in which it was annotated.
 
-    An image of the annotated size is read as stored, like the images of COCO. An image that has this
-    size only after the rotation in its EXIF data was annotated upright, and is rotated.
+    An image of the annotated size is read as stored, like the images of COCO. An image that has
+    this size only after the rotation in its EXIF data was annotated upright, and is rotated.
 
     Args:
         file: image in any format that Pillow reads.

@@ -186,7 +186,8 @@ class IssueType(Enum):
     ANNOTATION_ID_ZERO = (
         Severity.NOTE,
         "an annotation with the id 0",
-        "pycocotools counts a match with it as a false positive, this project does not; number from 1",
+        "pycocotools counts a match with it as a false positive, this project does not; number "
+        "from 1",
     )
     ANNOTATION_ID_REUSED = (
         Severity.NOTE,

@@ -17,7 +17,7 @@ class EpochPosition(NamedTuple):
 
 
 class ResumableDistributedSampler(Sampler[SampleKey]):
-    """Shuffles the images of an epoch, distributes them over processes, and resumes within an epoch.
+    """Shuffles images, distributes them over processes, and can resume within an epoch.
 
     The shuffled images are divided into batches, which are dealt to the processes in turn. So the
     images of an optimizer step depend neither on the number of processes that share its batches nor

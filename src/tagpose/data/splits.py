@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (
     "`make coco root=FOLDER` downloads COCO 2017 and explains how to get the annotations of "
-    "COCO-WholeBody from github.com/jin-s13/COCO-WholeBody; then set data.root=FOLDER. Without COCO, "
-    "try `make demo`, or `make synthesize` for the data set of data=synthetic"
+    "COCO-WholeBody from github.com/jin-s13/COCO-WholeBody; then set data.root=FOLDER. Without "
+    "COCO, run `make demo`, or create the data set of data=synthetic with `make synthesize`"
 )
 _CUSTOM_DATA_HINT: Final = (
     "set data.root=FOLDER to the folder of the data set, and data.train=[FILE,FOLDER] and "
