@@ -1,4 +1,4 @@
-"""What comes out of the cache is what was read; anything but that is read anew."""
+"""The cache returns what was parsed, and is rebuilt whenever the file has changed."""
 
 import json
 import os
@@ -25,8 +25,8 @@ POLYGON = [1, 1, 8, 1, 8, 6, 1, 6]
 
 
 def write(folder, images=IMAGES, shift=0.0, names="{}.png", encoding="utf-8"):
-    """Images of three people each, image by image in turn: labelled, not labelled, a crowd."""
-    rng, rows, listed = np.random.default_rng(0), [], []
+    """Write images with three annotations each: a labeled person, an unlabeled one, a crowd."""
+    rng, rows, image_rows = np.random.default_rng(0), [], []
     for n in range(3 * images):
         row = {
             "id": 300 + n,
@@ -39,17 +39,17 @@ def write(folder, images=IMAGES, shift=0.0, names="{}.png", encoding="utf-8"):
             row[field] = (points * (n % 3 != 1)).ravel().tolist()
         rows.append(row | {"segmentation": [POLYGON] * (n % 2)})
     for n in (*range(images), -6):
-        listed.append({"id": 7 + n, "file_name": names.format(n), "width": 12, "height": 9})
+        image_rows.append({"id": 7 + n, "file_name": names.format(n), "width": 12, "height": 9})
         (folder / names.format(n)).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (12, 9)).save(folder / names.format(n))
-    content = {"info": {"description": "drawn"}, "annotations": rows, "images": listed}
+    content = {"info": {"description": "drawn"}, "annotations": rows, "images": image_rows}
     folder.mkdir(exist_ok=True)
     (folder / "a.json").write_text(json.dumps(content), encoding)
     return folder / "a.json", folder, WHOLEBODY
 
 
-def same(one, other):
-    """See that annotations say the same, field by field and image by image."""
+def assert_equal(one, other):
+    """Check that annotations are equal, field by field and image by image."""
     for field in fields(Annotations):
         if field.name not in ("ignored", "cache_file", "skeleton"):
             a, b = (getattr(annotations, field.name) for annotations in (one, other))
@@ -61,12 +61,12 @@ def same(one, other):
         a, b = (annotations.record(index) for annotations in (one, other))
         for name in ("keypoints", "unlabelled"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-        alone = {"keypoints": None, "unlabelled": None}
-        assert a._replace(**alone) == b._replace(**alone)
+        without_arrays = {"keypoints": None, "unlabelled": None}
+        assert a._replace(**without_arrays) == b._replace(**without_arrays)
 
 
-def uncached(monkeypatch, *arguments, **options):
-    """What is read where no cache can be written."""
+def read_uncached(monkeypatch, *arguments, **options):
+    """Return annotations that are read while no cache can be written."""
     file = arguments[0]
     shutil.rmtree(file.parent / ".tagpose", ignore_errors=True)
     (file.parent / ".tagpose").touch()
@@ -79,48 +79,48 @@ def uncached(monkeypatch, *arguments, **options):
 
 
 @pytest.mark.parametrize("only_annotated", [False, True])
-def test_the_cache_holds_what_was_read(tmp_path, monkeypatch, only_annotated):
+def test_cached_annotations_equal_parsed_ones(tmp_path, monkeypatch, only_annotated):
     written = write(tmp_path)
-    read = uncached(monkeypatch, *written, only_annotated=only_annotated)
-    assert len(read) == IMAGES + (not only_annotated)
+    parsed = read_uncached(monkeypatch, *written, only_annotated=only_annotated)
+    assert len(parsed) == IMAGES + (not only_annotated)
     first = read_annotations(*written, only_annotated=only_annotated)
     again = read_annotations(*written, only_annotated=only_annotated)
     assert first.cache_file == again.cache_file
     assert first.cache_file.is_relative_to(tmp_path / ".tagpose")
     assert again.description == "drawn"
-    same(read, first)
-    same(first, again)
+    assert_equal(parsed, first)
+    assert_equal(first, again)
 
 
-def test_of_several_that_open_a_file_at_once_one_reads_it(tmp_path, monkeypatch):
-    arguments, times, read = write(tmp_path), [], annotations_module._build_arrays
+def test_concurrent_readers_parse_a_file_only_once(tmp_path, monkeypatch):
+    arguments, calls, build_arrays = write(tmp_path), [], annotations_module.build_arrays
 
-    def counted(*told, **options):
-        times.append(1)
-        return read(*told, **options)
+    def counted(*positional, **options):
+        calls.append(positional)
+        return build_arrays(*positional, **options)
 
-    monkeypatch.setattr(annotations_module, "_build_arrays", counted)
-    with ThreadPoolExecutor(4) as several:
-        opened = list(several.map(lambda _: read_annotations(*arguments), range(4)))
-    assert len(times) == 1
-    for one in opened[1:]:
-        same(opened[0], one)
+    monkeypatch.setattr(annotations_module, "build_arrays", counted)
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(lambda _: read_annotations(*arguments), range(4))
+    assert len(calls) == 1
+    for other in others:
+        assert_equal(first, other)
 
 
-def test_people_and_masks_are_those_of_their_image(tmp_path):
+def test_each_image_has_its_own_people_and_masks(tmp_path):
     file, *_ = written = write(tmp_path)
     rows = json.loads(file.read_text())["annotations"]
     annotations = read_annotations(*written)
     for record in map(annotations.record, range(len(annotations))):
-        mine = [row for row in rows if row["image_id"] == record.image_id]
-        bodies = [np.float32(row["keypoints"]) for row in mine if row["id"] % 3 == 0]
-        assert [list(one[:17].ravel()) for one in record.keypoints] == list(map(list, bodies))
-        assert len(record.ignored) == len(mine) - len(bodies)
-        covered = any(row["id"] % 3 and (row["segmentation"] or row["bbox"][3]) for row in mine)
-        assert (loss_mask(record) == 0).any() == covered
+        own = [row for row in rows if row["image_id"] == record.image_id]
+        bodies = [np.float32(row["keypoints"]) for row in own if row["id"] % 3 == 0]
+        assert [list(p[:17].ravel()) for p in record.keypoints] == list(map(list, bodies))
+        assert len(record.ignored) == len(own) - len(bodies)
+        has_region = any(row["id"] % 3 and (row["segmentation"] or row["bbox"][3]) for row in own)
+        assert (loss_mask(record) == 0).any() == has_region
 
 
-def test_a_record_can_be_written_and_what_it_is_from_cannot(tmp_path):
+def test_the_keypoints_of_a_record_are_writable_and_the_cache_is_not(tmp_path):
     annotations = read_annotations(*write(tmp_path))
     annotations.record(0).keypoints[:] = -1
     assert (annotations.keypoints >= 0).all()
@@ -128,7 +128,7 @@ def test_a_record_can_be_written_and_what_it_is_from_cannot(tmp_path):
         annotations.keypoints[:] = -1
 
 
-def test_another_content_time_name_or_skeleton_is_read_anew(tmp_path):
+def test_a_change_of_content_time_name_or_skeleton_rebuilds_the_cache(tmp_path):
     file, folder, _ = write(tmp_path)
     status = file.stat()
     faces = WHOLEBODY._replace(
@@ -139,7 +139,7 @@ def test_another_content_time_name_or_skeleton_is_read_anew(tmp_path):
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
         return file
 
-    def changed():  # as long as before, and as old
+    def changed():  # same size and time as before
         file.write_text(file.read_text().replace('"id": 7', '"id": 6').replace(": 7,", ": 6,"))
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert file.stat().st_size == status.st_size
@@ -164,26 +164,26 @@ def test_another_content_time_name_or_skeleton_is_read_anew(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "flipped", "header", "longer"])
-def test_a_damaged_cache_is_read_anew_and_mended(tmp_path, damage):
+def test_a_damaged_cache_is_rebuilt(tmp_path, damage):
     written = write(tmp_path)
     first = read_annotations(*written)
-    whole = first.cache_file.read_bytes()
-    middle = len(whole) // 2
-    broken = {
-        "cut": whole[:middle],
+    intact = first.cache_file.read_bytes()
+    middle = len(intact) // 2
+    damaged = {
+        "cut": intact[:middle],
         "empty": b"",
         "zeros": bytes(4),
-        "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-        "header": b"x" + whole[1:],
-        "longer": whole + b"x",
+        "flipped": intact[:middle] + bytes([intact[middle] ^ 1]) + intact[middle + 1 :],
+        "header": b"x" + intact[1:],
+        "longer": intact + b"x",
     }
-    first.cache_file.unlink()  # what is mapped must not change
-    first.cache_file.write_bytes(broken[damage])
-    same(read_annotations(*written), first)
-    assert first.cache_file.read_bytes() == whole
+    first.cache_file.unlink()  # a mapped file must not change
+    first.cache_file.write_bytes(damaged[damage])
+    assert_equal(read_annotations(*written), first)
+    assert first.cache_file.read_bytes() == intact
 
 
-def test_where_the_folder_cannot_be_written_the_users_cache_is_taken(tmp_path, monkeypatch):
+def test_the_user_cache_is_used_if_the_folder_is_read_only(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     written = write(tmp_path / "data")
     (tmp_path / "data" / ".tagpose").touch()
@@ -191,20 +191,20 @@ def test_where_the_folder_cannot_be_written_the_users_cache_is_taken(tmp_path, m
     first, again = (read_annotations(*written) for _ in range(2))
     assert first.cache_file == again.cache_file
     assert first.cache_file.is_relative_to(tmp_path / "user/tagpose")
-    same(first, again)
+    assert_equal(first, again)
 
 
-def test_what_an_earlier_state_left_goes_and_what_is_young_stays(tmp_path):
+def test_outdated_caches_are_removed_after_a_grace_period(tmp_path):
     files = []
-    for shift, age in ((0.0, 2 * cache._GRACE), (0.25, 0.0), (0.5, 0.0)):
+    for shift, age in ((0.0, 2 * cache._GRACE_PERIOD), (0.25, 0.0), (0.5, 0.0)):
         files.append(read_annotations(*write(tmp_path, shift=shift)).cache_file)
-        then = files[-1].stat().st_mtime - age
-        os.utime(files[-1], (then, then))
+        time = files[-1].stat().st_mtime - age
+        os.utime(files[-1], (time, time))
     assert [file.exists() for file in files] == [False, True, True]
     assert all(one != other for one, other in pairwise(files))
 
 
-def test_an_image_that_went_is_missed_though_the_annotations_are_cached(tmp_path):
+def test_missing_images_are_detected_even_if_the_annotations_are_cached(tmp_path):
     written = write(tmp_path, names="deep/er/{}.png")
     read_annotations(*written)
     (tmp_path / "deep/er/2.png").unlink()
@@ -215,24 +215,24 @@ def test_an_image_that_went_is_missed_though_the_annotations_are_cached(tmp_path
         read_annotations(*written)
 
 
-def test_what_travels_to_a_worker_does_not_grow_with_the_annotations(tmp_path):
+def test_pickles_for_workers_do_not_grow_with_the_annotations(tmp_path):
     sizes = []
     for images in (2, 90):
         annotations = read_annotations(*write(tmp_path / f"{images:02}", images))
-        packed = pickle.dumps(TrainDataset(annotations, [RandomAffineCrop(64, WHOLEBODY)]))
-        same(pickle.loads(packed).annotations, annotations)
-        sizes.append(len(packed))
-    assert sizes[1] < sizes[0] + 500  # states of random generators are not of one length
+        pickled = pickle.dumps(TrainDataset(annotations, [RandomAffineCrop(64, WHOLEBODY)]))
+        assert_equal(pickle.loads(pickled).annotations, annotations)
+        sizes.append(len(pickled))
+    assert sizes[1] < sizes[0] + 500  # states of random generators differ in length
     assert annotations.keypoints.nbytes > 10 * sizes[1]
 
 
-def test_annotations_that_are_not_cached_travel_whole(tmp_path, monkeypatch):
-    annotations = uncached(monkeypatch, *write(tmp_path))
-    same(pickle.loads(pickle.dumps(annotations)), annotations)
+def test_annotations_without_a_cache_are_pickled_completely(tmp_path, monkeypatch):
+    annotations = read_uncached(monkeypatch, *write(tmp_path))
+    assert_equal(pickle.loads(pickle.dumps(annotations)), annotations)
 
 
-class Keypoints:
-    """Keypoints of images, as the items of a data set."""
+class KeypointDataset:
+    """Data set of the keypoints of each image."""
 
     def __init__(self, annotations):
         self.annotations = annotations
@@ -244,9 +244,9 @@ class Keypoints:
         return self.annotations.record(index).keypoints
 
 
-def test_a_worker_that_starts_anew_reads_what_the_first_process_does(tmp_path):
-    data = Keypoints(read_annotations(*write(tmp_path)))
-    loader = DataLoader(data, batch_size=None, num_workers=1, multiprocessing_context="spawn")
-    for index, read in enumerate(loader):
-        np.testing.assert_array_equal(read, data[index])
+def test_spawned_workers_read_the_same_annotations_as_the_main_process(tmp_path):
+    dataset = KeypointDataset(read_annotations(*write(tmp_path)))
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    for index, keypoints in enumerate(loader):
+        np.testing.assert_array_equal(keypoints, dataset[index])
     assert index == IMAGES

@@ -1,4 +1,4 @@
-"""What a sample shows is what its record says, drawn the same for the same seed."""
+"""Samples agree with their records, are reproducible, and are shared between processes."""
 
 import albumentations as A
 import cv2
@@ -21,7 +21,7 @@ from tagpose.data.transforms import RandomAffineCrop
 from tagpose.geometry import scale_affine, transform_points
 from tagpose.skeletons.coco import WHOLEBODY
 
-SIDE = 128
+INPUT_SIZE = 128
 RECIPE = ROOT / "conf/augmentation/default.yaml"
 
 
@@ -31,36 +31,38 @@ def annotations(people):
     return read_annotations(file, people / "train2017", WHOLEBODY, only_annotated=True)
 
 
-def training(annotations, *more, **view):
-    return TrainDataset(annotations, [RandomAffineCrop(SIDE, WHOLEBODY, **view), *more], seed=3)
+def train_dataset(annotations, *more, **options):
+    """Return a data set of random crops, which further transforms may change."""
+    crop = RandomAffineCrop(INPUT_SIZE, WHOLEBODY, **options)
+    return TrainDataset(annotations, [crop, *more], seed=3)
 
 
-def test_keypoints_go_where_the_affine_says_and_left_becomes_right_when_flipped(annotations):
-    for chance in (0.0, 1.0):
-        sample = training(annotations, flip_prob=chance)[SampleKey(0, 0)]
+def test_keypoints_follow_the_affine_and_a_flip_swaps_left_and_right(annotations):
+    for flip_prob in (0.0, 1.0):
+        sample = train_dataset(annotations, flip_prob=flip_prob)[SampleKey(0, 0)]
         keypoints = annotations.record(0).keypoints
-        order = list(WHOLEBODY.flip_indices) if chance else list(range(WHOLEBODY.size))
-        moved = transform_points(sample.affine.numpy(), keypoints[:, order, :2])
-        found = sample.keypoints[: len(keypoints)].numpy()
-        np.testing.assert_allclose(found[..., :2], moved, atol=1e-3)
-        np.testing.assert_array_equal(found[..., 2], keypoints[:, order, 2])
-        assert (np.linalg.det(sample.affine[:, :2].numpy()) < 0) == bool(chance)
+        order = list(WHOLEBODY.flip_indices) if flip_prob else list(range(WHOLEBODY.size))
+        expected = transform_points(sample.affine.numpy(), keypoints[:, order, :2])
+        actual = sample.keypoints[: len(keypoints)].numpy()
+        np.testing.assert_allclose(actual[..., :2], expected, atol=1e-3)
+        np.testing.assert_array_equal(actual[..., 2], keypoints[:, order, 2])
+        assert (np.linalg.det(sample.affine[:, :2].numpy()) < 0) == bool(flip_prob)
 
 
-def test_the_picture_goes_where_the_affine_says(annotations):
-    sample = training(annotations)[SampleKey(0, 1)]
+def test_the_image_follows_the_affine(annotations):
+    sample = train_dataset(annotations)[SampleKey(0, 1)]
     record = annotations.record(1)
     expected = cv2.warpAffine(
-        read_annotated_image(record.file), sample.affine.numpy(), (SIDE, SIDE)
+        read_annotated_image(record.file), sample.affine.numpy(), (INPUT_SIZE, INPUT_SIZE)
     )
     np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), expected)
 
 
-def test_the_same_draw_is_the_same_sample_and_another_epoch_is_another(annotations):
-    blur = A.ColorJitter(p=1.0)
+def test_a_sample_key_determines_the_sample_and_epochs_differ(annotations):
+    jitter = A.ColorJitter(p=1.0)
     first, again, later = (
-        training(annotations, blur)[draw]
-        for draw in (SampleKey(0, 2), SampleKey(0, 2), SampleKey(1, 2))
+        train_dataset(annotations, jitter)[key]
+        for key in (SampleKey(0, 2), SampleKey(0, 2), SampleKey(1, 2))
     )
     for a, b in zip(first, again, strict=True):
         assert torch.equal(a, b)
@@ -70,8 +72,9 @@ def test_the_same_draw_is_the_same_sample_and_another_epoch_is_another(annotatio
 @pytest.mark.parametrize("more", [A.NoOp(p=1), A.ColorJitter(p=0)])
 def test_a_transform_that_does_nothing_changes_nothing(annotations, more):
     for index in range(len(annotations)):
-        alone, beside = (training(annotations, *by)[SampleKey(1, index)] for by in ((), (more,)))
-        for a, b in zip(alone, beside, strict=True):
+        key = SampleKey(1, index)
+        without, with_transform = (train_dataset(annotations, *t)[key] for t in ((), (more,)))
+        for a, b in zip(without, with_transform, strict=True):
             assert a.dtype == b.dtype
             assert torch.equal(a, b)
 
@@ -79,104 +82,111 @@ def test_a_transform_that_does_nothing_changes_nothing(annotations, more):
 SKELETON = {"_target_": "tagpose.skeletons.custom.build_skeleton", "name": "wholebody"}
 
 
-def test_what_the_recipe_switches_on_changes_the_picture_and_no_draw_of_the_view(annotations):
-    recipe = {"input_size": SIDE, "skeleton": SKELETON, "transforms": OmegaConf.load(RECIPE)}
-    plain = training(annotations)[SampleKey(0, 0)]
-    seen = [plain.image]
+def test_enabling_a_color_transform_changes_the_image_but_not_the_crop(annotations):
+    recipe = {"input_size": INPUT_SIZE, "skeleton": SKELETON, "transforms": OmegaConf.load(RECIPE)}
+    plain = train_dataset(annotations)[SampleKey(0, 0)]
+    images = [plain.image]
     for name in ("color", "blur"):
         cfg = OmegaConf.create(recipe)
         cfg.transforms[name].p = 1
         transforms = list(instantiate(cfg.transforms, _convert_="object").values())
         sample = TrainDataset(annotations, transforms, seed=3)[SampleKey(0, 0)]
-        assert not any(torch.equal(sample.image, other) for other in seen)
+        assert not any(torch.equal(sample.image, other) for other in images)
         for a, b in zip(plain[1:], sample[1:], strict=True):
             assert torch.equal(a, b)
-        seen.append(sample.image)
+        images.append(sample.image)
 
 
-def test_a_transform_after_the_view_moves_picture_mask_and_keypoints(annotations):
+def test_a_transform_after_the_crop_moves_image_mask_and_keypoints(annotations):
     for index in range(len(annotations)):
-        plain, turned = (
-            training(annotations, *by)[SampleKey(0, index)] for by in ((), (A.VerticalFlip(p=1),))
-        )
-        assert torch.equal(turned.image, plain.image.flip(1))
-        assert torch.equal(turned.mask, plain.mask.flip(0))
+        key, flip = SampleKey(0, index), A.VerticalFlip(p=1)
+        plain, flipped = (train_dataset(annotations, *t)[key] for t in ((), (flip,)))
+        assert torch.equal(flipped.image, plain.image.flip(1))
+        assert torch.equal(flipped.mask, plain.mask.flip(0))
         people = len(annotations.record(index).keypoints)
         expected = plain.keypoints[:people].clone()
-        expected[..., 1] = SIDE - 1 - expected[..., 1]
-        torch.testing.assert_close(turned.keypoints[:people], expected)
+        expected[..., 1] = INPUT_SIZE - 1 - expected[..., 1]
+        torch.testing.assert_close(flipped.keypoints[:people], expected)
 
 
-def test_workers_draw_what_one_process_draws(annotations):
-    def drawn(workers):
-        draws = ResumableDistributedSampler(len(annotations), 4, seed=5)
-        loader = DataLoader(training(annotations), batch_size=4, sampler=draws, num_workers=workers)
+def test_samples_do_not_depend_on_the_number_of_workers(annotations):
+    def load(num_workers):
+        loader = DataLoader(
+            train_dataset(annotations),
+            batch_size=4,
+            sampler=ResumableDistributedSampler(len(annotations), 4, seed=5),
+            num_workers=num_workers,
+        )
         return torch.cat([batch.image for batch in loader])
 
-    assert torch.equal(drawn(0), drawn(2))
+    assert torch.equal(load(0), load(2))
 
 
-def test_an_image_without_people_makes_a_sample(annotations):
-    lonely = np.flatnonzero(np.diff(annotations.offsets) == 0)
-    for index in lonely:
-        sample = training(annotations)[SampleKey(0, int(index))]
+def test_a_sample_without_people_has_keypoints_of_zeros(annotations):
+    empty = np.flatnonzero(np.diff(annotations.offsets) == 0)
+    for index in empty:
+        sample = train_dataset(annotations)[SampleKey(0, int(index))]
         assert not sample.keypoints.any()
 
 
-def test_outside_of_the_photograph_the_network_learns_that_nobody_is_there(annotations):
-    sample = training(annotations, zoom=(3, 3), shift_limit=0.0, rotate_limit=0.0)[SampleKey(0, 0)]
+def test_the_loss_counts_in_the_padding_outside_the_image(annotations):
+    sample = train_dataset(annotations, zoom=(3, 3), shift_limit=0.0, rotate_limit=0.0)[
+        SampleKey(0, 0)
+    ]
     assert not sample.image[:, 0].any()
     assert sample.mask[0].all()
 
 
-def test_as_published_what_is_outside_of_the_photograph_does_not_count(annotations):
-    far = {"zoom": (3, 3), "shift_limit": 0.0, "rotate_limit": 0.0}
-    ours, published = (
-        training(annotations, **far, learn_padding=counts)[SampleKey(0, 0)].mask
-        for counts in (1, 0)
+def test_the_loss_ignores_the_padding_without_learn_padding(annotations):
+    options = {"zoom": (3, 3), "shift_limit": 0.0, "rotate_limit": 0.0}
+    learned, ignored = (
+        train_dataset(annotations, **options, learn_padding=learn_padding)[SampleKey(0, 0)].mask
+        for learn_padding in (True, False)
     )
-    assert not published[0].any()
-    assert published[SIDE // 8, SIDE // 8]
-    assert (published <= ours).all()
+    assert not ignored[0].any()
+    assert ignored[INPUT_SIZE // 8, INPUT_SIZE // 8]
+    assert (ignored <= learned).all()
 
 
-def test_the_mask_goes_where_the_affine_says_with_a_crowd_and_without(annotations):
-    everything = training(annotations, zoom=(1.5, 2.5))
-    samples = [everything[SampleKey(0, index)] for index in range(len(annotations))]
-    counts = [bool(sample.mask.all()) for sample in samples]
-    assert any(counts)
-    assert not all(counts)
+def test_the_mask_follows_the_affine_with_and_without_a_crowd(annotations):
+    dataset = train_dataset(annotations, zoom=(1.5, 2.5))
+    samples = [dataset[SampleKey(0, index)] for index in range(len(annotations))]
+    is_unmasked = [bool(sample.mask.all()) for sample in samples]
+    assert any(is_unmasked)
+    assert not all(is_unmasked)
     for index, sample in enumerate(samples):
         mask = loss_mask(annotations.record(index)).astype(np.float32)
         to_heatmap = scale_affine(sample.affine.numpy(), 1 / 4)
-        shown = cv2.warpAffine(mask, to_heatmap, (SIDE // 4, SIDE // 4), borderValue=1)
-        clear = abs(shown - 0.5) > 0.01  # nearer, rounding decides
-        np.testing.assert_array_equal(sample.mask.numpy()[clear], shown[clear] > 0.5)
+        expected = cv2.warpAffine(
+            mask, to_heatmap, (INPUT_SIZE // 4, INPUT_SIZE // 4), borderValue=1
+        )
+        clear = abs(expected - 0.5) > 0.01  # closer to 0.5, the result depends on rounding
+        np.testing.assert_array_equal(sample.mask.numpy()[clear], expected[clear] > 0.5)
 
 
-def test_whatever_is_ignored_once_or_twice_does_not_count(annotations):
+def test_the_loss_mask_is_zero_in_the_union_of_the_ignored_regions(annotations):
     record = annotations.record(0)
-    drawn = np.zeros((2, record.height, record.width), np.uint8)
-    drawn[0, 3:30, 5:20] = drawn[1, 20:40, 10:50] = 1
-    masks = tuple(rle.encode(np.asfortranarray(one)) for one in drawn)
+    regions = np.zeros((2, record.height, record.width), np.uint8)
+    regions[0, 3:30, 5:20] = regions[1, 20:40, 10:50] = 1
+    masks = tuple(rle.encode(np.asfortranarray(region)) for region in regions)
     for ignored in ((), masks[:1], masks):
-        expected = ~drawn[: len(ignored)].any(0)
-        found = loss_mask(record._replace(ignored=ignored))
-        assert found.dtype == np.uint8
-        np.testing.assert_array_equal(found, expected)
+        expected = ~regions[: len(ignored)].any(0)
+        actual = loss_mask(record._replace(ignored=ignored))
+        assert actual.dtype == np.uint8
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_whole_image_is_shown_at_the_size_of_its_shape(annotations):
-    whole = ValDataset(annotations, 128)
-    for index in range(len(whole)):
-        width, height = whole.size_of(index)
-        sample = whole[index]
+def test_validation_samples_have_the_size_that_the_dataset_states(annotations):
+    dataset = ValDataset(annotations, 128)
+    for index in range(len(dataset)):
+        width, height = dataset.size_of(index)
+        sample = dataset[index]
         assert sample.image.shape == (3, height, width)
         assert sample.mask.shape == (height // 4, width // 4)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_processes_share_the_batches_and_no_image_is_seen_twice(processes):
+def test_processes_together_see_every_validation_image_once(processes):
     sizes = [(64, 64), (128, 64), (64, 64), (64, 128), (64, 64)]
     shares = [
         SameSizeBatchSampler(sizes.__getitem__, len(sizes), 2, rank=rank, num_replicas=processes)
@@ -186,8 +196,13 @@ def test_processes_share_the_batches_and_no_image_is_seen_twice(processes):
     assert sorted(seen) == list(range(len(sizes)))
 
 
-def batches(draws):
-    return [tuple(batch) for batch in BatchSampler(draws, draws.batch_size, drop_last=False)]
+def batches(sampler):
+    return [tuple(batch) for batch in BatchSampler(sampler, sampler.batch_size, drop_last=False)]
+
+
+def interleave(shares):
+    """Return the batches of several processes in the order in which they are dealt."""
+    return [batch for turn in zip(*shares, strict=True) for batch in turn]
 
 
 @given(
@@ -196,61 +211,56 @@ def batches(draws):
     repeat=st.integers(1, 3),
     epoch=st.integers(0, 3),
 )
-def test_processes_take_the_batches_of_one_in_turns(size, batch, repeat, epoch):
-    def taken(processes, rank):
-        share = {
+def test_processes_take_turns_with_the_batches_of_a_single_process(size, batch, repeat, epoch):
+    def sample(processes, rank):
+        options = {
             "repeat": repeat,
             "rank": rank,
             "num_replicas": processes,
             "start": EpochPosition(epoch),
         }
-        return batches(ResumableDistributedSampler(size, batch, **share))
+        return batches(ResumableDistributedSampler(size, batch, **options))
 
-    shares = [taken(2, rank) for rank in range(2)]
+    shares = [sample(2, rank) for rank in range(2)]
     assert len(shares[0]) == len(shares[1]) > 0
-    together = [one for turn in zip(*shares, strict=True) for one in turn]
-    alone = taken(1, 0)
-    assert together[: len(alone)] == alone[: len(together)]
-    drawn = [draw for one in alone for draw in one]
-    if len(drawn) <= size * repeat:
-        assert len(set(drawn)) == len(drawn)  # a repeated image is another draw
+    shared, single = interleave(shares), sample(1, 0)
+    assert shared[: len(single)] == single[: len(shared)]
+    keys = [key for keys in single for key in keys]
+    if len(keys) <= size * repeat:
+        assert len(set(keys)) == len(keys)  # repetitions of an image have different keys
     if size * repeat % batch == 0:
-        assert {draw.image_index for draw in drawn} == set(range(size))
+        assert {key.image_index for key in keys} == set(range(size))
 
 
 @given(size=st.integers(1, 60), batch=st.integers(1, 5))
-def test_added_batches_are_those_of_as_many_processes(size, batch):
-    def taken(processes, added):
-        shares = [
-            batches(
-                ResumableDistributedSampler(
-                    size, batch, rank=rank, num_replicas=processes, accumulate_grad_batches=added
-                )
-            )
+def test_accumulated_batches_equal_those_of_as_many_processes(size, batch):
+    def sample(processes, accumulate):
+        options = {"num_replicas": processes, "accumulate_grad_batches": accumulate}
+        return interleave(
+            batches(ResumableDistributedSampler(size, batch, rank=rank, **options))
             for rank in range(processes)
-        ]
-        return [one for turn in zip(*shares, strict=True) for one in turn]
+        )
 
-    assert len(taken(1, 4)) % 4 == 0
-    assert taken(1, 4) == taken(2, 2) == taken(4, 1)
+    assert len(sample(1, 4)) % 4 == 0
+    assert sample(1, 4) == sample(2, 2) == sample(4, 1)
 
 
 @given(size=st.integers(1, 40), batch=st.integers(1, 4), rank=st.integers(0, 1), data=st.data())
-def test_an_epoch_that_starts_within_goes_on_with_what_is_left_and_the_next_is_whole(
+def test_a_resumed_epoch_has_the_remaining_batches_and_the_next_is_complete(
     size, batch, rank, data
 ):
-    share = {"rank": rank, "num_replicas": 2}
-    whole = ResumableDistributedSampler(size, batch, **share, start=EpochPosition(3))
-    done = data.draw(st.integers(0, whole.batches))
-    rest = ResumableDistributedSampler(size, batch, **share, start=EpochPosition(3, done))
-    assert batches(rest) == batches(whole)[done:]
-    assert len(rest) == len(whole)
-    whole.set_epoch(4)
-    rest.set_epoch(4)
-    assert batches(rest) == batches(whole)
+    options = {"rank": rank, "num_replicas": 2}
+    complete = ResumableDistributedSampler(size, batch, **options, start=EpochPosition(3))
+    done = data.draw(st.integers(0, complete.batches))
+    resumed = ResumableDistributedSampler(size, batch, **options, start=EpochPosition(3, done))
+    assert batches(resumed) == batches(complete)[done:]
+    assert len(resumed) == len(complete)
+    complete.set_epoch(4)
+    resumed.set_epoch(4)
+    assert batches(resumed) == batches(complete)
 
 
-def test_a_process_is_never_left_without_images_and_a_guests_do_not_count():
+def test_every_process_gets_an_image_and_padding_ranks_are_marked():
     shares = [
         SameSizeBatchSampler(lambda _: (64, 64), 2, 8, rank=r, num_replicas=2) for r in range(2)
     ]

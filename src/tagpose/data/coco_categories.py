@@ -100,7 +100,8 @@ def _keypoint_order(
     if not own_names or file_names in (own_names, []) or lists_all:
         return None
     where = f"category {category.name!r}"
-    lists = f"{', '.join(category.keypoints)}, and the skeleton {skeleton.name!r} has {', '.join(names)}"
+    expected = f"the skeleton {skeleton.name!r} has {', '.join(names)}"
+    lists = f"{', '.join(category.keypoints)}, and {expected}"
     if len(file_names) != len(own_names):
         detail = f"has {len(file_names)} keypoints, not {len(own_names)}: {lists}"
         log.add(IssueType.CATEGORY_SIZE, where, detail)

@@ -179,7 +179,7 @@ class PoseDataModule(LightningDataModule):
         return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in the epoch, and the fingerprint of its batches, for a checkpoint."""
+        """Return the position in the epoch, and the fingerprint of its batches."""
         trainer = self.trainer
         assert trainer  # checkpoints are saved during training
         epoch = trainer.fit_loop.epoch_progress.current.ready - 1
