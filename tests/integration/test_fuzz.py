@@ -1,7 +1,7 @@
-"""Whatever bytes come from outside, what reads them answers, or says why not in its own words.
+"""Fuzz tests: readers accept any bytes, or reject them with one of their documented errors.
 
-Each reader gets arbitrary bytes and files of its own that were changed here and there. `make fuzz`
-gives each ten minutes, make test a moment; TAGPOSE_FUZZ says how many seconds.
+Each reader gets random bytes, and valid files with random changes. `make fuzz` runs each test for
+ten minutes, `make test` for a moment; TAGPOSE_FUZZ sets the number of seconds.
 """
 
 import copy
@@ -32,37 +32,35 @@ from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
 
 SECONDS = float(os.environ.get("TAGPOSE_FUZZ", "0.3"))
-OWN = (ValueError, FileNotFoundError)  # what the readers say that they raise
+DOCUMENTED_ERRORS = (ValueError, FileNotFoundError)
 VALUES = [
     None, True, [], {}, "", "x", "1", -1, 0, 2**31, 2**63, 2**64, 1e308, -1e308, 1e-320, "\ud800",
     float("nan"), float("inf"), [[]], [1, [2]], {"a": 1}, "../x", "/etc/passwd", [None] * 51,
 ]  # fmt: skip
 
 
-def damaged(content, draw):
-    """Bytes of a file after something has happened to them."""
-    changed = bytearray(content)
+def mutate_bytes(content, draw):
+    """Overwrite, delete, insert, truncate or copy random bytes."""
+    mutated = bytearray(content)
     for _ in range(draw.choice((1, 1, 2, 5, 50))):
-        place = draw.randrange(len(changed)) if changed else 0
+        start = draw.randrange(len(mutated)) if mutated else 0
         kind = draw.randrange(5)
-        if kind == 0 and changed:
-            changed[place] = draw.randrange(256)
+        if kind == 0 and mutated:
+            mutated[start] = draw.randrange(256)
         elif kind == 1:
-            del changed[place : place + draw.choice((1, 2, 8, 1000))]
+            del mutated[start : start + draw.choice((1, 2, 8, 1000))]
         elif kind == 2:
-            changed[place:place] = bytes(
-                draw.randrange(256) for _ in range(draw.choice((1, 4, 16)))
-            )
+            mutated[start:start] = draw.randbytes(draw.choice((1, 4, 16)))
         elif kind == 3:
-            changed = changed[:place]
+            mutated = mutated[:start]
         else:
-            other = draw.randrange(len(changed)) if changed else 0
-            changed[place : place + 8] = changed[other : other + 8]
-    return bytes(changed)
+            other = draw.randrange(len(mutated)) if mutated else 0
+            mutated[start : start + 8] = mutated[other : other + 8]
+    return bytes(mutated)
 
 
-def changed(tree, draw):
-    """A tree of JSON in which values were put in place of others, or taken away."""
+def mutate_json(tree, draw):
+    """Replace or delete random values of a JSON tree."""
     tree = json.loads(json.dumps(tree))
     for _ in range(draw.choice((1, 1, 2, 5))):
         node = tree
@@ -82,28 +80,28 @@ def changed(tree, draw):
     return tree
 
 
-def holds_out(read, variants):
-    """See that a reader takes everything that variants make within the time; how many that were."""
-    end, tried, refused = time.monotonic() + SECONDS, 0, 0
+def assert_robust(read, make_variant):
+    """Check that a reader accepts or rejects all variants that are made within the time limit."""
+    end, tried, rejected = time.monotonic() + SECONDS, 0, 0
     while time.monotonic() < end:
-        file = variants(random.Random(tried))
+        file = make_variant(random.Random(tried))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 read(file)
-        except OWN:
-            refused += 1
+        except DOCUMENTED_ERRORS:
+            rejected += 1
         except BaseException:
             print(f"variant {tried}: {file.read_bytes()[:3000]!r}")
             raise
         tried += 1
-    print(f"{tried} variants, {refused} refused")
-    assert 0 < refused <= tried
+    print(f"{tried} variants, {rejected} rejected")
+    assert 0 < rejected <= tried
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Writes bytes or JSON into one file, again and again."""
+def write_file(tmp_path):
+    """Return a function that writes bytes or JSON to a file, which it overwrites."""
 
     def write(content):
         file = tmp_path / "fuzzed"
@@ -114,81 +112,83 @@ def written(tmp_path):
     return write
 
 
-def json_of(sound, written):
-    """Makes files of arbitrary bytes, and of JSON to which something has happened."""
-    content = json.dumps(sound).encode()
+def json_variants(valid, write_file):
+    """Return a function that writes random bytes, or mutations of a valid JSON tree."""
+    content = json.dumps(valid).encode()
 
-    def variants(draw):
+    def make_variant(draw):
         kind = draw.random()
         if kind < 0.1:
-            return written(draw.randbytes(draw.randrange(300)))
-        return written(damaged(content, draw) if kind < 0.4 else changed(sound, draw))
+            return write_file(draw.randbytes(draw.randrange(300)))
+        return write_file(mutate_bytes(content, draw) if kind < 0.4 else mutate_json(valid, draw))
 
-    return variants
+    return make_variant
 
 
 @pytest.mark.parametrize("read", ["annotations", "ground_truth"])
-def test_annotations_of_any_content_are_read_or_refused(people, written, read):
+def test_any_annotation_file_is_read_or_rejected(people, write_file, read):
     folder = people / "val2017"
-    sound = json.loads((people / "annotations/person_keypoints_val2017.json").read_text())
+    valid = json.loads((people / "annotations/person_keypoints_val2017.json").read_text())
 
-    def annotations(file):
+    def read_and_delete_cache(file):
         read_annotations(file, folder, BODY)
         for cache in file.parent.glob(".tagpose/*/*/*"):
             cache.unlink()
 
-    holds_out(
-        annotations if read == "annotations" else lambda f: read_ground_truth(f, BODY),
-        json_of(sound, written),
+    assert_robust(
+        read_and_delete_cache if read == "annotations" else lambda f: read_ground_truth(f, BODY),
+        json_variants(valid, write_file),
     )
 
 
-def test_result_files_of_any_content_are_read_or_refused(written):
+def test_any_result_file_is_read_or_rejected(write_file):
     torch.manual_seed(0)
-    found = Poses(torch.rand(3, BODY.size, 3).numpy(), torch.rand(3).numpy())
-    sound = to_coco_results(7, found, BODY)
-    holds_out(lambda file: from_coco_results(read_results(file), BODY), json_of(sound, written))
+    poses = Poses(torch.rand(3, BODY.size, 3).numpy(), torch.rand(3).numpy())
+    valid = to_coco_results(7, poses, BODY)
+    assert_robust(
+        lambda file: from_coco_results(read_results(file), BODY), json_variants(valid, write_file)
+    )
 
 
 @pytest.mark.parametrize("read", [load_network, read_global_step])
 @pytest.mark.parametrize("name", ["own.ckpt", "published.pth", "published.safetensors"])
-def test_checkpoints_of_any_content_are_read_or_refused(tmp_path, name, read):
+def test_any_checkpoint_is_read_or_rejected(tmp_path, name, read):
     network = PoseNetwork("hrnet_w18_small", BODY, input_size=64)
     write = write_checkpoint if name == "own.ckpt" else write_mmpose_checkpoint
     write(tmp_path / name, network)
-    if name == "own.ckpt":  # as a run writes it
+    if name == "own.ckpt":  # like the checkpoints of a training run
         write_torch(tmp_path / name, read_tensors(tmp_path / name) | {"global_step": 7})
     content = (tmp_path / name).read_bytes()
     head, tail = content[:20_000], content[-60_000:]
 
-    def variants(draw):
+    def make_variant(draw):
         file = tmp_path / f"fuzzed{(tmp_path / name).suffix}"
         kind = draw.random()
         if kind < 0.2:
             file.write_bytes(draw.randbytes(draw.randrange(300)))
-        elif kind < 0.6:  # where names and places are, the tensors left as they are
-            file.write_bytes(damaged(head, draw) + content[20_000:])
+        elif kind < 0.6:  # mutates names and offsets, but not the tensors
+            file.write_bytes(mutate_bytes(head, draw) + content[20_000:])
         elif kind < 0.8:
-            file.write_bytes(content[:-60_000] + damaged(tail, draw))
+            file.write_bytes(content[:-60_000] + mutate_bytes(tail, draw))
         else:
-            file.write_bytes(damaged(content, draw))
+            file.write_bytes(mutate_bytes(content, draw))
         return file
 
-    holds_out(read, variants)
+    assert_robust(read, make_variant)
 
 
-@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "bmp", "tif", "webp", "dds"])
-def test_pictures_of_any_content_are_read_or_refused(tmp_path, ending):
-    picture = Image.effect_noise((40, 30), 60).convert("RGB")
-    picture.save(tmp_path / f"sound.{ending}")
-    content = (tmp_path / f"sound.{ending}").read_bytes()
+@pytest.mark.parametrize("extension", ["jpg", "png", "gif", "bmp", "tif", "webp", "dds"])
+def test_any_image_file_is_read_or_rejected(tmp_path, extension):
+    image = Image.effect_noise((40, 30), 60).convert("RGB")
+    image.save(tmp_path / f"valid.{extension}")
+    content = (tmp_path / f"valid.{extension}").read_bytes()
 
-    def variants(draw):
-        file = tmp_path / f"fuzzed.{ending}"
-        head = draw.random() < 0.5
-        file.write_bytes(
-            damaged(content[:80], draw) + content[80:] if head else damaged(content, draw)
-        )
+    def make_variant(draw):
+        file = tmp_path / f"fuzzed.{extension}"
+        if draw.random() < 0.5:
+            file.write_bytes(mutate_bytes(content[:80], draw) + content[80:])
+        else:
+            file.write_bytes(mutate_bytes(content, draw))
         return file
 
-    holds_out(read_annotated_image, variants)
+    assert_robust(read_annotated_image, make_variant)
