@@ -1,6 +1,6 @@
 """MkDocs hook that shows links to source files as plain paths.
 
-The Markdown files link to `../src` and `../conf`, which GitHub follows but the site does not contain.
+The Markdown files link to `../src` and `../conf`, which are on GitHub but not part of the site.
 """
 
 import re
