@@ -55,8 +55,8 @@ def format_data_yaml(train: SplitPaths, val: SplitPaths | None, source: str) -> 
     folders = [split.annotations.resolve().parent for split in (train, val) if split]
     root = Path(os.path.commonpath(folders))
     lines = [
-        f"# Data set drafted by `make skeleton` from {quote_yaml(source)}; override data.root=FOLDER"
-        " if it moves.",
+        f"# Data set drafted by `make skeleton` from {quote_yaml(source)}.",
+        "# Override data.root=FOLDER if it has moved.",
         "defaults:",
         "  - coco",
         "",

@@ -51,8 +51,8 @@ def find_image_folder(names: Sequence[str], file: Path, roots: Sequence[Path]) -
         )
     if len(candidates) > 1:
         raise ValueError(
-            f"{file}: images with its file names exist in {' and '.join(map(str, candidates[:2]))}; "
-            "specify the right folder with images=FOLDER"
+            f"{file}: images with its file names are in {' and in '.join(map(str, candidates[:2]))}"
+            "; specify the right folder with images=FOLDER"
         )
     return candidates[0]
 
