@@ -96,9 +96,7 @@ def choose_category(
     names = ", ".join(str(category.get("name")) for category in with_keypoints)
     if requested is not None:
         matches = [
-            category
-            for category in with_keypoints
-            if str(requested) in (str(category.get("name")), str(category.get("id")))
+            c for c in with_keypoints if str(requested) in (str(c.get("name")), str(c.get("id")))
         ]
         if len(matches) != 1:
             choices = f"use one of {names}" if names else "no category lists keypoints"

@@ -36,7 +36,7 @@ class SplitAssignment(NamedTuple):
 def assign_splits(
     source: SourceDataset, by: str, val_fraction: float | None, seed: int
 ) -> SplitAssignment:
-    """Assign the images of a source to train and val; images of its test split stay there.
+    """Assign the images of a source to train and val; its test split is kept.
 
     Args:
         source: data set with at least two images.
@@ -102,8 +102,7 @@ def choose_val(
 ) -> np.ndarray:
     """Choose the groups of the validation set.
 
-    Groups with and without labeled keypoints are split separately, so that both splits have some
-    of each.
+    Groups with and without labeled keypoints are split separately, so both splits have some of each.
 
     Args:
         groups: [N] group of each image.
@@ -112,15 +111,14 @@ def choose_val(
         seed: seed of the choice, which does not depend on the order of the images.
 
     Returns:
-        Whether each image is in the validation set, [N] bool; both splits have at least one group
-        with labels.
+        [N] bool, whether each image is in val; both splits have a group with labels.
 
     Raises:
         ValueError: fewer than two groups have labels, or the fraction is out of range.
     """
     if not 0 < val_fraction < 1:
         raise ValueError(
-            f"val_fraction={val_fraction} is not between 0 and 1; use a fraction such as 0.1"
+            f"val_fraction={val_fraction} is not between 0 and 1; use 0.1, for example"
         )
     sizes: dict[str, int] = defaultdict(int)
     has_labels: dict[str, bool] = defaultdict(bool)

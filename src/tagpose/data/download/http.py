@@ -55,21 +55,13 @@ def download_file(
         _parse_checksum(checksum)
     part = part_file(file)
     if file.exists():
-        remedy = (
-            f"remove it, or rename it to {part.name} if only its end is missing, and run the "
-            "command again"
-        )
+        remedy = f"remove it, or rename it to {part.name} if only its end is missing, and try again"
         verify_file(file, size=size, checksum=checksum, remedy=remedy)
         return
     check_free_space(file.parent, (size or 0) - _file_size(part))
     file.parent.mkdir(parents=True, exist_ok=True)
     _download_with_retries(url, part, size, retry_delays)
-    try:
-        remedy = "it has been removed; run the command again to download it from the start"
-        verify_file(part, size=size, checksum=checksum, remedy=remedy)
-    except ValueError:
-        part.unlink()
-        raise
+    _verify_part(part, size, checksum)
     _rename_durably(part, file)
 
 
@@ -100,6 +92,16 @@ def verify_file(
         digest = _compute_digest(file, algorithm)
         if not digest.startswith(digits):
             raise ValueError(f"{file} has the {algorithm} {digest}, expected {digits}; {remedy}")
+
+
+def _verify_part(part: Path, size: int | None, checksum: str | None) -> None:
+    """Verify a completed download, and remove it if it is wrong."""
+    try:
+        remedy = "it has been removed; run the command again to download it from the start"
+        verify_file(part, size=size, checksum=checksum, remedy=remedy)
+    except ValueError:
+        part.unlink()
+        raise
 
 
 def check_free_space(folder: Path, required: int) -> None:

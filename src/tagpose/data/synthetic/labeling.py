@@ -93,10 +93,10 @@ def _blur(image: np.ndarray, points: np.ndarray, sigma: float) -> None:
     low = np.floor(points.min(0) - 3 * sigma).astype(int).clip(0)
     high = np.ceil(points.max(0) + 3 * sigma).astype(int) + 1
     window = image[low[1] : high[1], low[0] : high[0]]
-    weight = np.zeros(window.shape[:2], np.float32)
+    inside = np.zeros(window.shape[:2], np.float32)
     hull = cv2.convexHull((points - low).astype(np.int32))
-    cv2.fillConvexPoly(weight, hull, 1.0)
-    weight = cv2.dilate(weight, np.ones((3, 3)), iterations=int(sigma))
-    weight = cv2.GaussianBlur(weight, (0, 0), sigma)
+    cv2.fillConvexPoly(inside, hull, 1.0)
+    dilated = cv2.dilate(inside, np.ones((3, 3)), iterations=int(sigma))
+    weight = cv2.GaussianBlur(dilated, (0, 0), sigma)
     blurred = cv2.GaussianBlur(window, (0, 0), sigma)
     window[:] = window + weight[..., None] * (blurred.astype(np.float32) - window)
