@@ -102,7 +102,7 @@ def choose_val(
 ) -> np.ndarray:
     """Choose the groups of the validation set.
 
-    Groups with and without labeled keypoints are split separately, so both splits have some of each.
+    Groups with and without labeled keypoints are split separately, so that both splits have both.
 
     Args:
         groups: [N] group of each image.

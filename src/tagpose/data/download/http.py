@@ -1,7 +1,4 @@
-"""Resumable, verified HTTP downloads.
-
-A file grows as FILE.part and is renamed only once it is complete and verified.
-"""
+"""Resumable HTTP downloads to FILE.part, which is renamed once it is complete and verified."""
 
 import hashlib
 import os
@@ -240,10 +237,8 @@ def _parse_checksum(checksum: str) -> tuple[str, str]:
 def _compute_digest(file: Path, algorithm: str) -> str:
     """Return the checksum of a file in hexadecimal digits."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with (
-        file.open("rb") as stream,
-        _progress_bar(f"{algorithm} of {file.name}", _file_size(file)) as bar,
-    ):
+    name = f"{algorithm} of {file.name}"
+    with file.open("rb") as stream, _progress_bar(name, _file_size(file)) as bar:
         while chunk := stream.read(_CHUNK_SIZE):
             digest.update(chunk)
             bar.update(len(chunk))
