@@ -1,26 +1,26 @@
-"""This file lets the documentation show the comments behind fields: their shapes and units."""
+"""Griffe extension that shows the comments behind fields in the API pages: shapes and units."""
 
 from typing import Any, Final
 
 import griffe
 
-_NOTHING: Final = "&nbsp;"  # the name of a field may say all
+_NO_COMMENT: Final = "&nbsp;"  # for fields whose name says it all
 
 
 class FieldComments(griffe.Extension):
-    """Lists the fields of a class in its docstring, each with the comment behind it."""
+    """Add an `Attributes` section with the comment behind each field to docstrings without one."""
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
-        """Add the list to a class that has none."""
-        fields = [one for one in cls.attributes.values() if "instance-attribute" in one.labels]
-        declared = [one for one in fields if one.annotation and not one.is_private]
-        if not declared or not cls.docstring or "\nAttributes:\n" in cls.docstring.value:
+        """Extend the docstring of a class."""
+        attributes = [a for a in cls.attributes.values() if "instance-attribute" in a.labels]
+        fields = [a for a in attributes if a.annotation and not a.is_private]
+        if not fields or not cls.docstring or "\nAttributes:\n" in cls.docstring.value:
             return
-        lines = [f"    {field.name}: {_comment(field) or _NOTHING}" for field in declared]
+        lines = [f"    {field.name}: {_comment(field) or _NO_COMMENT}" for field in fields]
         cls.docstring.value += "\n\nAttributes:\n" + "\n".join(lines)
 
 
 def _comment(field: griffe.Attribute) -> str:
-    """What stands behind a field."""
-    last: str = field.source.splitlines()[-1]
-    return last.partition("  # ")[2]
+    """Return the comment at the end of a field's last line."""
+    last_line: str = field.source.splitlines()[-1]
+    return last_line.partition("  # ")[2]

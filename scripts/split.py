@@ -10,11 +10,11 @@ from tagpose.data.annotation_tools.safe_unzip import safe_unzip
 from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
 from tagpose.data.annotation_tools.source_reader import read_source
 from tagpose.data.annotation_tools.split_writer import (
-    assign_splits,
     atomic_folder,
     describe_source,
     write_split,
 )
+from tagpose.data.annotation_tools.train_val_split import assign_splits
 
 _ARCHIVE = ".zip"
 _UNPACKED = "source"  # folder in the output that an archive is unpacked into

@@ -1,5 +1,5 @@
-// Lets pages that are opened as files search. Browsers refuse them the Worker in which the theme
-// searches, so the same script runs in a hidden frame. The theme's offline plugin knows it by name.
+// Enables the search in pages that are opened as files, where browsers refuse to start the search worker of
+// the theme: its script runs in a hidden frame instead. The theme's offline plugin expects this file name.
 if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(address) {

@@ -1,4 +1,4 @@
-"""Exports of annotation tools become train and val, and nothing is lost without a word."""
+"""Exports of annotation tools are split into train and val, and dropped rows are reported."""
 
 import gzip
 import json
@@ -18,17 +18,17 @@ from helpers.annotation_exports import (
     coco,
     cvat,
     person,
-    picture,
     roboflow,
     write_coco,
+    write_image,
     yolo,
 )
 from helpers.run_scripts import command
 from tagpose.data.annotation_tools.safe_unzip import safe_unzip
 from tagpose.data.annotation_tools.source_dataset import DropLog
 from tagpose.data.annotation_tools.source_reader import read_source
-from tagpose.data.annotation_tools.split_writer import assign_splits, atomic_folder, write_split
-from tagpose.data.annotation_tools.train_val_split import choose_val, group_images
+from tagpose.data.annotation_tools.split_writer import atomic_folder, write_split
+from tagpose.data.annotation_tools.train_val_split import assign_splits, choose_val, group_images
 
 FILES = [f"{n}.png" for n in range(10)]
 
@@ -38,14 +38,14 @@ def read(path, **options):
     return read_source(path, log, **options), log
 
 
-def unpacked(archive, folder):
+def unzip_and_read(archive, folder):
     folder.mkdir()
     safe_unzip(archive, folder)
     return read(folder)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
-def test_each_image_is_in_one_half_whatever_the_order_of_rows(tmp_path, fraction):
+def test_each_image_is_in_one_split_that_does_not_depend_on_the_order_of_rows(tmp_path, fraction):
     content = coco(FILES)
     write_coco(tmp_path, FILES)
     splits = []
@@ -56,11 +56,11 @@ def test_each_image_is_in_one_half_whatever_the_order_of_rows(tmp_path, fraction
         splits.append(assign_splits(source, "image", fraction, 0).splits)
     assert splits[0] == splits[1]
     assert list(splits[0].values()).count("val") == 10 * fraction
-    other = [assign_splits(source, "image", fraction, seed).splits for seed in range(1, 5)]
-    assert any(splits[0] != one for one in other)
+    others = [assign_splits(source, "image", fraction, seed).splits for seed in range(1, 5)]
+    assert any(splits[0] != other for other in others)
 
 
-def test_rows_are_written_as_they_were_beside_a_link_to_the_images(tmp_path):
+def test_rows_are_written_unchanged_with_a_link_to_the_images(tmp_path):
     content = coco(FILES, info={"description": "foxes"}, licenses=[])
     content["annotations"][0] |= {"keypoints": [[1, 2, 2]] * 3, "track_id": 7, "iscrowd": False}
     write_coco(tmp_path, FILES, **content)
@@ -82,17 +82,17 @@ def test_rows_are_written_as_they_were_beside_a_link_to_the_images(tmp_path):
     st.floats(0.01, 0.99),
     st.integers(0, 9),
 )
-def test_a_group_is_never_divided_and_both_halves_have_labels(images, fraction, seed):
-    groups, labelled = zip(*images, strict=True)
-    if len({group for group, is_labelled in images if is_labelled}) < 2:
-        with pytest.raises(ValueError, match="need one each"):
-            choose_val(groups, labelled, fraction, seed)
+def test_a_group_is_never_split_and_both_splits_have_labels(images, fraction, seed):
+    groups, labeled = zip(*images, strict=True)
+    if len({group for group, is_labeled in images if is_labeled}) < 2:
+        with pytest.raises(ValueError, match="need at least one such group each"):
+            choose_val(groups, labeled, fraction, seed)
         return
-    in_val = choose_val(groups, labelled, fraction, seed)
+    in_val = choose_val(groups, labeled, fraction, seed)
     assert not set(map(groups.__getitem__, in_val.nonzero()[0])) & set(
         map(groups.__getitem__, (~in_val).nonzero()[0])
     )
-    assert {split for split, is_labelled in zip(in_val, labelled, strict=True) if is_labelled} == {
+    assert {split for split, is_labeled in zip(in_val, labeled, strict=True) if is_labeled} == {
         False,
         True,
     }
@@ -108,31 +108,31 @@ def test_a_group_is_never_divided_and_both_halves_have_labels(images, fraction, 
         (r"^(cam\d)_", ["cam1_a.jpg", "cam2_b.jpg"], ["cam1", "cam2"]),
     ],
 )
-def test_groups_are_read_off_the_names(by, names, groups):
+def test_groups_are_derived_from_the_names(by, names, groups):
     assert group_images(names, by) == groups
 
 
 @pytest.mark.parametrize(
-    ("by", "says"),
-    [("(", "nor a regular"), ("cam", "no .group."), (r"^(x)", "match the image 'a.jpg'")],
+    ("by", "message"),
+    [("(", "nor a valid regular"), ("cam", "no .group."), (r"^(x)", "match the image 'a.jpg'")],
 )
-def test_a_group_that_cannot_be_read_is_refused(by, says):
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_group_expression_is_refused(by, message):
+    with pytest.raises(ValueError, match=message):
         group_images(["a.jpg"], by)
 
 
 @pytest.mark.parametrize(
     "name", ["images/{}", "C:\\data\\images\\{}", "/home/me/{}", "../up/{}", "{}"]
 )
-def test_images_are_found_whatever_folders_their_names_have(tmp_path, name):
+def test_images_are_found_if_their_names_contain_other_folders(tmp_path, name):
     content = coco([name.format(file) for file in FILES])
     write_coco(tmp_path, FILES, **content)
     source, _ = read(tmp_path / "foxes.json")
-    found = [source.folder / row["file_name"] for row in source.images]
-    assert found == [tmp_path / "images" / file for file in FILES]
+    files = [source.folder / row["file_name"] for row in source.images]
+    assert files == [tmp_path / "images" / file for file in FILES]
 
 
-def test_what_is_dropped_is_counted_by_reason(tmp_path):
+def test_dropped_rows_are_counted_by_reason(tmp_path):
     content = coco([*FILES, "gone.png"])
     content["categories"].append({"id": 2, "name": "box"})
     content["annotations"] += [person(50, 99), person(51, 1, category=2)]
@@ -141,27 +141,27 @@ def test_what_is_dropped_is_counted_by_reason(tmp_path):
     assert (len(source.images), len(source.annotations)) == (10, 10)
     assert log.lines() == [
         "dropped: 1 images without a file (gone.png)",
-        "dropped: 2 annotations of images that are not there (id 11, id 50)",
+        "dropped: 2 annotations of missing images (id 11, id 50)",
         "dropped: 1 annotations of other categories than 'fox' (box)",
     ]
 
 
-def test_one_of_several_categories_must_be_named(tmp_path):
+def test_one_of_several_categories_must_be_chosen(tmp_path):
     poles = {"id": 2, "name": "poles", "keypoints": ["tip", "grip"], "skeleton": []}
     content = coco(FILES)
     content["categories"].append(poles)
     content["annotations"].append(person(50, 1, category=2, names=["tip", "grip"]))
     file = write_coco(tmp_path, FILES, **content)
-    with pytest.raises(ValueError, match="choose one by category=NAME of fox, poles"):
+    with pytest.raises(ValueError, match="choose one of fox, poles with category=NAME"):
         read(file)
-    with pytest.raises(ValueError, match="category=cat names 0 of the categories"):
+    with pytest.raises(ValueError, match="category=cat matches 0 categories"):
         read(file, category="cat")
     source, log = read(file, category="poles")
     assert (source.categories, len(source.annotations)) == ([poles], 1)
     assert "10 annotations of other categories than 'poles' (fox" in log.lines()[0]
 
 
-def test_a_gzipped_file_is_read_unless_it_is_a_bomb(tmp_path):
+def test_a_gzipped_file_is_read_unless_it_is_a_zip_bomb(tmp_path):
     write_coco(tmp_path, FILES)
     file = tmp_path / "foxes.json.gz"
     file.write_bytes(gzip.compress(b"\xef\xbb\xbf" + (tmp_path / "foxes.json").read_bytes()))
@@ -172,29 +172,29 @@ def test_a_gzipped_file_is_read_unless_it_is_a_bomb(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
-        ("", "not a whole JSON"),
+        ("", "not a valid JSON"),
         ("[]", "no lists of images"),
-        ('{"images": [1], "annotations": []}', "not an object"),
-        ('{"images": [{"id": 1}], "annotations": []}', "no id or no file_name"),
+        ('{"images": [1], "annotations": []}', "expected an object"),
+        ('{"images": [{"id": 1}], "annotations": []}', "no valid id or file_name"),
         ('{"images": [], "annotations": []}', "no images"),
     ],
 )
-def test_a_file_that_is_none_of_cocos_is_refused_by_name(tmp_path, text, says):
+def test_an_invalid_coco_file_is_refused_with_its_name(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"x\.json.*{says}"):
+    with pytest.raises(ValueError, match=rf"x\.json.*{message}"):
         read(tmp_path / "x.json")
 
 
-def test_a_cvat_zip_is_one_set_with_the_names_of_its_images(tmp_path):
-    source, log = unpacked(cvat(tmp_path), tmp_path / "out")
+def test_a_cvat_zip_is_one_data_set_with_its_image_names(tmp_path):
+    source, log = unzip_and_read(cvat(tmp_path), tmp_path / "out")
     assert [row["file_name"] for row in source.images] == [f"frame_{n:06d}.png" for n in range(8)]
     assert (source.splits, log.lines()) == ({}, [])
 
 
 @pytest.mark.parametrize("subsets", [("Train", "Validation"), ("cam_a", "cam_b")])
-def test_subsets_of_cvat_with_the_same_names_keep_their_own_images(tmp_path, subsets):
+def test_cvat_subsets_with_equal_file_names_keep_their_images(tmp_path, subsets):
     for subset in subsets:
         write_coco(tmp_path, FILES, f"images/{subset}")
         target = tmp_path / f"annotations/person_keypoints_{subset}.json"
@@ -207,24 +207,24 @@ def test_subsets_of_cvat_with_the_same_names_keep_their_own_images(tmp_path, sub
     ]
 
 
-def test_two_folders_with_the_same_images_are_not_guessed_between(tmp_path):
+def test_two_folders_with_the_same_images_are_ambiguous(tmp_path):
     file = write_coco(tmp_path, FILES)
     write_coco(tmp_path, FILES, "small")
-    with pytest.raises(ValueError, match=r"images of these names are in .* and in "):
+    with pytest.raises(ValueError, match=r"images with its file names are in .* and in "):
         read(file)
     assert read(file, images=tmp_path / "small")[0].folder == tmp_path / "small"
 
 
-def test_the_halves_of_a_roboflow_zip_are_kept_and_copies_of_an_image_stay_together(tmp_path):
-    source, _ = unpacked(roboflow(tmp_path), tmp_path / "out")
+def test_roboflow_splits_are_kept_and_copies_of_an_image_stay_together(tmp_path):
+    source, _ = unzip_and_read(roboflow(tmp_path), tmp_path / "out")
     assert len({row["id"] for row in source.annotations}) == len(source.annotations) == 12
     names = {str(row["id"]): row["file_name"] for row in source.images}
     kept = assign_splits(source, "image", None, 0).splits
-    where = {"train": "train", "valid": "val", "test": "test"}
-    assert {i: where[name.split("/")[0]] for i, name in names.items()} == kept
-    anew = assign_splits(source, "image", 0.4, 0).splits
-    for i, split in anew.items():
-        assert split == anew[next(j for j in names if names[j][:8] == names[i][:8])]
+    split_of_folder = {"train": "train", "valid": "val", "test": "test"}
+    assert {i: split_of_folder[name.split("/")[0]] for i, name in names.items()} == kept
+    changed = assign_splits(source, "image", 0.4, 0).splits
+    for i, split in changed.items():
+        assert split == changed[next(j for j in names if names[j][:8] == names[i][:8])]
         assert (split == "test") == names[i].startswith("test")
 
 
@@ -232,26 +232,30 @@ CONFIG = "kpt_shape: [3, {}]\nflip_idx: [0, 2, 1]\nnames: [fox]\n"
 
 
 @pytest.mark.parametrize("values", [2, 3])
-def test_yolo_labels_are_the_same_people_in_pixels(tmp_path, values):
-    wanted = [40.0, 30.0, 2, 30.5, 25.25, 2, 0, 0, 0]
+def test_yolo_labels_are_converted_to_pixels(tmp_path, values):
+    keypoints = [40.0, 30.0, 2, 30.5, 25.25, 2, 0, 0, 0]
     numbers = []
-    for x, y, v in zip(wanted[::3], wanted[1::3], wanted[2::3], strict=True):
+    for x, y, v in zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True):
         numbers += [x / WIDTH, y / HEIGHT, v][:values]
     label = " ".join(map(str, [0, 0.5, 0.5, 0.25, 0.5, *numbers]))
     folder = yolo(
         tmp_path, {"a": label + "\n", "b": "0 .5 .5 1 1\n", "c": ""}, CONFIG.format(values)
     )
     source, _ = read(folder)
-    one, alone = source.annotations
-    assert one["keypoints"] == pytest.approx(wanted, abs=1e-3)
-    assert (one["bbox"], one["area"], one["num_keypoints"]) == ([24, 12, 16, 24], 384, 2)
-    assert alone["keypoints"] == [0, 0, 0] * 3
+    person_with_keypoints, box_only = source.annotations
+    assert person_with_keypoints["keypoints"] == pytest.approx(keypoints, abs=1e-3)
+    assert (
+        person_with_keypoints["bbox"],
+        person_with_keypoints["area"],
+        person_with_keypoints["num_keypoints"],
+    ) == ([24, 12, 16, 24], 384, 2)
+    assert box_only["keypoints"] == [0, 0, 0] * 3
     assert source.categories[0]["flip_idx"] == [0, 2, 1]
     assert [row["image_id"] for row in source.annotations] == [1, 2]
     assert len(source.images) == 3
 
 
-def test_yolo_halves_are_those_of_the_folders_in_either_layout(tmp_path):
+def test_yolo_splits_follow_the_folders_in_either_layout(tmp_path):
     lines = "0 .5 .5 .5 .5 .5 .5 .4 .4 .6 .6\n"
     folder = yolo(tmp_path / "a", {"train/1": lines, "val/1": lines}, CONFIG.format(2))
     assert list(read(folder)[0].splits.values()) == ["train", "val"]
@@ -262,50 +266,54 @@ def test_yolo_halves_are_those_of_the_folders_in_either_layout(tmp_path):
     assert (list(source.splits.values()), len(source.annotations)) == (["train", "val"], 2)
 
 
-def test_yolo_names_are_given_or_cocos_or_numbered(tmp_path):
+def test_yolo_keypoints_without_names_are_numbered_or_named_by_the_user(tmp_path):
     lines = "0 .5 .5 .5 .5 .5 .5 .4 .4 .6 .6\n"
     folder = yolo(tmp_path, {"1": lines}, CONFIG.format(2))
     source, _ = read(folder)
     assert source.categories[0]["keypoints"] == ["keypoint_1", "keypoint_2", "keypoint_3"]
-    assert "names no keypoints" in source.notes[0]
+    assert "has no keypoint names" in source.notes[0]
     assert read(folder, keypoints=NAMES)[0].categories[0]["keypoints"] == NAMES
     (folder / "data.yaml").unlink()
-    with pytest.raises(ValueError, match="by keypoints="):
+    with pytest.raises(ValueError, match="with keypoints="):
         read(folder)
     assert read(folder, keypoints=NAMES)[0].annotations[0]["num_keypoints"] == 3
 
 
 @pytest.mark.parametrize(
-    ("lines", "config", "says"),
+    ("lines", "config", "message"),
     [
-        ("0 .5 .5 .5 .5 .1\n", CONFIG.format(2), r"1\.txt:1: 5 numbers after the class, not 10"),
+        (
+            "0 .5 .5 .5 .5 .1\n",
+            CONFIG.format(2),
+            r"1\.txt:1: 5 numbers after the class, expected 10",
+        ),
         ("0 .5 .5 .5 x\n", CONFIG.format(2), "could not convert"),
         ("1 .5 .5 .5 .5\n", CONFIG.format(2), "class 1 is not in names"),
         ("0 320 240 50 50\n", CONFIG.format(2), "not a fraction"),
         ("0 .5 .5 .5 .5 .5 .5 7 .4 .4 1 .6 .6 1\n", CONFIG.format(3), "visibility 7"),
         ("", "kpt_shape: 17\n", "kpt_shape is 17"),
-        ("", "a: &a [1]\nkpt_shape: [*a, *a]\n", "refers to parts of itself"),
+        ("", "a: &a [1]\nkpt_shape: [*a, *a]\n", "contains aliases"),
         ("", "kpt_shape: [3, 2]\nflip_idx: [1, 2, 0]\n", "flip_idx is"),
-        ("", "kpt_shape: [3, 2]\nkpt_names: {0: [a, b]}\n", "3 keypoints, and there are 2 names"),
+        ("", "kpt_shape: [3, 2]\nkpt_names: {0: [a, b]}\n", "3 keypoints, but there are 2 names"),
     ],
 )
-def test_yolo_that_contradicts_itself_is_refused_with_its_line(tmp_path, lines, config, says):
-    with pytest.raises(ValueError, match=says):
+def test_inconsistent_yolo_labels_are_refused_with_their_line(tmp_path, lines, config, message):
+    with pytest.raises(ValueError, match=message):
         read(yolo(tmp_path, {"1": lines}, config))
 
 
-def test_yolo_sizes_are_upright_and_what_exif_leaves_open_is_dropped(tmp_path):
+def test_yolo_sizes_are_upright_and_images_of_ambiguous_orientation_are_dropped(tmp_path):
     yolo(tmp_path, dict.fromkeys("123", "0 .5 .5 .5 .5\n"), CONFIG.format(2), "jpg")
-    picture(tmp_path / "images/2.jpg", orientation=6)
-    picture(tmp_path / "images/3.jpg", orientation=3)
+    write_image(tmp_path / "images/2.jpg", orientation=6)
+    write_image(tmp_path / "images/3.jpg", orientation=3)
     source, log = read(tmp_path)
     sizes = [(row["width"], row["height"]) for row in source.images]
     assert sizes == [(WIDTH, HEIGHT), (HEIGHT, WIDTH)]
-    assert "1 images that EXIF mirrors" in log.lines()[0]
+    assert "1 images that EXIF flips" in log.lines()[0]
 
 
-def hostile(kind, archive):
-    with ZipFile(archive, "w", ZIP_DEFLATED) as packed:
+def write_hostile_zip(kind, archive):
+    with ZipFile(archive, "w", ZIP_DEFLATED) as zip_file:
         names = {
             "up": "../x.png",
             "absolute": "/x.png",
@@ -316,50 +324,48 @@ def hostile(kind, archive):
         member.compress_type = ZIP_DEFLATED
         if kind == "link":
             member.external_attr = (stat.S_IFLNK | 0o777) << 16
-        packed.writestr(member, b"\0" * (11 * 10**7 if kind == "bomb" else 10))
-        if kind == "twice":
+        zip_file.writestr(member, b"\0" * (11 * 10**7 if kind == "bomb" else 10))
+        if kind == "duplicate":
             with pytest.warns(UserWarning, match="Duplicate"):
-                packed.writestr("x.png", b"")
-    if kind == "cut":
+                zip_file.writestr("x.png", b"")
+    if kind == "truncated":
         archive.write_bytes(archive.read_bytes()[:-10])
 
 
 @pytest.mark.parametrize(
-    "kind", ["up", "absolute", "windows", "drive", "link", "bomb", "twice", "cut"]
+    "kind", ["up", "absolute", "windows", "drive", "link", "bomb", "duplicate", "truncated"]
 )
-def test_a_hostile_archive_is_refused_and_nothing_of_it_stays(tmp_path, kind):
-    hostile(kind, tmp_path / "x.zip")
+def test_a_hostile_archive_is_refused_and_leaves_no_files(tmp_path, kind):
+    write_hostile_zip(kind, tmp_path / "x.zip")
     with pytest.raises(ValueError, match=r"x\.zip"), atomic_folder(tmp_path / "deep/out") as folder:
         safe_unzip(tmp_path / "x.zip", folder)
     assert not list((tmp_path / "deep").iterdir())
     assert sorted(file.name for file in tmp_path.iterdir()) == ["deep", "x.zip"]
 
 
-def test_the_command_divides_once_and_says_what_it_did(tmp_path):
+def test_the_program_splits_once_and_reports_its_results(tmp_path):
     archive = cvat(tmp_path)
-    words = ("source=task_1.zip", "output=out", "group=^frame_(.*)$", "val_fraction=0.25")
-    said = [
+    overrides = ("source=task_1.zip", "output=out", "group=^frame_(.*)$", "val_fraction=0.25")
+    first, second = [
         subprocess.run(
-            command("split", *words), cwd=tmp_path, capture_output=True, text=True, check=False
+            command("split", *overrides), cwd=tmp_path, capture_output=True, text=True, check=False
         )
         for _ in range(2)
     ]
-    assert said[0].returncode == 0, said[0].stderr
-    assert (
-        "read: 8 images, 8 annotations (COCO keypoints: person_keypoints_default" in said[0].stdout
-    )
-    assert "val: 2 images, 2 annotations: out/val.json" in said[0].stdout
-    assert "next: make skeleton annotations=out/train.json" in said[0].stdout
+    assert first.returncode == 0, first.stderr
+    assert "read: 8 images, 8 annotations (COCO keypoints: person_keypoints_default" in first.stdout
+    assert "val: 2 images, 2 annotations: out/val.json" in first.stdout
+    assert "next: make skeleton annotations=out/train.json" in first.stdout
     assert (tmp_path / "out/images/frame_000000.png").is_file()
-    assert said[1].returncode == 1
-    assert said[1].stderr == (
-        "error: out exists, and nothing is overwritten; remove it, or name another one by "
+    assert second.returncode == 1
+    assert second.stderr == (
+        "error: out already exists and is not overwritten; remove it, or choose another "
         "output=FOLDER\n"
     )
     assert archive.exists()
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.5, 2])
-def test_a_fraction_that_leaves_a_half_empty_is_refused(fraction):
+def test_a_fraction_outside_0_to_1_is_refused(fraction):
     with pytest.raises(ValueError, match="not between 0 and 1"):
         choose_val("ab", [True, True], fraction, 0)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set is found all at once, and what is sound is counted."""
+"""Data set inspection finds all issues at once and counts the valid annotations."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def image(number, **changes):
 
 
 def person(number, **changes):
-    """A row in which all is sound: a body in the middle of a 40 x 30 image, no other part."""
+    """Return a valid row: a body in the middle of a 40 x 30 image and no other part."""
     row = {
         "id": number,
         "image_id": 1,
@@ -54,7 +54,7 @@ def person(number, **changes):
 
 @pytest.fixture(scope="module")
 def write(tmp_path_factory):
-    """Write rows as an annotation file beside pictures; returns what is to be inspected."""
+    """Return a function that writes an annotation file and returns the arguments to inspect it."""
     folder = tmp_path_factory.mktemp("inspected")
     for number in (1, 2):
         Image.new("RGB", (40, 30)).save(folder / f"{number}.png")
@@ -70,7 +70,7 @@ def write(tmp_path_factory):
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_synthetic_people_have_no_faults_and_their_counts_add_up(people, split, skeleton):
+def test_synthetic_data_has_no_issues_and_its_counts_add_up(people, split, skeleton):
     file = people / FILES[skeleton.name].format(split)
     description, coverage, log, _ = inspect_dataset(file, people / f"{split}2017", skeleton)
     assert description == "synthetic data"
@@ -80,15 +80,15 @@ def test_synthetic_people_have_no_faults_and_their_counts_add_up(people, split, 
     assert coverage.people + coverage.crowds == len(rows)
     assert coverage.small + coverage.medium + coverage.large == coverage.people
     for part, at in skeleton.disjoint_parts.items():
-        counted = coverage.parts[part]
-        assert counted.labelled + counted.unlabelled == coverage.people
-        assert sum(counted.values) == coverage.people * (at.stop - at.start)
-        assert counted.keypoints == sum(counted.values) - counted.values.zero
-    labelled = sum(row["num_keypoints"] for row in rows if not row["iscrowd"])
-    assert coverage.parts["body"].keypoints == labelled
+        statistics = coverage.parts[part]
+        assert statistics.labeled + statistics.unlabeled == coverage.people
+        assert sum(statistics.values) == coverage.people * (at.stop - at.start)
+        assert statistics.keypoints == sum(statistics.values) - statistics.values.zero
+    num_labeled = sum(row["num_keypoints"] for row in rows if not row["iscrowd"])
+    assert coverage.parts["body"].keypoints == num_labeled
 
 
-def test_people_crowds_sizes_and_visibilities_are_counted_apart(write):
+def test_people_crowds_sizes_and_visibilities_are_counted(write):
     values = np.resize([0, 0.02, 1, 1.5, 2], WHOLEBODY.size)
     mixed = np.tile([20.0, 10.0, 0.0], (68, 1))
     mixed[:, 2] = values[: len(mixed)]
@@ -104,22 +104,22 @@ def test_people_crowds_sizes_and_visibilities_are_counted_apart(write):
     assert (coverage.images, coverage.empty, coverage.widths) == (2, 1, (40, 40))
     assert (coverage.people, coverage.crowds, coverage.without_keypoints) == (3, 1, 1)
     assert (coverage.small, coverage.medium, coverage.large) == (1, 1, 1)
-    seen = Counter(mixed[:, 2].tolist())
-    unlabelled = 2 * len(mixed) + seen[0]
+    counts = Counter(mixed[:, 2].tolist())
+    unlabeled = 2 * len(mixed) + counts[0]
     assert coverage.parts["face"].values == (
-        unlabelled, seen[0.02], seen[1], seen[1.5], seen[2],
+        unlabeled, counts[0.02], counts[1], counts[1.5], counts[2],
     )  # fmt: skip
 
 
 T = IssueType
-BROKEN = [  # each alone in its row
+FAULTY = [  # rows with a single issue
     (person(11, face_kpts=[0.0] * 12), T.KEYPOINT_COUNT, "12 numbers in face_kpts, not the 204"),
     (person(12, keypoints=None), T.KEYPOINT_COUNT, "no list in keypoints, not the 51"),
     (person(13, keypoints=[float("nan")] * 51), T.KEYPOINT_VALUE, "the first of them nan"),
     (person(14, foot_kpts=[0.0] * 17 + ["x"]), T.KEYPOINT_VALUE, "has 'x' in foot_kpts"),
     (person(15, keypoints=[0, 1e39] + [0.0] * 49), T.KEYPOINT_VALUE, "the first of them 1e+39"),
-    (person(16, face_valid=True), T.FLAG, "face_valid True, but no v is above 0"),
-    (person(17, foot_kpts=[9, 9, 0.02] * 6), T.FLAG, "False, but some v is above 0"),
+    (person(16, face_valid=True), T.FLAG, "face_valid True, but no labeled keypoint"),
+    (person(17, foot_kpts=[9, 9, 0.02] * 6), T.FLAG, "False, but a labeled keypoint"),
     (person(18, foot_valid="no"), T.FLAG, "foot_valid 'no'"),
     (person(19, bbox=[10, 10, 31.5, 5]), T.BOX_PLACE, "is outside its image"),
     (person(20, bbox=[10, 10, 0, 5]), T.BOX_PLACE, "has no area"),
@@ -131,7 +131,11 @@ BROKEN = [  # each alone in its row
     (person(24, image_id=99), T.STRAY, "is of image 99"),
     (person(25, image_id=[]), T.IMAGE_ID_OF_ANNOTATION, "has the image_id []"),
     (person(26, iscrowd="x"), T.CROWD, "iscrowd 'x'"),
-    (person(27, keypoints=[45, 9, 2] + [9, 9, 2] * 16), T.OUTSIDE, "nose at 45.0, 9.0, not on 40"),
+    (
+        person(27, keypoints=[45, 9, 2] + [9, 9, 2] * 16),
+        T.OUTSIDE,
+        "nose at 45.0, 9.0, outside the 40",
+    ),
     (person(28, iscrowd=1, segmentation=[[1, 2]]), T.SEGMENTATION, "three points"),
     (person(29, iscrowd=1, segmentation=[[0, 0, 9, 0, 9, 1e9]]), T.SEGMENTATION, "far outside"),
     (
@@ -145,51 +149,51 @@ BROKEN = [  # each alone in its row
         "size is [9, 9], not [30, 40]",
     ),
     (image(2, file_name="lost.png"), T.FILE_MISSING, "has no file 'lost.png'"),
-    (image(3, file_name="cut.png"), T.IMAGE_FILE, "cannot be read as a picture"),
+    (image(3, file_name="cut.png"), T.IMAGE_FILE, "cannot be read as an image"),
     (image(4, file_name="2.png", width=30, height=40), T.IMAGE_FILE, "40 x 30 pixels, not 30 x"),
     (image(5, file_name="../2.png"), T.FILE_ELSEWHERE, "found at '2.png'"),
     (image(6, file_name="./1.png"), T.FILE_REUSED, "file_name '1.png', which image 1 also has"),
     (image(7, file_name="2.png", width=0), T.IMAGE_SIZE, "has the size 0 x 30"),
     (image(8, file_name=None), T.FILE_NAME, "has the file_name None"),
 ]
-NAMES = [f"{row['id']} {type_.name}" for row, type_, _ in BROKEN]
+NAMES = [f"{row['id']} {type_.name}" for row, type_, _ in FAULTY]
 
 
-@pytest.mark.parametrize(("row", "type_", "says"), BROKEN, ids=NAMES)
-def test_an_issue_is_listed_once_and_nothing_else_is(write, row, type_, says):
+@pytest.mark.parametrize(("row", "type_", "detail"), FAULTY, ids=NAMES)
+def test_a_faulty_row_has_exactly_its_issue(write, row, type_, detail):
     is_image = "file_name" in row
     rows, images = [person(1)], [image(1)]
     (images if is_image else rows).append(row)
     log = inspect_dataset(*write(rows, images)).log
     assert list(log.issues) == [type_] * len(log.issues)
-    assert {says in issue.detail for issue in log.issues[type_]} == {True}
+    assert {detail in issue.detail for issue in log.issues[type_]} == {True}
     if type_ is not T.STRAY:
         noun = "image" if is_image else "annotation"
         assert log.issues[type_][0].where == f"{noun} {row['id']}"
 
 
-def test_all_issues_of_a_file_are_found_at_once_and_the_first_are_shown(write):
-    # the same file or image in several rows would be an issue of its own
-    images = [image(1), *(row for row, _, _ in BROKEN[:-1] if row.get("id") in (2, 3, 4))]
-    rows = [person(1), *(row for row, _, _ in BROKEN if "iscrowd" in row)]
-    no_objects = [None, 5, [], "x"]
-    log = inspect_dataset(*write([*rows, *no_objects], [*images, *no_objects])).log
-    for row, type_, says in BROKEN:
+def test_all_issues_are_found_at_once_and_the_first_are_listed(write):
+    # a file or image id in several rows would be a separate issue
+    images = [image(1), *(row for row, _, _ in FAULTY[:-1] if row.get("id") in (2, 3, 4))]
+    rows = [person(1), *(row for row, _, _ in FAULTY if "iscrowd" in row)]
+    invalid_rows = [None, 5, [], "x"]
+    log = inspect_dataset(*write([*rows, *invalid_rows], [*images, *invalid_rows])).log
+    for row, type_, detail in FAULTY:
         if "iscrowd" in row or row["id"] in (2, 3, 4):
-            assert any(says in issue.detail for issue in log.issues[type_])
-    assert log.counts[T.ROW] == 2 * len(no_objects)
+            assert any(detail in issue.detail for issue in log.issues[type_])
+    assert log.counts[T.ROW] == 2 * len(invalid_rows)
     places = [issue.where for issue in log.issues[T.ROW]]
     assert f"images[{len(images)}]" in places
     assert f"annotations[{len(rows)}]" in places
-    told = list(format_issues(log, 2))
-    assert told[0] == f"error: {log.counts[T.ROW]} x {T.ROW.description}: {T.ROW.advice}"
-    assert told[3] == f"    and {log.counts[T.ROW] - 2} more"
+    lines = list(format_issues(log, 2))
+    assert lines[0] == f"error: {log.counts[T.ROW]} x {T.ROW.description}: {T.ROW.advice}"
+    assert lines[3] == f"    and {log.counts[T.ROW] - 2} more"
     ranks = [list(Severity).index(Severity(line.split(":")[0])) for line in format_issues(log, 0)
              if not line.startswith(" ")]  # fmt: skip
     assert ranks == sorted(ranks)
 
 
-def test_a_whole_body_is_not_found_in_a_file_of_the_body(people):
+def test_a_body_file_has_no_wholebody_keypoints(people):
     file = people / FILES["body"].format("val")
     log = inspect_dataset(file, people / "val2017", WHOLEBODY).log
     rows = json.loads(file.read_text())["annotations"]
@@ -198,14 +202,14 @@ def test_a_whole_body_is_not_found_in_a_file_of_the_body(people):
     assert "skeleton=body" in next(format_issues(log, 0))
 
 
-def test_a_file_without_rows_has_nothing_to_learn_from(write):
+def test_a_file_without_rows_is_an_unlabeled_file(write):
     _, coverage, log, _ = inspect_dataset(*write([], []))
     assert (coverage.images, coverage.people, coverage.widths) == (0, 0, (0, 0))
     assert set(log.issues) == {T.UNLABELLED}
 
 
 @pytest.mark.parametrize("text", ["", '{"images": [', "[]", '{"images": []}', "<html>", "null"])
-def test_only_what_is_no_annotation_file_ends_the_inspection(tmp_path, text):
+def test_a_file_that_is_not_an_annotation_file_is_refused(tmp_path, text):
     file = tmp_path / "annotations.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"annotations\.json"):
@@ -225,18 +229,18 @@ values = st.recursive(
 )
 
 
-def spliced(row):
-    """Rows with a few fields of another sort, or something that is no row at all."""
+def corrupted(row):
+    """Return rows with a few values of other types, or values that are not rows."""
     changes = st.dictionaries(st.sampled_from(sorted(row)), values, max_size=4)
-    return values | changes.map(lambda changed: row | changed)
+    return values | changes.map(lambda change: row | change)
 
 
 @settings(max_examples=100)
 @given(
-    annotations=st.lists(spliced(person(5)), max_size=3),
-    images=st.lists(spliced(image(2)), max_size=2),
+    annotations=st.lists(corrupted(person(5)), max_size=3),
+    images=st.lists(corrupted(image(2)), max_size=2),
 )
-def test_no_row_breaks_the_inspection_and_what_has_no_error_can_be_read(write, annotations, images):
+def test_any_row_can_be_inspected_and_files_without_errors_can_be_read(write, annotations, images):
     file, folder, skeleton = write([person(1), *annotations], [image(1), *images])
     _, coverage, log, _ = inspect_dataset(file, folder, skeleton)
     assert all(line.isprintable() for line in format_issues(log, 1000))
@@ -247,29 +251,29 @@ def test_no_row_breaks_the_inspection_and_what_has_no_error_can_be_read(write, a
             assert read_ground_truth(file, skeleton).crowd.sum() == coverage.crowds
 
 
-def test_half_of_the_chosen_images_have_a_mask_and_all_have_people(write):
+def test_half_of_the_picked_samples_have_a_mask_and_all_have_people(write):
     images = [image(n) for n in range(1, 21)]
     rows = [person(n, image_id=n) for n in range(1, 13)]
     rows += [person(20 + n, image_id=n, iscrowd=1) for n in range(1, 4)]
     file, folder, skeleton = write(rows, images)
-    for one in images:
-        Image.new("RGB", (40, 30)).save(folder / one["file_name"])
+    for row in images:
+        Image.new("RGB", (40, 30)).save(folder / row["file_name"])
     annotations = read_annotations(file, folder, skeleton)
-    chosen = [images[place]["id"] for place in pick_samples(annotations, 4, 0)]
-    assert len(set(chosen)) == 4
-    assert len({1, 2, 3} & set(chosen)) >= 2
-    assert set(chosen) <= set(range(1, 13))
+    image_ids = [images[i]["id"] for i in pick_samples(annotations, 4, 0)]
+    assert len(set(image_ids)) == 4
+    assert len({1, 2, 3} & set(image_ids)) >= 2
+    assert set(image_ids) <= set(range(1, 13))
     assert sorted(pick_samples(annotations, 99, 0)) == list(range(20))
 
 
-def test_an_image_is_veiled_where_its_mask_is_0_and_left_as_it_is_elsewhere():
-    picture = np.full((8, 12, 3), 200, np.uint8)
+def test_an_image_changes_only_where_its_mask_is_0():
+    image = np.full((8, 12, 3), 200, np.uint8)
     mask = np.array([[1, 0, 1], [1, 1, 1]], np.uint8)
-    changed = (draw_mask(picture, mask) != picture).any(axis=-1)
+    changed = (draw_mask(image, mask) != image).any(axis=-1)
     np.testing.assert_array_equal(changed, np.kron(mask == 0, np.ones((4, 4), bool)))
 
 
-def test_the_program_prints_counts_and_draws_what_the_network_sees(people, tmp_path):
+def test_the_program_prints_statistics_and_draws_samples(people, tmp_path):
     arguments = (
         "data=synthetic",
         f"data.root={people}",
@@ -277,15 +281,15 @@ def test_the_program_prints_counts_and_draws_what_the_network_sees(people, tmp_p
         "samples=3",
         "output=out",
     )
-    told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
-    assert "synthetic data: coco_wholebody_train_v1.0.json" in told
-    assert told.count("no issues") == 2
+    output = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
+    assert "synthetic data: coco_wholebody_train_v1.0.json" in output
+    assert output.count("no issues") == 2
     with Image.open(tmp_path / "out/sheet.png") as sheet:
         assert sheet.width >= 4 * 64  # image, keypoints, mask, heatmaps
         assert sheet.height >= 3 * 64
 
 
-def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(people, tmp_path):
+def test_the_program_fails_on_errors_and_explains_missing_samples(people, tmp_path):
     shutil.copytree(people, tmp_path / "broken")
     file = tmp_path / "broken" / FILES["wholebody"].format("val")
     content = json.loads(file.read_text())
@@ -304,34 +308,36 @@ def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
         ("split=test", "split=test is neither train, nor val"),
         ("max_issues=-1", "max_issues=-1 is no number from 0 on"),
     ],
 )
-def test_what_cannot_be_inspected_is_said_before_anything_is_read(override, says):
+def test_invalid_options_are_refused_before_annotations_are_read(override, message):
     program = run_path(str(ROOT / "scripts/inspect_data.py"))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("inspect_data", ["data.root=nowhere", override])
-    with pytest.raises((FileNotFoundError, ValueError), match=says):
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
         program["inspect_data"](cfg)
 
 
-def test_photographs_have_no_faults_and_can_be_drawn(tmp_path):
+def test_photographs_have_no_issues_and_can_be_drawn(tmp_path):
     if not SAMPLE:
-        pytest.skip("TAGPOSE_COCO_SAMPLE names no folder of photographs, which may not be shipped")
+        pytest.skip(
+            "set TAGPOSE_COCO_SAMPLE to a folder of photographs, which may not be distributed"
+        )
     arguments = ("data=coco_sample", f"data.root={SAMPLE}", "input_size=256", "output=out")
-    told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
-    assert told.count("no issues") == 1  # both halves are the same file
+    output = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
+    assert output.count("no issues") == 1  # train and val are the same file
     assert (tmp_path / "out/sheet.png").exists()
 
 
-def test_boxes_of_unlabelled_parts_are_outlined_where_they_are():
-    picture = np.zeros((40, 60, 3), np.uint8)
+def test_boxes_of_unlabeled_parts_are_outlined_at_their_positions():
+    image = np.zeros((40, 60, 3), np.uint8)
     boxes = np.zeros((1, len(WHOLEBODY.disjoint_parts), 4), np.float32)
     boxes[0, 2] = 10, 5, 30, 25
-    rows, columns = np.nonzero(draw_boxes(picture, boxes, WHOLEBODY).any(-1))
+    rows, columns = np.nonzero(draw_boxes(image, boxes, WHOLEBODY).any(-1))
     assert (columns.min(), rows.min(), columns.max(), rows.max()) == (10, 5, 30, 25)
-    assert not picture.any()
+    assert not image.any()

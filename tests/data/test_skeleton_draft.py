@@ -1,4 +1,4 @@
-"""A skeleton drafted from a COCO file is the one that its owner meant, or is refused."""
+"""A skeleton drafted from a COCO file matches its annotations, or is refused."""
 
 import json
 import subprocess
@@ -30,22 +30,22 @@ from tagpose.skeletons.coco import BODY
 FILE = Path("foxes.json")
 
 
-def made(text):
-    """The skeleton of a YAML text, as a program reads it."""
+def parse_skeleton(text):
+    """Instantiate the skeleton of a YAML text, as the programs do."""
     return instantiate(OmegaConf.create(text))
 
 
-def drafted(names, flips=None, **category):
+def draft(names, flips=None, **category):
     row = {"name": "fox", "keypoints": names, "skeleton": []} | category
     return draft_skeleton(row, None, flips, FILE)
 
 
 @pytest.mark.parametrize(
-    ("entries", "first", "pairs", "left_out"),
+    ("entries", "first", "pairs", "skipped"),
     [
         ([[1, 2], [1, 3]], 1, ["ab", "ac"], ()),
         ([[0, 1], [0, 2]], 0, ["ab", "ac"], ()),
-        ([[1, 2]], 1, ["ab"], ()),  # either fits, and COCO counts from 1
+        ([[1, 2]], 1, ["ab"], ()),  # both are valid, and COCO counts from 1
         ([[0, 1], [1, 2], [2, 3]], 1, ["ab", "bc"], ("[0, 1]",)),
         ([[0, 1], [0, 2], [1, 9]], 0, ["ab", "ac"], ("[1, 9]",)),
         (
@@ -57,135 +57,139 @@ def drafted(names, flips=None, **category):
         (None, 1, [], ()),
     ],
 )
-def test_bones_are_counted_as_they_fit_and_impossible_ones_are_named(
-    entries, first, pairs, left_out
+def test_bone_indices_start_where_most_are_valid_and_invalid_bones_are_listed(
+    entries, first, pairs, skipped
 ):
     bones = read_bones(entries, "abc")
-    assert (bones.first, bones.pairs, bones.skipped) == (first, tuple(map(tuple, pairs)), left_out)
+    assert (bones.first, bones.pairs, bones.skipped) == (first, tuple(map(tuple, pairs)), skipped)
 
 
-SIDELESS = st.text(min_size=1).filter(lambda text: not set("lr$") & set(text.lower()))
+NAMES_WITHOUT_SIDE = st.text(min_size=1).filter(lambda text: not set("lr$") & set(text.lower()))
 
 
 @settings(max_examples=30)
-@given(st.lists(SIDELESS, min_size=1, max_size=5, unique=True))
-def test_any_name_comes_back_from_the_yaml_as_the_same_text(names):
-    assert made(format_skeleton_yaml(drafted(names), "foxes.json")).keypoints == tuple(names)
+@given(st.lists(NAMES_WITHOUT_SIDE, min_size=1, max_size=5, unique=True))
+def test_any_name_is_preserved_by_the_yaml(names):
+    assert parse_skeleton(format_skeleton_yaml(draft(names), "foxes.json")).keypoints == tuple(
+        names
+    )
 
 
-def test_names_that_yaml_takes_for_something_else_stay_texts():
+def test_names_that_look_like_other_yaml_types_stay_text():
     plain = ["1", "010", "1e3", "yes", "null", "~", "on", "12:30", "a: b", "# a", " ", '"', "é"]
     names = [*plain, "$", "\\", "\x85", "\ufeff"]
-    assert made(format_skeleton_yaml(drafted(names), "foxes.json")).keypoints == tuple(names)
+    assert parse_skeleton(format_skeleton_yaml(draft(names), "foxes.json")).keypoints == tuple(
+        names
+    )
 
 
 def test_no_name_adds_an_entry_to_the_yaml():
     hostile = 'x"\n_target_: os.getcwd\n#'
-    names = draft_skeleton({"name": hostile, "keypoints": [hostile]}, None, None, FILE)
-    read = OmegaConf.create(format_skeleton_yaml(names, hostile))
-    assert read._target_ == "tagpose.skeletons.custom.make_custom_skeleton"
-    assert read.keypoints == [hostile]
+    skeleton = draft_skeleton({"name": hostile, "keypoints": [hostile]}, None, None, FILE)
+    config = OmegaConf.create(format_skeleton_yaml(skeleton, hostile))
+    assert config._target_ == "tagpose.skeletons.custom.make_custom_skeleton"
+    assert config.keypoints == [hostile]
 
 
-def test_a_draft_says_which_sigmas_are_defaults_and_pairs_left_with_right():
+def test_a_draft_lists_default_sigmas_and_pairs_left_with_right():
     text = format_skeleton_yaml(
-        drafted(["Nose", "Left Eye", "Right Eye", "tail"], skeleton=[[1, 2]]), "x.json"
+        draft(["Nose", "Left Eye", "Right Eye", "tail"], skeleton=[[1, 2]]), "x.json"
     )
-    skeleton = made(text)
+    skeleton = parse_skeleton(text)
     assert skeleton.flip_indices == (0, 2, 1, 3)
     assert skeleton.bones == ((0, 1),)
     assert skeleton.sigmas == (0.026, 0.025, 0.025, 0.05)
     assert "# Defaults, not measured on this data: 0.05 for 1 keypoints" in text
 
 
-def test_flips_are_those_given_then_those_of_yolo_then_those_of_the_names():
+def test_flip_pairs_come_from_the_user_or_yolo_or_the_names():
     names = ["nose", "left_ear", "right_ear"]
-    assert drafted(names).flips == (("left_ear", "right_ear"),)
-    assert drafted(names, flips=[]).flips == ()
-    assert drafted(["a", "b", "c"], flip_idx=[2, 1, 0]).flips == (("a", "c"),)
-    assert drafted(["nose", "left_ear"], flips=[]).flips == ()
+    assert draft(names).flips == (("left_ear", "right_ear"),)
+    assert draft(names, flips=[]).flips == ()
+    assert draft(["a", "b", "c"], flip_idx=[2, 1, 0]).flips == (("a", "c"),)
+    assert draft(["nose", "left_ear"], flips=[]).flips == ()
     with pytest.raises(ValueError, match=r"foxes\.json: no keypoint .* 'left_ear'.* flip_pairs="):
-        drafted(["nose", "left_ear"])
-    with pytest.raises(ValueError, match="flip_pairs has"):
-        drafted(names, flips=[["left_ear", "paw"]])
+        draft(["nose", "left_ear"])
+    with pytest.raises(ValueError, match="flip_pairs contains"):
+        draft(names, flips=[["left_ear", "paw"]])
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", ""], ["${a}"]])
 def test_names_that_are_not_unique_or_not_writable_are_refused(names):
-    with pytest.raises(ValueError, match=r"not named uniquely|has \$\{ in its name"):
-        drafted(names)
+    with pytest.raises(ValueError, match=r"are not unique|name contains \$\{"):
+        draft(names)
 
 
 @pytest.mark.parametrize(
-    ("name", "made_of"),
+    ("name", "identifier"),
     [("Red Fox", "red_fox"), ("yes", "my_yes"), ("1", "my_1"), ("../x", "x"), ("狐", "my_")],
 )
-def test_the_name_of_a_file_is_safe_to_type(name, made_of):
-    assert to_identifier(name) == made_of
+def test_identifiers_are_safe_in_file_names_and_options(name, identifier):
+    assert to_identifier(name) == identifier
 
 
-def test_the_official_skeletons_are_recognised():
+def test_the_official_skeletons_are_recognized():
     assert official_skeleton(BODY.keypoints, [{}]) == "body"
     assert official_skeleton(BODY.keypoints, [{"lefthand_kpts": []}]) == "wholebody"
     assert official_skeleton(NAMES, []) is None
 
 
-def test_the_data_is_named_relative_to_its_folder_and_links_are_kept(tmp_path):
+def test_data_paths_are_relative_to_the_root_and_links_are_not_resolved(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "set").mkdir()
     (tmp_path / "set/images").symlink_to(tmp_path / "far")
     split = SplitPaths(tmp_path / "set/train.json", tmp_path / "set/images")
     other = SplitPaths(tmp_path / "set/val.json", tmp_path / "far")
-    read = OmegaConf.create(format_data_yaml(split, other, "train.json"))
-    assert (read.root, read.train) == (str(tmp_path / "set"), ["train.json", "images"])
-    assert read.val == ["val.json", str(tmp_path / "far")]
+    config = OmegaConf.create(format_data_yaml(split, other, "train.json"))
+    assert (config.root, config.train) == (str(tmp_path / "set"), ["train.json", "images"])
+    assert config.val == ["val.json", str(tmp_path / "far")]
     assert OmegaConf.create(format_data_yaml(split, None, "train.json")).val is None
 
 
-def program(script, *words, cwd):
+def run_script(script, *overrides, cwd):
     return subprocess.run(
-        command(script, *words), cwd=cwd, capture_output=True, text=True, check=False
+        command(script, *overrides), cwd=cwd, capture_output=True, text=True, check=False
     )
 
 
-def test_from_a_zip_to_what_training_reads_in_two_commands(tmp_path):
+def test_two_commands_prepare_an_export_for_training(tmp_path):
     cvat(tmp_path)
-    assert program("split", "source=task_1.zip", "output=foxes", cwd=tmp_path).returncode == 0
-    result = program("skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path)
+    assert run_script("split", "source=task_1.zip", "output=foxes", cwd=tmp_path).returncode == 0
+    result = run_script("skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "flip pairs: left_ear/right_ear" in result.stdout
     command = "make pretrain skeleton=fox data=fox trainer.accumulate_grad_batches=8"
     assert f"      {command} ARGS=--config-dir=conf  # 192 images a step\n" in result.stdout
-    words = ["experiment=pretrain", "skeleton=fox", "data=fox"]
+    overrides = ["experiment=pretrain", "skeleton=fox", "data=fox"]
     search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", [*words, search])
+        cfg = compose("train", [*overrides, search])
         data = instantiate(cfg.data, _convert_="object")
     data.setup("fit")
     assert data.skeleton.keypoints == tuple(NAMES)
     assert (data.train_split.images, data.val_split.images) == ("images", "images")
     assert [len(data.annotations[split]) for split in (data.train_split, data.val_split)] == [7, 1]
-    with Image.open(tmp_path / "runs/skeleton/fox.png") as picture:
-        assert picture.size[1] > 3 * 640  # three examples below each other
+    with Image.open(tmp_path / "runs/skeleton/fox.png") as image:
+        assert image.size[1] > 3 * 640  # three examples below each other
 
 
-def test_nothing_is_replaced_and_what_is_missing_is_said(tmp_path):
+def test_existing_files_are_not_overwritten_and_missing_data_is_reported(tmp_path):
     write_coco(tmp_path, ["1.png", "2.png"])
-    words = ("annotations=foxes.json", "config_dir=conf")
-    first = program("skeleton", *words, cwd=tmp_path)
+    overrides = ("annotations=foxes.json", "config_dir=conf")
+    first = run_script("skeleton", *overrides, cwd=tmp_path)
     assert "next: make split source=foxes.json" in first.stdout
     data = tmp_path / "conf/data/fox.yaml"
     assert "val: null" in data.read_text()
     (tmp_path / "val.json").write_text((tmp_path / "foxes.json").read_text())
-    again = program(
-        "skeleton", *words, "val_annotations=val.json", cwd=tmp_path
+    again = run_script(
+        "skeleton", *overrides, "val_annotations=val.json", cwd=tmp_path
     )  # it was incomplete
     assert (again.returncode, "val: null" in data.read_text()) == (0, False)
     data.write_text(data.read_text() + "batch_size: 4\n")
-    refused = program("skeleton", *words, "val_annotations=val.json", cwd=tmp_path)
+    refused = run_script("skeleton", *overrides, "val_annotations=val.json", cwd=tmp_path)
     assert refused.returncode == 1
     assert "error: conf/data/fox.yaml exists and differs" in refused.stderr
     unnamed = coco(["1.png", "2.png"], categories=[])
     (tmp_path / "foxes.json").write_text(json.dumps(unnamed))
-    none = program("skeleton", *words, cwd=tmp_path)
-    assert "no category lists the names of its keypoints" in none.stderr
+    refused = run_script("skeleton", *overrides, cwd=tmp_path)
+    assert "no category lists the names of its keypoints" in refused.stderr

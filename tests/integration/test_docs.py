@@ -1,6 +1,7 @@
-"""The documentation builds from this folder alone, and what it tells people to type is there."""
+"""The documentation builds offline, its commands compose, and its Python examples run."""
 
 import ast
+import doctest
 import os
 import re
 import shlex
@@ -61,15 +62,15 @@ def overrides(words, folder):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The documentation, built as `make docs` builds it."""
+    """Build the documentation as `make docs` does."""
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     quiet = {"NO_MKDOCS_2_WARNING": "1"}
-    told = subprocess.run(
+    result = subprocess.run(
         build, cwd=ROOT, env=os.environ | quiet, text=True, capture_output=True, check=False
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "WARNING" not in told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "WARNING" not in result.stderr
     return folder
 
 
@@ -83,9 +84,25 @@ def test_every_page_is_built_and_fetches_nothing(site):
         assert [address for address in fetched if "//" in address] == []
 
 
-def test_the_shapes_behind_fields_are_shown(site):
-    shown = (site / "api" / "nouns.html").read_text(encoding="utf-8")
-    assert "[B, L, G, h, w]; L is 1 out of the network" in shown
+def test_the_comments_behind_fields_are_shown(site):
+    page = (site / "api" / "structures.html").read_text(encoding="utf-8")
+    assert "[B, L, G, h, w]; L is 1 " in page
+
+
+def test_equations_are_rendered_by_files_of_the_site(site):
+    page = (site / "glossary.html").read_text(encoding="utf-8")
+    assert page.count('class="arithmatex"') > 2
+    assert {"assets/katex/katex.min.js", "assets/math.js"} <= {*re.findall(r'src="([^"]+)"', page)}
+    style = (site / "assets" / "katex" / "katex.min.css").read_text(encoding="utf-8")
+    fonts = re.findall(r"url\(([^)]+)\)", style)
+    assert len(fonts) == 20
+    assert all((site / "assets" / "katex" / font).exists() for font in fonts)
+
+
+def test_links_to_source_files_are_shown_as_paths(site):
+    page = (site / "architecture.html").read_text(encoding="utf-8")
+    assert "<code>training/callbacks/nan_guard.py</code>" in page
+    assert "../src" not in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -132,3 +149,16 @@ def test_python_of_a_page_compiles_and_finds_what_it_imports(page):
         lines = ast.parse(content).body
         imports = [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]
         exec(compile(ast.Module(imports, []), str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "api").glob("*.md")), ids=name_of)
+@pytest.mark.filterwarnings("ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning")
+def test_examples_of_the_api_print_what_they_show(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = [content for _, content in blocks(page, "pycon")]
+    assert examples
+    for number, example in enumerate(examples):
+        test = doctest.DocTestParser().get_doctest(example, {}, f"{page.name}:{number}", None, 0)
+        messages = []
+        results = doctest.DocTestRunner().run(test, out=messages.append)
+        assert not results.failed, "".join(messages)

@@ -1,1 +1,1 @@
-"""Exports of annotation tools: reading, splitting into train and val, drafting a skeleton."""
+"""Import of annotation tools' exports: reading, splitting into train and val, skeleton drafts."""

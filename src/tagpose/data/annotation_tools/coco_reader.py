@@ -1,4 +1,4 @@
-"""Read COCO keypoint files as annotation tools export them."""
+"""Reader of COCO keypoint files as annotation tools export them."""
 
 import gzip
 import json
@@ -19,18 +19,21 @@ from tagpose.data.annotation_tools.source_dataset import (
 
 COCO_FORMAT: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"
-_MAX_EXPANSION: Final = 200  # times a gzipped file; annotations are packed to a tenth or so
+_MAX_EXPANSION: Final = 200  # of a gzipped file; annotations compress to about a tenth
 
 
 def load_coco_json(file: Path) -> Row:
-    """Load a COCO file: JSON in any encoding, gzipped or not, with its lists.
+    """Load and check a COCO file, which may be gzipped.
+
+    Args:
+        file: JSON file in any Unicode encoding.
 
     Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if it is not JSON, or has no lists of images and annotations.
+        FileNotFoundError: the file is missing.
+        ValueError: it is not JSON, or has no valid lists of images and annotations.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; name the annotation file of the export")
+        raise FileNotFoundError(f"{file} is missing; specify the annotation file of the export")
     content = load_json(file)
     if not is_coco(content):
         raise ValueError(
@@ -39,37 +42,39 @@ def load_coco_json(file: Path) -> Row:
     content["categories"] = _check_rows(content.get("categories") or [], "categories", file)
     for name in ("images", "annotations"):
         _check_rows(content[name], name, file)
-    for place, image in enumerate(content["images"]):
+    for index, image in enumerate(content["images"]):
         if not isinstance(image.get("file_name"), str) or not _is_id(image.get("id")):
-            raise ValueError(f"{file}: images[{place}] has no id or no file_name")
+            raise ValueError(
+                f"{file}: images[{index}] has no valid id or file_name; export it again"
+            )
     return content
 
 
 def is_coco(content: object) -> bool:
-    """Whether a JSON value has what a COCO file has."""
+    """Return whether a JSON value has the lists of a COCO file."""
     return isinstance(content, dict) and all(
         isinstance(content.get(key), list) for key in ("images", "annotations")
     )
 
 
 def read_coco_export(
-    files: Sequence[Path], top: Path | None, images: Path | None, log: DropLog
+    files: Sequence[Path], root: Path | None, images: Path | None, log: DropLog
 ) -> SourceDataset:
-    """Read COCO files that belong together, such as train and val.
+    """Read COCO files of one data set, such as train and val.
 
-    Rows are kept unchanged, but for the paths of images and, of several files, the ids.
+    Rows are not changed, except paths of images and, if there are several files, ids.
 
     Args:
-        files: at least one.
-        top: folder that the images are below; None looks near each file.
-        images: folder of the images, if it is given.
-        log: of images without a file and annotations without an image.
+        files: at least one COCO file.
+        root: folder that contains the images; None searches near each file.
+        images: folder of the images, if it is known.
+        log: log of images without a file and annotations without an image.
 
     Raises:
-        FileNotFoundError: if no image is found.
-        ValueError: if a file is not COCO's, or if files disagree about categories.
+        FileNotFoundError: no image is found.
+        ValueError: a file is not a COCO file, or the categories of two files differ.
     """
-    parts = [_read_one(file, top, images, log) for file in files]
+    parts = [_read_file(file, root, images, log) for file in files]
     common = Path(os.path.commonpath([part.folder.resolve() for part in parts]))
     categories = _merge_categories(parts)
     rows: list[Row] = []
@@ -77,8 +82,7 @@ def read_coco_export(
     splits: dict[str, str] = {}
     for part in parts if len(parts) == 1 else _renumber(parts):
         prefix = part.folder.resolve().relative_to(common)
-        names = ((prefix / row["file_name"]).as_posix() for row in part.images)
-        rows += [row | {"file_name": name} for row, name in zip(part.images, names, strict=True)]
+        rows += [row | {"file_name": (prefix / row["file_name"]).as_posix()} for row in part.images]
         annotations += part.annotations
         splits |= part.splits
     return SourceDataset(
@@ -87,25 +91,29 @@ def read_coco_export(
 
 
 def load_json(file: Path) -> Any:
-    """Parse a JSON file."""
+    """Parse a JSON file, which may be gzipped.
+
+    Raises:
+        ValueError: it is not complete JSON.
+    """
     data = file.read_bytes()
     try:
         if data.startswith(_GZIP):
-            most = _MAX_EXPANSION * len(data)
-            with gzip.open(file) as packed:
-                data = packed.read(most + 1)
-            if len(data) > most:
-                raise ValueError(f"it unpacks to more than {_MAX_EXPANSION} times its size")
+            max_size = _MAX_EXPANSION * len(data)
+            with gzip.open(file) as stream:
+                data = stream.read(max_size + 1)
+            if len(data) > max_size:
+                raise ValueError(f"it expands to more than {_MAX_EXPANSION} times its size")
         return json.loads(data)
     except (ValueError, RecursionError, EOFError, OSError) as error:
-        raise ValueError(f"{file} is not a whole JSON file: {error}; export it again") from error
+        raise ValueError(f"{file} is not a valid JSON file: {error}; export it again") from error
 
 
 def _check_rows(rows: list[Any], key: str, file: Path) -> list[Row]:
-    """A list of objects."""
-    for place, row in enumerate(rows):
+    """Check that a list has JSON objects only, and return it."""
+    for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise ValueError(f"{file}: {key}[{place}] is {row!r}, not an object")
+            raise ValueError(f"{file}: {key}[{index}] is {row!r}, expected an object")
     return rows
 
 
@@ -113,75 +121,77 @@ def _is_id(value: object) -> bool:
     return isinstance(value, int | float | str)
 
 
-def _read_one(file: Path, top: Path | None, images: Path | None, log: DropLog) -> SourceDataset:
-    """Read one file, and find its images."""
+def _read_file(file: Path, root: Path | None, images: Path | None, log: DropLog) -> SourceDataset:
+    """Read one COCO file and find its images."""
     content = load_coco_json(file)
     names = [row["file_name"] for row in content["images"]]
     if not names:
-        raise ValueError(f"{file} has no images; is this the right file?")
-    above = [file.parent, *([top] if top else [file.parent.parent])]
-    folder = find_image_folder(names, file, [images] if images else list(dict.fromkeys(above)))
-    kept = []
+        raise ValueError(f"{file} has no images; check that it is the right file")
+    parents = [file.parent, root or file.parent.parent]
+    folder = find_image_folder(names, file, [images] if images else list(dict.fromkeys(parents)))
+    rows = []
     for row in content["images"]:
         name = find_in_folder(folder, row["file_name"])
         if name is None:
             log.add("images without a file", row["file_name"])
         else:
-            kept.append(row | {"file_name": name})
-    split = split_of(file.relative_to(top)) if top else split_of(Path(file.name))
+            rows.append(row | {"file_name": name})
+    split = split_of(file.relative_to(root)) if root else split_of(Path(file.name))
     info = content.get("info")
-    ids = {id_key(row["id"]): split or "" for row in kept}
+    ids = {id_key(row["id"]): split or "" for row in rows}
     return SourceDataset(
         COCO_FORMAT,
         (file,),
         info if isinstance(info, dict) else {},
         content["categories"],
-        kept,
+        rows,
         _keep_annotations_of(content["annotations"], ids, log),
         folder,
         ids if split else {},
     )
 
 
-def _keep_annotations_of(rows: Sequence[Row], ids: Container[str], log: DropLog) -> list[Row]:
-    """The annotations of images that are there."""
+def _keep_annotations_of(
+    annotations: Sequence[Row], image_ids: Container[str], log: DropLog
+) -> list[Row]:
+    """Return the annotations of existing images."""
     kept = []
-    for place, row in enumerate(rows):
-        if id_key(row.get("image_id")) in ids:
+    for index, row in enumerate(annotations):
+        if id_key(row.get("image_id")) in image_ids:
             kept.append(row)
         else:
-            log.add("annotations of images that are not there", f"id {row.get('id', place)}")
+            log.add("annotations of missing images", f"id {row.get('id', index)}")
     return kept
 
 
 def _renumber(parts: Sequence[SourceDataset]) -> list[SourceDataset]:
-    """Parts of one data set with ids that differ between them."""
-    renumbered, images, people = [], 0, 0
+    """Return the parts of one data set with ids that are unique across parts."""
+    renumbered, num_images, num_annotations = [], 0, 0
     for part in parts:
-        new = {id_key(row["id"]): images + n for n, row in enumerate(part.images, 1)}
+        new_ids = {id_key(row["id"]): num_images + n for n, row in enumerate(part.images, 1)}
         renumbered.append(
             part._replace(
-                images=[row | {"id": new[id_key(row["id"])]} for row in part.images],
+                images=[row | {"id": new_ids[id_key(row["id"])]} for row in part.images],
                 annotations=[
-                    row | {"id": people + n, "image_id": new[id_key(row["image_id"])]}
+                    row | {"id": num_annotations + n, "image_id": new_ids[id_key(row["image_id"])]}
                     for n, row in enumerate(part.annotations, 1)
                 ],
-                splits={id_key(new[old]): split for old, split in part.splits.items()},
+                splits={id_key(new_ids[old]): split for old, split in part.splits.items()},
             )
         )
-        images, people = images + len(part.images), people + len(part.annotations)
+        num_images += len(part.images)
+        num_annotations += len(part.annotations)
     return renumbered
 
 
 def _merge_categories(parts: Sequence[SourceDataset]) -> list[Row]:
-    """The categories of files that belong together."""
+    """Return the common categories of several files."""
     first, *others = parts
     for other in others:
-        for mine, its in zip(first.categories, other.categories, strict=False):
-            same = mine.get("id") == its.get("id") and keypoint_names(mine) == keypoint_names(its)
-            if not same:
+        for a, b in zip(first.categories, other.categories, strict=False):
+            if a.get("id") != b.get("id") or keypoint_names(a) != keypoint_names(b):
                 raise ValueError(
-                    f"{other.files[0]} and {first.files[0]} differ in category "
-                    f"{mine.get('name')!r} or its keypoints; split them one by one"
+                    f"{other.files[0]} and {first.files[0]} differ in category {a.get('name')!r} "
+                    "or its keypoints; split them separately"
                 )
     return max((part.categories for part in parts), key=len)

@@ -1,4 +1,4 @@
-"""Find the images of an annotation file, whatever folders their names contain."""
+"""Search for the image folder of an annotation file whose file names may contain other folders."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -6,70 +6,72 @@ from typing import Final, NamedTuple
 
 from tagpose.data.annotation_tools.source_dataset import split_of
 
-_MAX_NAMES: Final = 50  # names by which folders are compared
-_MAX_DEPTH: Final = 3  # levels of folders
-_MAX_FOLDERS: Final = 500  # below one folder
+_MAX_NAMES: Final = 50  # image names that are looked up in each folder
+_MAX_DEPTH: Final = 3  # levels of subfolders
+_MAX_FOLDERS: Final = 500  # below each root
 
 
 class FolderMatch(NamedTuple):
-    """How well a folder fits an annotation file; compared field by field."""
+    """How well a folder matches an annotation file; compared field by field."""
 
-    num_found: int  # images that are in it
-    num_exact: int  # of these, those whose whole name is a path in it
+    num_found: int  # images in the folder
+    num_exact: int  # images whose complete name is a path in the folder
     is_named_alike: bool  # after the same split (train, val) or subset
 
 
-def find_image_folder(names: Sequence[str], file: Path, near: Sequence[Path]) -> Path:
-    """Return the folder that has the images of an annotation file.
+def find_image_folder(names: Sequence[str], file: Path, roots: Sequence[Path]) -> Path:
+    """Return the folder of the images of an annotation file.
 
     Args:
         names: `file_name` of the images.
-        file: annotation file; among equal folders one that is named like it is taken.
-        near: folders to look at, and below; a later one if none before has all images.
+        file: annotation file; of equally good folders, one with a similar name is preferred.
+        roots: folders to search, with their subfolders, in order until one has all images.
 
     Raises:
-        FileNotFoundError: if no folder has any of them.
-        ValueError: if several fit equally.
+        FileNotFoundError: no folder has any of the images.
+        ValueError: several folders match equally.
     """
-    some = names[:: max(1, len(names) // _MAX_NAMES)]
-    best: tuple[FolderMatch, list[Path]] = (FolderMatch(0, 0, is_named_alike=False), [])
-    for top in near:
-        # a link and the folder that it leads to are one; what is named first is kept
-        folders = {folder.resolve(): folder for folder in reversed(list(_walk_folders(top)))}
-        ranks = {folder: _match_folder(folder, some, file) for folder in folders.values()}
-        rank = max(ranks.values())
-        if rank > best[0] and rank.num_found:
-            best = rank, [folder for folder, its in ranks.items() if its == rank]
-        if rank.num_found == len(some):
+    sample = names[:: max(1, len(names) // _MAX_NAMES)]
+    best = FolderMatch(0, 0, is_named_alike=False)
+    candidates: list[Path] = []
+    for root in roots:
+        # a link and its target count once, with the path that comes first
+        folders = {folder.resolve(): folder for folder in reversed(list(_walk_folders(root)))}
+        matches = {folder: _match_folder(folder, sample, file) for folder in folders.values()}
+        match = max(matches.values())
+        if match > best and match.num_found:
+            best = match
+            candidates = [folder for folder, other in matches.items() if other == match]
+        if match.num_found == len(sample):
             break
-    if not best[1]:
+    if not candidates:
         raise FileNotFoundError(
-            f"{file}: none of its {len(names)} images, such as {names[0]!r}, is in "
-            f"{' or '.join(map(str, near))} or below; images=FOLDER names their folder"
+            f"{file}: none of its {len(names)} images, such as {names[0]!r}, is in or below "
+            f"{' or '.join(map(str, roots))}; specify their folder with images=FOLDER"
         )
-    if len(best[1]) > 1:
+    if len(candidates) > 1:
         raise ValueError(
-            f"{file}: images of these names are in {' and in '.join(map(str, best[1][:2]))}; "
-            "images=FOLDER names the right folder"
+            f"{file}: images with its file names are in {' and in '.join(map(str, candidates[:2]))}"
+            "; specify the right folder with images=FOLDER"
         )
-    return best[1][0]
+    return candidates[0]
 
 
 def _match_folder(folder: Path, names: Sequence[str], file: Path) -> FolderMatch:
-    """How well a folder fits."""
-    found = [tail for tail in (find_in_folder(folder, name) for name in names) if tail]
-    its_split = split_of(Path(folder.name))
-    alike = its_split is not None and its_split == split_of(Path(file.parent.name, file.name))
+    """Return how well a folder matches an annotation file."""
+    found = [path for path in (find_in_folder(folder, name) for name in names) if path]
+    split = split_of(Path(folder.name))
+    is_same_split = split is not None and split == split_of(Path(file.parent.name, file.name))
     is_subset = file.stem.lower().endswith(f"_{folder.name.lower()}")  # person_keypoints_SUBSET
-    return FolderMatch(len(found), sum(tail in names for tail in found), alike or is_subset)
+    return FolderMatch(len(found), sum(path in names for path in found), is_same_split or is_subset)
 
 
 def find_in_folder(folder: Path, name: str) -> str | None:
-    """Return the path of an image in a folder, without leading folders that are not there.
+    """Return the path of an image in a folder without leading folders that do not exist.
 
     Args:
-        folder: of the images.
-        name: `file_name`, with slashes or backslashes; a part of another machine's path as well.
+        folder: folder of the images.
+        name: `file_name` with slashes or backslashes, possibly a path on another machine.
 
     Returns:
         The relative path with slashes; None if the image is not in the folder.
@@ -77,25 +79,26 @@ def find_in_folder(folder: Path, name: str) -> str | None:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     first = max((n + 1 for n, part in enumerate(parts) if part in ("/", "..")), default=0)
     for n in range(first, len(parts)):
-        tail = "/".join(parts[n:])
-        if (folder / tail).is_file():
-            return tail
+        path = "/".join(parts[n:])
+        if (folder / path).is_file():
+            return path
     return None
 
 
-def _walk_folders(top: Path) -> Iterator[Path]:
-    """A folder and those below it, level by level; hidden ones apart."""
-    level, seen = [top], 0
+def _walk_folders(root: Path) -> Iterator[Path]:
+    """Yield a folder and its visible subfolders, level by level."""
+    level, count = [root], 0
     for _ in range(_MAX_DEPTH + 1):
         yield from level
-        below = [sub for folder in level for sub in _subfolders(folder)]
-        seen += len(below)
-        level = below[: max(0, _MAX_FOLDERS - seen + len(below))]
+        subfolders = [subfolder for folder in level for subfolder in _subfolders(folder)]
+        level = subfolders[: max(0, _MAX_FOLDERS - count)]
+        count += len(subfolders)
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Return the visible subfolders of a folder; none if it cannot be listed."""
     try:
-        found = [entry for entry in folder.iterdir() if entry.is_dir()]
-    except OSError:  # a folder that may not be listed has nothing to offer
+        subfolders = [entry for entry in folder.iterdir() if entry.is_dir()]
+    except OSError:
         return []
-    return sorted(entry for entry in found if not entry.name.startswith("."))
+    return sorted(entry for entry in subfolders if not entry.name.startswith("."))

@@ -1,4 +1,4 @@
-"""Recognise what an annotation tool exported, and read it."""
+"""Reader of an annotation tool's export in any supported format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,18 +36,20 @@ def read_source(
     """Read a COCO file, a folder with COCO files, or a YOLO-pose folder or its `data.yaml`.
 
     Args:
-        path: file or folder; archives are unpacked before.
-        log: of what is left out.
-        images: folder of the images of COCO files, if it cannot be found.
-        category: whose annotations are kept; None keeps those of the only one with keypoints.
-        keypoints: [K] names in place of those in the source.
+        path: file or folder; archives must be extracted first.
+        log: log of dropped rows and files.
+        images: image folder of COCO files, if it cannot be found.
+        category: name or id of the category to keep; None keeps the only one with keypoints.
+        keypoints: [K] names that replace those of the source.
 
     Raises:
-        FileNotFoundError: if the source or its images are missing.
-        ValueError: if nothing there can be read, or if it contradicts itself.
+        FileNotFoundError: the source or its images are missing.
+        ValueError: the source has no supported format or is inconsistent.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; source=PATH names a JSON, a folder or a zip")
+        raise FileNotFoundError(
+            f"{path} is missing; set source=PATH to a JSON file, a folder or a zip file"
+        )
     root = path.parent if path.suffix.lower() in _YAML else path
     if root.is_file():
         source = read_coco_export([root], None, images, log)
@@ -59,7 +61,7 @@ def read_source(
 
 
 def _find_yolo_config(root: Path, keypoints: Sequence[str] | None) -> YoloPoseConfig | None:
-    """Return the contents of a folder's YOLO labels, if it has any."""
+    """Return the format of a folder's YOLO labels, None if it has none."""
     file = find_yolo_config(root)
     if file:
         return read_yolo_config(file, keypoints)
@@ -67,34 +69,34 @@ def _find_yolo_config(root: Path, keypoints: Sequence[str] | None) -> YoloPoseCo
 
 
 def _find_coco_files(root: Path) -> list[Path]:
-    """The COCO keypoint files below a folder.
+    """Return the COCO keypoint files below a folder.
 
     Raises:
-        ValueError: if there is none; the message says what there is.
+        ValueError: there is none; the message describes the files that exist.
     """
-    found = [(file, load_json(file)) for file in sorted(root.rglob("*.json*")) if file.is_file()]
-    coco = {file: content for file, content in found if is_coco(content)}
-    files = [file for file, content in coco.items() if _has_keypoints(content)] or list(coco)
+    contents = {file: load_json(file) for file in sorted(root.rglob("*.json*")) if file.is_file()}
+    coco_files = [file for file, content in contents.items() if is_coco(content)]
+    files = [file for file in coco_files if _has_keypoints(contents[file])] or coco_files
     if not files:
-        raise ValueError(_describe_missing_annotations(root, len(found)))
+        raise ValueError(_describe_missing_annotations(root, len(contents)))
     return files
 
 
-def _describe_missing_annotations(root: Path, files: int) -> str:
-    """Describe a folder without readable annotations, for an error message."""
+def _describe_missing_annotations(root: Path, num_json_files: int) -> str:
+    """Return the error message for a folder without readable annotations."""
     if has_yolo_labels(root):
         return (
-            f"{root} has labels of YOLO, but no data.yaml with kpt_shape; add one, or give the "
-            "names of all keypoints in their order by keypoints=[NAME,...]"
+            f"{root} has YOLO labels, but no data.yaml with kpt_shape; add one, or specify the "
+            "names of all keypoints in order with keypoints=[NAME,...]"
         )
     return (
-        f"{root} has {files} JSON files, none with lists of images and annotations, and no labels "
-        "of YOLO; export as COCO keypoints or as YOLO pose"
+        f"{root} has {num_json_files} JSON files, none with lists of images and annotations, and "
+        "no YOLO labels; export as COCO keypoints or as YOLO pose"
     )
 
 
 def _has_keypoints(content: Any) -> bool:
-    """Whether any annotation of a COCO file has keypoints."""
+    """Return whether any annotation of a COCO file has keypoints."""
     rows = content["annotations"]
     return any(isinstance(row, dict) and row.get("keypoints") for row in rows)
 
@@ -102,38 +104,41 @@ def _has_keypoints(content: Any) -> bool:
 def _rename_keypoints(
     source: SourceDataset, category: str | None, names: Sequence[str] | None
 ) -> SourceDataset:
-    """The source with other names of keypoints in the category that they are for."""
+    """Return the source with new keypoint names in the selected category."""
     if not names:
         return source
     rows = source.categories or [{"id": 1, "name": "object"}]
-    wanted = [row for row in rows if category in (None, str(row.get("name")), str(row.get("id")))]
-    if len(wanted) != 1:
+    matches = [row for row in rows if category in (None, str(row.get("name")), str(row.get("id")))]
+    if len(matches) != 1:
         raise ValueError(
-            f"keypoints=[...] are names for one category; choose it by category=NAME of "
-            f"{', '.join(str(row.get('name')) for row in rows)}"
+            f"keypoints=[...] renames the keypoints of one category; choose one of "
+            f"{', '.join(str(row.get('name')) for row in rows)} with category=NAME"
         )
-    new = wanted[0] | {"keypoints": [str(name) for name in names]}
-    return source._replace(categories=[new if row is wanted[0] else row for row in rows])
+    renamed = matches[0] | {"keypoints": [str(name) for name in names]}
+    return source._replace(categories=[renamed if row is matches[0] else row for row in rows])
 
 
-def _keep_category(source: SourceDataset, wanted: str | None, log: DropLog) -> SourceDataset:
-    """The source with the annotations of one category."""
-    chosen = choose_category(source.categories, source.annotations, wanted, source.files[0])
-    if chosen is None:
+def _keep_category(source: SourceDataset, requested: str | None, log: DropLog) -> SourceDataset:
+    """Return the source with the annotations of one category only."""
+    category = choose_category(source.categories, source.annotations, requested, source.files[0])
+    if category is None:
         return source
     kept: list[Row] = []
     for row in source.annotations:
-        if is_in_category(row, chosen):
+        if is_in_category(row, category):
             kept.append(row)
         else:
             name = _category_name(row.get("category_id"), source.categories)
-            log.add(f"annotations of other categories than {chosen.get('name')!r}", name)
+            log.add(f"annotations of other categories than {category.get('name')!r}", name)
     if not kept:
-        raise ValueError(f"{source.files[0]} has no annotation of {chosen.get('name')!r}")
-    return source._replace(annotations=kept, categories=[chosen])
+        raise ValueError(
+            f"{source.files[0]} has no annotation of {category.get('name')!r}; choose another "
+            "category=NAME"
+        )
+    return source._replace(annotations=kept, categories=[category])
 
 
 def _category_name(category_id: object, categories: Sequence[Row]) -> str:
-    """The name of a category for messages."""
-    named = (row.get("name") for row in categories if id_key(row.get("id")) == id_key(category_id))
-    return str(next(named, category_id))
+    """Return the name of a category, or its id if it is not listed."""
+    names = (row.get("name") for row in categories if id_key(row.get("id")) == id_key(category_id))
+    return str(next(names, category_id))

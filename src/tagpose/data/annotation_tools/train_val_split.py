@@ -1,82 +1,142 @@
-"""Divide images into train and val, reproducibly and without a group in both."""
+"""Reproducible split of images into train and val that keeps groups of images together."""
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+
+from tagpose.data.annotation_tools.source_dataset import (
+    TEST,
+    TRAIN,
+    VAL,
+    Row,
+    SourceDataset,
+    id_key,
+)
 
 IMAGE: Final = "image"
 FOLDER: Final = "folder"
 VIDEO: Final = "video"
-_FRAME_NUMBER: Final = re.compile(
-    r"[\W_]*(frame)?[\W_]*\d+$", re.IGNORECASE
-)  # at the end of a name
-_ROBOFLOW_MARK: Final = ".rf."  # Roboflow: all that is augmented of one image has what is before
+# at the end of a file name
+_FRAME_NUMBER: Final = re.compile(r"[\W_]*(frame)?[\W_]*\d+$", re.IGNORECASE)
+_ROBOFLOW_MARK: Final = ".rf."  # names of copies that Roboflow augmented are equal up to this mark
+_DEFAULT_VAL_FRACTION: Final = 0.1  # of the images
+
+
+class SplitAssignment(NamedTuple):
+    """Assignment of images to splits."""
+
+    splits: Mapping[str, str]  # TRAIN, VAL or TEST by `id_key` of the image id
+    reason: str  # description of the rule, for the user
+
+
+def assign_splits(
+    source: SourceDataset, by: str, val_fraction: float | None, seed: int
+) -> SplitAssignment:
+    """Assign the images of a source to train and val; its test split is kept.
+
+    Args:
+        source: data set with at least two images.
+        by: "image", "folder", "video" or a regular expression; see `group_images`.
+        val_fraction: fraction of the images in val; None keeps the splits of the source, or is 0.1
+            if it has none.
+        seed: seed of the random choice.
+
+    Raises:
+        ValueError: the images cannot be split like this.
+    """
+    source_splits = {
+        id_key(row["id"]): source.splits.get(id_key(row["id"])) for row in source.images
+    }
+    if val_fraction is None and {TRAIN, VAL} <= set(source_splits.values()):
+        splits = {image_id: split or TRAIN for image_id, split in source_splits.items()}
+        return SplitAssignment(splits, "as in the export; val_fraction=0.1 splits it again")
+    test_ids = {image_id for image_id, split in source_splits.items() if split == TEST}
+    if len(test_ids) == len(source_splits):
+        test_ids = set()
+    rows = [row for row in source.images if id_key(row["id"]) not in test_ids]
+    groups = group_images([row["file_name"] for row in rows], by)
+    labeled = {id_key(row["image_id"]) for row in source.annotations if has_coordinates(row)}
+    fraction = _DEFAULT_VAL_FRACTION if val_fraction is None else val_fraction
+    in_val = choose_val(groups, [id_key(row["id"]) in labeled for row in rows], fraction, seed)
+    splits = dict.fromkeys(test_ids, TEST)
+    for row, is_val in zip(rows, in_val.tolist(), strict=True):
+        splits[id_key(row["id"])] = VAL if is_val else TRAIN
+    return SplitAssignment(splits, f"{len(set(groups))} groups by {by}, seed {seed}")
+
+
+def has_coordinates(annotation: Row) -> bool:
+    """Return whether an annotation has a keypoint, flat or nested, that is not at 0, 0."""
+    values = annotation.get("keypoints")
+    rows = values if isinstance(values, list) else []
+    flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
+    return any(value not in (0, None, "", "0") for value in flat)
 
 
 def group_images(names: Sequence[str], by: str) -> list[str]:
-    """Return the group of each image; images of one group are never divided.
+    """Return the group of each image; all images of a group are in the same split.
 
     Args:
         names: paths of the images with slashes.
-        by: "image" for each image alone (copies that Roboflow augmented stay together), "folder"
-            for the images of a folder, "video" for names that differ in a number at the end, or a
-            regular expression that is searched for in each path: its first group is the image's.
+        by: "image" for separate images (copies that Roboflow augmented form a group), "folder" for
+            the images of a folder, "video" for names that differ in a number at the end, or a
+            regular expression that is searched for in each path and whose first group is used.
 
     Raises:
-        ValueError: if the expression is not valid, has no group, or does not match a path.
+        ValueError: the expression is invalid, has no group, or does not match a path.
     """
-    keys: dict[str, Callable[[str], str]] = {
+    group_functions: dict[str, Callable[[str], str]] = {
         IMAGE: lambda name: name.partition(_ROBOFLOW_MARK)[0],
         FOLDER: lambda name: str(PurePosixPath(name).parent),
         VIDEO: _video_name,
     }
-    key = keys.get(by) or _compile_group(by)
-    return [key(name) for name in names]
+    group_of = group_functions.get(by) or _compile_group(by)
+    return [group_of(name) for name in names]
 
 
 def choose_val(
-    groups: Sequence[str], labelled: Sequence[bool], val_fraction: float, seed: int
+    groups: Sequence[str], labeled: Sequence[bool], val_fraction: float, seed: int
 ) -> np.ndarray:
     """Choose the groups of the validation set.
 
-    Groups with and without labelled keypoints are divided separately, so that both splits have
-    some of either.
+    Groups with and without labeled keypoints are split separately, so that both splits have both.
 
     Args:
         groups: [N] group of each image.
-        labelled: [N] whether an image has a labelled keypoint.
-        val_fraction: share of the images in the validation set, between 0 and 1.
-        seed: of the choice; the order of the images does not matter.
+        labeled: [N] whether each image has a labeled keypoint.
+        val_fraction: fraction of the images in the validation set, between 0 and 1.
+        seed: seed of the choice, which does not depend on the order of the images.
 
     Returns:
-        Which images [N] are in the validation set; at least one group with labels is, and at least
-        one is not.
+        [N] bool, whether each image is in val; both splits have a group with labels.
 
     Raises:
-        ValueError: if fewer than two groups have labels, or if the val_fraction is out of range.
+        ValueError: fewer than two groups have labels, or the fraction is out of range.
     """
     if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction={val_fraction} is not between 0 and 1, such as 0.1")
+        raise ValueError(
+            f"val_fraction={val_fraction} is not between 0 and 1; use 0.1, for example"
+        )
     sizes: dict[str, int] = defaultdict(int)
     has_labels: dict[str, bool] = defaultdict(bool)
-    for group, is_labelled in zip(groups, labelled, strict=True):
+    for group, is_labeled in zip(groups, labeled, strict=True):
         sizes[group] += 1
-        has_labels[group] |= is_labelled
+        has_labels[group] |= is_labeled
     random = np.random.default_rng(seed)
     with_labels = sorted(group for group in sizes if has_labels[group])
     if len(with_labels) < 2:
         raise ValueError(
-            f"labelled keypoints are in {len(with_labels)} of {len(sizes)} groups ({len(groups)} "
-            "images), but train and val need one each; label more images, or choose another group="
+            f"{len(with_labels)} of {len(sizes)} groups ({len(groups)} images) have labeled "
+            "keypoints, but train and val need at least one such group each; label more images, or "
+            "choose another group="
         )
-    others = sorted(sizes.keys() - set(with_labels))
-    chosen = _draw_groups(with_labels, sizes, val_fraction, random, least=1)
-    chosen |= _draw_groups(others, sizes, val_fraction, random, least=0)
-    return np.array([group in chosen for group in groups], bool)
+    without_labels = sorted(sizes.keys() - set(with_labels))
+    val_groups = _draw_groups(with_labels, sizes, val_fraction, random, min_groups=1)
+    val_groups |= _draw_groups(without_labels, sizes, val_fraction, random, min_groups=0)
+    return np.array([group in val_groups for group in groups], bool)
 
 
 def _draw_groups(
@@ -85,38 +145,38 @@ def _draw_groups(
     val_fraction: float,
     random: np.random.Generator,
     *,
-    least: int,
+    min_groups: int,
 ) -> set[str]:
-    """Groups drawn until they have about a fraction of the images; never all of several."""
-    wanted = val_fraction * sum(sizes[group] for group in groups)
-    taken: list[str] = []
+    """Draw groups until they have about a fraction of the images, but never all groups."""
+    target = val_fraction * sum(sizes[group] for group in groups)
+    drawn: list[str] = []
     count = 0
-    for place in random.permutation(len(groups)).tolist():
-        size = sizes[groups[place]]
-        if len(taken) < len(groups) - 1 and (
-            len(taken) < least or abs(count + size - wanted) < abs(count - wanted)
+    for index in random.permutation(len(groups)).tolist():
+        size = sizes[groups[index]]
+        if len(drawn) < len(groups) - 1 and (
+            len(drawn) < min_groups or abs(count + size - target) < abs(count - target)
         ):
-            taken.append(groups[place])
+            drawn.append(groups[index])
             count += size
-    return set(taken)
+    return set(drawn)
 
 
 def _video_name(name: str) -> str:
-    """The path of a frame without its ending and the number at its end."""
+    """Return the path of a video frame without its extension and frame number."""
     path = PurePosixPath(name.partition(_ROBOFLOW_MARK)[0])
-    # Roboflow has clip_7_jpg where other tools have clip_7.jpg
+    # Roboflow writes clip_7_jpg instead of clip_7.jpg
     stem = path.name.rpartition("_")[0] if _ROBOFLOW_MARK in name else path.stem
     return str(path.with_name(_FRAME_NUMBER.sub("", stem) or path.name))
 
 
 def _compile_group(expression: str) -> Callable[[str], str]:
-    """Return a function from a name to its group by a regular expression."""
+    """Return a function that extracts the group of a name with a regular expression."""
     try:
         compiled = re.compile(expression)
     except re.error as error:
         raise ValueError(
-            f"group={expression} is neither image, folder nor video, nor a regular expression: "
-            f"{error}"
+            f"group={expression} is neither image, folder nor video, nor a valid regular "
+            f"expression ({error})"
         ) from error
     if not compiled.groups:
         raise ValueError(
@@ -124,10 +184,13 @@ def _compile_group(expression: str) -> Callable[[str], str]:
             "it has no (group)"
         )
 
-    def find(name: str) -> str:
+    def group_of(name: str) -> str:
         match = compiled.search(name)
         if not match or match[1] is None:
-            raise ValueError(f"group={expression} does not match the image {name!r}")
+            raise ValueError(
+                f"group={expression} does not match the image {name!r}; choose an expression that "
+                "matches all images"
+            )
         return match[1]
 
-    return find
+    return group_of

@@ -1,4 +1,4 @@
-"""Read YOLO-pose folders: `images/`, `labels/*.txt` and a `data.yaml`."""
+"""Reader of YOLO-pose folders: `images/`, `labels/*.txt` and `data.yaml`."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -29,24 +29,24 @@ from tagpose.data.images import (
 )
 
 YOLO_FORMAT: Final = "YOLO pose"
-_MAX_COORDINATE: Final = 1.5  # of an image's side: no normalised coordinate lies farther out
+_MAX_COORDINATE: Final = 1.5  # largest absolute value of a normalized coordinate
 _VISIBILITIES: Final = (0, 1, 2)
 
 
 def read_yolo_export(root: Path, config: YoloPoseConfig, log: DropLog) -> SourceDataset:
-    """Read all images below a folder with their labels, as COCO rows.
+    """Read all images below a folder and their labels as COCO rows.
 
-    The area of a person is that of the box, because YOLO has no masks. A label with a box alone is
-    an annotation whose keypoints are all unlabelled.
+    The area of a person is that of the box, because YOLO has no masks. A label with only a box
+    becomes an annotation without labeled keypoints.
 
     Args:
-        root: folder with `images/` and `labels/`, or with such folders below.
-        config: what the labels contain.
-        log: of images that cannot be used.
+        root: folder with `images/` and `labels/` at any level.
+        config: format of the labels.
+        log: log of images that cannot be used.
 
     Raises:
-        ValueError: if a label file is not of this format.
-        FileNotFoundError: if there are no images.
+        ValueError: a label does not have this format.
+        FileNotFoundError: there are no images.
     """
     images: list[Row] = []
     annotations: list[Row] = []
@@ -65,7 +65,7 @@ def read_yolo_export(root: Path, config: YoloPoseConfig, log: DropLog) -> Source
         if split := split_of(Path(name).parent):
             splits[id_key(row["id"])] = split
     if not images:
-        raise FileNotFoundError(f"{root} has no images in a folder called images")
+        raise FileNotFoundError(f"{root} has no image files in a folder called images; add them")
     categories = [_to_category(index, name, config) for index, name in config.classes.items()]
     notes = (config.note,) if config.note else ()
     return SourceDataset(
@@ -74,15 +74,15 @@ def read_yolo_export(root: Path, config: YoloPoseConfig, log: DropLog) -> Source
 
 
 class _YoloLabel(NamedTuple):
-    """One line of a label file; coordinates are fractions of the image's sides."""
+    """A line of a label file, in fractions of image width and height."""
 
     category: int
-    box: tuple[float, ...]  # centre x, y, width, height
-    keypoints: tuple[tuple[float, float, int], ...]  # x, y, v; none of a box alone
+    box: tuple[float, ...]  # center x, y, width, height
+    keypoints: tuple[tuple[float, float, int], ...]  # x, y, v; empty for a label with only a box
 
 
 def _upright_size(file: Path, name: str, log: DropLog) -> tuple[int, int] | None:
-    """Width and height as viewers show the image, which labels are relative to."""
+    """Return the width and height of the upright image, which labels are relative to."""
     try:
         with Image.open(file) as image:
             orientation, size = exif_orientation(image), upright_size(image)
@@ -90,14 +90,14 @@ def _upright_size(file: Path, name: str, log: DropLog) -> tuple[int, int] | None
         log.add("images that cannot be read", name)
         return None
     if orientation not in (0, EXIF_UPRIGHT, *EXIF_QUARTER_TURNS):
-        # the size does not tell whether such an image was annotated upright or as stored
-        log.add("images that EXIF mirrors or turns by 180 degrees; save them upright", name)
+        # the size does not reveal whether such an image was annotated upright or as stored
+        log.add("images that EXIF flips or rotates by 180 degrees; save them upright", name)
         return None
     return size
 
 
 def _read_labels(file: Path, config: YoloPoseConfig) -> list[_YoloLabel]:
-    """The lines of a label file; none where there is no file, as of a background image."""
+    """Return the labels of a file; background images may have no file."""
     if not file.is_file():
         return []
     lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -106,39 +106,44 @@ def _read_labels(file: Path, config: YoloPoseConfig) -> list[_YoloLabel]:
     ]
 
 
-def _parse_label(line: str, where: str, config: YoloPoseConfig) -> _YoloLabel:
-    """One line of a label file."""
+def _parse_label(line: str, location: str, config: YoloPoseConfig) -> _YoloLabel:
+    """Parse a line of a label file; `location` is for messages."""
     try:
         category, *numbers = map(float, line.split())
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; a label has numbers only") from error
-    full = BOX_VALUES + len(config.keypoints) * config.values
-    if len(numbers) not in (BOX_VALUES, full):
+        raise ValueError(f"{location}: {error}; a label must consist of numbers") from error
+    expected = BOX_VALUES + len(config.keypoints) * config.values
+    if len(numbers) not in (BOX_VALUES, expected):
         raise ValueError(
-            f"{where}: {len(numbers)} numbers after the class, not {full} as kpt_shape="
-            f"[{len(config.keypoints)}, {config.values}] in {config.file} says"
+            f"{location}: {len(numbers)} numbers after the class, expected {expected} for "
+            f"kpt_shape=[{len(config.keypoints)}, {config.values}]; correct it in {config.file}"
         )
     if category not in config.classes:
-        raise ValueError(f"{where}: class {category:g} is not in names of {config.file}")
+        raise ValueError(
+            f"{location}: class {category:g} is not in names of {config.file}; add it there"
+        )
     starts = range(BOX_VALUES, len(numbers), config.values)
-    points = tuple(_parse_keypoint(numbers[at : at + config.values], where) for at in starts)
+    points = tuple(_parse_keypoint(numbers[i : i + config.values], location) for i in starts)
     coordinates = [*numbers[:BOX_VALUES], *(value for point in points for value in point[:2])]
     if not all(isfinite(value) and abs(value) <= _MAX_COORDINATE for value in coordinates):
-        raise ValueError(f"{where}: a coordinate is not a fraction of the image's side")
+        raise ValueError(
+            f"{location}: a coordinate is not a fraction of the image's width or height; divide "
+            "coordinates in pixels by the image size"
+        )
     return _YoloLabel(int(category), tuple(numbers[:BOX_VALUES]), points)
 
 
-def _parse_keypoint(values: Sequence[float], where: str) -> tuple[float, float, int]:
-    """A keypoint; without a visibility it is labelled unless it is at 0, 0."""
+def _parse_keypoint(values: Sequence[float], location: str) -> tuple[float, float, int]:
+    """Parse a keypoint; without a visibility it is labeled unless it is at 0, 0."""
     x, y, *rest = values
     v = rest[0] if rest else 2 * (x != 0 or y != 0)
     if v not in _VISIBILITIES:
-        raise ValueError(f"{where}: a keypoint has the visibility {v:g}, not 0, 1 or 2")
+        raise ValueError(f"{location}: a keypoint has the visibility {v:g}, expected 0, 1 or 2")
     return x, y, int(v)
 
 
 def _to_annotation(label: _YoloLabel, width: int, height: int, count: int) -> Row:
-    """A label in image pixels."""
+    """Convert a label to a COCO annotation in image pixels."""
     x, y, w, h = label.box
     box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
     points = label.keypoints or ((0.0, 0.0, 0),) * count
@@ -154,11 +159,11 @@ def _to_annotation(label: _YoloLabel, width: int, height: int, count: int) -> Ro
 
 
 def _round(value: float) -> float:
-    """A thousandth of a pixel is more than any label means."""
+    """Round to a thousandth of a pixel, finer than any label."""
     return round(value, 3)
 
 
 def _to_category(index: int, name: str, config: YoloPoseConfig) -> Row:
-    """A class as a category of COCO; `flip_idx` is no key of COCO's."""
+    """Convert a class to a COCO category with the additional key `flip_idx`."""
     row: Row = {"id": index + 1, "name": name, "keypoints": list(config.keypoints), "skeleton": []}
     return row | ({"flip_idx": list(config.flip_idx)} if config.flip_idx else {})

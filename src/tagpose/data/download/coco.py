@@ -1,4 +1,4 @@
-"""This file completes a data set from its published archives: only what is missing, or nothing."""
+"""Download and extraction of the COCO archives; only missing paths are extracted."""
 
 import fcntl
 import os
@@ -15,83 +15,94 @@ from tqdm import tqdm
 
 from tagpose.data.download.http import check_free_space, download_file, part_file
 
-_UNPACKING: Final = ".unpacking-"  # what a folder that nobody may read yet is called
+_EXTRACTION_PREFIX: Final = ".unpacking-"  # of temporary folders with incomplete contents
 
 
 class Archive(NamedTuple):
-    """A published zip archive, and what a data set takes from it."""
+    """A published zip archive and the paths that a data set needs from it."""
 
     url: str
     size: int  # bytes
     checksum: str  # ALGORITHM:DIGITS
-    unpacked_size: int  # bytes on the disk, rounded up
-    contents: Mapping[str, int]  # path, in the archive and below the root -> number of its files
+    unpacked_size: int  # bytes on disk, rounded up
+    contents: Mapping[str, int]  # path in the archive and below the root -> number of files
 
     def file(self, root: Path) -> Path:
-        """Where it lies from its last byte until it is unpacked."""
+        """Return the path of the downloaded archive."""
         return root / PurePosixPath(self.url).name
 
 
 @contextmanager
 def lock_dataset(root: Path) -> Iterator[None]:
-    """Keep other processes out of a data set; what a killed one left unpacked is removed.
+    """Lock a data set folder and remove what interrupted extractions left in it.
+
+    Args:
+        root: folder of the data set; created if it is missing.
 
     Raises:
-        BlockingIOError: another process is at it.
+        BlockingIOError: another process holds the lock.
     """
     root.mkdir(parents=True, exist_ok=True)
     lock = root / ".fetching"
     with lock.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # one that its holder has just removed keeps nobody out
+            # a lock file that its holder has just removed is ineffective
             if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
                 raise BlockingIOError
         except (BlockingIOError, FileNotFoundError):
             raise BlockingIOError(
-                f"another process is fetching into {root}; wait for it and run this again"
+                f"another process is downloading to {root}; wait until it ends and run the "
+                "command again"
             ) from None
         try:
-            for left in root.glob(f"{_UNPACKING}*"):
-                shutil.rmtree(left)
+            for leftover in root.glob(f"{_EXTRACTION_PREFIX}*"):
+                shutil.rmtree(leftover)
             yield
         finally:
             lock.unlink()
 
 
 def find_missing(root: Path, archive: Archive) -> dict[str, int]:
-    """What of an archive a data set has not; files by path.
+    """Return the missing paths of an archive with their numbers of files.
 
     Raises:
-        ValueError: a folder has some of its files, but not all; it is left as it is.
+        ValueError: a folder has some of its files, but not all; it is not modified.
     """
-    found = {path: _count_files(root / path) for path in archive.contents}
-    for path, files in archive.contents.items():
-        if 0 < found[path] < files:
+    counts = {path: _count_files(root / path) for path in archive.contents}
+    for path, expected in archive.contents.items():
+        if 0 < counts[path] < expected:
             raise ValueError(
-                f"{root / path} has {found[path]} files, not {files}; move it away and run this "
-                "again to fetch it whole, or leave it out by parts=[...]"
+                f"{root / path} has {counts[path]} files, expected {expected}; move it away and "
+                "run the command again to download all of it, or exclude it with parts=[...]"
             )
-    lacking = {path: files for path, files in archive.contents.items() if not found[path]}
-    for path in lacking:
+    missing = {path: files for path, files in archive.contents.items() if not counts[path]}
+    for path in missing:
         if (root / path).is_dir() and any((root / path).iterdir()):
-            raise ValueError(f"{root / path} has hidden files only; remove it and run this again")
-    return lacking
+            raise ValueError(
+                f"{root / path} contains only hidden files; remove it and run the command again"
+            )
+    return missing
 
 
 def count_required_bytes(root: Path, archive: Archive) -> int:
-    """Free disk that fetching and unpacking takes, beyond what is there of the archive."""
+    """Return the disk space in bytes that downloading and extracting an archive still needs."""
     file = archive.file(root)
-    there = sum(path.stat().st_size for path in (file, part_file(file)) if path.exists())
-    return max(archive.size - there, 0) + archive.unpacked_size
+    downloaded = sum(path.stat().st_size for path in (file, part_file(file)) if path.exists())
+    return max(archive.size - downloaded, 0) + archive.unpacked_size
 
 
 def fetch_archive(root: Path, archive: Archive, *, keep: bool) -> None:
-    """Fetch an archive, unpack what is missing, and remove the archive unless it is to be kept.
+    """Download an archive, extract the missing paths, and remove the archive.
+
+    Args:
+        root: folder of the data set.
+        archive: archive to download.
+        keep: whether the downloaded archive is kept.
 
     Raises:
-        OSError: it cannot be fetched, or the disk has too little room.
-        ValueError: the archive is not what was published.
+        OSError: the download fails, or the disk is too full.
+        ValueError: the archive is not the published one.
     """
     file = archive.file(root)
     download_file(archive.url, file, size=archive.size, checksum=archive.checksum)
@@ -101,66 +112,68 @@ def fetch_archive(root: Path, archive: Archive, *, keep: bool) -> None:
 
 
 def extract_paths(file: Path, root: Path, contents: Mapping[str, int]) -> None:
-    """Take paths out of a zip archive; below the root each of them appears whole or not at all.
+    """Extract paths of a zip archive; each path is moved into place only once it is complete.
 
     Args:
-        file: the archive.
-        root: folder that the paths are relative to, in the archive too.
-        contents: paths to take, and the number of files that each must have.
+        file: zip archive.
+        root: folder to extract to.
+        contents: paths to extract, with the minimum number of files of each.
 
     Raises:
-        OSError: the disk has too little room.
-        ValueError: the archive is broken, lacks something, or wants to write elsewhere.
+        OSError: the disk is too full.
+        ValueError: the archive is damaged, lacks files, or contains paths outside its folder.
     """
-    with TemporaryDirectory(prefix=_UNPACKING, dir=root) as folder:
+    with TemporaryDirectory(prefix=_EXTRACTION_PREFIX, dir=root) as folder:
         _extract(file, Path(folder), list(contents))
-        for path, files in contents.items():
-            found = _count_files(Path(folder) / path)
-            if found < files:
+        for path, expected in contents.items():
+            count = _count_files(Path(folder) / path)
+            if count < expected:
                 raise ValueError(
-                    f"{file} holds {found} files of {path}, not {files}; is it the published one?"
+                    f"{file} contains {count} files of {path}, expected {expected}; check that it "
+                    "is the published archive"
                 )
-        os.sync()  # all at once: a hundred thousand single ones take longer than unpacking
+        os.sync()  # one call: fsync on a hundred thousand files takes longer than extraction
         for path in contents:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / path).replace(root / path)
 
 
 def _extract(file: Path, folder: Path, paths: list[str]) -> None:
-    """Write what an archive has at some paths."""
+    """Extract the files at or below some paths of an archive."""
     try:
         with zipfile.ZipFile(file) as archive:
-            entries = [
-                entry for entry in _checked_members(archive, file) if _is_below(entry, paths)
+            members = [
+                member for member in _checked_members(archive, file) if _is_below(member, paths)
             ]
-            check_free_space(folder, sum(entry.file_size for entry in entries))
-            for entry in tqdm(entries, desc=f"unpack {file.name}", unit="file", disable=None):
-                archive.extract(entry, folder)
+            check_free_space(folder, sum(member.file_size for member in members))
+            for member in tqdm(members, desc=f"extract {file.name}", unit="file", disable=None):
+                archive.extract(member, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(
-            f"{file} is no whole zip archive: {error}; remove it and run this again"
+            f"{file} is not a complete zip archive ({error}); remove it and run the command again"
         ) from error
 
 
 def _checked_members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
-    """All entries, none of which leaves the folder that it is unpacked to."""
-    for entry in archive.infolist():
-        path = PurePosixPath(entry.filename)
+    """Return all members of an archive after checking that none is outside its folder."""
+    for member in archive.infolist():
+        path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts:
             raise ValueError(
-                f"{file} would write outside of its folder, to {entry.filename}; do not trust it"
+                f"{file} contains the path {member.filename}, which is outside of its folder; do "
+                "not trust this archive"
             )
     return archive.infolist()
 
 
-def _is_below(entry: zipfile.ZipInfo, paths: list[str]) -> bool:
-    """Whether an entry is a file at one of the paths, or in a folder there."""
-    name = PurePosixPath(entry.filename)
-    return not entry.is_dir() and any(name.is_relative_to(path) for path in paths)
+def _is_below(member: zipfile.ZipInfo, paths: list[str]) -> bool:
+    """Return whether a member is a file at or below one of the paths."""
+    name = PurePosixPath(member.filename)
+    return not member.is_dir() and any(name.is_relative_to(path) for path in paths)
 
 
 def _count_files(path: Path) -> int:
-    """Files in a folder, but for hidden ones; 1 for a file, 0 for nothing."""
+    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
     if path.is_dir():
         return sum(not file.name.startswith(".") for file in path.iterdir())
     return int(path.exists())

@@ -1,4 +1,4 @@
-"""This file fetches a file over HTTP: it has its name when it is whole and right, never before."""
+"""Resumable HTTP downloads to FILE.part, which is renamed once it is complete and verified."""
 
 import hashlib
 import os
@@ -13,13 +13,13 @@ from typing import Final
 import requests
 from tqdm import tqdm
 
-_TIMEOUT: Final = (10, 60)  # seconds: to connect, and between two pieces
-_RETRY_DELAYS: Final = (1, 2, 4, 8, 16)  # seconds before another try
-_CHUNK_SIZE: Final = 1 << 16  # bytes; a piece that breaks off is lost, so that it must be small
+_TIMEOUT: Final = (10, 60)  # seconds: to connect, and between two chunks
+_RETRY_DELAYS: Final = (1, 2, 4, 8, 16)  # seconds before each retry
+_CHUNK_SIZE: Final = 1 << 16  # bytes; small, because an interrupted chunk is lost
 
 
 class _TransientError(ConnectionError):
-    """What another try may mend."""
+    """Network or server error that a retry may resolve."""
 
 
 def download_file(
@@ -30,165 +30,184 @@ def download_file(
     checksum: str | None = None,
     retry_delays: Sequence[float] = _RETRY_DELAYS,
 ) -> None:
-    """Have a file on the disk, whole and right.
+    """Download a file, or verify it if it already exists.
 
-    Until then it grows as FILE.part, and the next call goes on with that. A file that is there
-    already is verified, not fetched. One process at a time may fetch a file.
+    The download is written to FILE.part and renamed once it is complete and verified. An existing
+    FILE.part is resumed. Only one process at a time may download a file.
 
     Args:
-        url: where it is published.
-        file: where it shall lie.
-        size: bytes that it must have; None believes the server.
-        checksum: ALGORITHM:DIGITS, md5 or sha256; the first 8 digits or more.
-        retry_delays: seconds to wait when the connection breaks off; as many times it is tried again.
+        url: address of the file.
+        file: path of the downloaded file.
+        size: expected size in bytes; None trusts the server.
+        checksum: ALGORITHM:DIGITS, md5 or sha256, with at least the first 8 digits.
+        retry_delays: seconds to wait before each retry after an interrupted connection; the number
+            of entries is the number of retries. Retries start over whenever data arrives.
 
     Raises:
-        ConnectionError: the server cannot be reached, or the connection breaks off again and again.
-        OSError: the server refuses, or the disk has too little room.
-        ValueError: what came, or what lies there, is not what was expected.
+        ConnectionError: the server cannot be reached, or the connection keeps failing.
+        OSError: the server refuses the request, or the disk is too full.
+        ValueError: the existing or downloaded file does not have the expected size or checksum.
     """
     if checksum:
         _parse_checksum(checksum)
     part = part_file(file)
     if file.exists():
-        remedy = f"remove it, or name it {part.name} if only its end is missing, and run this again"
+        remedy = f"remove it, or rename it to {part.name} if only its end is missing, and try again"
         verify_file(file, size=size, checksum=checksum, remedy=remedy)
         return
     check_free_space(file.parent, (size or 0) - _file_size(part))
     file.parent.mkdir(parents=True, exist_ok=True)
     _download_with_retries(url, part, size, retry_delays)
-    try:
-        remedy = "it is removed: run this again to fetch it afresh"
-        verify_file(part, size=size, checksum=checksum, remedy=remedy)
-    except ValueError:
-        part.unlink()
-        raise
-    _publish(part, file)
+    _verify_part(part, size, checksum)
+    _rename_durably(part, file)
 
 
 def part_file(file: Path) -> Path:
-    """Where a file grows."""
+    """Return the path that an incomplete download of a file is written to."""
     return file.with_name(f"{file.name}.part")
 
 
 def verify_file(
-    file: Path, *, size: int | None, checksum: str | None, remedy: str = "fetch it again"
+    file: Path, *, size: int | None, checksum: str | None, remedy: str = "download it again"
 ) -> None:
-    """See that a file is what was published.
+    """Check the size and checksum of a file.
+
+    Args:
+        file: file to check.
+        size: expected size in bytes; None skips the check.
+        checksum: ALGORITHM:DIGITS; None skips the check.
+        remedy: advice that ends the error message.
 
     Raises:
-        ValueError: it has another size or another checksum; the sentence ends with the remedy.
+        ValueError: the size or the checksum differs.
     """
-    found = _file_size(file)
-    if size is not None and found != size:
-        raise ValueError(f"{file} has {found} bytes, not {size}; {remedy}")
+    actual_size = _file_size(file)
+    if size is not None and actual_size != size:
+        raise ValueError(f"{file} has {actual_size} bytes, expected {size}; {remedy}")
     if checksum:
         algorithm, digits = _parse_checksum(checksum)
         digest = _compute_digest(file, algorithm)
         if not digest.startswith(digits):
-            raise ValueError(f"{file} has the {algorithm} {digest}, not {digits}; {remedy}")
+            raise ValueError(f"{file} has the {algorithm} {digest}, expected {digits}; {remedy}")
 
 
-def check_free_space(folder: Path, needed: int) -> None:
-    """See that the disk of a folder, which need not exist yet, has room for so many bytes.
+def _verify_part(part: Path, size: int | None, checksum: str | None) -> None:
+    """Verify a completed download, and remove it if it is wrong."""
+    try:
+        remedy = "it has been removed; run the command again to download it from the start"
+        verify_file(part, size=size, checksum=checksum, remedy=remedy)
+    except ValueError:
+        part.unlink()
+        raise
+
+
+def check_free_space(folder: Path, required: int) -> None:
+    """Check that the disk of a folder, which may not exist yet, has enough free space.
+
+    Args:
+        folder: folder to write to.
+        required: bytes to write.
 
     Raises:
-        OSError: it has not.
+        OSError: the disk has too little free space.
     """
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    if needed > free:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if required > free:
         raise OSError(
-            f"{folder} needs {needed / 1e9:.1f} GB, and its disk has {free / 1e9:.1f} GB free; "
-            "make room or name a folder on another disk"
+            f"{folder} needs {required / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free; "
+            "free some space or choose a folder on another disk"
         )
 
 
 def _download_with_retries(
     url: str, part: Path, size: int | None, retry_delays: Sequence[float]
 ) -> None:
-    """Let the part grow until it is whole, over as many connections as it takes."""
-    longest, left = _file_size(part), list(retry_delays)
+    """Complete a partial download, reconnecting after interruptions."""
+    longest, delays = _file_size(part), list(retry_delays)
     while True:
         try:
             _resume(url, part, size)
             return
         except _TransientError as error:
-            # only what fails in one place is given up, however often 19 GB break off
+            # progress resets the retries, since a connection may drop many times during 19 GB
             if _file_size(part) > longest:
-                longest, left = _file_size(part), list(retry_delays)
-            if not left:
+                longest, delays = _file_size(part), list(retry_delays)
+            if not delays:
                 raise ConnectionError(
-                    f"{error}, after {len(retry_delays) + 1} tries; {_file_size(part)} bytes are in {part}: "
-                    "run this again later to go on with them"
+                    f"{error} after {len(retry_delays) + 1} attempts; {_file_size(part)} bytes are "
+                    f"in {part}, run the command again later to resume"
                 ) from error
-            tqdm.write(f"{error}; again in {left[0]} s", file=sys.stderr)
-            time.sleep(left.pop(0))
+            tqdm.write(f"{error}; retrying in {delays[0]} s", file=sys.stderr)
+            time.sleep(delays.pop(0))
 
 
 def _resume(url: str, part: Path, size: int | None) -> None:
-    """Fetch what the part lacks, over one connection."""
+    """Download the missing rest of a partial file over one connection."""
     if size is not None and _file_size(part) >= size:
-        return  # whole, or too long to become so, which its verification tells
-    with _request(url, part) as answer:
-        if answer.status_code == 416:
-            return  # all of it is there: a checksum was broken off, or the name was not given yet
-        promised = _content_length(answer)
-        if size is not None and promised not in (None, size):
+        return  # complete, or too long, which verification reports
+    with _request(url, part) as response:
+        if response.status_code == 416:
+            return  # complete: interrupted while it was verified or renamed
+        total = _content_length(response)
+        if size is not None and total not in (None, size):
             raise ValueError(
-                f"{url} has {promised} bytes, not {size}; open it in a browser to see what is "
-                "published there now"
+                f"{url} has {total} bytes, expected {size}; open it in a browser to check "
+                "whether the published file has changed"
             )
-        _write_body(answer, part, promised or size)
-    if _file_size(part) < (promised or size or 0):
-        raise _TransientError(f"{url} breaks off")
+        _write_body(response, part, total or size)
+    if _file_size(part) < (total or size or 0):
+        raise _TransientError(f"connection to {url} was interrupted")
 
 
 def _request(url: str, part: Path) -> requests.Response:
-    """The server's answer, of which only the head is read: the bytes after the part, or all."""
+    """Request the bytes that follow a partial file, or all; the body is not read yet."""
     start = _file_size(part)
-    # compressed on the way, bytes could be counted neither by Range nor by Content-Length
+    # with compression, neither Range nor Content-Length would count the bytes of the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        answer = requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
+        response = requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _TransientError(f"{url} cannot be reached") from error
-    span = answer.headers.get("Content-Range", "none")
-    follows = span.startswith(f"bytes {start}-") or span == f"bytes */{start}"
-    if answer.status_code == 200 or follows:
-        return answer
-    answer.close()
-    said = f"{url} answers {answer.status_code} {answer.reason}"
-    if answer.status_code == 429 or answer.status_code >= 500:
-        raise _TransientError(said)
-    if answer.status_code in (206, 416):
-        raise OSError(f"{said}, the range {span}, not what follows {part}; remove that part")
-    raise OSError(f"{said}; open it in a browser to see whether it has moved")
+    content_range = response.headers.get("Content-Range", "none")
+    continues = content_range.startswith(f"bytes {start}-") or content_range == f"bytes */{start}"
+    if response.status_code == 200 or continues:
+        return response
+    response.close()
+    message = f"{url} returned {response.status_code} {response.reason}"
+    if response.status_code == 429 or response.status_code >= 500:
+        raise _TransientError(message)
+    if response.status_code in (206, 416):
+        raise OSError(
+            f"{message} with the range {content_range}, which does not continue {part}; remove "
+            "that file and run the command again"
+        )
+    raise OSError(f"{message}; open it in a browser to check whether it has moved")
 
 
-def _content_length(answer: requests.Response) -> int | None:
-    """Bytes of the whole file, by the server's word."""
-    resumed = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    total = resumed or answer.headers.get("Content-Length", "")
+def _content_length(response: requests.Response) -> int | None:
+    """Return the size of the whole file in bytes as stated by the server."""
+    range_total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    total = range_total or response.headers.get("Content-Length", "")
     return int(total) if total.isdecimal() else None
 
 
-def _write_body(answer: requests.Response, part: Path, expected: int | None) -> None:
-    """Write what comes behind the part, or in its place where the server did not resume."""
-    mode = "ab" if answer.status_code == 206 else "wb"
+def _write_body(response: requests.Response, part: Path, expected: int | None) -> None:
+    """Append the body to a partial file, or overwrite it if the server did not resume."""
+    mode = "ab" if response.status_code == 206 else "wb"
     with part.open(mode) as stream, _progress_bar(part.stem, expected, done=stream.tell()) as bar:
         try:
-            for piece in answer.iter_content(_CHUNK_SIZE):
-                stream.write(piece)
-                bar.update(len(piece))
+            for chunk in response.iter_content(_CHUNK_SIZE):
+                stream.write(chunk)
+                bar.update(len(chunk))
                 if expected is not None and stream.tell() > expected:
                     return
         except requests.RequestException as error:
-            raise _TransientError(f"{answer.url} breaks off") from error
+            raise _TransientError(f"connection to {response.url} was interrupted") from error
 
 
-def _publish(part: Path, file: Path) -> None:
-    """Give a whole part its name, such that no loss of power leaves an empty file under it."""
+def _rename_durably(part: Path, file: Path) -> None:
+    """Rename a complete download so that a power loss cannot leave an empty file."""
     with part.open("rb") as stream:
         os.fsync(stream.fileno())
     part.replace(file)
@@ -200,33 +219,32 @@ def _publish(part: Path, file: Path) -> None:
 
 
 def _file_size(file: Path) -> int:
-    """Bytes that are there."""
+    """Return the size of a file in bytes; 0 if it is missing."""
     return file.stat().st_size if file.exists() else 0
 
 
 def _parse_checksum(checksum: str) -> tuple[str, str]:
-    """The halves of a checksum."""
-    found = re.fullmatch(r"(md5|sha256):([0-9a-f]{8,})", checksum)
-    if not found:
+    """Split a checksum into its algorithm and hexadecimal digits."""
+    match = re.fullmatch(r"(md5|sha256):([0-9a-f]{8,})", checksum)
+    if not match:
         raise ValueError(
-            f"the checksum {checksum!r} is not md5: or sha256: and 8 or more hexadecimal digits"
+            f"invalid checksum {checksum!r}; expected md5: or sha256: followed by at least 8 "
+            "hexadecimal digits"
         )
-    return found[1], found[2]
+    return match[1], match[2]
 
 
 def _compute_digest(file: Path, algorithm: str) -> str:
-    """Hexadecimal digits of a file's checksum."""
+    """Return the checksum of a file in hexadecimal digits."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with (
-        file.open("rb") as stream,
-        _progress_bar(f"{algorithm} of {file.name}", _file_size(file)) as bar,
-    ):
-        while piece := stream.read(_CHUNK_SIZE):
-            digest.update(piece)
-            bar.update(len(piece))
+    name = f"{algorithm} of {file.name}"
+    with file.open("rb") as stream, _progress_bar(name, _file_size(file)) as bar:
+        while chunk := stream.read(_CHUNK_SIZE):
+            digest.update(chunk)
+            bar.update(len(chunk))
     return digest.hexdigest()
 
 
 def _progress_bar(name: str, total: int | None, *, done: int = 0) -> tqdm:
-    """Progress in bytes, on a terminal only."""
+    """Return a progress bar in bytes that is shown on a terminal only."""
     return tqdm(desc=name, total=total, initial=done, unit="B", unit_scale=True, disable=None)

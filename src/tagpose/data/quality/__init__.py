@@ -1,1 +1,1 @@
-"""Checks and statistics of a data set, and copies without faulty images."""
+"""Checks and statistics of a data set, clean copies, and sample selection."""

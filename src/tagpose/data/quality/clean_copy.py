@@ -1,7 +1,7 @@
-"""This file makes a clean copy of annotations: without the images of which anything is broken.
+"""Clean copies of annotation files, without images that have any error.
 
-What reads the copy is as strict as ever. An image of which one person cannot be read is left out
-as a whole: the network would learn that nobody is where that person is.
+The copy is read as strictly as any other file. An image is left out as a whole if one of its people
+cannot be read: otherwise the network would learn that there is background where that person is.
 """
 
 import json
@@ -25,29 +25,30 @@ _COUNTS: Final = "counts.json"
 
 
 class CleanCopy(NamedTuple):
-    """A clean copy of annotations."""
+    """A clean copy of an annotation file."""
 
     file: Path
-    num_images: int  # of the original that can be told apart
+    num_images: int  # images with distinct readable ids in the original
     num_kept: int
-    listing: Path  # every error for which something is left out, line by line
-    is_new: bool  # whether it was not there before
+    listing: Path  # all errors that led to omissions, one per line
+    is_new: bool  # False if the copy existed before
 
 
 def make_clean_copy(file: Path, folder: Path, rules: ReadRules) -> CleanCopy:
-    """The copy of a file without what is broken, made once for each state of file and pictures.
+    """Copy an annotation file without images that have errors.
 
-    Of processes of one machine that want it at once, one makes it and the others wait.
+    The copy is cached until the annotation file or an image changes. If several processes of a
+    machine need it at once, one of them makes it and the others wait.
 
     Args:
-        file: of the annotations.
-        folder: of the images, each of which is read whole.
-        rules: what must be sound; an image is not left out for what is not needed.
+        file: annotation file.
+        folder: folder of the images, all of which are decoded.
+        rules: data that must be free of errors; errors in other data are ignored.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no whole JSON, or no image of it is sound.
-        OSError: the copy can be written nowhere.
+        FileNotFoundError: the annotation file is missing.
+        ValueError: the file is not complete JSON, or every image has an error.
+        OSError: the copy cannot be written.
     """
     state = [
         (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
@@ -59,39 +60,43 @@ def make_clean_copy(file: Path, folder: Path, rules: ReadRules) -> CleanCopy:
         tuple(rules.options),
         rules.with_areas,
     )
-    known = cache_paths(file, f"{rules.skeleton.name}-clean", (dependencies, state))
-    with exclusive_lock(known):
-        for place in known:
-            if (place / _COUNTS).exists():
-                images, kept = json.loads((place / _COUNTS).read_bytes())
-                return CleanCopy(place / file.name, images, kept, place / _LISTING, is_new=False)
-        return _build_copy(file, folder, rules, known)
+    folders = cache_paths(file, f"{rules.skeleton.name}-clean", (dependencies, state))
+    with exclusive_lock(folders):
+        for cached in folders:
+            if (cached / _COUNTS).exists():
+                num_images, num_kept = json.loads((cached / _COUNTS).read_bytes())
+                return CleanCopy(
+                    cached / file.name, num_images, num_kept, cached / _LISTING, is_new=False
+                )
+        return _build_copy(file, folder, rules, folders)
 
 
-def _build_copy(file: Path, folder: Path, rules: ReadRules, known: Sequence[Path]) -> CleanCopy:
-    """A clean copy in one of the places; raises what `make_clean_copy` does."""
+def _build_copy(file: Path, folder: Path, rules: ReadRules, folders: Sequence[Path]) -> CleanCopy:
+    """Write a clean copy to the first writable folder; see `make_clean_copy`."""
     content = read_unchecked(file)
-    left, errors = _remove_faulty_images(content, file, folder, rules)
+    clean, errors = _remove_faulty_images(content, file, folder, rules)
     lines = [f"{issue.where} {issue.detail}" for issue in errors]
-    images, kept = (
+    num_images, num_kept = (
         len({parse_id(row.get("id")) for row in rows["images"] if isinstance(row, dict)} - {None})
-        for rows in (content, left)
+        for rows in (content, clean)
     )
-    if not kept:
-        first = lines[0] if lines else "that it has none"
-        raise ValueError(f"{file}: no image is without errors; the first error is: {first}")
-    place = _write_copy(known, file.name, left, lines, (images, kept))
-    return CleanCopy(place / file.name, images, kept, place / _LISTING, is_new=True)
+    if not num_kept:
+        reason = f"the first error is: {lines[0]}" if lines else "it has no images"
+        raise ValueError(
+            f"{file} has no image without errors ({reason}); `make inspect_data` lists all errors"
+        )
+    target = _write_copy(folders, file.name, clean, lines, (num_images, num_kept))
+    return CleanCopy(target / file.name, num_images, num_kept, target / _LISTING, is_new=True)
 
 
 def _walk_files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The files of a folder, and of those below it."""
+    """Yield all files below a folder in a fixed order."""
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
-                if not entry.name.startswith("."):  # as caches do, and this copy
+                if not entry.name.startswith("."):  # caches, such as this copy
                     yield from _walk_files(Path(entry.path))
             else:
                 yield entry
@@ -100,10 +105,10 @@ def _walk_files(folder: Path) -> Iterator[os.DirEntry[str]]:
 def _remove_faulty_images(
     content: Row, file: Path, folder: Path, rules: ReadRules
 ) -> tuple[Row, Sequence[Issue]]:
-    """What is left of a file, and the errors for which something is not.
+    """Return the content without images that have errors, and those errors.
 
     Raises:
-        ValueError: an error is of the whole file.
+        ValueError: an error affects the whole file.
     """
     log = check_dataset_file(content, file, folder, rules, read_pixels=True).coco.log
     errors = [
@@ -114,34 +119,36 @@ def _remove_faulty_images(
     ]
     if any(issue.type in _FILE_ERRORS for issue in errors):
         log.raise_error()
-    bad = {None, *(image_id for issue in errors for image_id in issue.image_ids)}
-    kept = {"images": "id", "annotations": "image_id"}
-    left = {
+    faulty_ids = {None, *(image_id for issue in errors for image_id in issue.image_ids)}
+    clean = {
         name: [
             row
             for row in content[name]
-            if isinstance(row, dict) and parse_id(row.get(key)) not in bad
+            if isinstance(row, dict) and parse_id(row.get(id_field)) not in faulty_ids
         ]
-        for name, key in kept.items()
+        for name, id_field in (("images", "id"), ("annotations", "image_id"))
     }
-    return content | left, errors
+    return content | clean, errors
 
 
 def _write_copy(
-    known: Sequence[Path], name: str, kept: Row, lines: list[str], count: tuple[int, int]
+    folders: Sequence[Path], name: str, clean: Row, lines: list[str], counts: tuple[int, int]
 ) -> Path:
-    """Write the copy into the first of the folders that can be written, and say where that is."""
-    for place in known:
+    """Write a copy into the first writable folder, and return that folder."""
+    contents = {
+        name: json.dumps(clean),
+        _LISTING: "".join(f"{line}\n" for line in lines),
+        _COUNTS: json.dumps(counts),  # last, because its existence marks the copy as complete
+    }
+    for folder in folders:
         try:
-            with atomic_write(place / name) as partial:
-                partial.write_text(json.dumps(kept))
-            with atomic_write(place / _LISTING) as partial:
-                partial.write_text("".join(f"{line}\n" for line in lines))
-            with atomic_write(
-                place / _COUNTS
-            ) as partial:  # last: it says that the others are whole
-                partial.write_text(json.dumps(count))
-            return place
+            for file_name, text in contents.items():
+                with atomic_write(folder / file_name) as partial:
+                    partial.write_text(text)
+            return folder
         except OSError as error:
-            trouble = error
-    raise OSError(f"a clean copy of {name} can be written nowhere ({trouble})")
+            last_error = error
+    raise OSError(
+        f"a clean copy of {name} cannot be written ({last_error}); set XDG_CACHE_HOME to a "
+        "writable folder"
+    )

@@ -1,4 +1,4 @@
-"""Counts of what a data set has: people, labelled parts, sizes, values of v.
+"""Statistics of a data set: people, labeled parts, sizes and visibilities.
 
 Annotations with an error are not counted.
 """
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.data.coco_file import CocoFile
-from tagpose.data.quality.annotation_checks import labelled_parts
+from tagpose.data.quality.annotation_checks import labeled_parts
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
 
 class VisibilityCounts(NamedTuple):
-    """Keypoints by their v; hands and faces have v of all kinds, with the labeller's doubt."""
+    """Numbers of keypoints by v, which may be a fraction for hands and faces."""
 
     zero: int
     below_one: int  # between 0 and 1
@@ -25,75 +25,74 @@ class VisibilityCounts(NamedTuple):
 
 
 class PartStatistics(NamedTuple):
-    """What is known of one part in all people, crowds apart."""
+    """Statistics of one part over all people, without crowds."""
 
-    labelled: int  # people with a keypoint of it that has v > 0
-    unlabelled: int  # people without
-    keypoints: int  # with v > 0
+    labeled: int  # people with a keypoint of the part that has v > 0
+    unlabeled: int  # people without one
+    keypoints: int  # keypoints with v > 0
     values: VisibilityCounts
 
 
 class DatasetStatistics(NamedTuple):
-    """What a data set has."""
+    """Statistics of a data set."""
 
     images: int
-    empty: int  # images without people; there may be a crowd
-    people: int  # crowds apart
+    empty: int  # images without people; they may have a crowd
+    people: int  # without crowds
     crowds: int
-    without_keypoints: int  # people with no v > 0: they are masked, not learned
-    small: int  # people of an area below 32 x 32 image pixels
+    without_keypoints: int  # people without v > 0, which the loss ignores
+    small: int  # people with an area below 32 x 32 image pixels
     medium: int  # below 96 x 96
     large: int
-    widths: tuple[int, int]  # of the narrowest and the widest image in image pixels, 0 for none
+    widths: tuple[int, int]  # smallest and largest image width in image pixels, 0 if unknown
     heights: tuple[int, int]
     parts: Mapping[str, PartStatistics]
 
 
 def compute_statistics(coco: CocoFile, skeleton: Skeleton) -> DatasetStatistics:
-    """Count what a file has that was read with all of its keypoints."""
+    """Compute the statistics of an annotation file.
+
+    Args:
+        coco: file that was read with all of its keypoints.
+        skeleton: skeleton that the file was read with.
+    """
     annotations = coco.annotations
-    person = ~annotations.is_crowd
-    labelled = labelled_parts(coco, skeleton)  # [T, F]
-    areas = annotations.areas[person]
+    is_person = ~annotations.is_crowd
+    labeled = labeled_parts(coco, skeleton)  # [T, parts]
+    areas = annotations.areas[is_person]
     sizes = np.array([image[2:] for image in coco.images.values()]).reshape(-1, 2)
     widths, heights = sizes[sizes.all(axis=1)].T
     return DatasetStatistics(
         images=len(coco.images),
-        empty=len(coco.images) - len(np.unique(annotations.image_ids[person])),
-        people=int(person.sum()),
+        empty=len(coco.images) - len(np.unique(annotations.image_ids[is_person])),
+        people=int(is_person.sum()),
         crowds=int(annotations.is_crowd.sum()),
-        without_keypoints=int((person & ~labelled.any(axis=1)).sum()),
+        without_keypoints=int((is_person & ~labeled.any(axis=1)).sum()),
         small=int((areas < MEDIUM_AREA).sum()),
         medium=int(((areas >= MEDIUM_AREA) & (areas < LARGE_AREA)).sum()),
         large=int((areas >= LARGE_AREA).sum()),
         widths=_min_max(widths),
         heights=_min_max(heights),
         parts={
-            part: _part_statistics(annotations.keypoints[person, at, 2])
-            for part, at in skeleton.disjoint_parts.items()
+            name: _part_statistics(annotations.keypoints[is_person, part, 2])
+            for name, part in skeleton.disjoint_parts.items()
         },
     )
 
 
 def _min_max(values: np.ndarray) -> tuple[int, int]:
-    """The smallest and the largest value, 0 where there is none."""
+    """Return the smallest and the largest value, or 0 if there is none."""
     return (int(values.min()), int(values.max())) if values.size else (0, 0)
 
 
 def _part_statistics(v: np.ndarray) -> PartStatistics:
-    """What visibilities [P, n] of one part say."""
-    labelled = int((v > 0).any(axis=1).sum())
-    exact = [int((v == value).sum()) for value in (0, 1, 2)]
-    between = [int(((v > low) & (v < low + 1)).sum()) for low in (0, 1)]
+    """Compute the statistics of one part from its visibilities [P, n]."""
+    labeled = int((v > 0).any(axis=1).sum())
+    zero, one, two = (int((v == value).sum()) for value in (0, 1, 2))
+    below_one, below_two = (int(((v > low) & (v < low + 1)).sum()) for low in (0, 1))
     return PartStatistics(
-        labelled=labelled,
-        unlabelled=len(v) - labelled,
+        labeled=labeled,
+        unlabeled=len(v) - labeled,
         keypoints=int((v > 0).sum()),
-        values=VisibilityCounts(
-            zero=exact[0],
-            below_one=between[0],
-            one=exact[1],
-            below_two=between[1],
-            two=exact[2],
-        ),
+        values=VisibilityCounts(zero, below_one, one, below_two, two),
     )

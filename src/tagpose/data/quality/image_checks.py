@@ -1,4 +1,4 @@
-"""Check the image files of a data set: their headers, or all of their pixels."""
+"""Checks of the image files of a data set: existence, size and, optionally, all pixels."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,36 +17,36 @@ from tagpose.data.issue_types import IssueType
 def log_file_issues(
     images: dict[int, ImageRow], folder: Path, log: IssueLog, *, read_pixels: bool = False
 ) -> list[str]:
-    """Log images that are missing, cut off, or of another size than stated.
+    """Log images that are missing, truncated, or of another size than stated.
 
     Args:
-        images: of a file, by id.
-        folder: of the image files.
-        log: takes the issues.
-        read_pixels: whether whole images are read, which alone finds files that are cut off; that takes
-            minutes for a hundred thousand.
+        images: images of the annotation file by id.
+        folder: folder of the image files.
+        log: log that receives the issues.
+        read_pixels: whether images are decoded, which is required to find truncated files but takes
+            minutes for a hundred thousand images; otherwise only headers are read.
 
     Returns:
-        Paths of the files that are there.
+        Paths of the files that exist.
     """
     names = locate_images(folder, [image.file_name for image in images.values()], [*images], log)
-    found = [(i, name) for i, name in zip(images, names, strict=True) if name is not None]
+    existing = [(i, name) for i, name in zip(images, names, strict=True) if name is not None]
     check = partial(_pixel_issue if read_pixels else _header_issue, folder)
-    rows = [images[image_id] for image_id, _ in found]
-    # unpacking pictures leaves the interpreter to other threads
+    rows = [images[image_id] for image_id, _ in existing]
+    # decoding releases the GIL
     with ThreadPoolExecutor() as threads:
-        issues = threads.map(check, [name for _, name in found], rows)
-        checked = tqdm(issues, desc="check image files", total=len(found), unit="file")
-        for (image_id, _), what in zip(found, checked, strict=True):
-            if what:
-                log.add(IssueType.IMAGE_FILE, f"image {image_id}", what, image_id)
-    return [f"{folder}/{name}" for _, name in found]
+        details = threads.map(check, [name for _, name in existing], rows)
+        progress = tqdm(details, desc="check image files", total=len(existing), unit="file")
+        for (image_id, _), detail in zip(existing, progress, strict=True):
+            if detail:
+                log.add(IssueType.IMAGE_FILE, f"image {image_id}", detail, image_id)
+    return [f"{folder}/{name}" for _, name in existing]
 
 
 def _pixel_issue(folder: Path, name: str, row: ImageRow) -> str:
-    """Return what is wrong with an image, once it was read whole; "" for nothing."""
-    if header := _header_issue(folder, name, row):
-        return header
+    """Decode an image and return its issue, or ""."""
+    if issue := _header_issue(folder, name, row):
+        return issue
     try:
         read_annotated_image(folder / name)
     except ValueError as error:
@@ -55,12 +55,12 @@ def _pixel_issue(folder: Path, name: str, row: ImageRow) -> str:
 
 
 def _header_issue(folder: Path, name: str, row: ImageRow) -> str:
-    """Return what is wrong with an image by its header; "" for nothing."""
+    """Read the header of an image and return its issue, or ""."""
     try:
         with Image.open(folder / name) as image:
             sizes = image.size, upright_size(image)
     except IMAGE_ERRORS as error:
-        return f"has the file {name!r}, which cannot be read as a picture ({error})"
+        return f"has the file {name!r}, which cannot be read as an image ({error})"
     if (row.width, row.height) in sizes or not row.width:
         return ""
     (width, height), _ = sizes

@@ -1,10 +1,10 @@
-"""Inspection of a data set: counts and issues of one annotation file and its images."""
+"""Inspection of a data set: statistics and issues of an annotation file and its images."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 from tagpose.data.annotation_arrays import pack_ignored_masks
-from tagpose.data.coco_file import CocoFile, check_rows, read_unchecked
+from tagpose.data.coco_file import CocoFile, Row, check_rows, read_unchecked
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
 from tagpose.data.image_lookup import fill_missing_sizes
 from tagpose.data.issue_log import IssueLog
@@ -16,19 +16,19 @@ from tagpose.skeletons.skeleton import Skeleton
 
 
 class Inspection(NamedTuple):
-    """What a data set has, and its issues."""
+    """Statistics and issues of a data set."""
 
     description: str  # of the file
     coverage: DatasetStatistics
     log: IssueLog
-    files: list[str]  # paths of the images that are there
+    files: list[str]  # paths of the images that exist
 
 
 class CheckedFile(NamedTuple):
-    """What was read of a file, with all of its issues in the log."""
+    """Data read from an annotation file; its log has all issues."""
 
     coco: CocoFile
-    files: list[str]  # paths of the images that are there
+    files: list[str]  # paths of the images that exist
 
 
 def inspect_dataset(
@@ -39,17 +39,17 @@ def inspect_dataset(
     read_pixels: bool = False,
     options: ReadOptions = DEFAULT_OPTIONS,
 ) -> Inspection:
-    """Count what a data set has and list all of its issues; no issue ends this.
+    """Compute the statistics of a data set and collect all of its issues.
 
     Args:
-        file: of the annotations, COCO keypoints or COCO-WholeBody.
-        folder: of the images.
-        skeleton: whose keypoints are read; its parts name the fields.
-        read_pixels: whether images are read whole; see `log_file_issues`.
-        options: what users decide about reading.
+        file: annotation file, COCO keypoints or COCO-WholeBody.
+        folder: folder of the images.
+        skeleton: skeleton to read; its parts determine the JSON keys.
+        read_pixels: whether images are decoded; see `log_file_issues`.
+        options: options of the reader.
 
     Raises:
-        FileNotFoundError: the file is missing.
+        FileNotFoundError: the annotation file is missing.
         ValueError: it is not JSON, or has no lists of images and annotations.
     """
     content = read_unchecked(file)
@@ -58,20 +58,26 @@ def inspect_dataset(
     log_annotation_issues(content["annotations"], coco, skeleton)
     log_implausible_areas(coco.annotations, coco.log)
     if not coco.annotations.trainable.any():
-        what = f"has {len(content['annotations'])} annotations, none with a keypoint of v above 0"
-        coco.log.add(IssueType.UNLABELLED, "the file", what)
+        detail = f"has {len(content['annotations'])} annotations, none with a labeled keypoint"
+        coco.log.add(IssueType.UNLABELLED, "the file", detail)
     return Inspection(coco.description, compute_statistics(coco, skeleton), coco.log, files)
 
 
 def check_dataset_file(
-    content: dict[str, object], file: Path, folder: Path, rules: ReadRules, *, read_pixels: bool
+    content: Row, file: Path, folder: Path, rules: ReadRules, *, read_pixels: bool
 ) -> CheckedFile:
     """Check the rows of a file, the segmentations of ignored regions, and the image files.
 
-    Arguments are those of `inspect_dataset`, and the content of the file.
+    Args:
+        content: JSON object of the annotation file.
+        file: annotation file, for messages.
+        folder: folder of the images.
+        rules: data to read.
+        read_pixels: whether images are decoded; see `log_file_issues`.
     """
     coco = check_rows(content, file, rules)
-    images = fill_missing_sizes(folder, coco.images, IssueLog(file))  # files are checked below
+    # the log is discarded, because the image files are checked below
+    images = fill_missing_sizes(folder, coco.images, IssueLog(file))
     coco = coco._replace(images=images)
     pack_ignored_masks(coco.annotations, images, coco.log)
     return CheckedFile(coco, log_file_issues(images, folder, coco.log, read_pixels=read_pixels))

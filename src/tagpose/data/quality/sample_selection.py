@@ -1,4 +1,4 @@
-"""This file chooses samples that stand for a data set, as training and validation see them."""
+"""Selection of representative samples of a data set, as training and validation load them."""
 
 import numpy as np
 
@@ -9,40 +9,48 @@ from tagpose.structures import Sample
 
 
 def load_train_samples(data: PoseDataModule, number: int) -> list[Sample]:
-    """Random views as the first epoch of training may draw them.
+    """Load augmented samples of the first training epoch.
+
+    Args:
+        data: data module.
+        number: number of samples.
 
     Raises:
         FileNotFoundError: an image is missing.
-        ValueError: the reader refuses the annotations or an image.
+        ValueError: the annotations or an image cannot be read.
     """
     annotations = data.read_split(data.train_split, only_annotated=True)
-    views = TrainDataset(annotations, data.transforms, seed=data.seed)
-    return [views[SampleKey(0, place)] for place in pick_samples(annotations, number, data.seed)]
+    dataset = TrainDataset(annotations, data.transforms, seed=data.seed)
+    return [dataset[SampleKey(0, i)] for i in pick_samples(annotations, number, data.seed)]
 
 
 def load_val_samples(data: PoseDataModule, number: int) -> list[Sample]:
-    """Whole images as validation shows them.
+    """Load whole images as validation does.
+
+    Args:
+        data: data module.
+        number: number of samples.
 
     Raises:
         FileNotFoundError: an image is missing.
-        ValueError: the reader refuses the annotations or an image.
+        ValueError: the annotations or an image cannot be read.
     """
     annotations = data.read_split(data.val_split, only_annotated=False)
-    whole = ValDataset(annotations, data.input_size)
-    return [whole[place] for place in pick_samples(annotations, number, data.seed)]
+    dataset = ValDataset(annotations, data.input_size)
+    return [dataset[i] for i in pick_samples(annotations, number, data.seed)]
 
 
 def pick_samples(annotations: Annotations, number: int, seed: int) -> list[int]:
-    """Places of images drawn by lot: with people, and half of them with a mask, where there are.
+    """Draw image indices: preferably with people, and half of them also with an ignored region.
 
     Args:
-        annotations: to choose from.
-        number: of images, or all where there are fewer.
-        seed: of the lot.
+        annotations: annotations to draw from.
+        number: number of images; all are returned if there are fewer.
+        seed: seed of the random order.
     """
     order = np.random.default_rng(seed).permutation(len(annotations))
-    inhabited = np.diff(annotations.offsets)[order] > 0
-    masked = np.isin(annotations.image_ids[order], list(annotations.ignored))
-    first = order[inhabited & masked][: number // 2]
-    rest = order[np.argsort(~inhabited, kind="stable")]
-    return list(dict.fromkeys([*first.tolist(), *rest.tolist()]))[:number]
+    has_people = np.diff(annotations.offsets)[order] > 0
+    has_mask = np.isin(annotations.image_ids[order], list(annotations.ignored))
+    masked = order[has_people & has_mask][: number // 2]
+    rest = order[np.argsort(~has_people, kind="stable")]
+    return list(dict.fromkeys([*masked.tolist(), *rest.tolist()]))[:number]

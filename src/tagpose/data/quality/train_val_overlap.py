@@ -1,4 +1,4 @@
-"""Images that training and validation share, by their paths or by their bytes."""
+"""Detection of images that are in both train and val, by path or by content."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,12 @@ from tagpose.data.issue_types import IssueType
 
 
 def warn_of_shared_images(train: Annotations, val: Annotations, file: Path) -> None:
-    """Warn if some image files are in both halves of a data set.
+    """Warn if some image files are in both train and val.
 
     Args:
-        train: images that training learns from.
-        val: images that it is judged on.
-        file: annotations of training, for the message.
+        train: annotations of the training set.
+        val: annotations of the validation set.
+        file: annotation file of the training set, for the message.
     """
     log = IssueLog(file, max_kept=1)
     log_shared_images(_image_paths(train), _image_paths(val), log)
@@ -26,27 +26,27 @@ def warn_of_shared_images(train: Annotations, val: Annotations, file: Path) -> N
 def log_shared_images(
     train: Sequence[str], val: Sequence[str], log: IssueLog, *, content: bool = False
 ) -> None:
-    """Log image files that are in both halves of a data set.
+    """Log image files that are in both train and val.
 
     Args:
-        train: paths of one half.
-        val: paths of the other half.
-        log: takes the issue.
-        content: whether copies of a file are the same image; files of one size are read.
+        train: image paths of the training set.
+        val: image paths of the validation set.
+        log: log that receives the issue.
+        content: whether copies of a file count as the same image; files of equal size are read.
     """
-    ours = _by_path(train)
-    shared = [name for path, name in _by_path(val).items() if path in ours]
+    train_paths = _by_path(train)
+    shared = [file for path, file in _by_path(val).items() if path in train_paths]
     if content:
-        digests = _files_by_digest(train, _sizes(val))
+        train_digests = _files_by_digest(train, _sizes(val))
         copies = (
-            name
-            for digest, name in _files_by_digest(val, _sizes(train)).items()
-            if digest in digests
+            file
+            for digest, file in _files_by_digest(val, _sizes(train)).items()
+            if digest in train_digests
         )
-        shared += [name for name in copies if name not in shared]
+        shared += [file for file in copies if file not in shared]
     if shared:
-        what = f"has {min(shared)} in both"
-        log.add(IssueType.SHARED_IMAGES, "the data set", what, count=len(shared))
+        detail = f"has {min(shared)} in both"
+        log.add(IssueType.SHARED_IMAGES, "the data set", detail, count=len(shared))
 
 
 def _image_paths(annotations: Annotations) -> list[str]:
@@ -55,7 +55,7 @@ def _image_paths(annotations: Annotations) -> list[str]:
 
 
 def _by_path(files: Iterable[str]) -> dict[str, str]:
-    """Return files by their paths, links to folders resolved."""
+    """Return files by their paths with links to folders resolved."""
     split = {file: file.rpartition("/") for file in files}
     folders = {parent: os.path.realpath(parent) for parent, _, _ in split.values()}
     return {f"{folders[parent]}/{name}": file for file, (parent, _, name) in split.items()}
@@ -67,6 +67,6 @@ def _sizes(files: Iterable[str]) -> set[int]:
 
 
 def _files_by_digest(files: Iterable[str], sizes: set[int]) -> dict[bytes, str]:
-    """Return the files that have one of some sizes, by the digest of their content."""
-    alike = (file for file in files if Path(file).stat().st_size in sizes)
-    return {sha256(Path(file).read_bytes()).digest(): file for file in alike}
+    """Return the files of given sizes by the digest of their content."""
+    candidates = (file for file in files if Path(file).stat().st_size in sizes)
+    return {sha256(Path(file).read_bytes()).digest(): file for file in candidates}

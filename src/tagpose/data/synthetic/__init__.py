@@ -1,4 +1,4 @@
-"""Drawn people with exact ground truth: the demo's data, and the tests'."""
+"""Synthetic people with exact ground truth, for the demo and the tests."""
 
 from tagpose.data.synthetic.coco_writer import SYNTHETIC_DESCRIPTION, write_synthetic_dataset
 

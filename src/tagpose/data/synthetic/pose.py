@@ -1,7 +1,7 @@
-"""This file poses a figure: where each of its keypoints is, before anything is drawn.
+"""Random poses: keypoint positions of a stick figure.
 
-Lengths are in units of the standing figure's height; x to the right, y down, the pelvis at 0. A
-figure seen from the front has its left on the image's right.
+The unit of length is the height of the standing figure, x points right, y points down, and the
+pelvis is the origin. The left side of a figure seen from the front is on the right of the image.
 """
 
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ Random = np.random.Generator
 
 KEYPOINT_INDEX: Final = {name: k for k, name in enumerate(WHOLEBODY.keypoints)}
 
-# Proportions of a figure with a large head and large hands, so that small pictures show them.
+# Body proportions; head and hands are enlarged, so that they are visible in small images.
 _HIP, _SHOULDER, _TRUNK, _NECK = 0.06, 0.115, 0.3, 0.05
 _UPPER_ARM, _FOREARM, _THIGH, _SHIN = 0.17, 0.15, 0.23, 0.22
 HEAD_SIZE: Final = np.array([0.085, 0.105])  # half width, half height
@@ -26,47 +26,47 @@ class StickFigure(NamedTuple):
 
     points: np.ndarray  # [K, 2]
     neck: np.ndarray  # [2]
-    head: np.ndarray  # [2] its centre
-    tilt: float  # of the head in radians
-    yaw: float  # of the head in radians
+    head: np.ndarray  # [2] center of the head
+    tilt: float  # of the head, in radians
+    yaw: float  # of the head, in radians
     from_behind: bool
 
 
 def random_pose(random: Random) -> StickFigure:
-    """A figure in a random pose that a person could hold."""
+    """Draw a figure in a random, anatomically possible pose."""
     from_behind = random.random() < 0.1
-    side = -1.0 if from_behind else 1.0  # on which side of the image its left is
+    left_sign = -1.0 if from_behind else 1.0  # 1 if the figure's left is on the right of the image
     lean = random.normal(0, 0.08)
     points = np.zeros((WHOLEBODY.size, 2))
     up = np.array([np.sin(lean), -np.cos(lean)])
     across = np.array([np.cos(lean), np.sin(lean)])
     neck = up * _TRUNK
     sitting = random.random() < 0.15
-    for name, sign in (("left", side), ("right", -side)):
+    for name, sign in (("left", left_sign), ("right", -left_sign)):
         points[KEYPOINT_INDEX[f"{name}_shoulder"]] = neck + across * sign * _SHOULDER
         points[KEYPOINT_INDEX[f"{name}_hip"]] = across * sign * _HIP
         _pose_arm(points, name, sign, random)
         _pose_leg(points, name, sign, random, sitting=sitting)
     tilt, yaw = lean + random.normal(0, 0.12), random.normal(0, 0.3)
-    toward = np.array([np.sin(tilt), -np.cos(tilt)])
-    head = neck + toward * (_NECK + HEAD_SIZE[1])
+    head_up = np.array([np.sin(tilt), -np.cos(tilt)])
+    head = neck + head_up * (_NECK + HEAD_SIZE[1])
     _pose_head(points, head, tilt, yaw, from_behind=from_behind)
     return StickFigure(points, neck, head, tilt, yaw, from_behind)
 
 
 def _direction(angle: float) -> np.ndarray:
-    """Unit vector [2] at an angle from straight down, positive to the right."""
+    """Return the unit vector [2] at an angle from straight down, positive to the right."""
     return np.array([np.sin(angle), np.cos(angle)])
 
 
 def _pose_arm(points: np.ndarray, name: str, sign: float, random: Random) -> None:
-    """Elbow, wrist and hand; an arm hangs, or is spread, or is raised."""
+    """Set elbow, wrist and hand of a hanging, spread or raised arm."""
     upper = sign * random.choice(
         [random.uniform(0.1, 0.6), random.uniform(0.6, 1.6), random.uniform(1.6, 2.7)],
         p=[0.5, 0.3, 0.2],
     )
     bend = sign * random.uniform(-0.2, 1.9)
-    if abs(upper) <= 0.7:  # a hanging arm bends little, to either side
+    if abs(upper) <= 0.7:  # a hanging arm bends slightly, in either direction
         bend *= random.choice([-0.6, 0.7])
     shoulder = points[KEYPOINT_INDEX[f"{name}_shoulder"]]
     elbow = shoulder + _UPPER_ARM * _direction(upper)
@@ -77,9 +77,9 @@ def _pose_arm(points: np.ndarray, name: str, sign: float, random: Random) -> Non
 
 
 def _pose_hand(wrist: np.ndarray, angle: float, sign: float, random: Random) -> np.ndarray:
-    """The 21 points of a hand: root, then thumb to little finger, four joints each.
+    """Return the keypoints [21, 2] of a hand: the root, then four joints from thumb to pinky.
 
-    The thumb is on the side of the body's middle when the arm hangs.
+    The thumb of a hanging arm points to the center of the body.
     """
     along = _direction(angle)
     inward = -sign * np.array([along[1], -along[0]])
@@ -94,11 +94,12 @@ def _pose_hand(wrist: np.ndarray, angle: float, sign: float, random: Random) -> 
 
 
 def _pose_leg(points: np.ndarray, name: str, sign: float, random: Random, *, sitting: bool) -> None:
-    """Knee, ankle and foot."""
+    """Set knee, ankle and foot."""
     hip = points[KEYPOINT_INDEX[f"{name}_hip"]]
     thigh, shin = random.normal(0.12, 0.14), random.normal(0.0, 0.12)
-    short = 0.45 if sitting else random.uniform(0.85, 1.0)  # a raised thigh points at the viewer
-    knee = hip + short * _THIGH * _direction(sign * thigh)
+    # a raised thigh points at the viewer
+    foreshortening = 0.45 if sitting else random.uniform(0.85, 1.0)
+    knee = hip + foreshortening * _THIGH * _direction(sign * thigh)
     ankle = knee + _SHIN * _direction(sign * shin)
     points[KEYPOINT_INDEX[f"{name}_knee"]], points[KEYPOINT_INDEX[f"{name}_ankle"]] = knee, ankle
     turn = sign * random.uniform(0.1, 1.1)
@@ -111,7 +112,7 @@ def _pose_leg(points: np.ndarray, name: str, sign: float, random: Random, *, sit
 
 
 def face_template() -> np.ndarray:
-    """The 68 points of a face seen from the front, [68, 2] in half widths and half heights."""
+    """Return the keypoints [68, 2] of a frontal face in half widths and half heights."""
     turn = np.linspace(0, np.pi, 17)
     jaw = np.stack([-0.97 * np.cos(turn), 0.98 * np.sin(turn) ** 0.9], -1)
     arch = np.sin(np.linspace(0.4, 2.7, 5))
@@ -119,7 +120,7 @@ def face_template() -> np.ndarray:
     bridge = np.stack([np.zeros(4), np.linspace(-0.2, 0.2, 4)], -1)
     arch = np.sin(np.linspace(0, np.pi, 5))
     base = np.stack([np.linspace(-0.2, 0.2, 5), 0.28 + 0.06 * arch], -1)
-    # outer corner, two of the upper lid, inner corner, two of the lower lid
+    # outer corner, two points of the upper lid, inner corner, two points of the lower lid
     eye = np.array([-0.42, -0.15]) + 0.18 * np.array(
         [[-1, 0], [-0.4, -0.5], [0.4, -0.5], [1, 0], [0.4, 0.45], [-0.4, 0.45]]
     )
@@ -132,9 +133,9 @@ def face_template() -> np.ndarray:
     return np.concatenate([jaw, *brows, bridge, base, eye, other_eye, outer + mouth, inner + mouth])
 
 
-def _lip_outline(half: float, upper: list[float], lower: list[float]) -> np.ndarray:
-    """A closed line around a mouth, from one corner over the upper lip, back over the lower."""
-    x = np.linspace(-half, half, len(upper) + 2)
+def _lip_outline(half_width: float, upper: list[float], lower: list[float]) -> np.ndarray:
+    """Return a closed contour [n, 2] of a mouth: along the upper lip and back along the lower."""
+    x = np.linspace(-half_width, half_width, len(upper) + 2)
     return np.concatenate(
         [
             np.stack([x, [0, *upper, 0]], -1),
@@ -146,7 +147,7 @@ def _lip_outline(half: float, upper: list[float], lower: list[float]) -> np.ndar
 def _pose_head(
     points: np.ndarray, head: np.ndarray, tilt: float, yaw: float, *, from_behind: bool
 ) -> None:
-    """Face, nose, eyes and ears on the turned ellipsoid of a head."""
+    """Set face, nose, eyes and ears on a rotated ellipsoid."""
     ears = np.array([[1.0, -0.02], [-1.0, -0.02]])  # left, right
     if from_behind:
         ears = ears[::-1]

@@ -1,4 +1,4 @@
-"""This file paints a posed figure: clothes, shoes, a face along its 68 points, and hands."""
+"""Rendering of a posed figure with clothes, shoes, a face along its 68 keypoints, and hands."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ from tagpose.skeletons.coco import FACE_CONTOURS, WHOLEBODY
 
 Color = tuple[int, int, int]
 
-SUPERSAMPLING: Final = 2  # painted this much larger, then shrunk: smooth edges
+SUPERSAMPLING: Final = 2  # canvas pixels per image pixel, for smooth edges
 _SKIN_COLORS: Final = (
     (245, 205, 175),
     (225, 175, 140),
@@ -19,12 +19,12 @@ _SKIN_COLORS: Final = (
     (95, 60, 42),
 )
 _HAIR_COLORS: Final = ((30, 25, 20), (90, 55, 25), (200, 170, 90), (120, 120, 125))
-_LINE_WIDTH: Final = 0.006  # width of a face's lines, in units of the figure
-_SHIFT: Final = 4  # bits of sub-pixel precision in OpenCV's drawing
+_LINE_WIDTH: Final = 0.006  # of the lines of a face, in units of the figure
+_SHIFT: Final = 4  # bits of sub-pixel precision in OpenCV's drawing functions
 
 
 class Clothes(NamedTuple):
-    """What a figure looks like."""
+    """Colors of skin, clothes and hair of a figure."""
 
     skin: Color
     shirt: Color
@@ -36,12 +36,23 @@ class Clothes(NamedTuple):
     long_trousers: bool
 
 
+class Placement(NamedTuple):
+    """Position and scale of a figure on a canvas."""
+
+    origin: np.ndarray  # [2] position of the pelvis in canvas pixels
+    scale: float  # canvas pixels per unit of the figure
+
+    def on_canvas(self, points: np.ndarray) -> np.ndarray:
+        """Convert points [..., 2] of the figure to canvas pixels."""
+        return self.origin + points * self.scale
+
+
 class FigureCanvas(NamedTuple):
-    """A picture, and where the figure at hand covers it."""
+    """An image and the mask of the figure that is being rendered."""
 
     image: np.ndarray  # [H, W, 3] uint8
-    mask: np.ndarray  # [H, W] uint8: 255 where the figure is
-    scale: float  # pixels of the canvas in a unit of the figure
+    mask: np.ndarray  # [H, W] uint8, 255 inside the figure
+    scale: float  # canvas pixels per unit of the figure
 
     def polygon(self, points: np.ndarray, color: Color) -> None:
         """Fill a polygon [n, 2]."""
@@ -50,17 +61,17 @@ class FigureCanvas(NamedTuple):
             cv2.fillPoly(layer, fixed, value, cv2.LINE_AA if layer is self.image else 8, _SHIFT)
 
     def line(self, points: np.ndarray, color: Color, width: float) -> None:
-        """Draw a line [n, 2], `width` in units of the figure."""
-        thick = max(1, round(width * self.scale))
+        """Draw a polyline [n, 2]; `width` is in units of the figure."""
+        thickness = max(1, round(width * self.scale))
         fixed = [np.round(points * 2**_SHIFT).astype(np.int32)]
         for layer, value in ((self.image, color), (self.mask, 255)):
-            kind = cv2.LINE_AA if layer is self.image else 8
-            cv2.polylines(layer, fixed, False, value, thick, kind, _SHIFT)
+            line_type = cv2.LINE_AA if layer is self.image else 8
+            cv2.polylines(layer, fixed, False, value, thickness, line_type, _SHIFT)
 
     def capsule(
         self, a: np.ndarray, b: np.ndarray, color: Color, widths: tuple[float, float]
     ) -> None:
-        """A limb that tapers from a to b, with round ends; widths in units of the figure."""
+        """Draw a tapered limb from a to b with round ends; `widths` are in units of the figure."""
         along = b - a
         normal = np.array([-along[1], along[0]]) / max(1e-6, float(np.hypot(*along)))
         from_a, from_b = (normal * width * self.scale / 2 for width in widths)
@@ -69,17 +80,17 @@ class FigureCanvas(NamedTuple):
             self.ellipse(end, (width * self.scale / 2,) * 2, 0.0, color)
 
     def ellipse(
-        self, centre: np.ndarray, radii: tuple[float, float], angle: float, color: Color
+        self, center: np.ndarray, radii: tuple[float, float], angle: float, color: Color
     ) -> None:
-        """Fill an ellipse; radii in pixels of the canvas, the angle in radians."""
+        """Fill an ellipse; `radii` are in canvas pixels, `angle` is in radians."""
         turn = np.linspace(0, 2 * np.pi, 25)[:-1]
         ring = np.stack([radii[0] * np.cos(turn), radii[1] * np.sin(turn)], -1)
         cos, sin = np.cos(angle), np.sin(angle)
-        self.polygon(ring @ np.array([[cos, sin], [-sin, cos]]) + centre, color)
+        self.polygon(ring @ np.array([[cos, sin], [-sin, cos]]) + center, color)
 
 
 def random_clothes(random: Random) -> Clothes:
-    """Random clothes; shoes differ from their toe caps, trousers from the shirt."""
+    """Draw random clothes; shirt, trousers, shoes and toe caps have independent colors."""
     shirt, trousers, shoes, toes = (_random_color(random) for _ in range(4))
     return Clothes(
         skin=_SKIN_COLORS[random.integers(len(_SKIN_COLORS))],
@@ -97,61 +108,50 @@ def render_figure(
     canvas: FigureCanvas,
     points: np.ndarray,
     figure: StickFigure,
-    place: "Placement",
+    place: Placement,
     clothes: Clothes,
 ) -> None:
-    """Paint a figure from back to front.
+    """Render a figure from back to front.
 
     Args:
-        canvas: to paint on.
-        points: [K, 2] keypoints in pixels of the canvas.
-        figure: as posed.
-        place: of the figure on the canvas.
-        clothes: that it wears.
+        canvas: canvas to draw on.
+        points: keypoints [K, 2] in canvas pixels.
+        figure: posed figure.
+        place: placement of the figure on the canvas.
+        clothes: appearance of the figure.
     """
     for side in ("left", "right"):
-        _paint_leg(canvas, points, side, clothes)
-    _paint_trunk(canvas, points, place.on_canvas(figure.neck), clothes)
-    _paint_head(canvas, points, figure, place, clothes)
+        _draw_leg(canvas, points, side, clothes)
+    _draw_trunk(canvas, points, place.on_canvas(figure.neck), clothes)
+    _draw_head(canvas, points, figure, place, clothes)
     for side in ("left", "right"):
-        _paint_arm(canvas, points, side, clothes)
-
-
-class Placement(NamedTuple):
-    """Where a figure stands on a canvas."""
-
-    origin: np.ndarray  # [2] of the pelvis, in pixels of the canvas
-    scale: float  # pixels in a unit of the figure
-
-    def on_canvas(self, points: np.ndarray) -> np.ndarray:
-        """Points [..., 2] of the figure in pixels of the canvas."""
-        return self.origin + points * self.scale
+        _draw_arm(canvas, points, side, clothes)
 
 
 def _random_color(random: Random) -> Color:
-    """A random color, seldom grey."""
+    """Draw a random color."""
     red, green, blue = random.integers(15, 240, 3).tolist()
     return red, green, blue
 
 
 def _darker(color: Color, factor: float) -> Color:
-    """A color times a factor."""
+    """Multiply a color by a factor."""
     red, green, blue = (int(min(255, c * factor)) for c in color)
     return red, green, blue
 
 
 def _convex_hull(*points: np.ndarray) -> np.ndarray:
-    """The convex polygon [n, 2] around points."""
+    """Return the convex hull [n, 2] of points."""
     return np.asarray(cv2.convexHull(np.stack(points).astype(np.float32)))[:, 0]
 
 
 def _named_keypoints(points: np.ndarray, *names: str) -> np.ndarray:
-    """Keypoints by name."""
+    """Return keypoints [n, 2] by name."""
     return points[[KEYPOINT_INDEX[name] for name in names]]
 
 
-def _paint_leg(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clothes) -> None:
-    """Thigh, shin and shoe."""
+def _draw_leg(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clothes) -> None:
+    """Draw thigh, shin and shoe."""
     hip, knee, ankle = _named_keypoints(
         points, *(f"{side}_{joint}" for joint in ("hip", "knee", "ankle"))
     )
@@ -169,10 +169,10 @@ def _paint_leg(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clo
         canvas.ellipse(toe, (0.014 * canvas.scale,) * 2, 0.0, clothes.toes)
 
 
-def _paint_trunk(
+def _draw_trunk(
     canvas: FigureCanvas, points: np.ndarray, neck: np.ndarray, clothes: Clothes
 ) -> None:
-    """Shirt, and the skin of the neck."""
+    """Draw shirt, hips and the line between neck and pelvis."""
     left, right, right_hip, left_hip = _named_keypoints(
         points, "left_shoulder", "right_shoulder", "right_hip", "left_hip"
     )
@@ -180,18 +180,18 @@ def _paint_trunk(
         canvas.capsule(a, b, clothes.shirt, (0.08, 0.08))
     canvas.polygon(np.stack([left, right, right_hip, left_hip]), clothes.shirt)
     canvas.capsule(left_hip, right_hip, clothes.trousers, (0.1, 0.1))
-    middle = (left_hip + right_hip) / 2
-    canvas.line(np.stack([neck, middle]), _darker(clothes.shirt, 0.75), 0.008)
+    pelvis = (left_hip + right_hip) / 2
+    canvas.line(np.stack([neck, pelvis]), _darker(clothes.shirt, 0.75), 0.008)
 
 
-def _paint_head(
+def _draw_head(
     canvas: FigureCanvas,
     points: np.ndarray,
     figure: StickFigure,
     place: Placement,
     clothes: Clothes,
 ) -> None:
-    """Neck, hair, ears, and the face unless it is turned away."""
+    """Draw neck, hair and ears, and the face if the figure is seen from the front."""
     head, neck = place.on_canvas(figure.head), place.on_canvas(figure.neck)
     width, height = HEAD_SIZE * place.scale
     canvas.capsule(neck, head, _darker(clothes.skin, 0.85), (0.07, 0.06))
@@ -202,11 +202,11 @@ def _paint_head(
     if figure.from_behind:
         canvas.ellipse(head + 0.05 * up, (0.98 * width, 0.98 * height), figure.tilt, clothes.hair)
         return
-    _paint_face(canvas, points[WHOLEBODY.parts["face"]], up, clothes)
+    _draw_face(canvas, points[WHOLEBODY.parts["face"]], up, clothes)
 
 
-def _paint_face(canvas: FigureCanvas, face: np.ndarray, up: np.ndarray, clothes: Clothes) -> None:
-    """A face along its 68 points."""
+def _draw_face(canvas: FigureCanvas, face: np.ndarray, up: np.ndarray, clothes: Clothes) -> None:
+    """Draw a face along its keypoints [68, 2]."""
     lines = {name: face[at] for name, at in FACE_CONTOURS.items()}
     jaw = lines["jaw"]
     forehead = np.stack([jaw[-1] + 0.55 * up, jaw[0] + 0.55 * up])
@@ -225,8 +225,8 @@ def _paint_face(canvas: FigureCanvas, face: np.ndarray, up: np.ndarray, clothes:
     canvas.polygon(lines["inner_lip"], (245, 235, 230))
 
 
-def _paint_arm(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clothes) -> None:
-    """Sleeve, forearm, and a hand with five fingers in alternating tones."""
+def _draw_arm(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clothes) -> None:
+    """Draw sleeve, forearm, and a hand with five fingers in alternating tones."""
     shoulder, elbow, wrist = _named_keypoints(
         points, *(f"{side}_{j}" for j in ("shoulder", "elbow", "wrist"))
     )
