@@ -51,9 +51,9 @@ class IssueLog:
 
     def extend(self, other: "IssueLog") -> None:
         """Add the issues of another log of the same file."""
-        for type_, kept in other.issues.items():
-            self.counts[type_] += other.counts[type_] - len(kept)
-            for issue in kept:
+        for type_, issues in other.issues.items():
+            self.counts[type_] += other.counts[type_] - len(issues)
+            for issue in issues:
                 self._append(issue)
 
     def raise_error(self) -> None:
@@ -84,9 +84,9 @@ class IssueLog:
     def _append(self, issue: Issue) -> None:
         """Count an issue, and keep it if fewer than `max_kept` of its type are kept."""
         self.counts[issue.type] += 1
-        kept = self.issues[issue.type]
-        if self.max_kept is None or len(kept) < self.max_kept:
-            kept.append(issue)
+        issues = self.issues[issue.type]
+        if self.max_kept is None or len(issues) < self.max_kept:
+            issues.append(issue)
         if issue.type.severity is Severity.ERROR and self.first_error is None:
             self.first_error = issue
 
