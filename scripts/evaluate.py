@@ -23,7 +23,6 @@ from tagpose.evaluation.coco_results import (
     CocoResult,
     from_coco_results,
     to_coco_results,
-    write_json,
     write_results,
 )
 from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth
@@ -36,6 +35,7 @@ from tagpose.evaluation.published_results import (
 )
 from tagpose.evaluation.score_tables import comparison_table, score_table, scores_to_dict
 from tagpose.inference.dataset_prediction import predict_dataset
+from tagpose.io import write_json
 from tagpose.models.network import ModelSpec
 from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint, package_versions

@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tagpose.evaluation.coco_results import write_json
-from tagpose.io import atomic_write
+from tagpose.io import atomic_write, write_json
 from tagpose.skeletons.custom import build_skeleton, skeleton_to_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT, Skeleton
 from tagpose.structures import KeypointMaps

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from tagpose.evaluation.predictions import part_ranking_scores, validate_poses
-from tagpose.io import atomic_write
+from tagpose.io import write_json
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses, is_int64
 
@@ -107,16 +107,6 @@ def read_results(path: Path) -> list[CocoResult]:
 def write_results(path: Path, results: Iterable[CocoResult]) -> None:
     """Write a result file, whole or not at all."""
     write_json(path, list(results))
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file, whole or not at all, and make its folder.
-
-    Raises:
-        ValueError: a number in it is not finite, which JSON has no word for.
-    """
-    with atomic_write(Path(path)) as partial:
-        partial.write_text(json.dumps(content, allow_nan=False))
 
 
 def _rounded(keypoints: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from tagpose.evaluation.coco_results import (
 from tagpose.evaluation.detections import Detections, build_detections
 from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.evaluation.matching import OKS_THRESHOLDS, find_candidates, match_greedily
-from tagpose.evaluation.oks import Pairs, compute_oks, labelled_parts, pair_by_image
+from tagpose.evaluation.oks import Pairs, compute_oks, labeled_parts, pair_by_image
 from tagpose.evaluation.precision_recall import PrecisionRecallCurves, precision_recall_curves
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA, Poses
@@ -114,7 +114,7 @@ def pair_with_ground_truth(
         detections,
         pairs,
         oks,
-        ground_truth.crowd[:, None] | ~labelled_parts(ground_truth, skeleton),
+        ground_truth.crowd[:, None] | ~labeled_parts(ground_truth, skeleton),
     )
 
 

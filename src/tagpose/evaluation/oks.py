@@ -46,7 +46,7 @@ def pair_by_image(detections: np.ndarray, ground_truth: np.ndarray) -> Pairs:
     return Pairs(detection, np.arange(len(detection)) + np.repeat(first - ends + counts, counts))
 
 
-def labelled_parts(ground_truth: GroundTruth, skeleton: Skeleton) -> np.ndarray:
+def labeled_parts(ground_truth: GroundTruth, skeleton: Skeleton) -> np.ndarray:
     """Whether a person has a labelled keypoint in a part, [T, Q] bool."""
     labelled = ground_truth.keypoints[..., 2] > 0
     return np.stack([labelled[:, at].any(1) for at in skeleton.parts.values()], 1)
@@ -160,7 +160,7 @@ def _part_weights(ground_truth: GroundTruth, skeleton: Skeleton) -> np.ndarray:
 
     A part counts in itself; in the whole, parts without labels count only if no part has any.
     """
-    labelled = labelled_parts(ground_truth, skeleton)
+    labelled = labeled_parts(ground_truth, skeleton)
     parts = labelled[:, : len(skeleton.disjoint_parts)]
     itself = np.broadcast_to(np.eye(parts.shape[1]), (len(parts), *2 * parts.shape[1:]))
     whole = parts | ~parts.any(1, keepdims=True)

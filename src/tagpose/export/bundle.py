@@ -8,9 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from tagpose.evaluation.coco_results import write_json
 from tagpose.export.bundle_metadata import ExportSpec, build_metadata
 from tagpose.export.onnx import InferenceNetwork, write_onnx
+from tagpose.io import write_json
 
 PACKAGE: Final = (
     "tagpose_numpy"  # of the bundle; its files have the paths that they have in tagpose
