@@ -305,7 +305,7 @@ def test_results_of_file_names_are_those_of_their_images(case, tmp_path):
 
 def test_images_without_a_prediction_are_told(case, tmp_path):
     told = score(case, "results_of_few_images", tmp_path)
-    assert "1 of 2 images of the ground truth have no prediction; the 1 people in them" in told
+    assert "1 of 2 images of the ground truth have no predictions; their 1 people" in told
 
 
 def test_halves_that_share_images_are_told(case):
