@@ -275,7 +275,7 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
         ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         slow(
-            ("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"
+            ("experiment=published_body", "model=hrnet_w18_small"), "no results were published for"
         ),
         slow(("experiment=publishd", "model=hrnet_w32"), "publishd"),
         (

@@ -75,15 +75,15 @@ def to_coco_results(
 
 
 def part_score_key(part: str, skeleton: Skeleton) -> str:
-    """Return the key of a part's score: "score" for the part in `keypoints`, else "<part>_score"."""
+    """Return the key of a part's score: "score" for the part in `keypoints`, else "PART_score"."""
     is_main = skeleton.parts[part] == skeleton.json_keys["keypoints"]
     return "score" if is_main else f"{part}_score"
 
 
 def from_coco_results(results: Iterable[CocoResult], skeleton: Skeleton) -> dict[int, Poses]:
-    """Convert result records to poses in image pixels by image id; images without people are absent.
+    """Convert result records to poses in image pixels by image id.
 
-    Values are float64, so that a file is scored exactly as written.
+    Images without people are absent. Values are float64, so that a file is scored exactly as written.
 
     Args:
         results: records of `to_coco_results`; further keys are ignored (see `read_extras`).

@@ -1,4 +1,4 @@
-"""Detections: predicted people of all images as columns, ranked within their image for each part."""
+"""Detections: predicted people of all images as arrays, ranked within each image and part."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -32,8 +32,8 @@ def build_detections(
 ) -> Detections:
     """Collect the people that are evaluated in at least one part.
 
-    A person is evaluated in a part if a keypoint of it has a positive score, and the person is among
-    the best 20 of the image. The arguments are those of `evaluate_parts`.
+    A person is evaluated in a part if one of its keypoints has a positive score and the person is
+    among the best 20 of the image. The arguments are those of `evaluate_parts`.
 
     Raises:
         ValueError: if an image is not in the ground truth, or poses are malformed or not finite.

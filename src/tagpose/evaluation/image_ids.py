@@ -76,6 +76,6 @@ def _ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
 
 
 def _name_variants(name: str) -> tuple[str, str, str]:
-    """Return the full name, the name without folders, and the name without folders and extension."""
+    """Return a file name in full, without folders, and without folders and extension."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path), path.name, path.stem
