@@ -83,7 +83,7 @@ def part_score_key(part: str, skeleton: Skeleton) -> str:
 def from_coco_results(results: Iterable[CocoResult], skeleton: Skeleton) -> dict[int, Poses]:
     """Convert result records to poses in image pixels by image id.
 
-    Images without people are absent. Values are float64, so that a file is scored exactly as written.
+    Images without people are absent. Values are float64, so that a file is scored as written.
 
     Args:
         results: records of `to_coco_results`; further keys are ignored (see `read_extras`).
