@@ -1,6 +1,7 @@
 """Predictions do not depend on batches, and are consistent over flips, scales and data sets."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_fusion_by_size_maps_all_scales_to_the_same_image_pixels(network):
         heatmaps = encoder(keypoints, mask).heatmaps
         outputs.append(KeypointMaps(heatmaps, torch.zeros_like(heatmaps)[:, None]))
     predictor.decoder = decoder
-    predictor._forward_scales = lambda images: outputs
+    predictor._runner = SimpleNamespace(forward_scales=lambda images: outputs, flip_test=True)
     batch = default_collate(
         [
             resize_to_scales(
@@ -162,7 +163,8 @@ def test_fusion_by_size_maps_all_scales_to_the_same_image_pixels(network):
         ]
     )
     (fused,) = predictor.predict_batch(batch)
-    predictor.fuse_by_size, predictor._forward_scales = False, lambda images: outputs[:1]
+    predictor._runner.forward_scales = lambda images: outputs[:1]
+    predictor.fuse_by_size = False
     (single,) = predictor.predict_batch(batch)
     assert len(fused.scores) == len(single.scores) == 1
     # the image has twice as many pixels as the input at scale 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
-from tagpose.codec.tta import merge_flip, merge_scales
+from tagpose.codec.tta import merge_scales
 from tagpose.data.images import ImageSource
 from tagpose.data.preprocessing import ScaledInputs, resize_to_scales
 from tagpose.evaluation.predictions import Predictions
@@ -27,6 +27,7 @@ from tagpose.inference.batch_decoding import (
     submit_batch,
 )
 from tagpose.inference.image_prefetching import LoadedImage, prefetch_chunks, submit_chunk
+from tagpose.inference.network_runner import NetworkRunner
 from tagpose.inference.predictor_arguments import (
     check_option_names,
     check_precision,
@@ -92,14 +93,15 @@ class Predictor:
             raise ValueError(f"input_size is {input_size}, but must be at least 1 input pixel")
         check_scales(scales, multi_scale_tags=multi_scale_tags, fuse_by_size=fuse_by_size)
         check_precision(precision)
-        self.device, self.precision = select_device(device), precision
+        self.device = select_device(device)
         if not isinstance(network, PoseNetwork):
             network = load_network(Path(network))
         self.network = network.to(self.device).eval()
         if compiled:
             self.network.compile_backbone()
-        self.skeleton, self.flip_test = network.skeleton, flip_test
-        self.input_size, self.scales = input_size or network.input_size, tuple(scales)
+        self._runner = NetworkRunner(self.network, self.device, precision, flip_test)
+        self.skeleton, self.scales = network.skeleton, tuple(scales)
+        self.input_size = input_size or network.input_size
         self.multi_scale_tags, self.fuse_by_size = multi_scale_tags, fuse_by_size
         self.decoder = decoder(network.skeleton, **network.decoder_options, **decoder_options)
         default_batch_size = 1 if self.device.type == "cpu" else _ACCELERATOR_BATCH_SIZE
@@ -184,25 +186,19 @@ class Predictor:
             done: Future[list[Poses]] = Future()
             done.set_result(self._predict_fused_by_size(batch))
             return done
-        submit = partial(
-            submit_batch,
-            affines=batch.affine,
-            decoder=self.decoder,
-            min_person_score=min_person_score,
-        )
-        if self.flip_test and len(batch.images) == 1 and self.device.type == "cpu":
-            with self._inference():
-                maps, flipped = self._forward_with_flip(batch.images[0])
+        options = {"decoder": self.decoder, "min_person_score": min_person_score}
+        submit = partial(submit_batch, affines=batch.affine, **options)
+        if self._runner.flip_test and len(batch.images) == 1 and self.device.type == "cpu":
+            maps, flipped = self._runner.forward_with_flip(batch.images[0])
             return submit(maps, flipped=flipped_outputs(flipped, self.network.channel_flip_indices))
         return submit(self.predict_maps(batch.images))
 
     def _predict_fused_by_size(self, batch: ScaledInputs) -> list[Poses]:
         """Decode each scale of a batch separately, and fuse the poses [B]."""
+        outputs = self._runner.forward_scales(batch.images)
         by_scale = [
             decode_batch(keypoint_maps, scale * batch.affine, self.decoder)
-            for scale, keypoint_maps in zip(
-                self.scales, self._forward_scales(batch.images), strict=True
-            )
+            for scale, keypoint_maps in zip(self.scales, outputs, strict=True)
         ]
         typical_size = TYPICAL_PERSON_SIZE * self.network.input_size / batch.affine[:, 0, 0].numpy()
         return [
@@ -225,14 +221,13 @@ class Predictor:
                 "fuse_by_size decodes each scale separately, so there are no merged maps; "
                 "use a Predictor with fuse_by_size=False"
             )
-        views = self._forward_scales(images)
+        views = self._runner.forward_scales(images)
         if len(views) == 1:
             return views[0]
         reference = self.scales.index(1)
         height, width = images[reference].shape[-2:]
-        return merge_scales(
-            views, reference, (height, width), multi_scale_tags=self.multi_scale_tags
-        )
+        size = height, width
+        return merge_scales(views, reference, size, multi_scale_tags=self.multi_scale_tags)
 
     def preprocess(self, image: np.ndarray) -> ScaledInputs:
         """Resize an image [H, W, 3] uint8 RGB to the network inputs at all scales.
@@ -253,39 +248,3 @@ class Predictor:
         height, width = loaded.image.shape[:2]
         result = make_pose_result(poses, (width, height), self.skeleton, **thresholds)
         return ImageResult(loaded.source, loaded.image, result, None)
-
-    def _forward_scales(self, images: Sequence[Tensor]) -> list[KeypointMaps]:
-        """Run the network, with the flip test, at each scale."""
-        with self._inference():
-            return [self._forward(self._to_device(scaled)) for scaled in images]
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """Enter inference mode and the precision of the predictor."""
-        bf16 = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            yield
-
-    def _to_device(self, images: Tensor) -> Tensor:
-        """Copy images to the device, asynchronously to a GPU."""
-        if self.device.type == "cuda":
-            images = images.pin_memory()
-        return images.to(self.device, non_blocking=True)
-
-    def _forward(self, images: Tensor) -> KeypointMaps:
-        """Run the network on images [B, 3, H, W], with the flip test if it is enabled."""
-        if not self.flip_test:
-            return self.network(images)
-        return merge_flip(*self._forward_with_flip(images), self.network.channel_flip_indices)
-
-    def _forward_with_flip(self, images: Tensor) -> tuple[KeypointMaps, KeypointMaps]:
-        """Return the outputs for images [B, 3, H, W] and for the flipped images."""
-        pair = images, images.flip(-1)
-        if not images.is_cuda:
-            maps, flipped = map(self.network, pair)
-            return maps, flipped
-        # one pass, because few images do not fill a GPU; on a CPU it is slower than two
-        both = self.network(torch.cat(pair))
-        halves = zip(*(tensor.chunk(2) for tensor in both), strict=True)
-        maps, flipped = (KeypointMaps(*half) for half in halves)
-        return maps, flipped
