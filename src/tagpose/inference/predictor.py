@@ -186,8 +186,12 @@ class Predictor:
             done: Future[list[Poses]] = Future()
             done.set_result(self._predict_fused_by_size(batch))
             return done
-        options: dict[str, Any] = {"decoder": self.decoder, "min_person_score": min_person_score}
-        submit = partial(submit_batch, affines=batch.affine, **options)
+        submit = partial(
+            submit_batch,
+            affines=batch.affine,
+            decoder=self.decoder,
+            min_person_score=min_person_score,
+        )
         if self._runner.flip_test and len(batch.images) == 1 and self.device.type == "cpu":
             maps, flipped = self._runner.forward_with_flip(batch.images[0])
             return submit(maps, flipped=flipped_outputs(flipped, self.network.channel_flip_indices))
