@@ -10,9 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.subprograms import ProcessUsage, run_subprogram
-from tagpose.evaluation.coco_results import write_json
 from tagpose.evaluation.score_tables import VariantResult, ablation_table
-from tagpose.io import atomic_write
+from tagpose.io import atomic_write, write_json
 
 _TOGETHER: Final = "all together"
 

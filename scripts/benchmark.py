@@ -36,8 +36,8 @@ from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.memory import keep_freed_memory
 from tagpose.cli.subprograms import ensure_demo_checkpoint
 from tagpose.data.synthetic import write_synthetic_dataset
-from tagpose.evaluation.coco_results import write_json
 from tagpose.inference.predictor import Predictor
+from tagpose.io import write_json
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps, Sample
 

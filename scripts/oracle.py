@@ -11,14 +11,13 @@ from tqdm import tqdm
 from tagpose.cli.console import print_tables
 from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.memory import keep_freed_memory
-from tagpose.data.datasets import ValDataset
+from tagpose.data.datasets import ValDataset, worker_init
 from tagpose.data.samplers import pick_evenly
-from tagpose.data.workers import worker_init
-from tagpose.evaluation.coco_results import write_json
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
 from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.evaluation.score_tables import score_table, scores_to_dict
 from tagpose.inference.oracle import decode_oracle_maps
+from tagpose.io import write_json
 from tagpose.models.transfer import load_network
 from tagpose.structures import KeypointMaps
 from tagpose.training.module import build_encoders

@@ -18,7 +18,6 @@ from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.memory import keep_freed_memory
 from tagpose.codec.compilation import compile_in_background
 from tagpose.data.image_files import is_camera, output_extension, write_image
-from tagpose.evaluation.coco_results import write_json
 from tagpose.inference.result_writers import (
     FORMATS,
     ResultFilter,
@@ -26,7 +25,7 @@ from tagpose.inference.result_writers import (
     per_image_files,
 )
 from tagpose.inference.results import PoseResult, keypoint_mask
-from tagpose.io import remove_stale_files
+from tagpose.io import remove_stale_files, write_json
 from tagpose.video.inputs import Inputs, find_inputs, is_url, output_stem, redact_password
 from tagpose.video.interrupts import defer_signals
 from tagpose.video.summary import is_finished, remove_summary, write_summary

@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 from tagpose.cli.console import print_tables, render_tables
 from tagpose.cli.errors import friendly_errors, run_main
 from tagpose.cli.subprograms import run_subprogram
-from tagpose.evaluation.coco_results import write_json
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import (
     PublishedResult,
@@ -22,7 +21,7 @@ from tagpose.evaluation.published_results import (
     find_published_result,
 )
 from tagpose.evaluation.score_tables import comparison_table
-from tagpose.io import atomic_write
+from tagpose.io import atomic_write, write_json
 
 # overrides that differ between machines, and places of files
 _MACHINE: Final = (

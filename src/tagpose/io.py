@@ -1,5 +1,6 @@
-"""Atomic writes, and the temporary files that a killed process leaves of them."""
+"""Atomic writes, and removal of the temporary files that killed processes leave behind."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -8,25 +9,24 @@ from pathlib import Path
 from socket import gethostname
 from typing import Final
 
-_STALE_AFTER: Final = 3600.0  # seconds; a checkpoint is written in less
-_CLOCK_TOLERANCE: Final = (
-    60.0  # seconds by which the clocks of a machine and of its file server may differ
-)
+_STALE_AFTER: Final = 3600.0  # seconds; writing a checkpoint takes less
+# seconds by which the clocks of a machine and its file server may differ
+_CLOCK_TOLERANCE: Final = 60.0
 
 
 @contextmanager
 def atomic_write(file: Path, *, fsync: bool = False) -> Iterator[Path]:
-    """A path to write to, with the file's ending; what was written has the file's name at the end.
+    """Yield a temporary path that replaces `file` when the block ends without an error.
 
-    The file's folder is made. Whatever fails in between leaves an earlier file as it was.
+    Parent folders are created. After an error, an earlier version of the file is unchanged.
 
     Args:
-        file: to put in place.
-        fsync: whether it is on the disk before anybody goes on, where it outlives the machine;
-            that takes milliseconds, which many small files would feel.
+        file: target file; the temporary path has the same suffix.
+        fsync: whether to flush the file to disk, so that it survives a crash of the machine. This
+            takes milliseconds, which adds up over many small files.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    # in the same folder: there a rename is atomic
+    # in the same folder, where a rename is atomic
     partial = file.with_name(f"{file.stem}.{gethostname()}.{os.getpid()}.tmp{file.suffix}")
     try:
         yield partial
@@ -34,21 +34,31 @@ def atomic_write(file: Path, *, fsync: bool = False) -> Iterator[Path]:
             _fsync(partial)
         partial.replace(file)
         if fsync:
-            with suppress(OSError):  # not every file system can
-                _fsync(file.parent)  # where the name is
+            with suppress(OSError):  # some file systems cannot sync folders
+                _fsync(file.parent)  # which contains the name of the file
     finally:
         partial.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file atomically and create its parent folders.
+
+    Raises:
+        ValueError: if a number is not finite, which JSON cannot represent.
+    """
+    with atomic_write(Path(path)) as partial:
+        partial.write_text(json.dumps(content, allow_nan=False))
+
+
 def remove_stale_files(folder: Path, pattern: str = "*.tmp*") -> None:
-    """Remove temporary files in a folder that processes left when they were killed.
+    """Remove temporary files of killed processes from a folder.
 
     Args:
-        folder: may be missing.
-        pattern: of their names.
+        folder: folder to clean, which may be missing.
+        pattern: glob pattern of the file names.
     """
     for file in folder.glob(pattern):
-        with suppress(FileNotFoundError):  # another process was quicker
+        with suppress(FileNotFoundError):  # another process has removed it
             if is_stale(file):
                 file.unlink()
 
@@ -56,37 +66,37 @@ def remove_stale_files(folder: Path, pattern: str = "*.tmp*") -> None:
 def is_stale(partial: Path) -> bool:
     """Return whether the process that wrote a temporary file of `atomic_write` has ended.
 
-    A process of another machine counts as ended if the file has not changed for an hour.
+    A process on another machine counts as ended if the file has not changed for an hour.
 
     Args:
-        partial: a file named by `atomic_write`; other names are never abandoned.
+        partial: file named by `atomic_write`; files with other names are never stale.
 
     Raises:
-        FileNotFoundError: the file is missing.
+        FileNotFoundError: if the file is missing.
     """
     *name, process, mark = partial.stem.split(".")
     if mark != "tmp" or not process.isdecimal():
         return False
-    written = partial.stat().st_mtime
+    modified = partial.stat().st_mtime
     if not ".".join(name).endswith(f".{gethostname()}"):
-        return time.time() - written > _STALE_AFTER
-    return not _is_running(int(process), written)
+        return time.time() - modified > _STALE_AFTER
+    return not _was_running(int(process), modified)
 
 
-def _is_running(process: int, at: float) -> bool:
-    """Return whether a process of this machine that runs now was running at a time, too."""
+def _was_running(process: int, timestamp: float) -> bool:
+    """Return whether a running process of this machine was already running at a time."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass  # a process of another user
-    # a process that started later has got the number of one that has ended
-    return _start_time(process) <= at + _CLOCK_TOLERANCE
+    # a process that started later has reused the id of one that has ended
+    return _start_time(process) <= timestamp + _CLOCK_TOLERANCE
 
 
 def _start_time(process: int) -> float:
-    """Return when a process was started, in seconds since 1970; 0 where it is unknown (macOS)."""
+    """Return when a process started, in seconds since 1970; 0 where it is unknown (macOS)."""
     try:
         status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/stat").read_text().partition("btime ")[2].split()[0]
@@ -96,9 +106,9 @@ def _start_time(process: int) -> float:
 
 
 def _fsync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
-    opened = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)

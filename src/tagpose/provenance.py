@@ -1,4 +1,4 @@
-"""This file says where numbers come from: versions and files that can change them."""
+"""Provenance of results: library versions and file checksums that can change the numbers."""
 
 import hashlib
 import platform
@@ -16,7 +16,7 @@ _PACKAGES: Final = (
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what reads, warps, computes and groups, and the machine."""
+    """Return versions of Python, the machine, the JPEG decoder, CUDA and all relevant packages."""
     return {
         "python": platform.python_version(),
         "machine": platform.platform(),
@@ -28,6 +28,6 @@ def package_versions() -> dict[str, str]:
 
 
 def fingerprint(file: Path) -> dict[str, str]:
-    """A file and its SHA-256."""
+    """Return the path and the SHA-256 of a file."""
     with file.open("rb") as content:
         return {"file": str(file), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}

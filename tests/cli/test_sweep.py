@@ -266,7 +266,7 @@ def test_saved_fields_come_back_in_half_precision_and_what_is_not_finite_is_refu
     assert torch.equal(back.affine, saved.affine)
     for one, other in zip(back.keypoint_maps, keypoint_maps, strict=True):
         assert torch.equal(one, other.half())
-    with pytest.raises(ValueError, match="image 8: its fields hold NaN or numbers beyond half"):
+    with pytest.raises(ValueError, match="image 8: the network outputs contain NaN or values"):
         write_cached_output(
             tmp_path,
             saved._replace(
@@ -279,7 +279,7 @@ def test_saved_fields_come_back_in_half_precision_and_what_is_not_finite_is_refu
         read_manifest(tmp_path)
     for text in ("{", "[]", '{"skeleton": {"name": "body"}}'):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(ValueError, match="is not what `make cache_outputs` writes"):
+        with pytest.raises(ValueError, match="is not a manifest of cached outputs"):
             read_manifest(tmp_path)
 
 

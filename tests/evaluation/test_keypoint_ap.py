@@ -1,4 +1,4 @@
-"""The laws of the evaluation, and its agreement with the metric's own definition."""
+"""Laws of the evaluation, and its agreement with xtcocotools."""
 
 import json
 import subprocess
@@ -29,8 +29,8 @@ from tagpose.structures import Poses
 K = WHOLEBODY.size
 
 
-def annotated(rng, images=6, people=4):
-    """Ground truth with crowds, people without labels in some or all parts, and float v."""
+def make_ground_truth(rng, images=6, people=4):
+    """Return crowds, people without labels in some or all parts, and float v."""
     image = np.sort(rng.integers(0, images, images * people))
     size = rng.uniform(20, 200, (len(image), 1))
     corner = rng.uniform(0, 300, (len(image), 2))
@@ -46,133 +46,146 @@ def annotated(rng, images=6, people=4):
     return GroundTruth(image_ids, image, keypoints, 0.6 * size[:, 0] ** 2, boxes, crowd)
 
 
-def everybody(ground_truth, noise=0.0, rng=None):
-    """Poses where the ground truth has them, moved by noise in units of the square root of the area."""
-    found = {}
+def perfect_predictions(ground_truth, noise=0.0, rng=None):
+    """Return all people, moved by noise in units of the square root of the area."""
+    predictions = {}
     for n, image_id in enumerate(ground_truth.image_ids.tolist()):
         keypoints = ground_truth.keypoints[ground_truth.image == n].copy()
         keypoints[..., 2] = 1
         if noise:
             spread = noise * np.sqrt(ground_truth.areas[ground_truth.image == n])[:, None, None]
             keypoints[..., :2] += spread * rng.standard_normal(keypoints[..., :2].shape)
-        found[image_id] = Poses(keypoints, np.linspace(0.9, 0.5, len(keypoints)))
-    return found
+        predictions[image_id] = Poses(keypoints, np.linspace(0.9, 0.5, len(keypoints)))
+    return predictions
 
 
-def guesses(ground_truth, rng, most=30):
-    """Good and bad people, up to `most` an image, with equal scores and parts without score."""
-    found = {}
-    for image_id, people in everybody(ground_truth, 0.02, rng).items():
-        stray = rng.uniform(0, 400, (1, K, 3))
-        pick = rng.integers(0, len(people.scores) + 1, rng.integers(0, most))
-        keypoints = np.concatenate([people.keypoints, stray])[pick]
-        keypoints[..., :2] += rng.choice([0, 1, 3, 60], len(pick))[:, None, None]
+def random_predictions(ground_truth, rng, max_people=30):
+    """Return good and bad people per image, with equal scores and parts without scores."""
+    predictions = {}
+    for image_id, people in perfect_predictions(ground_truth, 0.02, rng).items():
+        false_positive = rng.uniform(0, 400, (1, K, 3))
+        index = rng.integers(0, len(people.scores) + 1, rng.integers(0, max_people))
+        keypoints = np.concatenate([people.keypoints, false_positive])[index]
+        keypoints[..., :2] += rng.choice([0, 1, 3, 60], len(index))[:, None, None]
         for at in WHOLEBODY.disjoint_parts.values():
-            keypoints[rng.random(len(pick)) < 0.1, at, 2] = 0
-        found[image_id] = Poses(keypoints, rng.integers(1, 30, len(pick)) / 30)
-    return found
+            keypoints[rng.random(len(index)) < 0.1, at, 2] = 0
+        predictions[image_id] = Poses(keypoints, rng.integers(1, 30, len(index)) / 30)
+    return predictions
+
+
+def random_results(ground_truth, rng):
+    """Return random predictions as result records."""
+    predictions = random_predictions(ground_truth, rng).items()
+    return [
+        result
+        for image_id, people in predictions
+        for result in to_coco_results(image_id, people, WHOLEBODY)
+    ]
+
+
+def first_results(ground_truth):
+    """Return the result records of the first image with people."""
+    image_id = ground_truth.image_ids[ground_truth.image[0]].item()
+    return to_coco_results(3, perfect_predictions(ground_truth)[image_id], WHOLEBODY)
 
 
 @pytest.fixture
 def ground_truth():
-    """Everybody is there, labelled and of medium or large size."""
-    drawn = annotated(np.random.default_rng(0))
-    drawn.keypoints[..., 2] = 2
-    areas = np.resize([40.0**2, 120.0**2], len(drawn.areas))
-    return drawn._replace(crowd=np.zeros_like(drawn.crowd), areas=areas)
+    """People of medium and large size, with all keypoints labeled and without crowds."""
+    random = make_ground_truth(np.random.default_rng(0))
+    random.keypoints[..., 2] = 2
+    areas = np.resize([40.0**2, 120.0**2], len(random.areas))
+    return random._replace(crowd=np.zeros_like(random.crowd), areas=areas)
 
 
-def test_perfect_prediction_scores_one_everywhere_and_a_lost_hand_only_there(ground_truth):
-    found = everybody(ground_truth)
+def test_perfect_predictions_score_one_and_a_misplaced_hand_lowers_only_its_parts(ground_truth):
+    predictions = perfect_predictions(ground_truth)
     areas = {
         n: ground_truth.areas[ground_truth.image == i]
         for i, n in enumerate(ground_truth.image_ids.tolist())
     }
-    for scores in evaluate_parts(
-        ground_truth, found, WHOLEBODY, NO_EXTRAS._replace(areas=areas)
-    ).values():
+    extras = NO_EXTRAS._replace(areas=areas)
+    for scores in evaluate_parts(ground_truth, predictions, WHOLEBODY, extras).values():
         assert list(scores) == pytest.approx([1] * 10)
-    for people in found.values():
+    for people in predictions.values():
         people.keypoints[:, WHOLEBODY.parts["lefthand"], :2] += 500
-    scores = evaluate_parts(ground_truth, found, WHOLEBODY)
+    scores = evaluate_parts(ground_truth, predictions, WHOLEBODY)
     assert scores["lefthand"].ap == 0
     assert 0 < scores["wholebody"].ap < 1
     assert scores["hand"].ap == pytest.approx(0.5)
-    assert all(scores[n].ap == pytest.approx(1) for n in ("body", "foot", "face", "righthand"))
+    assert all(scores[p].ap == pytest.approx(1) for p in ("body", "foot", "face", "righthand"))
 
 
 @settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
-def test_the_order_of_rows_does_not_matter(seed):
+def test_scores_do_not_depend_on_the_order_of_results(seed):
     rng = np.random.default_rng(seed)
-    ground_truth = annotated(rng)
-    found = guesses(ground_truth, rng)
-    rows = [row for n, people in found.items() for row in to_coco_results(n, people, WHOLEBODY)]
-    for row in rows:  # of equal scores the first one counts
-        row |= {key: rng.random() for key in row if key.endswith("score")}
-    shuffled = [rows[n] for n in rng.permutation(len(rows))]
+    ground_truth = make_ground_truth(rng)
+    results = random_results(ground_truth, rng)
+    for result in results:  # the order decides between equal scores
+        result |= {key: rng.random() for key in result if key.endswith("score")}
+    shuffled = [results[n] for n in rng.permutation(len(results))]
     assert evaluate_results(ground_truth, shuffled, WHOLEBODY) == evaluate_results(
-        ground_truth, rows, WHOLEBODY
+        ground_truth, results, WHOLEBODY
     )
 
 
-def test_an_empty_result_scores_zero_and_an_empty_ground_truth_minus_one(ground_truth):
-    nobody = Poses(np.zeros((0, K, 3)), np.zeros(0))
-    for found in ({}, dict.fromkeys(ground_truth.image_ids.tolist(), nobody)):
-        assert set(evaluate_parts(ground_truth, found, WHOLEBODY).values()) == {
-            PartScores(*[0.0] * 10)
-        }
+def test_no_predictions_score_zero_and_no_ground_truth_minus_one(ground_truth):
+    empty = Poses(np.zeros((0, K, 3)), np.zeros(0))
+    for predictions in ({}, dict.fromkeys(ground_truth.image_ids.tolist(), empty)):
+        scores = evaluate_parts(ground_truth, predictions, WHOLEBODY)
+        assert set(scores.values()) == {PartScores(*[0.0] * 10)}
     crowds = ground_truth._replace(crowd=np.ones_like(ground_truth.crowd))
-    scores = evaluate_parts(crowds, everybody(ground_truth), WHOLEBODY)
+    scores = evaluate_parts(crowds, perfect_predictions(ground_truth), WHOLEBODY)
     assert set(scores.values()) == {PartScores(*[-1.0] * 10)}
 
 
-def test_the_hand_is_the_hand_that_the_ground_truth_has(ground_truth):
+def test_hand_is_the_only_hand_of_the_ground_truth(ground_truth):
     ground_truth.keypoints[:, WHOLEBODY.parts["lefthand"], 2] = 0
     scores = evaluate_parts(
-        ground_truth, everybody(ground_truth, 0.03, np.random.default_rng(0)), WHOLEBODY
+        ground_truth, perfect_predictions(ground_truth, 0.03, np.random.default_rng(0)), WHOLEBODY
     )
     assert scores["lefthand"].ap == -1
     assert scores["hand"] == scores["righthand"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_is_refused_with_image_and_row(ground_truth, value):
-    found = everybody(ground_truth)
+def test_values_that_are_not_finite_are_an_error_with_image_and_row(ground_truth, value):
+    predictions = perfect_predictions(ground_truth)
     image_id = ground_truth.image_ids[ground_truth.image[-1]].item()
-    rows = to_coco_results(image_id, found[image_id], WHOLEBODY)
-    rows[1]["face_kpts"][4] = value
-    found[image_id].keypoints[1, 50, 0] = value
-    for scored in (
-        lambda: evaluate_parts(ground_truth, found, WHOLEBODY),
-        lambda: to_coco_results(image_id, found[image_id], WHOLEBODY),
-        lambda: from_coco_results(rows, WHOLEBODY),
+    results = to_coco_results(image_id, predictions[image_id], WHOLEBODY)
+    results[1]["face_kpts"][4] = value
+    predictions[image_id].keypoints[1, 50, 0] = value
+    for evaluate in (
+        lambda: evaluate_parts(ground_truth, predictions, WHOLEBODY),
+        lambda: to_coco_results(image_id, predictions[image_id], WHOLEBODY),
+        lambda: from_coco_results(results, WHOLEBODY),
     ):
         with pytest.raises(ValueError, match=rf"image {image_id}, row 1: .* not finite"):
-            scored()
+            evaluate()
 
 
-def test_people_in_an_image_that_the_ground_truth_does_not_have_are_an_error(ground_truth):
-    with pytest.raises(ValueError, match="image 12345, which the ground truth does not have"):
-        evaluate_parts(ground_truth, everybody(ground_truth) | {12345: None}, WHOLEBODY)
+def test_predictions_for_an_image_without_ground_truth_are_an_error(ground_truth):
+    with pytest.raises(ValueError, match="image 12345, which is not in the ground truth"):
+        evaluate_parts(ground_truth, perfect_predictions(ground_truth) | {12345: None}, WHOLEBODY)
 
 
 @pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY], ids=lambda skeleton: skeleton.name)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 1000), count=st.integers(0, 4))
-def test_what_rows_say_comes_back_as_people(skeleton, seed, count, tmp_path_factory):
+def test_result_files_convert_back_to_the_same_poses(skeleton, seed, count, tmp_path_factory):
     rng = np.random.default_rng(seed)
     keypoints = rng.uniform(-99, 999, (count, skeleton.size, 3)).astype(np.float32)
     keypoints[..., 2] = rng.random((count, skeleton.size)) * rng.choice([0, 1e-9, 1])
     people = Poses(keypoints, rng.random(count).astype(np.float32))
-    file = tmp_path_factory.mktemp("rows") / "new" / "results.json"
+    file = tmp_path_factory.mktemp("results") / "new" / "results.json"
     write_results(file, to_coco_results(7, people, skeleton))
-    back = from_coco_results(read_results(file), skeleton).get(
+    restored = from_coco_results(read_results(file), skeleton).get(
         7, Poses(keypoints[:0], people.scores[:0])
     )
-    assert back.keypoints == pytest.approx(keypoints, abs=6e-4)
-    assert np.array_equal(back.keypoints[..., 2] > 0, keypoints[..., 2] > 0)
-    assert np.array_equal(back.scores, people.scores)
+    assert restored.keypoints == pytest.approx(keypoints, abs=6e-4)
+    assert np.array_equal(restored.keypoints[..., 2] > 0, keypoints[..., 2] > 0)
+    assert np.array_equal(restored.scores, people.scores)
     assert [path.name for path in file.parent.iterdir()] == ["results.json"]
 
 
@@ -192,36 +205,30 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         ({"score": None}, "not finite"),
     ],
 )
-def test_a_bad_row_is_refused_in_a_sentence(ground_truth, change, message):
-    rows = to_coco_results(
-        3, everybody(ground_truth)[ground_truth.image_ids[ground_truth.image[0]].item()], WHOLEBODY
-    )
+def test_an_invalid_result_is_an_error(ground_truth, change, message):
+    results = first_results(ground_truth)
     with pytest.raises(ValueError, match=message):
-        from_coco_results([rows[0] | change], WHOLEBODY)
+        from_coco_results([results[0] | change], WHOLEBODY)
     with pytest.raises(ValueError, match="row 0 has no 'score'"):
         from_coco_results([{"image_id": 1}], WHOLEBODY)
 
 
 @pytest.mark.parametrize(
-    ("claim", "message"),
+    ("extra", "message"),
     [
-        ({"foot_score": "high"}, "row 0: the scores of parts"),
-        ({"face_score": float("nan")}, "row 0: the scores of parts"),
+        ({"foot_score": "high"}, "row 0: the list of part scores"),
+        ({"face_score": float("nan")}, "row 0: the list of part scores"),
         ({"bbox": [1, 2, 3]}, "row 0: the bbox"),
         ({"bbox": 5}, "row 0: the bbox"),
     ],
 )
-def test_a_bad_claim_is_refused_in_a_sentence(ground_truth, claim, message):
-    rows = to_coco_results(
-        3, everybody(ground_truth)[ground_truth.image_ids[ground_truth.image[0]].item()], WHOLEBODY
-    )
+def test_an_invalid_box_or_part_score_is_an_error(ground_truth, extra, message):
+    results = first_results(ground_truth)
     with pytest.raises(ValueError, match=message):
-        read_extras([rows[0] | claim], WHOLEBODY)
+        read_extras([results[0] | extra], WHOLEBODY)
 
 
-def test_the_ground_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_selected(
-    tmp_path, ground_truth
-):
+def test_ground_truth_survives_its_file_and_images_can_be_selected(tmp_path, ground_truth):
     file = tmp_path / "ground_truth.json"
     file.write_text(json.dumps(official.annotation_file(ground_truth)))
     for read, written in zip(
@@ -230,9 +237,9 @@ def test_the_ground_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_sele
         assert np.array_equal(read, written)
     half = select_images(ground_truth, ground_truth.image_ids[::2].tolist())
     assert np.array_equal(half.image_ids, ground_truth.image_ids[::2])
-    kept = ground_truth.image % 2 == 0
-    assert np.array_equal(half.image, ground_truth.image[kept] // 2)
-    assert np.array_equal(half.keypoints, ground_truth.keypoints[kept])
+    selected = ground_truth.image % 2 == 0
+    assert np.array_equal(half.image, ground_truth.image[selected] // 2)
+    assert np.array_equal(half.keypoints, ground_truth.keypoints[selected])
     with pytest.raises(ValueError, match="no image 12345"):
         select_images(ground_truth, [12345])
 
@@ -249,7 +256,7 @@ def test_the_ground_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_sele
         ('{"images": [], "annotations": [{"image_id": 1, "iscrowd": 2}]}', "has the iscrowd 2"),
     ],
 )
-def test_a_bad_ground_truth_is_refused_in_a_sentence(tmp_path, content, message):
+def test_invalid_annotations_are_an_error_with_the_file_name(tmp_path, content, message):
     file = tmp_path / "ground_truth.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=f"ground_truth.json:? .*{message}"):
@@ -258,17 +265,16 @@ def test_a_bad_ground_truth_is_refused_in_a_sentence(tmp_path, content, message)
 
 def test_a_repeated_image_counts_once(ground_truth):
     predictions = Predictions()
-    for image_id, people in [*everybody(ground_truth).items(), *everybody(ground_truth).items()]:
+    for image_id, people in 2 * list(perfect_predictions(ground_truth).items()):
         predictions.update(image_id, people)
     predictions.gather()
-    assert evaluate_parts(ground_truth, predictions.compute(), WHOLEBODY)[
-        "body"
-    ].ap == pytest.approx(1)
+    scores = evaluate_parts(ground_truth, predictions.compute(), WHOLEBODY)
+    assert scores["body"].ap == pytest.approx(1)
     predictions.reset()
     assert predictions.compute() == {}
 
 
-# a process of its own: the first of the two finds nothing
+# run in two processes, of which the first has no predictions
 RANK = """
 import sys
 import numpy as np
@@ -287,21 +293,21 @@ print({image_id: len(people.scores) for image_id, people in predictions.compute(
 """
 
 
-def test_processes_share_what_they_found_even_if_one_found_nothing(tmp_path):
+def test_processes_gather_their_predictions_even_if_one_has_none(tmp_path):
     command = [sys.executable, "-c", RANK]
-    both = [
+    processes = [
         subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE)
         for rank in range(2)
     ]
     try:
-        for process in both:
+        for process in processes:
             assert process.communicate(timeout=120)[0] == b"{0: 0, 1: 1, 2: 2}\n"
     finally:
-        for process in both:
+        for process in processes:
             process.kill()
 
 
-def test_the_table_shows_every_part_and_no_number_where_nobody_is():
+def test_the_table_has_a_dash_for_parts_without_ground_truth():
     scores = {"body": PartScores(*[0.5] * 10), "lefthand": PartScores(*[-1.0] * 10)}
     console = Console(width=80)
     with console.capture() as capture:
@@ -314,37 +320,35 @@ SEEDS = [pytest.param(seed, marks=() if seed < 3 else pytest.mark.slow) for seed
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("claims", ["nothing", "boxes", "part scores", "both"])
-def test_random_results_score_as_officially(seed, claims):
+@pytest.mark.parametrize("extras", ["nothing", "boxes", "part scores", "both"])
+def test_scores_of_random_results_equal_those_of_xtcocotools(seed, extras):
     rng = np.random.default_rng(seed)
-    ground_truth = annotated(rng)
-    found = guesses(ground_truth, rng)
-    rows = [row for n, people in found.items() for row in to_coco_results(n, people, WHOLEBODY)]
-    for row in rows:
-        if claims in ("boxes", "both"):
-            row["bbox"] = rng.uniform(20, 150, 4).tolist()
-        if claims in ("part scores", "both"):
-            of = {part: rng.integers(1, 9) / 9 for part in WHOLEBODY.parts}
-            row |= {f"{part}_score": score for part, score in of.items()}
-    ours = evaluate_results(ground_truth, rows, WHOLEBODY)
-    for part, expected in official.scores(*official.load(ground_truth, rows)).items():
-        assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part
+    ground_truth = make_ground_truth(rng)
+    results = random_results(ground_truth, rng)
+    for result in results:
+        if extras in ("boxes", "both"):
+            result["bbox"] = rng.uniform(20, 150, 4).tolist()
+        if extras in ("part scores", "both"):
+            result |= {f"{part}_score": rng.integers(1, 9) / 9 for part in WHOLEBODY.parts}
+    scores = evaluate_results(ground_truth, results, WHOLEBODY)
+    for part, expected in official.scores(*official.load(ground_truth, results)).items():
+        assert list(scores[part]) == pytest.approx(list(expected), abs=1e-6), part
 
 
-def test_parts_may_be_ranked_by_scores_of_their_own_and_the_whole_stays_as_it_is():
+def test_part_scores_change_the_ranking_of_parts_but_not_of_the_whole_body():
     keypoints = np.zeros((2, WHOLEBODY.size, 3), np.float32)
     keypoints[0, :, 2], keypoints[1, WHOLEBODY.parts["foot"], 2] = 0.4, 0.9
     people = Poses(keypoints, np.array([0.36, 0.16], np.float32))
-    as_person, per_part_scores = (
+    by_person, by_part = (
         to_coco_results(7, people, WHOLEBODY, per_part_scores=per_part_scores)
         for per_part_scores in (False, True)
     )
-    assert [row["foot_score"] for row in as_person] == pytest.approx([0.36, 0.16])
-    assert [row["foot_score"] for row in per_part_scores] == pytest.approx([0.4 * 0.6, 0.9 * 0.4])
-    assert [row["score"] for row in per_part_scores] == pytest.approx([0.4 * 0.6, 0])  # the body's
-    assert [row["wholebody_score"] for row in per_part_scores] == pytest.approx([0.36, 0.16])
+    assert [result["foot_score"] for result in by_person] == pytest.approx([0.36, 0.16])
+    assert [result["foot_score"] for result in by_part] == pytest.approx([0.4 * 0.6, 0.9 * 0.4])
+    assert [result["score"] for result in by_part] == pytest.approx([0.4 * 0.6, 0])  # of the body
+    assert [result["wholebody_score"] for result in by_part] == pytest.approx([0.36, 0.16])
 
 
-def test_the_whole_is_ranked_by_its_person_in_any_skeleton():
+def test_a_skeleton_with_a_single_part_is_ranked_by_the_person_score():
     people = Poses(np.ones((2, BODY.size, 3), np.float32), np.array([0.3, 0.5], np.float32))
     assert part_ranking_scores(people, BODY)[:, 0] == pytest.approx([0.3, 0.5])

@@ -1,4 +1,4 @@
-"""Exported bundles predict the same people as the Predictor, without torch and without tagpose."""
+"""Exported bundles predict the same poses as the Predictor, without torch and without tagpose."""
 
 import hashlib
 import json
@@ -33,14 +33,14 @@ from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.structures import Poses
 
-SIDE = 128
-NEAR = 0.1  # image pixels
-# lower peaks of an untrained network have similar tags, and are grouped by their last digits
+INPUT_SIZE = 128
+TOLERANCE = 0.1  # image pixels
+# the tags of lower peaks of an untrained network are too similar for reproducible grouping
 MIN_SCORE = 1.5
-SIZES = [(90, 130), (130, 90), (128, 128)]  # height, width of pictures
-LONG = (40, 700)
+SIZES = [(90, 130), (130, 90), (128, 128)]  # height, width of images
+LONG_SIZE = (40, 700)
 
-# hides packages that the bundle must not need
+# hides packages that the bundle must not import
 SITECUSTOMIZE = """
 import sys
 
@@ -56,9 +56,9 @@ sys.meta_path.insert(0, Hidden())
 
 
 def make_network(skeleton, architecture="hrnet_w18_small"):
-    """An untrained network with people everywhere: maps have the range of trained ones."""
+    """Return an untrained network that detects people, with maps in the range of trained ones."""
     torch.manual_seed(3)
-    network = PoseNetwork(architecture, skeleton, input_size=SIDE, tag_init_std=0.01).eval()
+    network = PoseNetwork(architecture, skeleton, input_size=INPUT_SIZE, tag_init_std=0.01).eval()
     torch.nn.init.normal_(network.head.weight[: skeleton.size], std=0.005)
     if network.higher_head:
         torch.nn.init.normal_(network.get_parameter("higher_head.layers.0.0.weight"), std=0.02)
@@ -66,12 +66,12 @@ def make_network(skeleton, architecture="hrnet_w18_small"):
     return network
 
 
-def make_pictures(*sizes):
-    """Smooth pictures, like photographs."""
+def make_images(*sizes):
+    """Return smooth images, like photographs."""
     random = np.random.default_rng(0)
     coarse = [random.integers(0, 256, (h // 10 + 1, w // 10 + 1, 3), np.uint8) for h, w in sizes]
     pairs = zip(coarse, sizes, strict=True)
-    return [np.asarray(Image.fromarray(one).resize((w, h))) for one, (h, w) in pairs]
+    return [np.asarray(Image.fromarray(pixels).resize((w, h))) for pixels, (h, w) in pairs]
 
 
 slow = partial(pytest.param, marks=pytest.mark.slow)
@@ -80,25 +80,24 @@ CASES = [
     slow(("hrnet_w18_small", WHOLEBODY, False), id="wholebody"),
     slow(("higherhrnet_w18_small", BODY, True), id="higher"),
 ]
-# each bundle compiles its decoder, and only its metadata and network differ from the others'
-of_two_bundles = pytest.mark.parametrize("exported", CASES[:2], indirect=True)
+# each bundle compiles its decoder, and bundles differ only in metadata and network
+with_two_bundles = pytest.mark.parametrize("exported", CASES[:2], indirect=True)
 
 
 @pytest.fixture(scope="module", params=CASES)
 def exported(request, tmp_path_factory):
-    """A bundle, its network, and whether that includes the flip test."""
+    """A bundle, its network, and whether it includes the flip test."""
     architecture, skeleton, flip_test = request.param
-    at = tmp_path_factory.mktemp("exported")
+    folder = tmp_path_factory.mktemp("exported")
     network = make_network(skeleton, architecture)
-    write_checkpoint(at / "best.ckpt", network)
-    printed = succeeded(
-        run(
-            "export", "checkpoint=best.ckpt", f"flip_test={flip_test}", "output=out", "output_name=folder",
-            f"predictor.decoder.min_score={MIN_SCORE}", cwd=at,
-        )
-    ).stdout  # fmt: skip
-    assert len(printed.splitlines()) == 2  # torch and onnxscript are quiet
-    return at / "out/folder", network, flip_test
+    write_checkpoint(folder / "best.ckpt", network)
+    overrides = [
+        "checkpoint=best.ckpt", f"flip_test={flip_test}", "output=out", "output_name=folder",
+        f"predictor.decoder.min_score={MIN_SCORE}",
+    ]  # fmt: skip
+    printed = succeeded(run("export", *overrides, cwd=folder)).stdout
+    assert len(printed.splitlines()) == 2  # torch and onnxscript print nothing
+    return folder / "out/folder", network, flip_test
 
 
 def make_predictor(network, flip_test):
@@ -116,74 +115,79 @@ def read_metadata(folder):
 
 
 def read_keypoints(people, skeleton):
-    """Keypoints [P, K, 3] from JSON."""
+    """Return keypoints [P, K, 3] from JSON."""
     return np.array(
-        [[one["keypoints"].get(name, (0, 0, 0)) for name in skeleton.keypoints] for one in people]
+        [
+            [person["keypoints"].get(name, (0, 0, 0)) for name in skeleton.keypoints]
+            for person in people
+        ]
     )
 
 
-# Compilation takes most of an example's time, and each bundle has to compile its own decoder.
+# Compilation takes most of the time of an example, and each bundle compiles its own decoder.
 UNCOMPILED = {"NUMBA_DISABLE_JIT": "1"}
 
 
 def run_example(script, *arguments, cwd):
-    command, plain = [sys.executable, script, *arguments], os.environ | UNCOMPILED
-    return subprocess.run(command, cwd=cwd, env=plain, text=True, capture_output=True, check=False)
+    command, environment = [sys.executable, script, *arguments], os.environ | UNCOMPILED
+    return subprocess.run(
+        command, cwd=cwd, env=environment, text=True, capture_output=True, check=False
+    )
 
 
-def with_least(folder, least):
-    """A second example in the bundle with another smallest score, and the same compiled code."""
-    text, script = (folder / "example.py").read_text(), folder / f"example_{least}.py"
+def with_min_person_score(folder, threshold):
+    """Return a copy of the example with another threshold, which uses the same compiled code."""
+    text, script = (folder / "example.py").read_text(), folder / f"example_{threshold}.py"
     assert "MIN_PERSON_SCORE = 0.3 " in text
-    script.write_text(text.replace("MIN_PERSON_SCORE = 0.3 ", f"MIN_PERSON_SCORE = {least} "))
+    script.write_text(text.replace("MIN_PERSON_SCORE = 0.3 ", f"MIN_PERSON_SCORE = {threshold} "))
     return script
 
 
-def count_near(found, expected):
-    """Numbers of keypoints that are near each other, and of all; equal scores have no order."""
-    assert found.shape == expected.shape
-    near = np.abs(found[:, None, :, :2] - expected[..., :2]).max(-1) < NEAR  # [P, P, K]
-    pairs = linear_sum_assignment(near.sum(-1), maximize=True)
-    return near[pairs].sum(), near[pairs].size
+def count_close(actual, expected):
+    """Return the numbers of close and of all keypoints; people of equal scores have no order."""
+    assert actual.shape == expected.shape
+    close = np.abs(actual[:, None, :, :2] - expected[..., :2]).max(-1) < TOLERANCE  # [P, P, K]
+    pairs = linear_sum_assignment(close.sum(-1), maximize=True)
+    return close[pairs].sum(), close[pairs].size
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (2, 128, 192), (5, 192, 64)])
-def test_the_onnx_file_has_the_outputs_of_the_network_at_any_size(exported, shape):
+def test_the_onnx_network_has_the_outputs_of_the_torch_network_at_any_size(exported, shape):
     folder, network, flip_test = exported
     images = np.random.default_rng(0).integers(0, 256, (shape[0], 3, *shape[1:]), np.uint8)
     with torch.inference_mode():
         expected = InferenceNetwork(network, flip_test=flip_test)(torch.from_numpy(images))
     outputs = make_session(folder).run(None, {"image": images})
-    for ours, theirs in zip(outputs, expected, strict=True):
-        assert ours.shape == theirs.shape
-        assert np.abs(ours - theirs.numpy()).max() < 1e-3 * theirs.abs().max()
+    for actual, reference in zip(outputs, expected, strict=True):
+        assert actual.shape == reference.shape
+        assert np.abs(actual - reference.numpy()).max() < 1e-3 * reference.abs().max()
 
 
-def test_the_exported_flip_test_is_that_of_the_predictor(exported):
+def test_the_exported_flip_test_equals_that_of_the_predictor(exported):
     _, network, flip_test = exported
     images = torch.randint(0, 256, (2, 3, 64, 128), dtype=torch.uint8)
     predictor = make_predictor(network, flip_test)
     with torch.inference_mode():
-        ours = InferenceNetwork(network, flip_test=flip_test)(images)
-    for one, other in zip(ours, predictor.predict_maps([images]), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+        maps = InferenceNetwork(network, flip_test=flip_test)(images)
+    for actual, expected in zip(maps, predictor.predict_maps([images]), strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_people_are_those_of_the_predictor(exported):
+def test_poses_equal_those_of_the_predictor(exported):
     folder, network, flip_test = exported
     predictor, session = make_predictor(network, flip_test), make_session(folder)
     decoder = decoder_from_dict(read_metadata(folder)["decoder"])
     assert decoder == predictor.decoder
     counts = []
-    for picture in make_pictures(*SIZES, LONG):
-        images, affine = preprocess(picture, SIDE)
+    for image in make_images(*SIZES, LONG_SIZE):
+        images, affine = preprocess(image, INPUT_SIZE)
         (people,) = decoder(*session.run(None, {"image": images}))
-        expected = predictor(picture)
+        expected = predictor(image)
         assert len(people.scores) > 0
         assert people.scores == pytest.approx(expected.scores, abs=1e-4)
-        counts.append(count_near(to_image_pixels(people, affine).keypoints, expected.keypoints))
-    near, every = np.sum(counts, 0)
-    assert near >= 0.99 * every
+        counts.append(count_close(to_image_pixels(people, affine).keypoints, expected.keypoints))
+    close, total = np.sum(counts, 0)
+    assert close >= 0.99 * total
 
 
 SWITCHES = [
@@ -210,12 +214,12 @@ def test_every_option_of_the_decoder_survives_the_metadata(
 ):
     tag_index = (0,) * skeleton.size if one_tag_map else ()
     decoder = build_decoder(skeleton, **switches, **numbers, tag_index=tag_index)
-    read = decoder_from_dict(json.loads(json.dumps(decoder_to_dict(decoder))))
-    assert read == decoder
-    assert hash(read) == hash(decoder)  # no list is left, which could be changed later
+    restored = decoder_from_dict(json.loads(json.dumps(decoder_to_dict(decoder))))
+    assert restored == decoder
+    assert hash(restored) == hash(decoder)  # all values are immutable
 
 
-def test_an_unknown_option_in_the_metadata_is_refused():
+def test_unknown_and_invalid_options_in_the_metadata_are_errors():
     options = decoder_to_dict(build_decoder(BODY))
     with pytest.raises(TypeError, match="min_scoer"):
         decoder_from_dict(options | {"min_scoer": 0.2})
@@ -223,73 +227,74 @@ def test_an_unknown_option_in_the_metadata_is_refused():
         decoder_from_dict(options | {"max_people": 0})
 
 
-@of_two_bundles
+@with_two_bundles
 @pytest.mark.parametrize(
     ("size", "numba"),
     [
         pytest.param(SIZES[0], UNCOMPILED, id="uncompiled"),
         slow(SIZES[0], {}, id="compiled"),
-        slow(LONG, {}, id="long"),
+        slow(LONG_SIZE, {}, id="long"),
     ],
 )
 def test_the_example_needs_neither_torch_nor_opencv_nor_tagpose(exported, tmp_path, size, numba):
     folder, network, flip_test = exported
-    (picture,) = make_pictures(size)
-    Image.fromarray(picture).save(tmp_path / "picture.png")
+    (image,) = make_images(size)
+    Image.fromarray(image).save(tmp_path / "image.png")
     (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    plain = os.environ | {"PYTHONPATH": str(tmp_path)} | numba
-    bare = partial(subprocess.run, cwd=tmp_path, env=plain)
-    assert bare([sys.executable, "-c", "import torch"], stderr=subprocess.DEVNULL).returncode == 1
-    bare([sys.executable, with_least(folder, 0), "picture.png", "people.json"], check=True)
-    found = json.loads((tmp_path / "people.json").read_text())["people"]
-    expected = make_predictor(network, flip_test)(picture).to_dict()["people"]
-    scores = [one["score"] for one in expected]
-    assert [one["score"] for one in found] == pytest.approx(scores, abs=2e-4)
-    ours, theirs = (read_keypoints(people, network.skeleton) for people in (found, expected))
-    near, every = count_near(ours, theirs)
-    assert near >= 0.99 * every
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)} | numba
+    run_bare = partial(subprocess.run, cwd=tmp_path, env=environment)
+    import_torch = [sys.executable, "-c", "import torch"]
+    assert run_bare(import_torch, stderr=subprocess.DEVNULL).returncode == 1
+    script = with_min_person_score(folder, 0)
+    run_bare([sys.executable, script, "image.png", "people.json"], check=True)
+    people = json.loads((tmp_path / "people.json").read_text())["people"]
+    expected = make_predictor(network, flip_test)(image).to_dict()["people"]
+    scores = [person["score"] for person in expected]
+    assert [person["score"] for person in people] == pytest.approx(scores, abs=2e-4)
+    keypoints = (read_keypoints(poses, network.skeleton) for poses in (people, expected))
+    close, total = count_close(*keypoints)
+    assert close >= 0.99 * total
 
 
-@of_two_bundles
-def test_the_example_leaves_out_people_with_a_lower_score(exported, tmp_path):
+@with_two_bundles
+def test_the_example_drops_people_with_a_lower_score(exported, tmp_path):
     folder, network, flip_test = exported
-    Image.fromarray(make_pictures(SIZES[0])[0]).save(tmp_path / "picture.png")
-    scores = make_predictor(network, flip_test)(tmp_path / "picture.png").scores.tolist()
-    for least in (0.3, (scores[0] + scores[1]) / 2):
-        printed = succeeded(
-            run_example(with_least(folder, least), "picture.png", cwd=tmp_path)
-        ).stdout
-        expected = [score for score in scores if score >= least]
-        found = [one["score"] for one in json.loads(printed)["people"]]
-        assert found == pytest.approx(expected, abs=2e-4)
+    Image.fromarray(make_images(SIZES[0])[0]).save(tmp_path / "image.png")
+    scores = make_predictor(network, flip_test)(tmp_path / "image.png").scores.tolist()
+    for threshold in (0.3, (scores[0] + scores[1]) / 2):
+        script = with_min_person_score(folder, threshold)
+        printed = succeeded(run_example(script, "image.png", cwd=tmp_path)).stdout
+        expected = [score for score in scores if score >= threshold]
+        actual = [person["score"] for person in json.loads(printed)["people"]]
+        assert actual == pytest.approx(expected, abs=2e-4)
 
 
-@of_two_bundles
+@with_two_bundles
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("missing.png",), "error: missing.png is missing"),
         (("text.png",), "error: text.png cannot be read as an image"),
-        (("picture.png", "none/people.json"), "none/people.json"),
+        (("image.png", "none/people.json"), "none/people.json"),
     ],
 )
-def test_an_error_of_the_example_is_one_sentence(exported, tmp_path, arguments, message):
-    Image.fromarray(make_pictures(SIZES[0])[0]).save(tmp_path / "picture.png")
-    (tmp_path / "text.png").write_text("no picture")
-    ended = run_example(exported[0] / "example.py", *arguments, cwd=tmp_path)
-    assert ended.returncode == 1
-    lines = [line for line in ended.stderr.splitlines() if not line.startswith("Compiling ")]
+def test_an_error_of_the_example_is_a_single_line(exported, tmp_path, arguments, message):
+    Image.fromarray(make_images(SIZES[0])[0]).save(tmp_path / "image.png")
+    (tmp_path / "text.png").write_text("not an image")
+    process = run_example(exported[0] / "example.py", *arguments, cwd=tmp_path)
+    assert process.returncode == 1
+    lines = [line for line in process.stderr.splitlines() if not line.startswith("Compiling ")]
     assert len(lines) == 1
     assert message in lines[0]
 
 
-def test_a_bundle_describes_its_network_and_not_this_machine(exported):
+def test_a_bundle_describes_its_network_and_contains_no_local_paths(exported):
     folder, network, flip_test = exported
     metadata, skeleton = read_metadata(folder), network.skeleton
     assert metadata["skeleton"]["flip_indices"] == list(skeleton.flip_indices)
     checkpoint = (folder.parents[1] / "best.ckpt").read_bytes()
     assert metadata["checkpoint"]["sha256"] == hashlib.sha256(checkpoint).hexdigest()
-    assert metadata["input_size"] == SIDE
+    assert metadata["input_size"] == INPUT_SIZE
     assert metadata["flip_test"] is flip_test
     assert (metadata["stride"], metadata["heatmap_stride"]) == (4, network.strides[-1])
     assert "numba" in metadata["versions"]
@@ -298,21 +303,20 @@ def test_a_bundle_describes_its_network_and_not_this_machine(exported):
     for file in folder.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:  # other tests have run the example
             content = file.read_bytes()
-            assert not any(
-                str(here).encode() in content for here in (ROOT, folder.parent, sys.prefix)
-            )
+            local_paths = ROOT, folder.parent, sys.prefix
+            assert not any(str(path).encode() in content for path in local_paths)
 
 
-def test_a_custom_skeleton_is_described():
+def test_metadata_describe_a_custom_skeleton():
     hand = make_custom_skeleton(
         "mitten", ("wrist", "thumb", "tip"), (0.1, 0.1, 0.1), bones=[("wrist", "tip")],
         parts={"root": 1, "ends": 2}, grouping_order=("tip", "wrist", "thumb"),
     )  # fmt: skip
     decoder = build_decoder(hand)
-    exported = ExportSpec(
-        make_network(hand), Path(__file__), decoder, SIDE, flip_test=True, license="any"
+    spec = ExportSpec(
+        make_network(hand), Path(__file__), decoder, INPUT_SIZE, flip_test=True, license="any"
     )
-    metadata = json.loads(json.dumps(build_metadata(exported)))
+    metadata = json.loads(json.dumps(build_metadata(spec)))
     assert metadata["skeleton"]["parts"] == {"root": [0, 1], "ends": [1, 3], "mitten": [0, 3]}
     assert metadata["skeleton"]["bones"] == [[0, 2]]
     assert metadata["decoder"]["grouping"]["order"] == [2, 0, 1]
@@ -325,7 +329,7 @@ def test_a_custom_skeleton_is_described():
     height=st.integers(8, 700),
     input_size=st.sampled_from([64, 100, 192]),
 )
-def test_preprocessing_is_that_of_opencv(width, height, input_size):
+def test_preprocessing_equals_that_of_opencv(width, height, input_size):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     images, affine = preprocess(image, input_size)
     expected = resize_to_scales(image, clamp_input_size(width, height, input_size, (1,)), (1,))
@@ -336,23 +340,23 @@ def test_preprocessing_is_that_of_opencv(width, height, input_size):
 
 
 def test_missing_keypoints_stay_rows_of_zeros_in_image_pixels():
-    affine = preprocess(np.zeros((90, 130, 3), np.uint8), SIDE).affine
+    affine = preprocess(np.zeros((90, 130, 3), np.uint8), INPUT_SIZE).affine
     keypoints = np.array([[[0, 0, 0], [96, 64, 0.5]]], np.float32)
-    moved = to_image_pixels(Poses(keypoints, np.ones(1, np.float32)), affine).keypoints[0]
-    assert (moved[0] == 0).all()
-    assert moved[1] == pytest.approx([65, 45, 0.5])  # the centre of the input and of the image
+    mapped = to_image_pixels(Poses(keypoints, np.ones(1, np.float32)), affine).keypoints[0]
+    assert (mapped[0] == 0).all()
+    assert mapped[1] == pytest.approx([65, 45, 0.5])  # the center of the input and of the image
 
 
-def test_what_cannot_be_exported_is_an_error_and_leaves_no_folder(tmp_path):
-    scales = run("export", "checkpoint=gone.ckpt", "predictor.scales=[1,0.5]", cwd=tmp_path)
-    assert scales.returncode == 1
-    assert scales.stderr.startswith("error: predictor.scales=[1, 0.5]")
+def test_a_failed_export_leaves_no_folder(tmp_path):
+    process = run("export", "checkpoint=gone.ckpt", "predictor.scales=[1,0.5]", cwd=tmp_path)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: predictor.scales=[1, 0.5]")
     decoder = build_decoder(BODY)
-    lost = ExportSpec(
-        make_network(BODY), tmp_path / "gone.ckpt", decoder, SIDE, True, license="any"
+    spec = ExportSpec(
+        make_network(BODY), tmp_path / "gone.ckpt", decoder, INPUT_SIZE, True, license="any"
     )
     with pytest.raises(FileNotFoundError):
-        write_bundle(tmp_path / "folder", lost)
+        write_bundle(tmp_path / "folder", spec)
     assert not list(tmp_path.iterdir())
     with pytest.raises(FileExistsError, match="already exists"):
-        write_bundle(tmp_path, lost)
+        write_bundle(tmp_path, spec)

@@ -238,7 +238,7 @@ def test_a_number_is_off_when_it_differs_by_more_than_rounding_and_libraries_exp
     for ours, off in ((0.698, False), (0.6995, False), (0.7005, True), (0.0, True)):
         found = compare_to_published(row, {"body": PartScores(*[ours] * 5, *[0.748] * 5)})
         assert [one.exceeds_tolerance for one in found] == [off, False]
-    with pytest.raises(ValueError, match=r"no results .* scales \[3\], but of hrnet_w32"):
+    with pytest.raises(ValueError, match=r"no results .* scales \[3\]; use one of: hrnet_w32"):
         find_published_result("hrnet_w32", "body", (3,))
 
 
@@ -275,7 +275,7 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
         ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         slow(
-            ("experiment=published_body", "model=hrnet_w18_small"), "no results were published of"
+            ("experiment=published_body", "model=hrnet_w18_small"), "no results were published for"
         ),
         slow(("experiment=publishd", "model=hrnet_w32"), "publishd"),
         (

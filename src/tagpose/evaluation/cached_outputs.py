@@ -1,6 +1,7 @@
-"""This file keeps the fields of images in a folder, so that they are decoded without the network.
+"""Network outputs cached in a folder, so that decoder options are tuned without the network.
 
-A folder has a file for each image, and manifest.json, which is written last and says what they are.
+A folder contains one safetensors file per image, and manifest.json, which is written last and
+describes them.
 """
 
 import json
@@ -12,8 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tagpose.evaluation.coco_results import write_json
-from tagpose.io import atomic_write
+from tagpose.io import atomic_write, write_json
 from tagpose.skeletons.custom import build_skeleton, skeleton_to_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT, Skeleton
 from tagpose.structures import KeypointMaps
@@ -22,7 +22,7 @@ _MANIFEST: Final = "manifest.json"
 
 
 class CachedOutput(NamedTuple):
-    """The fields of one image, and where the image lay in the network's input."""
+    """Network outputs for one image, and the affine to the network's input."""
 
     image_id: int
     keypoint_maps: KeypointMaps  # of a batch of 1
@@ -30,60 +30,62 @@ class CachedOutput(NamedTuple):
 
 
 class CacheManifest(NamedTuple):
-    """What a folder of cached outputs is of."""
+    """Description of a folder of cached outputs."""
 
-    title: str  # says what data they are of; scores are never shown without it
+    title: str  # data set; printed with every table of scores
     skeleton: Skeleton
-    ground_truth: Path  # the annotations that people are judged by
+    ground_truth: Path  # annotation file for the evaluation
     image_ids: tuple[int, ...]
-    provenance: Mapping[str, Any]  # for JSON: the checkpoint, its test, the versions
-    subpixel: bool = False  # whether their peaks stand at sub-pixel positions
+    provenance: Mapping[str, Any]  # for JSON: checkpoint, test-time settings, versions
+    subpixel: bool = False  # whether the network was trained with sub-pixel targets
     tag_sharing: str = TAG_PER_KEYPOINT  # how keypoints share tag maps; see `Skeleton.tag_index`
 
 
 def write_cached_output(folder: Path, output: CachedOutput) -> Path:
-    """Write the fields of an image into its file, whole or not at all; returns the file.
+    """Write the outputs for one image atomically, and return the file.
 
-    In half precision: float32 takes twice the room, 35 MB an image of the published whole-body
-    test, and moves AP of the whole by 0.002, of a part by 0.005 at most (200 drawn images); between
-    thresholds, all of which have the same keypoint_maps, that counts less.
+    Outputs are stored in half precision: float32 takes twice the space, 35 MB per image of the
+    published whole-body test, and changes the whole-body AP by 0.002 and the AP of a part by at
+    most 0.005 (200 synthetic images). Comparisons of thresholds are affected less, because all of
+    them use the same outputs.
 
     Raises:
-        ValueError: a number is not finite in half precision, whose largest is 65504.
+        ValueError: if a value is not finite in half precision, whose maximum is 65504.
     """
     keypoint_maps = KeypointMaps(
-        *(each[0].half().cpu().contiguous() for each in output.keypoint_maps)
+        *(tensor[0].half().cpu().contiguous() for tensor in output.keypoint_maps)
     )
-    if not all(bool(each.isfinite().all()) for each in keypoint_maps):
+    if not all(bool(tensor.isfinite().all()) for tensor in keypoint_maps):
         raise ValueError(
-            f"image {output.image_id}: its fields hold NaN or numbers beyond half precision; has the"
-            " network diverged?"
+            f"image {output.image_id}: the network outputs contain NaN or values beyond half "
+            "precision; check whether the training diverged"
         )
-    with atomic_write(_output_file(folder, output.image_id)) as partial:
-        # not save_file, whose files nobody else may read
+    file = _output_file(folder, output.image_id)
+    with atomic_write(file) as partial:
+        # not save_file, which creates files that other users cannot read
         partial.write_bytes(
             save({**keypoint_maps._asdict(), "affine": output.affine[0].contiguous()})
         )
-    return _output_file(folder, output.image_id)
+    return file
 
 
 def read_cached_output(folder: Path, image_id: int, device: str = "cpu") -> CachedOutput:
-    """The fields of an image, in half precision.
+    """Read the outputs for one image, in half precision.
 
     Args:
-        folder: that has them.
-        image_id: of the image.
-        device: to bring them to.
+        folder: folder of cached outputs.
+        image_id: id of the image.
+        device: device to load the tensors to.
 
     Raises:
-        ValueError: the file is missing or not whole.
+        ValueError: if the file is missing or truncated.
     """
     file = _output_file(folder, image_id)
     try:
         tensors = load_file(file, device)
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{file} does not hold the fields of an image ({error}); save them again"
+            f"{file} is missing or truncated ({error}); run `make cache_outputs` again"
         ) from error
     tensors = {name: tensor[None] for name, tensor in tensors.items()}
     return CachedOutput(
@@ -92,7 +94,7 @@ def read_cached_output(folder: Path, image_id: int, device: str = "cpu") -> Cach
 
 
 def write_manifest(folder: Path, manifest: CacheManifest) -> None:
-    """Say what a folder is of, once all its images are there."""
+    """Write the description of a folder, after the outputs for all images."""
     content = {
         "skeleton": skeleton_to_dict(manifest.skeleton),
         "ground_truth": str(manifest.ground_truth),
@@ -101,17 +103,17 @@ def write_manifest(folder: Path, manifest: CacheManifest) -> None:
 
 
 def read_manifest(folder: Path) -> CacheManifest:
-    """What a folder is of.
+    """Read the description of a folder.
 
     Raises:
-        FileNotFoundError: it does not say so, as its writing did not end.
-        ValueError: it says so in other words than `write_manifest`.
+        FileNotFoundError: if the manifest is missing because caching did not finish.
+        ValueError: if the manifest was not written by `write_manifest`.
     """
     file = folder / _MANIFEST
     if not file.exists():
         raise FileNotFoundError(
-            f"{file} is missing, which is written when all fields are; "
-            f"`make cache_outputs checkpoint=FILE output={folder}` saves them"
+            f"{file} is missing because caching did not finish; "
+            f"run `make cache_outputs checkpoint=FILE output={folder}`"
         )
     try:
         content = json.loads(file.read_bytes())
@@ -123,10 +125,10 @@ def read_manifest(folder: Path) -> CacheManifest:
         return CacheManifest(**(content | parsed))
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(
-            f"{file} is not what `make cache_outputs` writes ({error}); save the fields again"
+            f"{file} is not a manifest of cached outputs ({error}); run `make cache_outputs` again"
         ) from error
 
 
 def _output_file(folder: Path, image_id: int) -> Path:
-    """Where the fields of an image lie; ids are as in COCO's file names."""
+    """Return the file of an image's outputs, which is numbered like COCO's images."""
     return folder / f"{image_id:012d}.safetensors"

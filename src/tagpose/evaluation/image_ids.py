@@ -14,66 +14,68 @@ from tagpose.structures import is_int64
 def match_image_ids(
     results: Sequence[CocoResult], ground_truth: GroundTruth, file: Path
 ) -> list[CocoResult]:
-    """Return results whose image ids are numbers of the ground truth.
+    """Replace image ids that are strings by the integer ids of the ground truth.
 
-    A text is an id of the ground truth, or the name of an image file as AlphaPose writes it, with
-    or without folders and ending.
+    A string is either an id or, as in AlphaPose's results, the name of an image file, with or
+    without folders and extension.
 
     Args:
-        results: of a result file.
-        ground_truth: with the names of its image files.
-        file: of the results, for messages.
+        results: records of a result file.
+        ground_truth: ground truth with the names of its image files.
+        file: result file, for error messages.
 
     Raises:
-        ValueError: a text is neither.
+        ValueError: if a string is neither an id nor a file name of the ground truth.
     """
     if all(is_int64(result.get("image_id")) for result in results):
         return list(results)
-    known, names = set(ground_truth.image_ids.tolist()), _ids_by_file_name(ground_truth)
+    known_ids, ids_by_name = set(ground_truth.image_ids.tolist()), _ids_by_file_name(ground_truth)
     matched = []
-    for place, result in enumerate(results):
+    for row, result in enumerate(results):
         value = result.get("image_id")
         image_id = parse_id(value)
-        if image_id not in known and isinstance(value, str):
-            image_id = next((names[name] for name in _name_variants(value) if name in names), None)
+        if image_id not in known_ids and isinstance(value, str):
+            image_id = next(
+                (ids_by_name[name] for name in _name_variants(value) if name in ids_by_name), None
+            )
             if image_id is None:
                 raise ValueError(
-                    f"{file}: row {place} is of image {value!r}, which is neither an id nor a "
-                    "file_name of the ground truth; were both made from the same images?"
+                    f"{file}: image_id {value!r} of row {row} is neither an id nor a file_name of "
+                    "the ground truth; use results and annotations of the same images"
                 )
         matched.append(result if image_id is None else result | {"image_id": image_id})
     return matched
 
 
 def describe_missing(ground_truth: GroundTruth, image_ids: Sequence[int] | np.ndarray) -> str:
-    """Return a sentence on images without a prediction, "" where each has one.
+    """Return a warning about images without predictions, or "" if all images have some.
 
     Args:
-        ground_truth: of all images that count.
-        image_ids: of the predictions.
+        ground_truth: all images of the evaluation.
+        image_ids: ids of the images with predictions.
     """
-    without = ~np.isin(ground_truth.image_ids, image_ids)
-    if not without.any():
+    missing = ~np.isin(ground_truth.image_ids, image_ids)
+    if not missing.any():
         return ""
-    missed = int((without[ground_truth.image] & ~ground_truth.crowd).sum())
+    people = int((missing[ground_truth.image] & ~ground_truth.crowd).sum())
     return (
-        f"{int(without.sum())} of {len(without)} images of the ground truth have no prediction; "
-        f"the {missed} people in them count as missed"
+        f"{int(missing.sum())} of {len(missing)} images of the ground truth have no predictions; "
+        f"their {people} people count as false negatives"
     )
 
 
 def _ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
-    """Return image ids by names that only one image has."""
+    """Return image ids by file name variant, without variants that several images share."""
     ids: dict[str, int] = {}
-    shared: set[str] = set()
+    ambiguous: set[str] = set()
     for image_id, name in zip(ground_truth.image_ids.tolist(), ground_truth.files, strict=False):
         for variant in dict.fromkeys(_name_variants(name)) if name else ():
             if ids.setdefault(variant, image_id) != image_id:
-                shared.add(variant)
-    return {name: image_id for name, image_id in ids.items() if name not in shared}
+                ambiguous.add(variant)
+    return {name: image_id for name, image_id in ids.items() if name not in ambiguous}
 
 
 def _name_variants(name: str) -> tuple[str, str, str]:
-    """Return a file name as it is, without folders, and without folders and ending."""
+    """Return a file name in full, without folders, and without folders and extension."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path), path.name, path.stem

@@ -1,44 +1,42 @@
-"""This file turns hits and misses into precision over recall, as COCO reads it."""
+"""Precision-recall curves from true and false positives, as COCO defines them."""
 
 from typing import Final, NamedTuple
 
 import numpy as np
 
-RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is read (COCO)
+RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is sampled (COCO)
 
 
 class PrecisionRecallCurves(NamedTuple):
-    """What one part reaches at each threshold of OKS; -1 where nobody is to be found."""
+    """Precision and recall of one part at each OKS threshold; -1 without any ground truth."""
 
-    precision: (
-        np.ndarray
-    )  # [10, 101] at RECALL_THRESHOLDS, each the best at that recall or a higher one
-    recall: np.ndarray  # [10] with all detections
+    precision: np.ndarray  # [10, 101], the best at each of RECALL_THRESHOLDS or a higher recall
+    recall: np.ndarray  # [10] recall of all detections
 
 
 def precision_recall_curves(
-    right: np.ndarray, wrong: np.ndarray, people: int
+    true_positive: np.ndarray, false_positive: np.ndarray, people: int
 ) -> PrecisionRecallCurves:
-    """Precision over recall at each threshold.
+    """Compute precision over recall at each OKS threshold.
 
     Args:
-        right: [10, D] bool, detections that found somebody, by falling score.
-        wrong: [10, D] bool, those that found nobody.
-        people: the number of people to be found.
+        true_positive: [10, D] bool, matched detections, by descending score.
+        false_positive: [10, D] bool, unmatched detections.
+        people: number of ground-truth people.
     """
-    rows = len(right)
+    rows = len(true_positive)
     if people == 0:
         return PrecisionRecallCurves(
             np.full((rows, len(RECALL_THRESHOLDS)), -1.0), np.full(rows, -1.0)
         )
-    hits, misses = np.cumsum(right, 1), np.cumsum(wrong, 1)  # [10, D]
+    hits, misses = np.cumsum(true_positive, 1), np.cumsum(false_positive, 1)  # [10, D]
     precision = hits / (hits + misses + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]  # at this recall or a higher one
-    # the hits that a recall needs are whole numbers, so one search serves all rows, each lifted
-    # above the one before
+    # Each recall threshold needs an integer number of hits; offsets that keep the concatenated
+    # rows sorted let one search serve all of them.
     needed = np.searchsorted(np.arange(people + 1) / people, RECALL_THRESHOLDS)
-    lift = np.arange(rows)[:, None] * (people + 1)
-    where = np.searchsorted((hits + lift).ravel(), (needed + lift).ravel()).reshape(rows, -1)
-    where -= np.arange(rows)[:, None] * right.shape[1]
-    best = np.c_[best, np.zeros(rows)]  # a recall that is never reached has precision 0
-    return PrecisionRecallCurves(np.take_along_axis(best, where, 1), right.sum(1) / people)
+    offset = np.arange(rows)[:, None] * (people + 1)
+    index = np.searchsorted((hits + offset).ravel(), (needed + offset).ravel()).reshape(rows, -1)
+    index -= np.arange(rows)[:, None] * true_positive.shape[1]
+    best = np.c_[best, np.zeros(rows)]  # precision is 0 at a recall that is never reached
+    return PrecisionRecallCurves(np.take_along_axis(best, index, 1), true_positive.sum(1) / people)

@@ -1,4 +1,4 @@
-"""This file remembers what was found until all images are seen: the evaluation's only state."""
+"""Predictions of an evaluation: their collection over processes, validation and ranking scores."""
 
 import numpy as np
 from torch import distributed
@@ -7,81 +7,80 @@ from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
 
 
-# MERGED: """This file refuses people that must not be scored."""
-# MERGED: """This file says how sure each part of a person is, where parts are not ranked as their person."""
 class Predictions:
-    """Poses by image id, in image pixels.
+    """Poses by image id, in image pixels; the only state of an evaluation.
 
-    The image id is the key, so that an image that a sampler repeats counts once.
+    An image that a sampler repeats counts once, because the image id is the key.
     """
 
     def __init__(self) -> None:
-        self._people: dict[int, Poses] = {}
+        self._poses: dict[int, Poses] = {}
 
     def update(self, image_id: int, people: Poses) -> None:
-        """Remember the people of an image."""
-        self._people[int(image_id)] = people
+        """Add the poses of an image."""
+        self._poses[int(image_id)] = people
 
     def gather(self) -> None:
-        """Take over what the other processes found, where there are any.
+        """Merge the predictions of all processes, if training is distributed.
 
-        Every process must call it; afterwards all hold the same. Processes may have found
-        differently much, or nothing.
+        All processes must call this, and have the same predictions afterwards. Their numbers of
+        images may differ, also be 0.
         """
         if not (distributed.is_available() and distributed.is_initialized()):
             return
-        parts: list[dict[int, Poses]] = [{}] * distributed.get_world_size()
-        distributed.all_gather_object(parts, self._people)
-        self._people = {image_id: people for part in parts for image_id, people in part.items()}
+        gathered: list[dict[int, Poses]] = [{}] * distributed.get_world_size()
+        distributed.all_gather_object(gathered, self._poses)
+        self._poses = {image_id: poses for rank in gathered for image_id, poses in rank.items()}
 
     def compute(self) -> dict[int, Poses]:
-        """Poses by image id, by rising id."""
-        return dict(sorted(self._people.items()))
+        """Return the poses by image id, in ascending order."""
+        return dict(sorted(self._poses.items()))
 
     def reset(self) -> None:
-        """Forget everything."""
-        self._people = {}
+        """Discard all predictions."""
+        self._poses = {}
 
 
 def validate_poses(image_id: int, people: Poses, skeleton: Skeleton) -> None:
-    """Refuse people that must not be scored.
+    """Reject poses that must not be evaluated.
 
-    In the official evaluation NaN is never below a threshold: a file of NaN has AP 1.0.
+    In the official evaluation NaN is never below a threshold, so a file of NaN has AP 1.0.
 
     Raises:
-        ValueError: keypoints are not [P, K, 3] or scores not [P], or a number is not finite.
+        ValueError: if keypoints are not [P, K, 3], scores not [P], or a value is not finite.
     """
     keypoints, scores = people.keypoints, people.scores
-    if keypoints.shape != (len(scores), skeleton.size, 3):
+    expected = len(scores), skeleton.size, 3
+    if keypoints.shape != expected:
         raise ValueError(
-            f"image {image_id}: keypoints {keypoints.shape} with {len(scores)} scores; the "
-            f"skeleton {skeleton.name!r} wants {(len(scores), skeleton.size, 3)}"
+            f"image {image_id}: keypoints have shape {keypoints.shape}, but {len(scores)} scores "
+            f"and skeleton {skeleton.name!r} require {expected}"
         )
     finite = np.isfinite(keypoints).all((1, 2)) & np.isfinite(scores)
     if not finite.all():
         raise ValueError(
             f"image {image_id}, row {int(np.argmin(finite))}: a coordinate or score is not finite; "
-            "has the training diverged?"
+            "check whether the training diverged"
         )
 
 
 def part_ranking_scores(people: Poses, skeleton: Skeleton) -> np.ndarray:
-    """How sure the parts of people are [P, Q].
+    """Return the scores [P, Q] that rank people in each part.
 
-    A part: the mean score of its keypoints, times the root of the person's own score. Without the
-    person, those whom nobody would call one come first with a single good hand. The whole: the
-    person's score. (Classic gives every part the person's score, more than half of which is the
-    face's; docs/accuracy.md has what that costs.)
+    The score of a part is the mean score of its keypoints times the square root of the person's
+    score; without that factor, false detections with a single good hand rank first. The whole body
+    has the person's score. (MMPose gives the person's score to every part, and more than half of
+    that score comes from the face; docs/accuracy.md has what this costs.)
 
     Args:
         people: P people with keypoints [P, K, 3].
-        skeleton: that has K keypoints and Q parts.
+        skeleton: skeleton with K keypoints and Q parts.
     """
-    person = people.scores.clip(0)
-    ranks = [
-        people.keypoints[:, at, 2].mean(1) * np.sqrt(person)
+    person_scores = people.scores.clip(0)
+    part_scores = [
+        people.keypoints[:, at, 2].mean(1) * np.sqrt(person_scores)
         if part in skeleton.disjoint_parts and part != skeleton.name
-        else person
+        else person_scores
         for part, at in skeleton.parts.items()
     ]
-    return np.stack(ranks, 1)
+    return np.stack(part_scores, 1)

@@ -1,4 +1,4 @@
-"""This file has the published results that are to be reproduced, and holds scores against them."""
+"""Published results of MMPose 0.x, and the comparison of measured scores with them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,29 +6,29 @@ from typing import Final, NamedTuple
 
 from tagpose.evaluation.keypoint_ap import PartScores
 
-# A number is printed with three digits; what another build of the libraries changes is smaller.
+# Results are published with three digits; other versions of the libraries change less than that.
 TOLERANCE: Final = 0.002
 
 _HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
 
 
 class PublishedResult(NamedTuple):
-    """One row of a published table."""
+    """One row of a published table of results."""
 
     architecture: str
     skeleton: str
-    scales: tuple[float, ...]  # of the test
-    url: str  # of the checkpoint; its name holds the first digits of its SHA-256
+    scales: tuple[float, ...]  # test-time scales
+    url: str  # checkpoint; the file name contains the first digits of its SHA-256
     numbers: Mapping[str, tuple[float, float]]  # AP, AR by part
 
     @property
     def checksum(self) -> str:
-        """The first digits of the checkpoint's SHA-256."""
+        """First digits of the checkpoint's SHA-256."""
         return self.url.rpartition("-")[2].partition("_")[0]
 
 
 def _wholebody_numbers(*numbers: float) -> Mapping[str, tuple[float, float]]:
-    """AP, AR of each part, in the order of the papers' tables."""
+    """Return AP, AR by part from numbers in the order of the published tables."""
     parts = ("body", "foot", "face", "hand", "wholebody")
     return MappingProxyType(
         dict(zip(parts, zip(numbers[::2], numbers[1::2], strict=True), strict=True))
@@ -36,7 +36,7 @@ def _wholebody_numbers(*numbers: float) -> Mapping[str, tuple[float, float]]:
 
 
 def _body_numbers(ap: float, ar: float) -> Mapping[str, tuple[float, float]]:
-    """AP, AR of stage one."""
+    """Return AP, AR by part of a stage-one network."""
     return MappingProxyType({"body": (ap, ar)})
 
 
@@ -87,7 +87,7 @@ _RESULTS: Final = (
 
 
 class PublishedDifference(NamedTuple):
-    """A number that was published, and ours."""
+    """A published number and the measured one."""
 
     part: str
     metric: str  # "ap" or "ar"
@@ -96,17 +96,17 @@ class PublishedDifference(NamedTuple):
 
     @property
     def exceeds_tolerance(self) -> bool:
-        """Whether ours is another number, not only another rounding."""
+        """Whether the numbers differ by more than rounding."""
         return abs(self.measured - self.published) > TOLERANCE
 
 
 def find_published_result(
     architecture: str, skeleton: str, scales: tuple[float, ...]
 ) -> PublishedResult:
-    """The published results of a network and a test.
+    """Return the published results of a network at given test-time scales.
 
     Raises:
-        ValueError: none were published.
+        ValueError: if no results were published for them.
     """
     for result in _RESULTS:
         if (result.architecture, result.skeleton) == (architecture, skeleton) and set(
@@ -115,17 +115,17 @@ def find_published_result(
             return result
     known = "; ".join(f"{r.architecture}, {r.skeleton}, scales {list(r.scales)}" for r in _RESULTS)
     raise ValueError(
-        f"no results were published of {architecture}, {skeleton}, scales {list(scales)}, but of "
-        f"{known}"
+        f"no results were published for {architecture}, {skeleton}, scales {list(scales)}; "
+        f"use one of: {known}"
     )
 
 
 def compare_to_published(
     result: PublishedResult, scores: Mapping[str, PartScores]
 ) -> list[PublishedDifference]:
-    """Each published number beside ours."""
+    """Compare each published number with the measured one."""
     return [
-        PublishedDifference(part, name, published, getattr(scores[part], name))
+        PublishedDifference(part, metric, published, getattr(scores[part], metric))
         for part, numbers in result.numbers.items()
-        for name, published in zip(("ap", "ar"), numbers, strict=True)
+        for metric, published in zip(("ap", "ar"), numbers, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""This file shows scores to people and to programs."""
+"""Tables of scores: AP per part, comparison with published results, and ablations."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -9,8 +9,7 @@ from rich.table import Table
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import PublishedDifference
 
-# MERGED: """This file lays side by side what variants bring and cost."""
-# in the order of the papers' tables
+# in the order of the published tables
 _PART_TITLES: Final = {
     "body": "body",
     "foot": "foot",
@@ -23,85 +22,93 @@ _PART_TITLES: Final = {
 _METRIC_TITLES: Final = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR"}
 
 
-def part_titles(parts: Iterable[str]) -> dict[str, str]:
-    """What parts are called in tables, in their order there: the papers', then one's own."""
-    there = list(parts)
-    known = {part: name for part, name in _PART_TITLES.items() if part in there}
-    return known | {part: part for part in there if part not in known}
-
-
-def score_table(scores: Mapping[str, PartScores], title: str) -> Table:
-    """One row per part, the four numbers that papers print; "-" where the ground truth has nobody."""
-    result = Table("part", title=title)
-    for column in _METRIC_TITLES.values():
-        result.add_column(column, justify="right")
-    for part, name in part_titles(scores).items():
-        shown = [getattr(scores[part], number) for number in _METRIC_TITLES]
-        result.add_row(name, *("-" if value < 0 else f"{value:.3f}" for value in shown))
-    return result
-
-
-def comparison_table(differences: Sequence[PublishedDifference], title: str) -> Table:
-    """One row per part: what was published, what is ours, and how far apart the two are."""
-    result = Table("part", "", title=title)
-    for column in ("published", "ours", "difference"):
-        result.add_column(column, justify="right")
-    for part, number, published, ours in differences:
-        shown = (f"{published:.3f}", f"{ours:.3f}", f"{ours - published:+.3f}")
-        result.add_row(_PART_TITLES[part], number.upper(), *shown)
-    return result
-
-
-def scores_to_dict(scores: Mapping[str, PartScores]) -> dict[str, dict[str, float]]:
-    """All numbers by part, for JSON."""
-    return {part: some._asdict() for part, some in scores.items()}
-
-
 class VariantResult(NamedTuple):
-    """What came of one variant with one seed."""
+    """Result of one ablation variant with one seed."""
 
     variant: str
     seed: int
     ap: Mapping[str, float]  # by part
-    train_seconds: float  # of its own training; 0 where it has none
+    train_seconds: float  # 0 for a variant that is not trained
     test_seconds: float
-    memory: float  # bytes, the most that a process of it held
+    memory: float  # peak memory of a process, bytes
+
+
+def part_titles(parts: Iterable[str]) -> dict[str, str]:
+    """Return the titles of parts by name, in table order; parts of custom skeletons come last."""
+    names = list(parts)
+    known = {part: title for part, title in _PART_TITLES.items() if part in names}
+    return known | {part: part for part in names if part not in known}
+
+
+def score_table(scores: Mapping[str, PartScores], title: str) -> Table:
+    """Return a table of AP, AP50, AP75 and AR per part; "-" without any ground truth."""
+    table = Table("part", title=title)
+    for column in _METRIC_TITLES.values():
+        table.add_column(column, justify="right")
+    for part, part_title in part_titles(scores).items():
+        values = [getattr(scores[part], metric) for metric in _METRIC_TITLES]
+        table.add_row(part_title, *("-" if value < 0 else f"{value:.3f}" for value in values))
+    return table
+
+
+def comparison_table(differences: Sequence[PublishedDifference], title: str) -> Table:
+    """Return a table of published and measured numbers and their differences."""
+    table = Table("part", "", title=title)
+    for column in ("published", "measured", "difference"):
+        table.add_column(column, justify="right")
+    for part, metric, published, measured in differences:
+        values = f"{published:.3f}", f"{measured:.3f}", f"{measured - published:+.3f}"
+        table.add_row(_PART_TITLES[part], metric.upper(), *values)
+    return table
+
+
+def scores_to_dict(scores: Mapping[str, PartScores]) -> dict[str, dict[str, float]]:
+    """Return all numbers by part, for JSON."""
+    return {part: part_scores._asdict() for part, part_scores in scores.items()}
 
 
 def ablation_table(trials: Sequence[VariantResult]) -> list[str]:
-    """A table in Markdown: the first variant's AP, and how far the others are from it.
+    """Return the lines of a Markdown table: the baseline's AP, and each variant's difference.
 
-    Each number is the mean over the seeds that both have, with the standard deviation of the
-    difference where there are several. Costs that nothing has are left out.
+    Differences are means over the seeds that a variant shares with the baseline, with their
+    standard deviation if there are several. The training time of untrained variants is empty.
 
     Args:
-        trials: the first one's variant is what the others are compared with.
+        trials: results; the variant of the first one is the baseline.
     """
     variants = list(dict.fromkeys(trial.variant for trial in trials))
-    first = {trial.seed: trial for trial in trials if trial.variant == variants[0]}
+    baseline = {trial.seed: trial for trial in trials if trial.variant == variants[0]}
     titles = part_titles(trials[0].ap)
     lines = [
         "| variant | seeds | " + " | ".join(titles.values()) + " | training | test | memory |",
         "|---|---|" + "---|" * (len(titles) + 3),
     ]
     for variant in variants:
-        own = [trial for trial in trials if trial.variant == variant and trial.seed in first]
+        paired = [trial for trial in trials if trial.variant == variant and trial.seed in baseline]
         cells = [
-            _cell([trial.ap[part] for trial in own], [first[trial.seed].ap[part] for trial in own])
+            _difference_cell(
+                [trial.ap[part] for trial in paired],
+                [baseline[trial.seed].ap[part] for trial in paired],
+            )
             if variant != variants[0]
-            else f"{np.mean([trial.ap[part] for trial in own]):.3f}"
+            else f"{np.mean([trial.ap[part] for trial in paired]):.3f}"
             for part in titles
         ]
-        minutes = np.mean([trial.train_seconds for trial in own]) / 60
-        seconds = np.mean([trial.test_seconds for trial in own])
-        memory = max(trial.memory for trial in own) / 1e9
-        costs = [f"{minutes:.1f} min" if minutes else "", f"{seconds:.0f} s", f"{memory:.1f} GB"]
-        lines.append(f"| {variant} | {len(own)} | " + " | ".join([*cells, *costs]) + " |")
+        row = [variant, str(len(paired)), *cells, *_cost_cells(paired)]
+        lines.append("| " + " | ".join(row) + " |")
     return lines
 
 
-def _cell(variant_ap: Sequence[float], baseline_ap: Sequence[float]) -> str:
-    """How far apart two variants are over the same seeds."""
+def _difference_cell(variant_ap: Sequence[float], baseline_ap: Sequence[float]) -> str:
+    """Return the mean difference of two variants over the same seeds."""
     differences = np.subtract(variant_ap, baseline_ap)
     spread = f" ± {differences.std(ddof=1):.3f}" if len(differences) > 1 else ""
     return f"{differences.mean():+.3f}{spread}"
+
+
+def _cost_cells(trials: Sequence[VariantResult]) -> list[str]:
+    """Return training time, test time and memory of a variant."""
+    minutes = np.mean([trial.train_seconds for trial in trials]) / 60
+    seconds = np.mean([trial.test_seconds for trial in trials])
+    memory = max(trial.memory for trial in trials) / 1e9
+    return [f"{minutes:.1f} min" if minutes else "", f"{seconds:.0f} s", f"{memory:.1f} GB"]

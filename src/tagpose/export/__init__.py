@@ -1,1 +1,1 @@
-"""Export of networks to bundles that need no torch."""
+"""Export of networks to bundles that do not need torch."""

@@ -8,16 +8,16 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from tagpose.evaluation.coco_results import write_json
 from tagpose.export.bundle_metadata import ExportSpec, build_metadata
 from tagpose.export.onnx import InferenceNetwork, write_onnx
+from tagpose.io import write_json
 
 PACKAGE: Final = (
-    "tagpose_numpy"  # of the bundle; its files have the paths that they have in tagpose
+    "tagpose_numpy"  # package of the bundle; its files have the same paths as in tagpose
 )
 
 _EXPORT: Final = Path(__file__).parent
-# Files that need nothing but numpy, scipy, numba and Pillow, and each other.
+# Files that import only numpy, scipy, numba, Pillow and each other.
 _BUNDLED_FILES: Final = (
     "codec/__init__.py",
     "codec/compilation.py",
@@ -44,12 +44,11 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
     """Write a bundle: the network, its metadata, the decoder and an example.
 
     Args:
-        folder: bundle to create; it is removed after an error.
-        spec: the network and the options with which it is used.
+        folder: bundle to create; nothing is left after an error.
+        spec: network and test-time options.
 
     Returns:
-        The largest difference between the outputs of ONNX and PyTorch, relative to the largest
-        output.
+        Maximum difference between the outputs of ONNX and PyTorch, relative to the largest output.
 
     Raises:
         FileExistsError: if the folder exists.
@@ -57,8 +56,8 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
     """
     with _atomic_folder(folder) as partial:
         write_json(partial / "metadata.json", build_metadata(spec))
-        test = InferenceNetwork(spec.network, flip_test=spec.flip_test)
-        difference = write_onnx(partial / "network.onnx", test)
+        network = InferenceNetwork(spec.network, flip_test=spec.flip_test)
+        difference = write_onnx(partial / "network.onnx", network)
         _write_package(partial / PACKAGE)
         shutil.copyfile(_EXPORT / "templates/example.txt", partial / "example.py")
         (partial / "README.md").write_text(_readme(spec))
@@ -70,7 +69,7 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to `folder` unless an error occurs."""
     if folder.exists():
         raise FileExistsError(
-            f"{folder} already exists; remove it, or use another name by output_name="
+            f"{folder} already exists; remove it, or choose another name with output_name="
         )
     partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     partial.mkdir(parents=True)
@@ -82,12 +81,12 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def _write_package(package: Path) -> None:
-    """Copy the files of tagpose that the bundle needs, so that they import each other there."""
+    """Copy the files of tagpose that the bundle needs, and rename the package in their imports."""
     for name in _BUNDLED_FILES:
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         source = (_EXPORT.parent / name).read_text()
         (package / name).write_text(source.replace("from tagpose.", f"from {package.name}."))
-    (package / "__init__.py").write_text('"""The files of tagpose that need no torch."""\n')
+    (package / "__init__.py").write_text('"""Files of tagpose that do not need torch."""\n')
 
 
 def _readme(spec: ExportSpec) -> str:

@@ -1,4 +1,4 @@
-"""Metadata of an exported network: everything that a program needs to know to use it."""
+"""Metadata of an exported network: everything that a program needs in order to use it."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ _PACKAGES: Final = (
 
 
 class ExportSpec(NamedTuple):
-    """A network to export, and the options with which it is used."""
+    """A network to export and its test-time options."""
 
     network: PoseNetwork
     checkpoint: Path  # file of the network's weights
@@ -53,7 +53,7 @@ def build_metadata(spec: ExportSpec) -> dict[str, Any]:
 
 
 def _skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
-    """Return a skeleton; each part has its first keypoint and the one after its last."""
+    """Return a skeleton for JSON; parts are half-open ranges of keypoints."""
     parts = {part: [at.start, at.stop] for part, at in skeleton.parts.items()}
     return {
         "name": skeleton.name,

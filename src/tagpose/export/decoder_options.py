@@ -1,6 +1,6 @@
-"""Decoder options as JSON, in the metadata of an exported bundle, and the decoder built from them.
+"""Conversion of decoder options to and from JSON, for the metadata of exported bundles.
 
-Exported bundles contain this file, so it imports only what they contain, too.
+Exported bundles contain this module, so it may only import modules that they contain as well.
 """
 
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from tagpose.codec.grouping import GroupingConfig
 
 
 def decoder_to_dict(decoder: AssociativeEmbeddingDecoder) -> dict[str, Any]:
-    """Return all options of a decoder by name, those of its grouping nested, for JSON."""
+    """Return all options of a decoder for JSON, with those of its grouping nested."""
     return asdict(decoder)
 
 
@@ -19,18 +19,18 @@ def decoder_from_dict(options: dict[str, Any]) -> AssociativeEmbeddingDecoder:
     """Build a decoder from its options.
 
     Args:
-        options: from `decoder_to_dict`; they may have been through JSON, which turns tuples into
+        options: options from `decoder_to_dict`, possibly read from JSON, which turns tuples into
             lists.
 
     Raises:
-        TypeError: if there is no such option.
-        ValueError: if an option has a value that the decoder does not accept.
+        TypeError: if an option is unknown.
+        ValueError: if the value of an option is invalid.
     """
     values = {name: _to_tuples(value) for name, value in options.items() if name != "grouping"}
-    rule = {name: _to_tuples(value) for name, value in options["grouping"].items()}
-    return AssociativeEmbeddingDecoder(GroupingConfig(**rule), **values)
+    grouping = {name: _to_tuples(value) for name, value in options["grouping"].items()}
+    return AssociativeEmbeddingDecoder(GroupingConfig(**grouping), **values)
 
 
 def _to_tuples(value: Any) -> Any:
-    """Turn lists, also nested ones, into tuples."""
+    """Convert lists to tuples, recursively."""
     return tuple(map(_to_tuples, value)) if isinstance(value, list | tuple) else value

@@ -1,6 +1,7 @@
-"""Preprocessing with numpy alone: from an image to the network's input, and back to image pixels.
+"""Preprocessing with numpy only: resize images to the network's input, and map poses back.
 
-Exported bundles contain this file; `data.views` does the same with OpenCV and several scales.
+Exported bundles contain this module; `data.preprocessing` does the same with OpenCV and for several
+scales.
 """
 
 from typing import NamedTuple
@@ -18,46 +19,45 @@ from tagpose.structures import Poses
 
 
 class NetworkInput(NamedTuple):
-    """One image as a batch of the exported network."""
+    """Batch of one image for the exported network."""
 
     images: np.ndarray  # [1, 3, H, W] uint8 RGB
     affine: np.ndarray  # [2, 3] float64: image pixels -> input pixels
 
 
 def preprocess(image: np.ndarray, input_size: int) -> NetworkInput:
-    """Resize a whole image to the size of the network's input.
+    """Resize an image to the network's input.
 
     Args:
         image: [H, W, 3] uint8 RGB.
         input_size: shorter side of the input, in input pixels.
 
     Raises:
-        ValueError: if the image is too long and narrow for any input.
+        ValueError: if the aspect ratio of the image is too extreme.
     """
     height, width = image.shape[:2]
-    size = compute_input_dimensions(
-        width, height, clamp_input_size(width, height, input_size, (1,))
-    )
+    input_size = clamp_input_size(width, height, input_size, (1,))
+    size = compute_input_dimensions(width, height, input_size)
     affine = resize_affine(width, height, size)
     return NetworkInput(warp_affine(image, affine, size).transpose(2, 0, 1)[None], affine)
 
 
 def to_image_pixels(people: Poses, affine: np.ndarray) -> Poses:
-    """Move people from input pixels to image pixels; missing keypoints stay rows of 0.
+    """Map poses from input pixels to image pixels; missing keypoints stay rows of 0.
 
     Args:
-        people: keypoints in input pixels.
+        people: poses with keypoints in input pixels.
         affine: [2, 3] from image pixels to input pixels.
     """
-    moved = transform_poses(people, invert_affine(affine))
+    mapped = transform_poses(people, invert_affine(affine))
     present = people.keypoints[..., 2:] > 0
-    return moved._replace(keypoints=np.where(present, moved.keypoints, np.float32(0)))
+    return mapped._replace(keypoints=np.where(present, mapped.keypoints, np.float32(0)))
 
 
 def warp_affine(image: np.ndarray, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Warp an image bilinearly, black outside, as cv2.warpAffine of OpenCV 5 does.
+    """Warp an image bilinearly with a black border, like cv2.warpAffine of OpenCV 5.
 
-    Without a rotation, the rows and the columns can be interpolated one after the other.
+    Without rotation, rows and columns can be interpolated separately.
 
     Args:
         image: [H, W, 3] uint8.
@@ -80,7 +80,7 @@ def _interpolate(
     first = np.floor(position).astype(np.int64)
     along = np.arange(3) == axis
     weight = (position - first).astype(np.float32).reshape(np.where(along, -1, 1))
-    # one black pixel on either side is repeated for everything outside
+    # positions outside are clipped to a black border of one pixel
     bordered = np.pad(pixels, np.outer(along, (1, 1)))
     near, far = (
         bordered.take(np.clip(first + step, 0, pixels.shape[axis] + 1), axis).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Decode network outputs to people in image pixels, in threads that overlap with the network."""
+"""Decode network outputs to poses in image pixels, in threads that overlap with the network."""
 
 import os
 from collections import deque
@@ -21,8 +21,8 @@ _Key = TypeVar("_Key")
 _Result = TypeVar("_Result")
 _Result_co = TypeVar("_Result_co", covariant=True)
 
-# Batches that are decoded at the same time: while one groups its peaks, in Python, another one
-# searches its maps. Each holds 36 MB per image of 512 x 704, on a CPU 84 MB with the flip test.
+# Batches that are decoded concurrently: one groups its peaks in Python while another searches its
+# maps. Each holds 36 MB per image of 512 x 704, on a CPU 84 MB with the flip test.
 _MAX_CONCURRENT_BATCHES: Final = 2
 
 
@@ -34,15 +34,15 @@ def decode_batch(
     flipped: FlippedOutputs | None = None,
     min_person_score: float = 0.0,
 ) -> list[Poses]:
-    """Decode a batch to people in image pixels.
+    """Decode a batch to poses in image pixels.
 
     Args:
         keypoint_maps: network outputs, on any device.
         affines: [B, 2, 3] from image pixels to input pixels.
-        decoder: of the network's skeleton.
+        decoder: decoder for the network's skeleton.
         flipped: outputs for the flipped images, which the decoder merges with the others; on a GPU
-            `merge_flip` does so, so that less is copied.
-        min_person_score: people with a lower score are left out.
+            `merge_flip` merges them before, so that less is copied to the host.
+        min_person_score: score below which people are dropped.
 
     Raises:
         ValueError: if the outputs contain NaN or infinity, or do not fit the decoder.
@@ -60,16 +60,16 @@ def submit_batch(
     flipped: FlippedOutputs | None = None,
     min_person_score: float = 0.0,
 ) -> "Future[list[Poses]]":
-    """Start to decode a batch in a thread, and return at once.
+    """Start to decode a batch in a thread, and return immediately.
 
     Outputs on a GPU are copied to pinned memory asynchronously; the worker thread waits for the
-    copy, which is the only synchronisation of the batch. The arguments are those of `decode_batch`,
+    copy, which is the only synchronization of the batch. The arguments are those of `decode_batch`,
     and the future has its result or exception.
     """
-    heatmaps, tags = (copy_to_host(each.detach().float()) for each in keypoint_maps)
+    heatmaps, tags = (copy_to_host(tensor.detach().float()) for tensor in keypoint_maps)
     affines, arrived = copy_to_host(affines), None
     if keypoint_maps.heatmaps.is_cuda:
-        # on the stream that copies, which is not the current one if another device is
+        # on the stream of the copy, which differs if another device is current
         arrived = torch.cuda.current_stream(keypoint_maps.heatmaps.device).record_event()
 
     def decode() -> list[Poses]:
@@ -78,8 +78,8 @@ def submit_batch(
         poses = decoder(
             heatmaps.numpy(), tags.numpy(), flipped=flipped, min_person_score=min_person_score
         )
-        inverses = [invert_affine(affine) for affine in affines.numpy()]
-        return [transform_poses(p, back) for p, back in zip(poses, inverses, strict=True)]
+        inverses = map(invert_affine, affines.numpy())
+        return [transform_poses(*pair) for pair in zip(poses, inverses, strict=True)]
 
     return _decoding_threads().submit(decode)
 
@@ -87,9 +87,9 @@ def submit_batch(
 def flipped_outputs(
     keypoint_maps: KeypointMaps, flip_indices: ChannelFlipIndices
 ) -> FlippedOutputs:
-    """Return outputs for flipped images, on the CPU, as the decoder takes them."""
-    heatmaps, tags = (each.detach().float().contiguous().numpy() for each in keypoint_maps)
-    return FlippedOutputs(heatmaps, tags, *(np.array(each, np.int64) for each in flip_indices))
+    """Convert CPU outputs for flipped images to the decoder's input."""
+    heatmaps, tags = (tensor.detach().float().contiguous().numpy() for tensor in keypoint_maps)
+    return FlippedOutputs(heatmaps, tags, *(np.array(index, np.int64) for index in flip_indices))
 
 
 class Pending(Protocol[_Result_co]):
@@ -100,22 +100,22 @@ class Pending(Protocol[_Result_co]):
 
 
 class PendingQueue(Generic[_Key, _Result]):
-    """Pending results in the order in which they were submitted; at most two are being computed."""
+    """Queue of pending results in submission order, with at most two results pending."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[_Key, Pending[_Result]]] = deque()
 
     def put(self, key: _Key, pending: Pending[_Result]) -> Iterator[tuple[_Key, _Result]]:
-        """Add a result, and yield the oldest ones while more than two are pending."""
+        """Add a pending result, and yield the oldest results while more than two are pending."""
         self._waiting.append((key, pending))
-        return self._take(_MAX_CONCURRENT_BATCHES)
+        return self._pop_until(_MAX_CONCURRENT_BATCHES)
 
     def drain(self) -> Iterator[tuple[_Key, _Result]]:
         """Yield all remaining results."""
-        return self._take(0)
+        return self._pop_until(0)
 
-    def _take(self, left: int) -> Iterator[tuple[_Key, _Result]]:
-        while len(self._waiting) > left:
+    def _pop_until(self, remaining: int) -> Iterator[tuple[_Key, _Result]]:
+        while len(self._waiting) > remaining:
             key, pending = self._waiting.popleft()
             yield key, pending.result()
 
@@ -123,10 +123,10 @@ class PendingQueue(Generic[_Key, _Result]):
 def overlap(
     submitted: Iterable[tuple[_Key, Pending[_Result]]],
 ) -> Iterator[tuple[_Key, _Result]]:
-    """Yield results in their order, while the following ones are computed.
+    """Yield results in order while the following ones are computed.
 
     Args:
-        submitted: (key, pending result) pairs; taking the next pair runs the network.
+        submitted: pairs of a key and its pending result; iterating runs the network.
     """
     queue: PendingQueue[_Key, _Result] = PendingQueue()
     for key, pending in submitted:
@@ -135,7 +135,7 @@ def overlap(
 
 
 def copy_to_host(values: Tensor) -> Tensor:
-    """Return a tensor on the CPU; one from a GPU arrives later, in pinned memory."""
+    """Return a copy on the CPU; copies from a GPU are asynchronous, to pinned memory."""
     values = values.contiguous()
     if not values.is_cuda:
         return values
@@ -145,9 +145,9 @@ def copy_to_host(values: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _decoding_threads() -> ThreadPoolExecutor:
-    """Return the threads of this process that decode batches."""
+    """Return the executor of this process."""
     return ThreadPoolExecutor(_MAX_CONCURRENT_BATCHES, "tagpose-batch")
 
 
-if hasattr(os, "register_at_fork"):  # a forked process inherits the executor without its threads
+if hasattr(os, "register_at_fork"):  # forked processes inherit the executor without its threads
     os.register_at_fork(after_in_child=_decoding_threads.cache_clear)

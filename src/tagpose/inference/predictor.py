@@ -1,24 +1,23 @@
 """Predictor: network, flip test, decoding, and mapping back to image pixels."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from inspect import signature
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, overload
+from typing import Any, Final, overload
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from tqdm import tqdm
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
-from tagpose.codec.tta import merge_flip, merge_scales
-from tagpose.data.images import ImageSource, load_image
+from tagpose.codec.tta import merge_scales
+from tagpose.data.images import ImageSource
 from tagpose.data.preprocessing import ScaledInputs, resize_to_scales
+from tagpose.evaluation.predictions import Predictions
 from tagpose.geometry import clamp_input_size
 from tagpose.inference.batch_decoding import (
     Pending,
@@ -27,81 +26,50 @@ from tagpose.inference.batch_decoding import (
     overlap,
     submit_batch,
 )
-from tagpose.inference.predictor_arguments import check_option_names, check_scales, select_device
-from tagpose.inference.results import PoseResult, make_pose_result
+from tagpose.inference.image_prefetching import LoadedImage, prefetch_chunks, submit_chunk
+from tagpose.inference.network_runner import NetworkRunner
+from tagpose.inference.predictor_arguments import (
+    check_option_names,
+    check_precision,
+    check_scales,
+    select_device,
+)
+from tagpose.inference.results import ImageResult, PoseResult, make_pose_result
 from tagpose.inference.scale_fusion import TYPICAL_PERSON_SIZE, fuse_scales_by_size
 from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import load_network
 from tagpose.structures import KeypointMaps, Poses
 
-_READER_THREADS: Final = 4  # threads that read and warp the next images while the network works
-_ACCELERATOR_BATCH_SIZE: Final = 8  # images an accelerator takes at once; a CPU is as fast with one
-
-
-class ImageResult(NamedTuple):
-    """One of many images, and what came of it."""
-
-    source: Any  # as it was given
-    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None where it could not be read
-    result: PoseResult | None  # None where it could not be read
-    error: Exception | None  # what stood against reading it
-
-    def get_or_raise(self) -> tuple[np.ndarray, PoseResult]:
-        """Image and people; raises the error where there is one."""
-        if self.image is None or self.result is None:
-            raise self.error or ValueError(f"{self.source} could not be read")
-        return self.image, self.result
-
-
-class _LoadedImage(NamedTuple):
-    """An image on its way to the network."""
-
-    source: Any
-    image: np.ndarray | None
-    views: ScaledInputs | None
-    error: Exception | None
-
-
-class _PendingChunk(NamedTuple):
-    """Images that were submitted together, by their place among them."""
-
-    parts: list[tuple[list[int], Pending[list[Poses]]]]
-
-    def result(self) -> dict[int, Poses]:
-        """The people of each image that could be read."""
-        return {
-            number: people
-            for numbers, pending in self.parts
-            for number, people in zip(numbers, pending.result(), strict=True)
-        }
+_ACCELERATOR_BATCH_SIZE: Final = 8  # images per forward pass; on a CPU batches are not faster
 
 
 class Predictor:
-    """A network with everything around it that turns images into people.
+    """Predict the poses of all people in images.
 
     Args:
-        network: of any skeleton, or the path of its checkpoint.
-        input_size: of the input's shorter side at scale 1, in input pixels; by default that of the
-            inputs that the network learned from.
-        scales: at which an image is looked at, multiples of the smallest; their heatmaps are
-            averaged, the tags of scale 1 count.
-        multi_scale_tags: whether the tags of all scales count, and not only those of scale 1.
-        fuse_by_size: whether each scale is decoded by itself, and only has a say in people whose size
+        network: network of any skeleton, or the path of a checkpoint.
+        input_size: shorter side of the input at scale 1, in input pixels; by default the input size
+            of the network's training.
+        scales: test-time scales, multiples of the smallest one. Heatmaps are averaged over the
+            scales; tags are those of scale 1.
+        multi_scale_tags: whether to use the tags of all scales, not only those of scale 1.
+        fuse_by_size: whether to decode each scale separately and use it only for people whose size
             suits it; see `fuse_scales_by_size`.
-        flip_test: whether the flipped image is looked at too, and both merged.
-        decoder: builds one from the skeleton, `subpixel` and `tag_index`; by default with the
-            thresholds of the published results.
-        device: to run on; see `select_device`.
-        precision: "float32", as the published numbers are, or "bf16" for the backbone.
-        compiled: whether the backbone is compiled; see `PoseNetwork.compile_backbone`.
-        batch_size: images of a pass at most; by default as the device likes it.
+        flip_test: whether to merge the outputs for the image and for the flipped image.
+        decoder: factory that builds the decoder from the skeleton, `subpixel` and `tag_index`; by
+            default the decoder has the thresholds of the published results.
+        device: device to run on; see `select_device`.
+        precision: "float32", as for the published results, or "bf16" for the backbone.
+        compiled: whether to compile the backbone; see `PoseNetwork.compile_backbone`.
+        batch_size: maximum number of images per forward pass; by default 8, or 1 on a CPU.
         decoder_options: options of the decoder, such as `max_people` or `min_score`; see
             `AssociativeEmbeddingDecoder` and `build_decoder`.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: the checkpoint is none; 1 is not among the scales, or they are no multiples of
-            the smallest; an option of several scales has only one; or the precision is unknown.
+        FileNotFoundError: if the checkpoint is missing.
+        ValueError: if the file is not a checkpoint, 1 is not among the scales, a scale is not a
+            multiple of the smallest, a multi-scale option is used with a single scale, or an
+            option, the precision or the device is unknown.
     """
 
     def __init__(
@@ -122,29 +90,22 @@ class Predictor:
     ) -> None:
         check_option_names(decoder_options, signature(Predictor).parameters)
         if input_size is not None and input_size < 1:
-            raise ValueError(
-                f"input_size is {input_size}; it is the input's shorter side, in input pixels"
-            )
+            raise ValueError(f"input_size is {input_size}, but must be at least 1 input pixel")
         check_scales(scales, multi_scale_tags=multi_scale_tags, fuse_by_size=fuse_by_size)
-        if precision not in ("float32", "bf16"):
-            raise ValueError(f"precision {precision!r} is neither float32 nor bf16")
+        check_precision(precision)
         self.device = select_device(device)
         if not isinstance(network, PoseNetwork):
             network = load_network(Path(network))
         self.network = network.to(self.device).eval()
         if compiled:
             self.network.compile_backbone()
-        self.precision, self.skeleton = precision, network.skeleton
-        self.input_size, self.scales, self.flip_test = (
-            input_size or network.input_size,
-            tuple(scales),
-            flip_test,
-        )
+        self._runner = NetworkRunner(self.network, self.device, precision, flip_test)
+        self.skeleton, self.scales = network.skeleton, tuple(scales)
+        self.input_size = input_size or network.input_size
         self.multi_scale_tags, self.fuse_by_size = multi_scale_tags, fuse_by_size
         self.decoder = decoder(network.skeleton, **network.decoder_options, **decoder_options)
-        self.batch_size = batch_size or (
-            1 if self.device.type == "cpu" else _ACCELERATOR_BATCH_SIZE
-        )
+        default_batch_size = 1 if self.device.type == "cpu" else _ACCELERATOR_BATCH_SIZE
+        self.batch_size = batch_size or default_batch_size
 
     @overload
     def __call__(self, images: ImageSource, **thresholds: float) -> PoseResult: ...
@@ -155,73 +116,73 @@ class Predictor:
     def __call__(
         self, images: ImageSource | list[ImageSource], **thresholds: float
     ) -> PoseResult | list[PoseResult]:
-        """The people of an image, or of each image of a list.
+        """Predict the poses in an image, or in each image of a list.
 
         Args:
-            images: in any form that `load_image` takes, or a list of them.
+            images: image in any form that `load_image` accepts, or a list of images.
             thresholds: min_person_score and min_keypoint_score; see `make_pose_result`.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: an image cannot be read.
+            FileNotFoundError: if a file is missing.
+            ValueError: if an image cannot be read.
         """
         if not isinstance(images, list):
             return self([images], **thresholds)[0]
-        return [
-            image_result.get_or_raise()[1]
-            for image_result in self.predict_iter(images, **thresholds)
-        ]
+        return [result.get_or_raise()[1] for result in self.predict_iter(images, **thresholds)]
 
     def predict_iter(
         self, images: Iterable[ImageSource], **thresholds: float
     ) -> Iterator[ImageResult]:
-        """The people of many images, one after the other in their order.
+        """Predict the poses in many images, and yield the results in order.
 
-        The next images are read while the network looks at these; never are all in memory. What
-        cannot be read comes with its error in its turn, and the others go on.
+        The next images are read while the network computes, and only a few are in memory at any
+        time. The result for an unreadable image has its error, and prediction continues.
 
         Args:
-            images: any number, such as paths of files or frames of a video.
+            images: any number of images, such as file paths or video frames.
             thresholds: min_person_score and min_keypoint_score; see `make_pose_result`.
         """
-        min_person_score = thresholds.get("min_person_score", 0.0)
-        with closing(self._prefetch(images)) as chunks:
-            submitted = ((chunk, self._submit_chunk(chunk, min_person_score)) for chunk in chunks)
-            for chunk, people in overlap(submitted):
-                for number, one in enumerate(chunk):
-                    yield self._to_image_result(one, people.get(number), thresholds)
+        submit = partial(self.submit, min_person_score=thresholds.get("min_person_score", 0.0))
+        with closing(prefetch_chunks(images, self.preprocess, self.batch_size)) as chunks:
+            submitted = ((chunk, submit_chunk(chunk, submit)) for chunk in chunks)
+            for chunk, poses in overlap(submitted):
+                for index, loaded in enumerate(chunk):
+                    yield self._to_image_result(loaded, poses.get(index), thresholds)
 
-    def _prefetch(self, images: Iterable[ImageSource]) -> Generator[list[_LoadedImage], None, None]:
-        """Yield chunks of images, and read the next ones meanwhile."""
-        with ThreadPoolExecutor(_READER_THREADS) as readers:
-            coming = (readers.submit(self._load, one) for one in images)
-            waiting: deque[Future[_LoadedImage]] = deque(
-                islice(coming, 2 * max(self.batch_size, _READER_THREADS))
-            )
-            try:
-                while waiting:
-                    here = min(self.batch_size, len(waiting))
-                    chunk = [waiting.popleft().result() for _ in range(here)]
-                    waiting.extend(islice(coming, here))
-                    yield chunk
-            finally:  # whoever stops taking does not wait for what was read ahead
-                readers.shutdown(cancel_futures=True)
+    def predict_dataset(self, loader: Iterable[ScaledInputs]) -> dict[int, Poses]:
+        """Predict the poses in all images of a data loader, and show a progress bar.
+
+        Args:
+            loader: batches of preprocessed images.
+
+        Returns:
+            Poses by image id, keypoints in image pixels.
+        """
+        predictions = Predictions()
+        batches = tqdm(loader, desc="predicting", unit="batch")
+        submitted = ((batch.image_id.tolist(), self.submit(batch)) for batch in batches)
+        for image_ids, batch_poses in overlap(submitted):
+            for image_id, poses in zip(image_ids, batch_poses, strict=True):
+                predictions.update(image_id, poses)
+        return predictions.compute()
 
     def predict_batch(self, batch: ScaledInputs) -> list[Poses]:
-        """The people [B] of a batch, keypoints in image pixels."""
+        """Predict the poses [B] in a batch, keypoints in image pixels."""
         return self.submit(batch).result()
 
     def submit(self, batch: ScaledInputs, min_person_score: float = 0.0) -> Pending[list[Poses]]:
-        """Run the network on a batch, and decode its outputs in a thread (at once with `fuse_by_size`).
+        """Run the network on a batch, and start to decode its outputs in a thread.
+
+        With `fuse_by_size`, outputs are decoded before this returns.
 
         Args:
             batch: images at all scales.
-            min_person_score: people with a lower score may be left out.
+            min_person_score: score below which people may be dropped.
 
         Returns:
-            The people [B], keypoints in image pixels, once they are decoded.
+            Pending poses [B], keypoints in image pixels.
         """
-        if self.fuse_by_size:  # other scales change the score of a person
+        if self.fuse_by_size:  # no threshold, because fusion changes the scores of people
             done: Future[list[Poses]] = Future()
             done.set_result(self._predict_fused_by_size(batch))
             return done
@@ -231,129 +192,63 @@ class Predictor:
             decoder=self.decoder,
             min_person_score=min_person_score,
         )
-        if self.flip_test and len(batch.images) == 1 and self.device.type == "cpu":
-            with self._inference():
-                own, flipped = self._forward_with_flip(batch.images[0])
-            return submit(own, flipped=flipped_outputs(flipped, self.network.channel_flip_indices))
+        if self._runner.flip_test and len(batch.images) == 1 and self.device.type == "cpu":
+            maps, flipped = self._runner.forward_with_flip(batch.images[0])
+            return submit(maps, flipped=flipped_outputs(flipped, self.network.channel_flip_indices))
         return submit(self.predict_maps(batch.images))
 
     def _predict_fused_by_size(self, batch: ScaledInputs) -> list[Poses]:
-        """The people [B] of a batch whose scales are decoded each by itself."""
-        each = [
+        """Decode each scale of a batch separately, and fuse the poses [B]."""
+        outputs = self._runner.forward_scales(batch.images)
+        by_scale = [
             decode_batch(keypoint_maps, scale * batch.affine, self.decoder)
-            for scale, keypoint_maps in zip(
-                self.scales, self._forward_scales(batch.images), strict=True
-            )
+            for scale, keypoint_maps in zip(self.scales, outputs, strict=True)
         ]
         typical_size = TYPICAL_PERSON_SIZE * self.network.input_size / batch.affine[:, 0, 0].numpy()
         return [
             fuse_scales_by_size(views, self.scales, self.skeleton, size)
-            for *views, size in zip(*each, typical_size, strict=True)
+            for *views, size in zip(*by_scale, typical_size, strict=True)
         ]
 
     @torch.inference_mode()
     def predict_maps(self, images: Sequence[Tensor]) -> KeypointMaps:
-        """The fields of images, all views of them merged.
+        """Predict heatmaps and tags, merged over scales and flips.
 
         Args:
-            images: one per scale [B, 3, H, W] uint8 RGB.
+            images: batch of images at each scale [B, 3, H, W] uint8 RGB.
 
         Raises:
-            ValueError: scales are decoded each by itself, and never merged.
+            ValueError: if `fuse_by_size` is set, because then scales are decoded separately.
         """
         if self.fuse_by_size:
             raise ValueError(
-                "with fuse_by_size scales are decoded apart, so there are no merged fields"
+                "fuse_by_size decodes each scale separately, so there are no merged maps; "
+                "use a Predictor with fuse_by_size=False"
             )
-        views = self._forward_scales(images)
+        views = self._runner.forward_scales(images)
         if len(views) == 1:
             return views[0]
         reference = self.scales.index(1)
         height, width = images[reference].shape[-2:]
-        return merge_scales(
-            views, reference, (height, width), multi_scale_tags=self.multi_scale_tags
-        )
-
-    def _forward_scales(self, images: Sequence[Tensor]) -> list[KeypointMaps]:
-        """The fields of images at each scale."""
-        with self._inference():
-            return [self._forward(self._on_device(one)) for one in images]
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """The mode and precision in which the network runs."""
-        bf16 = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            yield
-
-    def _on_device(self, images: Tensor) -> Tensor:
-        """Images on the device, to which pinned memory is copied without waiting for it."""
-        if self.device.type == "cuda":
-            images = images.pin_memory()
-        return images.to(self.device, non_blocking=True)
+        size = height, width
+        return merge_scales(views, reference, size, multi_scale_tags=self.multi_scale_tags)
 
     def preprocess(self, image: np.ndarray) -> ScaledInputs:
-        """An image [H, W, 3] uint8 RGB as the network is shown it.
+        """Resize an image [H, W, 3] uint8 RGB to the network inputs at all scales.
 
         Raises:
-            ValueError: the image is too narrow to look at.
+            ValueError: if the aspect ratio of the image is too extreme.
         """
         height, width = image.shape[:2]
-        return resize_to_scales(
-            image, clamp_input_size(width, height, self.input_size, self.scales), self.scales
-        )
-
-    def _load(self, source: Any) -> _LoadedImage:
-        """An image and its views, or what stands against them."""
-        try:
-            image = load_image(source)
-        except (OSError, ValueError) as error:
-            return _LoadedImage(source, None, None, error)
-        try:
-            return _LoadedImage(source, image, self.preprocess(image), None)
-        except ValueError as error:
-            if isinstance(source, str | Path):
-                error = ValueError(f"{source}: {error}")
-            return _LoadedImage(source, None, None, error)
-
-    def _submit_chunk(
-        self, chunk: Sequence[_LoadedImage], min_person_score: float
-    ) -> _PendingChunk:
-        """Run the network on some images; those whose inputs have the same size share a pass."""
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for number, one in enumerate(chunk):
-            if one.views is not None:
-                alike.setdefault(tuple(one.views.images[0].shape), []).append(number)
-        parts = []
-        for numbers in alike.values():
-            group = default_collate([chunk[number].views for number in numbers])
-            parts.append((numbers, self.submit(group, min_person_score)))
-        return _PendingChunk(parts)
+        input_size = clamp_input_size(width, height, self.input_size, self.scales)
+        return resize_to_scales(image, input_size, self.scales)
 
     def _to_image_result(
-        self, one: _LoadedImage, people: Poses | None, thresholds: dict[str, float]
+        self, loaded: LoadedImage, poses: Poses | None, thresholds: dict[str, float]
     ) -> ImageResult:
-        """What came of an image."""
-        if one.image is None or people is None:
-            return ImageResult(one.source, None, None, one.error)
-        size = one.image.shape[1], one.image.shape[0]
-        return ImageResult(
-            one.source, one.image, make_pose_result(people, size, self.skeleton, **thresholds), None
-        )
-
-    def _forward(self, images: Tensor) -> KeypointMaps:
-        """The fields of images [B, 3, H, W], merged with those of their flipped images."""
-        if not self.flip_test:
-            return self.network(images)
-        return merge_flip(*self._forward_with_flip(images), self.network.channel_flip_indices)
-
-    def _forward_with_flip(self, images: Tensor) -> tuple[KeypointMaps, KeypointMaps]:
-        """The outputs for images [B, 3, H, W] and for the flipped images."""
-        pair = images, images.flip(-1)
-        if images.is_cuda:  # in one pass, as few images leave a GPU idle; a CPU is slower so
-            both = self.network(torch.cat(pair))
-            halves = zip(*(each.chunk(2) for each in both), strict=True)
-            own, flipped = (KeypointMaps(*half) for half in halves)
-        else:
-            own, flipped = map(self.network, pair)
-        return own, flipped
+        """Return the result for an image, or its error."""
+        if loaded.image is None or poses is None:
+            return ImageResult(loaded.source, None, None, loaded.error)
+        height, width = loaded.image.shape[:2]
+        result = make_pose_result(poses, (width, height), self.skeleton, **thresholds)
+        return ImageResult(loaded.source, loaded.image, result, None)

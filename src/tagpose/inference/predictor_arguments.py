@@ -1,4 +1,4 @@
-"""This file sees that what a Predictor is asked for is there."""
+"""Validation of the arguments of `Predictor`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -11,34 +11,34 @@ import torch
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.geometry import integer_ratio
 
-_NETWORK_OPTIONS: Final = ("grouping", "subpixel", "tag_index")  # and of the network
+_NETWORK_OPTIONS: Final = ("grouping", "subpixel", "tag_index")  # set by the network, not by users
 
 
 def select_device(name: str | None) -> torch.device:
-    """The device of that name; by default a CUDA GPU where there is one.
+    """Return the named device; by default a CUDA GPU if available, otherwise the CPU.
 
     Raises:
-        ValueError: there is none here.
+        ValueError: if the device is unknown or not available.
     """
     has_cuda = torch.cuda.is_available()
     try:
         device = torch.device(name or ("cuda" if has_cuda else "cpu"))
     except RuntimeError as error:
-        raise ValueError(f"device {name!r} is none; cpu or cuda would do") from error
+        raise ValueError(f'unknown device {name!r}; use "cpu" or "cuda"') from error
     if device.type == "cuda" and not has_cuda:
-        raise ValueError(f"device {name!r}: torch sees no CUDA GPU here; device=cpu does without")
+        raise ValueError(f'device {name!r} needs a CUDA GPU, and torch finds none; use "cpu"')
     return device
 
 
 def check_option_names(options: Iterable[str], other_names: Iterable[str]) -> None:
-    """See that thresholds are those of the decoder.
+    """Check that the decoder has all options.
 
     Args:
-        options: as they were named.
-        other_names: what else may have been meant.
+        options: names of decoder options.
+        other_names: further names to suggest, those of other arguments.
 
     Raises:
-        ValueError: the decoder has none of a name.
+        ValueError: if an option is unknown.
     """
     parameters = signature(build_decoder).parameters.values()
     keyword_options = [
@@ -48,29 +48,44 @@ def check_option_names(options: Iterable[str], other_names: Iterable[str]) -> No
     known = [name for name in decoder_fields if name not in _NETWORK_OPTIONS] + keyword_options
     for name in options:
         if name not in known:
-            near = get_close_matches(name, [*known, *other_names], n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"there is no {name!r} of a Predictor{meant}")
+            matches = get_close_matches(name, [*known, *other_names], n=1)
+            hint = f"; did you mean {matches[0]}?" if matches else ""
+            raise ValueError(f"Predictor has no option {name!r}{hint}")
+
+
+def check_precision(precision: str) -> None:
+    """Check that a precision is known.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if precision not in ("float32", "bf16"):
+        raise ValueError(f'unknown precision {precision!r}; use "float32" or "bf16"')
 
 
 def check_scales(scales: Sequence[float], *, multi_scale_tags: bool, fuse_by_size: bool) -> None:
-    """See that scales fit together, and options of theirs too.
+    """Check that scales and multi-scale options are compatible.
 
     Raises:
-        ValueError: they do not.
+        ValueError: if they are not.
     """
     if not isinstance(scales, Sequence):
-        raise ValueError(f"scales are {scales!r}, no list such as [1] or [2, 1, 0.5]")
-    if 1 not in scales or min(scales) <= 0 or any(not integer_ratio(s, min(scales)) for s in scales):
+        raise ValueError(f"scales is {scales!r}, but must be a list such as [1] or [2, 1, 0.5]")
+    if (
+        1 not in scales
+        or min(scales) <= 0
+        or any(not integer_ratio(s, min(scales)) for s in scales)
+    ):
         raise ValueError(
-            f"scales are {list(scales)}; 1 must be among them, and all be multiples of the "
-            "smallest, such as [2, 1, 0.5]"
+            f"scales is {list(scales)}, but must contain 1 and only multiples of the smallest "
+            "scale, such as [2, 1, 0.5]"
         )
     if multi_scale_tags and fuse_by_size:
         raise ValueError(
-            "multi_scale_tags merges scales and fuse_by_size decodes them apart; take one"
+            "multi_scale_tags and fuse_by_size cannot be combined: one merges the scales, the "
+            "other decodes them separately; use one of them"
         )
     if (multi_scale_tags or fuse_by_size) and len(scales) == 1:
         raise ValueError(
-            "multi_scale_tags and fuse_by_size are of several scales, such as scales=[1,2]"
+            "multi_scale_tags and fuse_by_size need several scales; add some, such as scales=[1,2]"
         )

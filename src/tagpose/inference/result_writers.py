@@ -1,7 +1,7 @@
-"""Write predictions to files while images are predicted; only .pose files of videos wait in memory.
+"""Writers of result files during prediction; only .pose files of videos are buffered in memory.
 
-`FORMATS` has one entry for each name of `formats=[...]`: a context manager that takes the folder and
-yields the function that writes one image.
+`FORMATS` has one entry per name of `formats=[...]`: a context manager of the folder that yields the
+function for writing one image.
 """
 
 import json
@@ -21,23 +21,21 @@ from tagpose.inference.results import PoseResult
 from tagpose.io import atomic_write
 from tagpose.skeletons.keypoint_layouts import OPENPOSE_COCO_18
 
-_COMPACT_SEPARATORS: Final = (",", ":")  # JSON without blanks
+_COMPACT_SEPARATORS: Final = (",", ":")  # JSON without spaces
 
-UNFILTERED_FORMATS: Final = ("coco", "jsonl")  # formats that contain all people by default
+UNFILTERED_FORMATS: Final = ("coco", "jsonl")  # formats with all people by default
 
 
 class ResultFilter(NamedTuple):
-    """The people and keypoints that files contain; see `PoseResult.select`."""
+    """Selection of the people and keypoints that are written; see `PoseResult.select`."""
 
     parts: Sequence[str] | None = None
     min_person_score: float = 0.0
     min_keypoint_score: float = 0.0
-    unfiltered: Collection[str] = (
-        UNFILTERED_FORMATS  # formats for which the thresholds do not count
-    )
+    unfiltered: Collection[str] = UNFILTERED_FORMATS  # formats that ignore the thresholds
 
     def __call__(self, result: PoseResult, format_name: str) -> PoseResult:
-        """Return what a format contains."""
+        """Return the part of a result that a format contains."""
         if format_name in self.unfiltered:
             return result.select(self.parts) if self.parts is not None else result
         return result.select(
@@ -48,11 +46,11 @@ class ResultFilter(NamedTuple):
 
 
 class OutputItem(NamedTuple):
-    """The predictions for one image or frame on their way to a file."""
+    """Predictions for one image or frame, and its names in the files."""
 
-    number: int  # image id of the COCO results
-    name: str  # of files that belong to this image alone, without their ending
-    metadata: Mapping[str, Any]  # first entries of its line in people.jsonl
+    number: int  # image id in the COCO results
+    name: str  # stem of the per-image files
+    metadata: Mapping[str, Any]  # first entries of the line in people.jsonl
     result: PoseResult
 
 
@@ -69,46 +67,47 @@ def open_result_writers(
     result_filter: ResultFilter = _NO_FILTER,
     rate: float | None = None,
 ) -> Iterator[Callable[[int, Mapping[str, Any], PoseResult], None]]:
-    """Write the predictions for many images in some formats.
+    """Open the files of several formats, and yield the function that writes one image to them.
 
     Args:
-        folder: for the files.
-        formats: names of `FORMATS`; "pictures", which are drawn elsewhere, are allowed and ignored.
-        name: makes the name of the files that belong to one image from its number; it may contain
-            folders. The default is OpenPose's for the frames of a video.
-        result_filter: people and keypoints that are written.
-        rate: frames per second if the images are the frames of a video, which become one .pose
-            file; None for stills, which become one each.
+        folder: output folder.
+        formats: names of `FORMATS`; "pictures", which are drawn elsewhere, are ignored.
+        name: returns the stem of the per-image files for an image number; it may contain folders.
+            The default is OpenPose's name for the frames of a video.
+        result_filter: selection of the people and keypoints that are written.
+        rate: frames per second of a video, whose frames become a single .pose file; None for
+            images, which become one file each.
 
     Yields:
-        The function that takes an image's number, the first entries of its line in people.jsonl,
-        and its predictions.
+        Function of an image's number, the first entries of its line in people.jsonl, and its
+        predictions.
 
     Raises:
-        ModuleNotFoundError: a format needs a package that is not installed.
-        ValueError: a format is unknown.
+        ModuleNotFoundError: if a format needs a package that is not installed.
+        ValueError: if a format is unknown.
     """
     unknown = sorted(set(formats) - {"pictures", *FORMATS})
     if unknown:
         raise ValueError(f"unknown format {unknown[0]!r}; use one of {', '.join(FORMATS)}")
     with ExitStack() as stack:
-        takes = {
+        writers = {
             format_name: stack.enter_context(FORMATS[format_name](folder, rate))
             for format_name in formats
             if format_name in FORMATS
         }
 
-        def take(number: int, metadata: Mapping[str, Any], result: PoseResult) -> None:
-            for format_name, write in takes.items():
-                write(
-                    OutputItem(number, name(number), metadata, result_filter(result, format_name))
-                )
+        def write_image_result(
+            number: int, metadata: Mapping[str, Any], result: PoseResult
+        ) -> None:
+            for format_name, write in writers.items():
+                filtered = result_filter(result, format_name)
+                write(OutputItem(number, name(number), metadata, filtered))
 
-        yield take
+        yield write_image_result
 
 
 def per_image_files(folder: Path, formats: Collection[str], name: str) -> list[Path]:
-    """Return the files that belong to one image alone."""
+    """Return the per-image files of an image."""
     return [
         folder / _FILE_PATTERNS[format_name].format(name)
         for format_name in formats
@@ -118,30 +117,30 @@ def per_image_files(folder: Path, formats: Collection[str], name: str) -> list[P
 
 @contextmanager
 def _coco(folder: Path, _: float | None) -> Iterator[WriteItem]:
-    """Write results.json in the format of COCO's results."""
+    """Write results.json in COCO's result format."""
     with _json_list(folder / "results.json") as add:
         yield lambda item: add(item.result.to_coco(item.number))
 
 
 @contextmanager
 def _json_list(file: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
-    """Write a JSON list, all of it or nothing; yields the function that adds entries."""
+    """Write a JSON list atomically, and yield the function that adds entries."""
     with atomic_write(file) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
-        gap = "["
+        separator = "["
 
         def add(entries: Iterable[Any]) -> None:
-            nonlocal gap
+            nonlocal separator
             for entry in entries:
-                stream.write(gap + json.dumps(entry, allow_nan=False))
-                gap = ",\n"
+                stream.write(separator + json.dumps(entry, allow_nan=False))
+                separator = ",\n"
 
         yield add
-        stream.write("]\n" if gap != "[" else "[]\n")
+        stream.write("]\n" if separator != "[" else "[]\n")
 
 
 @contextmanager
 def _jsonl(folder: Path, _: float | None) -> Iterator[WriteItem]:
-    """Write people.jsonl, each line as soon as it is known, for programs that read along."""
+    """Write people.jsonl line by line during prediction, for programs that follow the file."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "people.jsonl").open("w", encoding="utf-8", buffering=1) as stream:
 
@@ -156,7 +155,7 @@ def _jsonl(folder: Path, _: float | None) -> Iterator[WriteItem]:
 def _json_files(
     folder: Path, _: float | None, *, format_name: str, convert: Callable[[PoseResult], Any]
 ) -> Iterator[WriteItem]:
-    """Write one JSON file for each image, also where there are no people."""
+    """Write one JSON file per image, also if it has no people."""
 
     def write(item: OutputItem) -> None:
         with atomic_write(folder / _FILE_PATTERNS[format_name].format(item.name)) as partial_file:
@@ -170,7 +169,7 @@ def _json_files(
 
 @contextmanager
 def _dwpose(folder: Path, _: float | None) -> Iterator[WriteItem]:
-    """Write a picture on black for each image."""
+    """Write the poses of each image on black."""
     yield lambda item: write_image(
         folder / _FILE_PATTERNS["dwpose"].format(item.name), to_dwpose_image(item.result)
     )
@@ -186,15 +185,15 @@ def _csv(folder: Path, _: float | None) -> Iterator[WriteItem]:
 @contextmanager
 def _parquet(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write keypoints.parquet."""
-    parquet = import_module("tagpose.inference.formats.parquet")  # needs an extra
+    parquet = import_module("tagpose.inference.formats.parquet")  # needs an optional dependency
     with parquet.parquet_writer(folder / "keypoints.parquet") as add:
         yield lambda item: add(to_table(item.result, _image_name(item)))
 
 
 @contextmanager
 def _pose(folder: Path, rate: float | None) -> Iterator[WriteItem]:
-    """Write a .pose file for each image, or one for all frames of a video."""
-    pose_file = import_module("tagpose.inference.formats.pose_file")  # needs an extra
+    """Write one .pose file per image, or one for all frames of a video."""
+    pose_file = import_module("tagpose.inference.formats.pose_file")  # needs an optional dependency
     if rate is None:
         yield lambda item: pose_file.write_pose(
             folder / _FILE_PATTERNS["pose"].format(item.name), [item.result]
@@ -207,7 +206,7 @@ def _pose(folder: Path, rate: float | None) -> Iterator[WriteItem]:
 
 
 def _image_name(item: OutputItem) -> str:
-    """The name of an image in tables: its file, or the name of a frame."""
+    """Return the name of an image in tables: its file, or the name of the frame."""
     return str(item.metadata.get("file", item.name))
 
 

@@ -1,4 +1,4 @@
-"""This file holds what is found in an image, as its users take it on."""
+"""Prediction results: the poses in one image, their selection and conversion to other formats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,31 +8,30 @@ import numpy as np
 from tagpose.evaluation.coco_results import CocoResult, to_coco_results
 from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
 from tagpose.inference.formats.keypoint_table import KeypointRow, to_table
-from tagpose.inference.formats.openpose import to_openpose
+from tagpose.inference.formats.openpose import (
+    COORDINATE_DECIMALS,
+    SCORE_DECIMALS,
+    to_openpose,
+)
 from tagpose.skeletons.keypoint_layouts import OPENPOSE_BODY_25, KeypointLayout, convert_keypoints
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
 
-_DECIMALS = 2  # of image pixels in `PoseResult.to_dict`, more than a network knows
-_SCORE_DECIMALS = 4
-
 
 class PoseResult(NamedTuple):
-    """The people of one image, the surest first; in image pixels of the image as it was shown."""
+    """The P people in one image by descending score, in pixels of the upright image."""
 
-    keypoints: np.ndarray  # [P, K, 3] float32: x, y, score; rows of 0 where there is none
-    scores: np.ndarray  # [P] float32, what the evaluation ranks people by
-    part_confidences: Mapping[
-        str, np.ndarray
-    ]  # of each part [P]: the mean of all its keypoints' scores
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y, score; missing keypoints are rows of 0
+    scores: np.ndarray  # [P] float32, by which the evaluation ranks people
+    part_confidences: Mapping[str, np.ndarray]  # [P] by part: mean score of all its keypoints
     boxes: np.ndarray  # [P, 4] float32: left, top, width, height around the keypoints
     size: tuple[int, int]  # width, height of the image
     skeleton: Skeleton
-    tracks: tuple[int | None, ...] = ()  # who each is in a video, None where unsure; () elsewhere
+    tracks: tuple[int | None, ...] = ()  # track ids in a video, None if unknown; () for images
 
     @property
     def poses(self) -> Poses:
-        """Keypoints and scores alone, as drawing and evaluation take them."""
+        """Keypoints and scores only, as drawing and evaluation need them."""
         return Poses(self.keypoints, self.scores)
 
     def select(
@@ -42,93 +41,112 @@ class PoseResult(NamedTuple):
         min_person_score: float = 0.0,
         min_keypoint_score: float = 0.0,
     ) -> "PoseResult":
-        """Return the people and keypoints above thresholds, of some parts only.
+        """Return the people and keypoints above thresholds, optionally of some parts only.
 
         Other keypoints become rows of 0, and people without any keypoint are dropped. The scores
-        of people and parts stay the same.
+        of people and parts do not change.
 
         Args:
             parts: names of `skeleton.parts`, such as ["body", "lefthand"]; None for all.
             min_person_score: score below which people are dropped.
-            min_keypoint_score: score below which a keypoint is missing.
+            min_keypoint_score: score below which keypoints are dropped.
 
         Raises:
-            ValueError: the skeleton has no part of a name.
+            ValueError: if the skeleton has no part of that name.
         """
         scores = self.keypoints[..., 2]
-        here = (scores > 0) & (scores >= min_keypoint_score) & keypoint_mask(self.skeleton, parts)
-        selected = (self.scores >= min_person_score) & here.any(1)
-        keypoints = np.where(here[..., None], self.keypoints, np.float32(0))[selected]
+        present = (scores > 0) & (scores >= min_keypoint_score)
+        present &= keypoint_mask(self.skeleton, parts)
+        selected = (self.scores >= min_person_score) & present.any(1)
+        keypoints = np.where(present[..., None], self.keypoints, np.float32(0))[selected]
+        confidences = self.part_confidences.items()
         tracks = tuple(t for t, keep in zip(self.tracks, selected, strict=False) if keep)
         return self._replace(
             keypoints=keypoints,
             scores=self.scores[selected],
-            part_confidences={part: each[selected] for part, each in self.part_confidences.items()},
-            boxes=keypoint_boxes(keypoints, here[selected]),
+            part_confidences={part: values[selected] for part, values in confidences},
+            boxes=keypoint_boxes(keypoints, present[selected]),
             tracks=tracks,
         )
 
     def resize(self, size: tuple[int, int]) -> "PoseResult":
-        """Return the predictions in pixels of the image resized to width, height."""
+        """Return the result in pixels of the image resized to (width, height)."""
         scale = np.divide(size, self.size)
-        here = self.keypoints[..., 2] > 0
+        present = self.keypoints[..., 2] > 0
         keypoints = self.keypoints.copy()
         # the center of the first pixel is 0
         keypoints[..., :2] = np.where(
-            here[..., None], (keypoints[..., :2] + 0.5) * scale - 0.5, keypoints[..., :2]
+            present[..., None], (keypoints[..., :2] + 0.5) * scale - 0.5, keypoints[..., :2]
         )
-        return self._replace(keypoints=keypoints, boxes=keypoint_boxes(keypoints, here), size=size)
+        boxes = keypoint_boxes(keypoints, present)
+        return self._replace(keypoints=keypoints, boxes=boxes, size=size)
 
     def to_layout(self, layout: KeypointLayout) -> np.ndarray:
-        """Return the keypoints x, y, score [P, Q, 3] in a layout of `keypoint_layouts.LAYOUTS`."""
+        """Return keypoints [P, Q, 3] x, y, score in one of `keypoint_layouts.LAYOUTS`."""
         return convert_keypoints(self.keypoints, self.skeleton, layout)
 
     def to_openpose(self, body: KeypointLayout = OPENPOSE_BODY_25) -> dict[str, Any]:
-        """Return OpenPose's JSON dictionary; see `formats.openpose.to_openpose`."""
+        """Convert to OpenPose's JSON dictionary; see `formats.openpose.to_openpose`."""
         return to_openpose(self, body)
 
     def to_controlnet(self) -> dict[str, Any]:
-        """Return the dictionary of ControlNet's pose nodes; see `formats.controlnet`."""
+        """Convert to the dictionary of ControlNet's pose nodes; see `formats.controlnet`."""
         return to_controlnet(self)
 
     def to_dwpose_image(self) -> np.ndarray:
-        """Return the people on black [H, W, 3] uint8 RGB, as ControlNet expects them."""
+        """Draw the people on black [H, W, 3] uint8 RGB, as ControlNet expects them."""
         return to_dwpose_image(self)
 
     def to_table(self, image: str = "") -> list[KeypointRow]:
-        """Return one row for each keypoint, for example for `pandas.DataFrame`."""
+        """Convert to one row per keypoint, for example for `pandas.DataFrame`."""
         return to_table(self, image)
 
     def to_coco(self, image_id: int = 0) -> list[CocoResult]:
-        """Rows of the official result format, one for each person."""
-        rows = to_coco_results(image_id, self.poses, self.skeleton)
-        for row, track in zip(rows, self.tracks, strict=False):
-            row["track_id"] = track
-        return rows
+        """Convert to records of COCO's result format, one per person."""
+        results = to_coco_results(image_id, self.poses, self.skeleton)
+        for result, track in zip(results, self.tracks, strict=False):
+            result["track_id"] = track
+        return results
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, names and numbers, for JSON; keypoints that are missing are left out."""
-        columns = zip(self.keypoints, self.scores, self.boxes, strict=True)
+        """Convert to plain lists, names and numbers for JSON, without missing keypoints."""
         width, height = self.size
         people: list[dict[str, Any]] = [
             {
-                "score": round(float(score), _SCORE_DECIMALS),
-                "box": _rounded(box, _DECIMALS),
+                "score": _rounded_score(self.scores[p]),
+                "box": _rounded_coordinates(self.boxes[p]),
                 "parts": {
-                    part: round(float(scores[p]), _SCORE_DECIMALS)
+                    part: _rounded_score(scores[p])
                     for part, scores in self.part_confidences.items()
                 },
                 "keypoints": {
-                    name: [*_rounded(row[:2], _DECIMALS), round(float(row[2]), _SCORE_DECIMALS)]
-                    for name, row in zip(self.skeleton.keypoints, keypoints, strict=True)
-                    if row[2] > 0
+                    name: [*_rounded_coordinates(keypoint[:2]), _rounded_score(keypoint[2])]
+                    for name, keypoint in zip(
+                        self.skeleton.keypoints, self.keypoints[p], strict=True
+                    )
+                    if keypoint[2] > 0
                 },
             }
-            for p, (keypoints, score, box) in enumerate(columns)
+            for p in range(len(self.scores))
         ]
         for person, track in zip(people, self.tracks, strict=False):
             person["track"] = track
         return {"width": width, "height": height, "people": people}
+
+
+class ImageResult(NamedTuple):
+    """Result for one of many images, or the error of reading it."""
+
+    source: Any  # as passed by the caller
+    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None if it cannot be read
+    result: PoseResult | None  # None if the image cannot be read
+    error: Exception | None
+
+    def get_or_raise(self) -> tuple[np.ndarray, PoseResult]:
+        """Return image and result, or raise the error."""
+        if self.image is None or self.result is None:
+            raise self.error or ValueError(f"{self.source} cannot be read")
+        return self.image, self.result
 
 
 def make_pose_result(
@@ -139,29 +157,32 @@ def make_pose_result(
     min_person_score: float = 0.0,
     min_keypoint_score: float = 0.0,
 ) -> PoseResult:
-    """What is found in an image, above thresholds.
+    """Build the result for an image from its poses above thresholds.
 
     Args:
-        people: [P] of the image, keypoints in image pixels.
+        people: P people with keypoints [P, K, 3] in image pixels.
         size: width, height of the image.
-        skeleton: of the people.
-        min_person_score: people below are left out.
-        min_keypoint_score: keypoints below become rows of 0, as those that are missing.
+        skeleton: skeleton of the poses.
+        min_person_score: score below which people are dropped.
+        min_keypoint_score: score below which keypoints are dropped: they become rows of 0.
     """
     selected = people.scores >= min_person_score
     keypoints, scores = people.keypoints[selected], people.scores[selected]
-    # of what was found: a part is no worse because less of it is kept
-    parts = {part: keypoints[:, at, 2].mean(1) for part, at in skeleton.disjoint_parts.items()}
+    # before keypoints are dropped, so that confidences do not depend on the threshold
+    confidences = {
+        part: keypoints[:, at, 2].mean(1) for part, at in skeleton.disjoint_parts.items()
+    }
     present = (keypoints[..., 2] > 0) & (keypoints[..., 2] >= min_keypoint_score)
     keypoints = np.where(present[..., None], keypoints, np.float32(0))
-    return PoseResult(keypoints, scores, parts, keypoint_boxes(keypoints, present), size, skeleton)
+    boxes = keypoint_boxes(keypoints, present)
+    return PoseResult(keypoints, scores, confidences, boxes, size, skeleton)
 
 
 def keypoint_mask(skeleton: Skeleton, parts: Sequence[str] | None) -> np.ndarray:
     """Return which keypoints [K] bool belong to parts of the skeleton; None means all parts.
 
     Raises:
-        ValueError: the skeleton has no part of a name.
+        ValueError: if the skeleton has no part of that name.
     """
     if parts is None:
         return np.ones(skeleton.size, bool)
@@ -178,11 +199,11 @@ def keypoint_mask(skeleton: Skeleton, parts: Sequence[str] | None) -> np.ndarray
 
 
 def keypoint_boxes(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Boxes around the keypoints that are there; of 0 where none is.
+    """Return the boxes around present keypoints, or zeros if a person has none.
 
     Args:
         keypoints: [P, K, 3] in image pixels.
-        present: [P, K] bool.
+        present: [P, K] bool, keypoints to enclose.
 
     Returns:
         [P, 4] float32: left, top, width, height.
@@ -194,6 +215,11 @@ def keypoint_boxes(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
     return np.where(present.any(1, keepdims=True), boxes, 0).astype(np.float32)
 
 
-def _rounded(values: np.ndarray, decimals: int) -> list[float]:
-    """Plain numbers with few digits."""
-    return [round(value, decimals) for value in values.tolist()]
+def _rounded_coordinates(values: np.ndarray) -> list[float]:
+    """Return coordinates as Python numbers with few digits."""
+    return [round(value, COORDINATE_DECIMALS) for value in values.tolist()]
+
+
+def _rounded_score(value: np.floating[Any]) -> float:
+    """Return a score as a Python number with few digits."""
+    return round(float(value), SCORE_DECIMALS)

@@ -8,7 +8,7 @@ import numpy as np
 from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.evaluation.keypoint_ap import PairedDetections
 from tagpose.evaluation.matching import OKS_THRESHOLDS, find_candidates, match_greedily
-from tagpose.evaluation.oks import labelled_parts
+from tagpose.evaluation.oks import labeled_parts
 from tagpose.skeletons.skeleton import Skeleton
 
 MATCH_OKS: Final = 0.1  # OKS of a person who counts as found (Ruggero Ronchi & Perona 2017)
@@ -88,7 +88,7 @@ def person_oks(
     the face and the hands, whatever the body is like: they have 110 of 133.
     """
     parts = len(skeleton.disjoint_parts)
-    labelled = labelled_parts(ground_truth, skeleton)[:, :parts]  # [T, parts]
+    labelled = labeled_parts(ground_truth, skeleton)[:, :parts]  # [T, parts]
     counts = labelled.sum(1)  # [T]
     weights = labelled / counts[:, None].clip(1)
     mean = np.einsum("ml,ml->m", paired.oks[:, :parts], weights[paired.pairs.person])

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from tagpose.evaluation.coco_results import write_json
+from tagpose.io import write_json
 
 _BEST_FILE: Final = "best.json"  # beside the runs of wandb
 _INIT_TIMEOUT: Final = 20  # seconds for its server to answer; the library's own 90 look like a hang

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tagpose.evaluation.coco_results import write_json
+from tagpose.io import write_json
 from tagpose.video.inputs import is_url, redact_password
 
 if TYPE_CHECKING:  # they need the extra `video`, and programs say so later

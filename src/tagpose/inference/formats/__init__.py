@@ -1,4 +1,4 @@
-"""Predictions in the formats of other programs: one module per family, pure functions `to_*`.
+"""Predictions in the formats of other programs, converted by pure functions `to_*`.
 
-`tagpose.inference.result_writers` writes them to files while images are predicted.
+`tagpose.inference.result_writers` writes the files during prediction.
 """

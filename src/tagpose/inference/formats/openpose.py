@@ -1,7 +1,7 @@
-"""OpenPose's JSON: one dictionary per image or frame, as `--write_json` writes it.
+"""OpenPose's JSON format: one dictionary per image or frame, as `--write_json` writes it.
 
-The layout is that of OpenPose's documentation (doc/02_output.md): 25 or 18 keypoints of the body,
-70 of the face and 21 of each hand, each x, y, confidence in image pixels, 0, 0, 0 where missing.
+The format follows OpenPose's documentation (doc/02_output.md): 25 or 18 keypoints of the body, 70
+of the face and 21 of each hand, each x, y, confidence in image pixels, or 0, 0, 0 if missing.
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -17,25 +17,26 @@ from tagpose.skeletons.keypoint_layouts import (
     convert_keypoints,
 )
 
-# MERGED: """Keypoints as flat lists of short numbers, as JSON formats have them."""
-if TYPE_CHECKING:  # whose methods call this
+if TYPE_CHECKING:  # results.py imports this module
     from tagpose.inference.results import PoseResult
 
+COORDINATE_DECIMALS: Final = 2  # of coordinates in image pixels; predictions are less precise
+SCORE_DECIMALS: Final = 4
 _VERSION: Final = 1.3
-_NO_TRACK: Final = -1  # OpenPose's number of people who are not followed
+_NO_TRACK: Final = -1  # OpenPose's person_id without tracking
 
 
 def to_openpose(result: "PoseResult", body: KeypointLayout = OPENPOSE_BODY_25) -> dict[str, Any]:
-    """Return the people of an image in OpenPose's JSON format.
+    """Convert the people in an image to OpenPose's JSON format.
 
     Args:
         result: predictions for the image.
-        body: `OPENPOSE_BODY_25` or `OPENPOSE_COCO_18`. The neck is the mean of the shoulders, the
-            middle of the hips that of the hips.
+        body: `OPENPOSE_BODY_25` or `OPENPOSE_COCO_18`. The neck is the mean of the shoulders, and
+            the mid-hip the mean of the hips.
 
     Returns:
-        Dictionary of plain numbers; its list `people` is empty if there are none. The pupils of
-        the face are missing, and a part that the skeleton lacks is an empty list.
+        Dictionary of plain numbers, with an empty list `people` if there are none. The pupils of
+        the face are missing, and parts that the skeleton lacks are empty lists.
     """
     columns = {
         "pose_keypoints_2d": body,
@@ -63,17 +64,13 @@ def to_openpose(result: "PoseResult", body: KeypointLayout = OPENPOSE_BODY_25) -
     return {"version": _VERSION, "people": people}
 
 
-_DECIMALS: Final = 2  # of image pixels, more than a network knows
-_SCORE_DECIMALS: Final = 4
-
-
 def flatten_keypoints(keypoints: np.ndarray) -> list[float]:
-    """Return keypoints [Q, 3] as a list x0, y0, score0, x1, ... [3 * Q].
+    """Return keypoints [Q, 3] as a list x0, y0, score0, x1, ... [3 * Q] of short numbers.
 
-    Coordinates are rounded to hundredths of a pixel, scores to four decimals and at most 1, and
-    whole numbers have no decimals, so that a missing keypoint is 0, 0, 0.
+    Coordinates are rounded to hundredths of a pixel, and scores to four decimals and at most 1.
+    Integers have no decimals, so that a missing keypoint is 0, 0, 0.
     """
     points = keypoints.astype(np.float64)
-    points[:, :2] = points[:, :2].round(_DECIMALS)
-    points[:, 2] = points[:, 2].clip(max=1).round(_SCORE_DECIMALS)
+    points[:, :2] = points[:, :2].round(COORDINATE_DECIMALS)
+    points[:, 2] = points[:, 2].clip(max=1).round(SCORE_DECIMALS)
     return [int(value) if value.is_integer() else value for value in points.ravel().tolist()]

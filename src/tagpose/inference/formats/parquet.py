@@ -1,4 +1,4 @@
-"""The tidy table of `table.py` as a Parquet file; needs pyarrow, of the extra `table`."""
+"""Predictions as a Parquet file of `keypoint_table` rows; needs pyarrow (extra `table`)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ try:
     from pyarrow.parquet import ParquetWriter
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "Parquet files need pyarrow, which is not installed; `pip install pyarrow` brings it, and "
-        "CSV files do without",
+        "Parquet files need pyarrow, which is not installed; run `pip install pyarrow`, or write "
+        "CSV files",
         name=error.name,
-    ) from None  # its sentence would hide this one
+    ) from None  # the original message would hide this one
 
-_ROW_GROUP_SIZE: Final = 100_000  # rows that are written together
+_ROW_GROUP_SIZE: Final = 100_000  # rows that are buffered and written together
 _SCHEMA: Final = pyarrow.schema(
     {
         "image": pyarrow.string(),
@@ -34,23 +34,23 @@ _SCHEMA: Final = pyarrow.schema(
 
 @contextmanager
 def parquet_writer(file: Path) -> Iterator[Callable[[Iterable[KeypointRow]], None]]:
-    """Write a Parquet file while rows come in, all of it or nothing; yields the function that adds.
+    """Write a Parquet file atomically, and yield the function that adds rows.
 
     Args:
-        file: target, with the columns of `KeypointRow`.
+        file: Parquet file with the columns of `KeypointRow`.
     """
-    waiting: list[KeypointRow] = []
+    buffer: list[KeypointRow] = []
     with atomic_write(file) as partial, ParquetWriter(partial, _SCHEMA) as writer:
 
         def flush() -> None:
-            columns = zip(*waiting, strict=True) if waiting else [()] * len(_SCHEMA)
+            columns = zip(*buffer, strict=True) if buffer else [()] * len(_SCHEMA)
             named = dict(zip(KeypointRow._fields, map(list, columns), strict=True))
             writer.write_table(pyarrow.table(named, _SCHEMA))
-            waiting.clear()
+            buffer.clear()
 
         def add(rows: Iterable[KeypointRow]) -> None:
-            waiting.extend(rows)
-            if len(waiting) >= _ROW_GROUP_SIZE:
+            buffer.extend(rows)
+            if len(buffer) >= _ROW_GROUP_SIZE:
                 flush()
 
         yield add

@@ -1,7 +1,7 @@
-"""Files of the sign-language tools around `pose-format`; need it, of the extra `pose`.
+"""Predictions as .pose files for sign-language tools; needs pose-format (extra `pose`).
 
-A .pose file holds a whole sequence: frames x people x keypoints, with a header that names them. The
-header is that of pose-format for COCO-WholeBody, with 133 keypoints in the same order.
+A .pose file contains a sequence, frames x people x keypoints, and a header with the keypoint names.
+The header is that of pose-format for COCO-WholeBody, with its 133 keypoints in the same order.
 """
 
 from collections import Counter
@@ -23,58 +23,61 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f".pose files need pose-format, and {error.name} is not installed; "
-        "`pip install pose-format` brings it",
+        "run `pip install pose-format`",
         name=error.name,
-    ) from None  # its sentence would hide this one
+    ) from None  # the original message would hide this one
 
 _VERSION: Final = 0.2
-_STILL_IMAGE_RATE: Final = 1.0  # frames per second of a file that has one frame
+_STILL_IMAGE_RATE: Final = 1.0  # frames per second of a file with a single frame
 
 
 def to_pose(frames: Sequence[PoseResult], rate: float = _STILL_IMAGE_RATE) -> Any:
-    """Return predictions for one image or the frames of a video as a `pose_format.Pose`.
+    """Convert predictions for an image or the frames of a video to a `pose_format.Pose`.
 
-    A track keeps its place among the people of all frames; the longest one comes first, because
-    many readers look at the first person alone. People without a track come last, by score.
+    A track has the same person index in all frames. The longest track comes first, because many
+    readers use the first person only; people without a track come last, by score.
 
     Args:
-        frames: predictions, all of them for the same size; at least one.
+        frames: predictions for images of the same size, at least one.
         rate: frames per second.
 
     Raises:
-        ValueError: the skeleton is not COCO-WholeBody's, or a frame has another size.
+        ValueError: if the skeleton is not COCO-WholeBody's, or frames differ in size.
     """
     sizes, skeleton = {result.size for result in frames}, frames[0].skeleton
     if skeleton.keypoints != WHOLEBODY.keypoints:
         raise ValueError(
             f".pose files have {WHOLEBODY.size} keypoints; skeleton {skeleton.name!r} has "
-            f"{skeleton.size}, so write csv or jsonl"
+            f"{skeleton.size}; use formats=[csv] or [jsonl]"
         )
     if len(sizes) > 1:
-        raise ValueError(f"a .pose file has frames of one size, not {sorted(sizes)}")
-    places = _person_slots(frames)
-    people = 1 + max((place for each in places for place in each), default=0)
+        raise ValueError(
+            f"frames have sizes {sorted(sizes)}, but those of a .pose file must have one size; "
+            "resize them with PoseResult.resize"
+        )
+    slots = _person_slots(frames)
+    people = 1 + max((slot for frame_slots in slots for slot in frame_slots), default=0)
     points = np.zeros((len(frames), people, skeleton.size, 3), np.float32)
-    for frame, result, place in zip(points, frames, places, strict=True):
-        frame[place] = result.keypoints
+    for frame_points, result, frame_slots in zip(points, frames, slots, strict=True):
+        frame_points[frame_slots] = result.keypoints
     header = PoseHeader(_VERSION, PoseHeaderDimensions(*frames[0].size), cocowholebody_components())
     return Pose(header, NumPyPoseBody(rate, points[..., :2], points[..., 2]))
 
 
 def write_pose(file: Path, frames: Sequence[PoseResult], rate: float = _STILL_IMAGE_RATE) -> None:
-    """Write a .pose file, all of it or nothing; see `to_pose`."""
+    """Write a .pose file atomically; see `to_pose`."""
     pose = to_pose(frames, rate)
     with atomic_write(file) as partial, partial.open("wb") as stream:
         pose.write(stream)
 
 
 def _person_slots(frames: Sequence[PoseResult]) -> list[list[int]]:
-    """The place of each person of each frame among all people of the file."""
+    """Return the person index in the file of each person of each frame."""
     lengths = Counter(track for result in frames for track in result.tracks if track is not None)
-    place_of = {track: place for place, (track, _) in enumerate(lengths.most_common())}
-    places = []
+    track_slots = {track: slot for slot, (track, _) in enumerate(lengths.most_common())}
+    slots = []
     for result in frames:
-        others = iter(range(len(place_of), len(place_of) + len(result.scores)))
+        others = iter(range(len(track_slots), len(track_slots) + len(result.scores)))
         tracks = result.tracks or (None,) * len(result.scores)
-        places.append([next(others) if t is None else place_of[t] for t in tracks])
-    return places
+        slots.append([next(others) if t is None else track_slots[t] for t in tracks])
+    return slots

@@ -11,8 +11,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
 from tagpose.data.datamodule import PoseDataModule
-from tagpose.evaluation.coco_results import write_json
-from tagpose.io import atomic_write
+from tagpose.io import atomic_write, write_json
 
 FILE_NAME: Final = "run.json"
 _MISSING: Final = "nothing"
