@@ -84,7 +84,9 @@ def test_outputs_of_a_trained_network_decode_as_their_enlarged_maps_do(tmp_path,
     checkpoint = ROOT / "runs/demo/demo_finetune/best.ckpt"
     if not checkpoint.exists():
         pytest.skip("runs/demo has no checkpoint; make demo trains one")
-    write_synthetic_dataset(tmp_path / "drawn", train=1, val=HELD_OUT if test == {} else HELD_OUT // 10)
+    write_synthetic_dataset(
+        tmp_path / "drawn", train=1, val=HELD_OUT if test == {} else HELD_OUT // 10
+    )
     predictor, decoder, counts = (
         Predictor(checkpoint, device="cpu", **test),
         build_decoder(WHOLEBODY),

@@ -9,9 +9,11 @@ import torch
 
 from helpers.naive_decoder import decode as decode_maps
 from tagpose.codec.decoder import build_decoder
-from tagpose.codec.grouping import compute_person_scores, compute_person_tags
+from tagpose.codec.decoding_maps import DecodingMaps
+from tagpose.codec.grouped_poses import compute_person_scores, compute_person_tags
 from tagpose.codec.missing_keypoints import fill_missing
-from tagpose.codec.peaks import DecodingMaps, find_peaks, refine_peaks
+from tagpose.codec.peaks import find_peaks
+from tagpose.codec.subpixel import refine_peaks
 from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.geometry import crop_affine, invert_affine, transform_points
 from tagpose.skeletons.coco import BODY, WHOLEBODY
