@@ -223,7 +223,7 @@ def test_the_ground_truth_is_read_as_it_was_written_and_a_part_of_it_can_be_sele
     tmp_path, ground_truth
 ):
     file = tmp_path / "ground_truth.json"
-    file.write_text(json.dumps(official.annotation_file(ground_truth)))
+    file.write_text(json.dumps(official.to_annotation_file(ground_truth)))
     for read, written in zip(
         read_ground_truth(file, WHOLEBODY)[:-1], ground_truth[:-1], strict=True
     ):
@@ -327,7 +327,7 @@ def test_random_results_score_as_officially(seed, claims):
             of = {part: rng.integers(1, 9) / 9 for part in WHOLEBODY.parts}
             row |= {f"{part}_score": score for part, score in of.items()}
     ours = evaluate_results(ground_truth, rows, WHOLEBODY)
-    for part, expected in official.scores(*official.load(ground_truth, rows)).items():
+    for part, expected in official.evaluate(*official.load(ground_truth, rows)).items():
         assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part
 
 
