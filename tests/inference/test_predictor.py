@@ -54,7 +54,7 @@ def test_very_small_and_very_long_images_have_people_or_none(predictor, shape):
 
 
 def test_an_image_that_no_input_can_show_is_one_sentence(predictor):
-    with pytest.raises(ValueError, match="too narrow to look at"):
+    with pytest.raises(ValueError, match="too narrow to process"):
         predictor(np.zeros((1, 99999, 3), np.uint8))
 
 
