@@ -67,7 +67,7 @@ def test_no_program_runs_what_is_in_a_checkpoint(people, evil, tmp_path, program
         told.append(f"data.root={people}")
     result = run(script, *told, cwd=tmp_path)
     assert result.returncode == 1
-    assert "zip.ckpt is no whole checkpoint, or its pickle holds more than tensors" in result.stderr
+    assert "zip.ckpt is not a complete checkpoint, or its pickle contains objects" in result.stderr
     assert not (evil / "made_by_evil").exists()
 
 

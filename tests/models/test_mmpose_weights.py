@@ -243,7 +243,9 @@ def test_a_number_is_off_when_it_differs_by_more_than_rounding_and_libraries_exp
 
 
 def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_path):
-    write_synthetic_dataset(tmp_path / "data", train=1, val=1, image_size=192, max_people=1, processes=1)
+    write_synthetic_dataset(
+        tmp_path / "data", train=1, val=1, image_size=192, max_people=1, processes=1
+    )
     blind = PoseNetwork("hrnet_w32", WHOLEBODY)
     torch.nn.init.zeros_(blind.head.weight)  # noise would be thousands of people
     write_checkpoint(tmp_path / "w32.ckpt", blind)

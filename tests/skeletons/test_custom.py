@@ -158,8 +158,8 @@ def test_a_custom_skeleton_can_be_trained_evaluated_and_predicted(hands):
     )  # fmt: skip
     trained = run(
         "train", "--config-dir=conf", "experiment=demo_pretrain", *data, "input_size=64",
-        "logger=csv", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run",
-        cwd=hands,
+        "logger=csv", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1",
+        "hydra.run.dir=run", cwd=hands,
     )  # fmt: skip
     succeeded(trained)
     evaluated = run("evaluate", "checkpoint=run/best.ckpt", *data[1:], "output=scored", cwd=hands)

@@ -68,8 +68,8 @@ def _load_imagenet(network: Any, name: str) -> None:
         load_pretrained(network, pretrained_cfg=network.pretrained_cfg, strict=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise RuntimeError(
-            f"ImageNet weights of {name} could not be downloaded ({type(error).__name__}); go online "
-            "once, set HF_HOME to a cache that contains them, or train without them with "
+            f"ImageNet weights of {name} could not be downloaded ({type(error).__name__}); go "
+            "online once, set HF_HOME to a cache that contains them, or train without them with "
             "model.network.pretrained=false"
         ) from error
     state = network.state_dict()

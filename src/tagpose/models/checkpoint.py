@@ -26,8 +26,8 @@ SPEC_KEY: Final = "network"  # key of the `ModelSpec` in a checkpoint
 _METADATA_KEY: Final = "tagpose"  # key of the `ModelSpec` in the metadata of safetensors
 _PREFIX: Final = "network."  # attribute of the network in the LightningModule
 _scalar = np.float64().__reduce__()[0]
-# Functions and types in pickles of NumPy scalars: MMPose checkpoints may contain the best AP as one.
-# NumPy 1 used another module name for the function.
+# Functions and types in pickles of NumPy scalars, such as the best AP in MMPose checkpoints. NumPy
+# 1 used another module name for the function.
 _SAFE_GLOBALS: Final[list[Any]] = [
     (_scalar, "numpy.core.multiarray.scalar"),
     (_scalar, "numpy._core.multiarray.scalar"),
@@ -118,9 +118,10 @@ def write_torch(file: Path, content: dict[str, Any], *, fsync: bool = False) -> 
                 raise stream.error or RuntimeError(f"{file} cannot be written") from None
     except OSError as error:
         folder = next(parent for parent in file.absolute().parents if parent.is_dir())
+        free_megabytes = disk_usage(folder).free / 1e6
         raise OSError(
-            f"{file} cannot be written ({error.strerror}), with {disk_usage(folder).free / 1e6:.0f} "
-            "MB free; free some space or choose another folder (an existing file was not changed)"
+            f"{file} cannot be written ({error.strerror}), with {free_megabytes:.0f} MB free; "
+            "free disk space or choose another folder (existing files are unchanged)"
         ) from error
 
 
@@ -183,8 +184,8 @@ def read_tensors(file: Path, *, mmap: bool = False) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{file} is not a complete checkpoint, or its pickle contains objects other than tensors "
-            "and numbers, which are not loaded; ask the author for a safetensors file"
+            f"{file} is not a complete checkpoint, or its pickle contains objects other than "
+            "tensors and numbers, which are not loaded; ask the author for a safetensors file"
         ) from error
     except Exception as error:  # torch raises errors of many types for invalid files
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,10 +12,11 @@ _BLOCKS: Final = 4  # number of blocks, kernel size and stride as in MMPose
 
 
 class HigherHRNetHead(nn.Module):
-    """Head that predicts heatmaps at half the stride, from features and the outputs of the first head.
+    """Head that predicts heatmaps at half the stride, from features and first outputs.
 
-    Both are upsampled by a transposed convolution, refined by residual blocks, and mapped to
-    heatmaps by a 1 x 1 convolution (Cheng 2020, "Deconvolution Module").
+    Features and the outputs of the first head are upsampled by a transposed convolution, refined by
+    residual blocks, and mapped to heatmaps by a 1 x 1 convolution (Cheng 2020, "Deconvolution
+    Module").
 
     Args:
         channels: number of feature channels, C.

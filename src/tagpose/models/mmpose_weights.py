@@ -142,7 +142,7 @@ def _expected_shapes(
 
 
 def _candidate_architectures(shapes: Mapping[str, object]) -> list[str]:
-    """Return the HRNets of timm, by length of name, with the HigherHRNet head if tensors have it."""
+    """Return the HRNets of timm, or HigherHRNets if tensors have that head, short names first."""
     prefix = HIGHER_PREFIX if _is_higher(shapes) else ""
     return [prefix + name for name in sorted(timm.list_models("hrnet_*"), key=len)]
 
