@@ -1,4 +1,4 @@
-"""This file says how far what the network predicts is from the targets: one value per image."""
+"""Associative Embedding loss: heatmap error, pull and push, with one value per image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tagpose.structures import MultiResolutionMaps, Targets
 
 
 class LossTerms(NamedTuple):
-    """The three terms, not yet weighted."""
+    """Terms of the loss, before weighting."""
 
     heatmap: Tensor  # [B]
     pull: Tensor  # [B]
@@ -21,15 +21,18 @@ class LossTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class AssociativeEmbeddingLoss:
-    """What is learned, and how much each term weighs; calling it compares a batch.
+    """Associative Embedding loss of a batch (Newell 2017); the default weights are those of MMPose.
 
     Attributes:
-        heatmap_weight: weight of the heatmaps' error, the same at each resolution, as published.
-        pull_weight: weight of the spread of a person's tags.
-        push_weight: weight of the nearness of people's tags.
-        ignore_empty_maps: whether a keypoint that nobody in the image has contributes 0.
-        foreground_weight: of places where a keypoint is; see `heatmap_loss`.
-        push_form: "exp" or "hinge"; see `tag_losses`.
+        heatmap_weight: weight of the heatmap error, the same at each resolution.
+        pull_weight: weight of the variance of the tags of each person.
+        push_weight: weight of the similarity of the mean tags of different people.
+        ignore_empty_maps: whether heatmaps without a labeled keypoint in the image contribute 0.
+        foreground_weight: additional weight of the surroundings of keypoints; see `heatmap_loss`.
+        push_form: form of the push term, "exp" or "hinge"; see `tag_losses`.
+
+    Raises:
+        ValueError: if `push_form` is unknown.
     """
 
     heatmap_weight: float = 1.0
@@ -41,32 +44,34 @@ class AssociativeEmbeddingLoss:
 
     def __post_init__(self) -> None:
         if self.push_form not in ("exp", "hinge"):
-            raise ValueError(f"push_form {self.push_form!r} is neither exp nor hinge")
+            raise ValueError(f'push_form must be "exp" or "hinge", got {self.push_form!r}')
 
     def __call__(self, resolutions: MultiResolutionMaps, targets: Sequence[Targets]) -> LossTerms:
-        """The terms of a batch, one value per image each.
+        """Compute the terms of the loss for each image of a batch.
 
         Args:
-            resolutions: of the network.
-            targets: of the same batch, one for each resolution; tags are read at the first.
+            resolutions: network outputs.
+            targets: targets of the batch at each resolution; tags are read at the first.
         """
         pull, push = tag_losses(resolutions.tags[:, 0], targets[0], push_form=self.push_form)
-        heatmaps = [
+        heatmap_losses = [
             heatmap_loss(
                 heatmaps,
-                one,
+                heatmap_targets,
                 ignore_empty_maps=self.ignore_empty_maps,
                 foreground_weight=self.foreground_weight,
             )
-            for heatmaps, one in zip(resolutions.heatmaps, targets, strict=True)
+            for heatmaps, heatmap_targets in zip(resolutions.heatmaps, targets, strict=True)
         ]
-        return LossTerms(reduce(torch.add, heatmaps), pull, push)
+        return LossTerms(reduce(torch.add, heatmap_losses), pull, push)
 
-    def total(self, losses: LossTerms) -> Tensor:
-        """The weighted sum of the terms' means over the batch, a scalar."""
-        means = (term.mean() for term in losses)
+    def total(self, terms: LossTerms) -> Tensor:
+        """Return the weighted sum of the mean terms of a batch, a scalar."""
+        means = (term.mean() for term in terms)
         weights = (self.heatmap_weight, self.pull_weight, self.push_weight)
-        return torch.stack([w * m for w, m in zip(weights, means, strict=True)]).sum()
+        return torch.stack(
+            [weight * mean for weight, mean in zip(weights, means, strict=True)]
+        ).sum()
 
 
 def heatmap_loss(
@@ -76,15 +81,15 @@ def heatmap_loss(
     ignore_empty_maps: bool = True,
     foreground_weight: float = 0.0,
 ) -> Tensor:
-    """Squared error of the heatmaps, where the mask lets it count.
+    """Compute the masked mean squared error of heatmaps.
 
     Args:
-        prediction: [B, K, h, w].
-        targets: of the same batch.
-        ignore_empty_maps: whether a keypoint that nobody in the image has labelled contributes 0.
-        foreground_weight: the error is weighted by 1 + foreground_weight * that of the targets. 0 is the published
-            loss; short schedules want about 30, or they rest for long on the plateau of maps that
-            are all 0.
+        prediction: predicted heatmaps [B, K, h, w].
+        targets: targets of the batch.
+        ignore_empty_maps: whether heatmaps without a labeled keypoint in the image contribute 0.
+        foreground_weight: the error is weighted by 1 + foreground_weight * targets.foreground. 0 as
+            in MMPose; short schedules need about 30, otherwise they stay for long on the plateau
+            where all predictions are 0.
 
     Returns:
         [B] mean over K, h, w.
@@ -99,31 +104,33 @@ def heatmap_loss(
 
 
 def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tuple[Tensor, Tensor]:
-    """Associative embedding (Newell 2017, eq. 1): a person's tags together, people's apart.
+    """Compute the pull and push terms of Associative Embedding (Newell 2017, eq. 1).
 
-    Over people with at least one labelled keypoint inside the map: m_n is the mean of person n's
-    tags; pull is the mean over people of the mean over keypoints of (tag - m_n)^2; push is the sum
-    over pairs i != j of exp(-(m_i - m_j)^2), or of max(0, 1 - |m_i - m_j|), over 2 N (N - 1).
+    People without a labeled keypoint inside the map are ignored. With m_n the mean of the tags of
+    person n, out of N people: pull is the mean over people of the mean over keypoints of
+    (tag - m_n)^2; push is the sum over pairs i != j of exp(-(m_i - m_j)^2), or of
+    max(0, 1 - |m_i - m_j|), divided by 2 N (N - 1).
 
     Args:
-        tags: [B, G, h, w].
-        targets: of the same batch; tags are read at their heatmap pixels.
-        push_form: "exp" as published, or "hinge".
+        tags: predicted tags [B, G, h, w].
+        targets: targets of the batch, with the pixels at which tags are read.
+        push_form: "exp" as in MMPose, or "hinge".
 
     Returns:
-        pull, push: [B] each; 0 where nothing is to compare.
+        pull [B] and push [B]; 0 for images without people, and push 0 for a single person.
     """
     visible = targets.visible
     pixels = targets.tag_pixels  # [B, P, K]
-    at = tags.float().flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
+    person_tags = tags.float().flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
     count = visible.sum(-1)  # [B, P]
-    mean = (at * visible).sum(-1) / count.clamp(min=1)  # [B, P]
-    spread = ((at - mean[..., None]).square() * visible).sum(-1) / count.clamp(min=1)
+    mean = (person_tags * visible).sum(-1) / count.clamp(min=1)  # [B, P]
+    squared = (person_tags - mean[..., None]).square() * visible
+    variance = squared.sum(-1) / count.clamp(min=1)  # [B, P]
     people = (count > 0).sum(-1)  # [B]
-    pull = spread.sum(-1) / people.clamp(min=1)
-    apart = (mean[:, :, None] - mean[:, None]).abs()  # [B, P, P]
-    near = (-apart.square()).exp() if push_form == "exp" else (1 - apart).clamp(min=0)
-    both = (count > 0)[:, :, None] & (count > 0)[:, None]
-    both = both & ~torch.eye(both.shape[-1], dtype=torch.bool, device=both.device)
-    push = (near * both).sum((1, 2)) / (2 * people * (people - 1)).clamp(min=1)
+    pull = variance.sum(-1) / people.clamp(min=1)
+    distance = (mean[:, :, None] - mean[:, None]).abs()  # [B, P, P]
+    similarity = (-distance.square()).exp() if push_form == "exp" else (1 - distance).clamp(min=0)
+    is_pair = (count > 0)[:, :, None] & (count > 0)[:, None]
+    is_pair = is_pair & ~torch.eye(is_pair.shape[-1], dtype=torch.bool, device=is_pair.device)
+    push = (similarity * is_pair).sum((1, 2)) / (2 * people * (people - 1)).clamp(min=1)
     return pull, push

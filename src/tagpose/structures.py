@@ -1,17 +1,17 @@
-"""This file holds the nouns: what flows from a file to a score, with a shape behind each field.
+"""Data structures that pass between modules, with a shape behind each field.
 
-The alphabet of the shapes, here and in every docstring:
+Axes of shapes, here and in every docstring:
 
-    B images of a batch     K keypoints of a skeleton    H W rows, columns of the network's input
-    P people                L tags of a keypoint         h w rows, columns of its maps
-    N peaks of a heatmap    M maps, the K of all images  T people of all images
-    F parts of a skeleton    G tag maps, as many as K or fewer
+    B images of a batch     K keypoints of a skeleton     H W rows, columns of the network input
+    P people                L tags of a keypoint          h w rows, columns of its maps
+    N peaks of a heatmap    M heatmaps of a batch, B * K  T people of a batch
+    F parts of a skeleton   G tag maps, K or fewer
 
-Three spaces, never only "pixels":
+Spaces of coordinates:
 
-    image pixels   x to the right, y down, as the annotations have them
-    input pixels   the same after the affine [2, 3] that fills the network's input
-    heatmap pixels          input pixels / STRIDE; the heatmap pixel of a keypoint is the integer part
+    image pixels    x to the right, y down, as in the annotations
+    input pixels    image pixels after the affine [2, 3] that maps the image to the network input
+    heatmap pixels  input pixels / STRIDE; the heatmap pixel of a keypoint is the integer part
 """
 
 from __future__ import annotations
@@ -21,60 +21,58 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 import numpy as np
 
-if TYPE_CHECKING:  # exported bundles contain this file and run without torch
+if TYPE_CHECKING:  # exported bundles contain this module and run without torch
     from torch import Tensor
 
-STRIDE: Final = 4  # input pixels per heatmap pixel: the finest branch of an HRNet
-MAX_STRIDE: Final = 32  # of its coarsest branch, so what the sides of an input are multiples of
-MAX_VISIBILITY: Final = 2  # v of what is labelled and visible (COCO); parts have what lies between
-DEFAULT_INPUT_SIZE: Final = 512  # input pixels of the shorter side of a test, as published
-# square image pixels: smaller people are small, larger ones large (COCO)
+STRIDE: Final = 4  # input pixels per heatmap pixel of HRNet's finest branch
+MAX_STRIDE: Final = 32  # of HRNet's coarsest branch; input width and height are multiples of it
+MAX_VISIBILITY: Final = 2  # v of keypoints that are labeled and visible (COCO)
+DEFAULT_INPUT_SIZE: Final = 512  # shorter side in input pixels at test time, as in MMPose
+# area limits of small and large people in square image pixels (COCO)
 MEDIUM_AREA: Final = 32.0**2
 LARGE_AREA: Final = 96.0**2
 
 
 class ImageRecord(NamedTuple):
-    """One image of a data set and what is known of the people in it."""
+    """One annotated image of a data set."""
 
     image_id: int
     file: Path
     width: int  # image pixels
     height: int  # image pixels
-    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 where labelled
-    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and people without any keypoint
-    # [P, F, 4] float32 left, top, right, bottom in image pixels of where a person's part may be
-    # that has no label at all; 0 where it has some
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 if labeled
+    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and of people without keypoints
+    # [P, F, 4] float32: left, top, right, bottom in image pixels of the region that may contain an
+    # unlabeled part of a person; 0 if the part has labels
     unlabelled: np.ndarray
 
 
 class Sample(NamedTuple):
-    """What a data loader hands to the network; collated, each field gains a leading B."""
+    """One sample of a data loader; a collated batch has a leading axis B in each field."""
 
     image: Tensor  # [3, H, W] uint8 RGB
-    keypoints: Tensor  # [P, K, 3] float32: x, y in input pixels, v; absent people are rows of 0
+    keypoints: Tensor  # [P, K, 3] float32: x, y in input pixels, v; padded with rows of 0
     mask: Tensor  # [h, w] uint8: 1 where the heatmap loss counts
-    unlabelled: Tensor  # [P, F, 4] float32: as the record's, in input pixels
+    unlabelled: Tensor  # [P, F, 4] float32: see `ImageRecord`; in input pixels
     affine: Tensor  # [2, 3] float64: image pixels -> input pixels
     image_id: Tensor  # [] int64
 
 
 class Targets(NamedTuple):
-    """What the network's fields should be, drawn on the device of the network."""
+    """Training targets of a batch at one resolution, generated on the device of the network."""
 
     heatmaps: Tensor  # [B, K, h, w]
-    foreground: (
-        Tensor  # [B, K, h, w]: where an error may weigh more; the heatmaps themselves mostly
-    )
+    foreground: Tensor  # [B, K, h, w]: foreground weights; by default the heatmaps themselves
     mask: Tensor  # [B, 1 or K, h, w]: 1 where the heatmap loss counts
-    # [B, P, K] int64: (g * h + y) * w + x of the heatmap pixel in tag map g, 0 where not visible
+    # [B, P, K] int64: (g * h + y) * w + x of the heatmap pixel in tag map g; 0 if not visible
     tag_pixels: Tensor
-    visible: Tensor  # [B, P, K] bool: labelled and inside the map
+    visible: Tensor  # [B, P, K] bool: labeled and inside the map
 
 
 class MultiResolutionMaps(NamedTuple):
-    """What the network learns to predict: heatmaps at each of its resolutions, tags at the first.
+    """Network outputs in training: heatmaps at all resolutions, and tags at the first.
 
-    The first has heatmap pixels of STRIDE input pixels, each further one heatmap pixels of half the side.
+    The stride of the first resolution is STRIDE, and that of each further one is half as large.
     """
 
     heatmaps: tuple[Tensor, ...]  # [B, K, h, w], [B, K, 2 h, 2 w]
@@ -82,19 +80,19 @@ class MultiResolutionMaps(NamedTuple):
 
 
 class KeypointMaps(NamedTuple):
-    """What the network predicts: where keypoints are, and whose."""
+    """Network outputs that are decoded: heatmaps and tags."""
 
-    heatmaps: Tensor  # [B, K, h, w], or of smaller heatmap pixels than the tags
-    tags: Tensor  # [B, L, G, h, w]; L is 1 out of the network, 2 after the flip test
+    heatmaps: Tensor  # [B, K, h, w]; h and w may be multiples of those of the tags
+    tags: Tensor  # [B, L, G, h, w]; L is 1 for network outputs, 2 after the flip test
 
 
 class Poses(NamedTuple):
-    """The people found in one image."""
+    """Person instances in one image."""
 
-    keypoints: np.ndarray  # [P, K, 3] float32: x, y (the docstring says in which space), score
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y (input or image pixels), score
     scores: np.ndarray  # [P] float32
 
 
 def is_int64(value: object) -> TypeGuard[int]:
-    """Whether a value that was read can be an id or a size: a whole number that fits 64 bits."""
+    """Return whether a value from a file is an integer that fits 64 bits, such as an id."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

@@ -84,7 +84,7 @@ def test_six_parts_are_scored_as_officially_in_a_sixth_of_the_time(measure, draw
         # it warns once a part that rows have no score of their own for it
         with redirect_stdout(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            said.append(official.scores(*loaded))
+            said.append(official.evaluate(*loaded))
 
     measure(
         f"six-part evaluation, {IMAGES} images x {PEOPLE} people",

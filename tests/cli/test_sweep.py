@@ -327,7 +327,7 @@ def test_a_search_goes_on_after_a_run_that_fails_and_after_it_was_broken_off(tru
     words = (f"sweep={file}", "folder=out")
     first = run("sweep", *words, cwd=tmp_path)
     assert first.returncode == 1
-    assert "min_score is -1.0; it must be 0 or more" in first.stderr
+    assert "min_score must be 0 or more, got -1.0" in first.stderr
     assert "failed, exit code 1" in first.stdout
     expected = "checkpoint=runs/best.ckpt data=synthetic_body predictor.decoder.min_score=0.1"
     assert first.stdout.splitlines()[-1] == f"best: make evaluate {expected}"

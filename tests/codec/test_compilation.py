@@ -1,6 +1,8 @@
-"""Compiled code is invisible: cached, shared by processes, and never in the way."""
+"""Compilation cache: one compilation per installation, shared by processes and read-only safe."""
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from helpers.run_scripts import ROOT
-from tagpose.codec import flip_test, grouping, interpolation, missing_keypoints, peaks
+from tagpose import codec
 from tagpose.codec.compilation import cache_folder, run_parallel
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.flip_test import FlippedOutputs
@@ -20,7 +22,7 @@ from tagpose.inference.batch_decoding import flipped_outputs
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import KeypointMaps
 
-# prints the person scores of fixed maps, and where the compiled code is
+# prints the person scores for fixed maps, and the cache folder
 DECODE = """
 import numpy as np
 from tagpose.codec.compilation import cache_folder
@@ -33,14 +35,14 @@ print(build_decoder(BODY)(maps, maps[:, None])[0].scores.tolist(), cache_folder(
 
 
 def decode(code=DECODE, package=ROOT / "src", **environment):
-    """Scores and cache folder of a new process, and what it printed to stderr."""
-    done = run_code(code, package, **environment)
-    scores, folder = done.stdout.strip().split(";")
-    return scores, Path(folder), done.stderr
+    """Return the person scores, the cache folder and the stderr of a new process."""
+    process = run_code(code, package, **environment)
+    scores, folder = process.stdout.strip().split(";")
+    return scores, Path(folder), process.stderr
 
 
 def run_code(code, package=ROOT / "src", **environment):
-    """What code printed in a new process."""
+    """Run code in a new process and return it with its output."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(package)} | environment,
@@ -50,21 +52,24 @@ def run_code(code, package=ROOT / "src", **environment):
     )
 
 
-def test_one_compilation_serves_maps_of_every_kind():
+def test_every_function_is_compiled_once_for_all_kinds_of_maps():
     random = torch.Generator().manual_seed(0)
-    one = KeypointMaps(
-        *(torch.rand(2, 17, 16, 24, generator=random)[at] for at in (..., np.s_[:, None]))
-    )
-    flipped = merge_flip(one, one, BODY.channel_flip_indices())
-    read_only = flipped.heatmaps.numpy().copy()
+    heatmaps, tags = (torch.rand(2, 17, 16, 24, generator=random) for _ in range(2))
+    outputs = KeypointMaps(heatmaps, tags[:, None])
+    merged = merge_flip(outputs, outputs, BODY.channel_flip_indices())
+    read_only = merged.heatmaps.numpy().copy()
     read_only.flags.writeable = False
     maps = [
-        (one.heatmaps.numpy(), one.tags.numpy()),
-        (flipped.heatmaps.half().numpy(), flipped.tags.double().numpy()),
-        (read_only, flipped.tags.numpy()),
-        (flipped.heatmaps.numpy()[:, :, ::-1], flipped.tags.numpy()),
-        [each.numpy() for each in merge_scales([one], 0, (64, 96))],
+        (outputs.heatmaps.numpy(), outputs.tags.numpy()),
+        (merged.heatmaps.half().numpy(), merged.tags.double().numpy()),
+        (read_only, merged.tags.numpy()),
+        (merged.heatmaps.numpy()[:, :, ::-1], merged.tags.numpy()),
+        [tensor.numpy() for tensor in merge_scales([outputs], 0, (64, 96))],
     ]
+    flipped = flipped_outputs(outputs, BODY.channel_flip_indices())
+    read_only_flipped = FlippedOutputs(*(array.copy() for array in flipped))
+    for array in read_only_flipped:
+        array.flags.writeable = False
     for options in (
         {},
         {
@@ -75,46 +80,45 @@ def test_one_compilation_serves_maps_of_every_kind():
         },
     ):
         decoder = build_decoder(BODY, **options)
-        for some in maps:
-            assert len(decoder(*some)) == 2
-        other = flipped_outputs(one, BODY.channel_flip_indices())
-        decoder(*maps[0], flipped=other)
-        fixed = [each.copy() for each in other]
-        for each in fixed:
-            each.flags.writeable = False
-        decoder(*maps[0], flipped=FlippedOutputs(*fixed))
-    for module in (flip_test, grouping, interpolation, missing_keypoints, peaks):
-        compiled = {n: f for n, f in vars(module).items() if hasattr(f, "signatures")}
-        assert {n: len(f.signatures) for n, f in compiled.items() if len(f.signatures) > 1} == {}
+        for heatmaps_and_tags in maps:
+            assert len(decoder(*heatmaps_and_tags)) == 2
+        decoder(*maps[0], flipped=flipped)
+        decoder(*maps[0], flipped=read_only_flipped)
+    signatures = {}
+    for info in pkgutil.iter_modules(codec.__path__, f"{codec.__name__}."):
+        functions = vars(importlib.import_module(info.name)).items()
+        signatures |= {n: f.signatures for n, f in functions if hasattr(f, "signatures")}
+    assert "_fill_missing" in signatures
+    assert {n: len(s) for n, s in signatures.items() if len(s) > 1} == {}
 
 
 @pytest.mark.slow
-def test_processes_that_start_at_once_compile_into_one_cache(tmp_path):
+def test_concurrent_processes_share_one_cache(tmp_path):
     expected, _, _ = decode()
     with ThreadPoolExecutor(3) as pool:
-        every = list(pool.map(lambda _: decode(NUMBA_CACHE_DIR=str(tmp_path)), range(3)))
-    assert {scores for scores, _, _ in every} == {expected}
+        results = list(pool.map(lambda _: decode(NUMBA_CACHE_DIR=str(tmp_path)), range(3)))
+    assert {scores for scores, _, _ in results} == {expected}
     scores, folder, message = decode(NUMBA_CACHE_DIR=str(tmp_path))
-    assert (scores, message) == (expected, "")  # nothing to compile any more
+    assert (scores, message) == (expected, "")  # nothing is left to compile
     assert folder.parent == tmp_path
 
 
 @pytest.mark.slow
-def test_a_first_decoding_says_that_it_compiles_and_the_next_one_nothing(tmp_path):
+def test_only_the_first_decoding_announces_the_compilation(tmp_path):
     _, _, first = decode(NUMBA_CACHE_DIR=str(tmp_path))
     _, _, second = decode(NUMBA_CACHE_DIR=str(tmp_path))
     assert first.count("Compiling the decoder, once per installation") == 1
     assert second == ""
 
 
-def refusing(*folders):
-    """Code that decodes where these folders cannot be written to, even by root."""
+def deny_writes(*folders):
+    """Return code that makes writing into these folders fail, even for root."""
     return f"""
 import pathlib, tempfile
-refused = {[str(folder) for folder in folders]!r}
+denied = {[str(folder) for folder in folders]!r}
 make, temporary = pathlib.Path.mkdir, tempfile.TemporaryFile
 def check(path):
-    if any(str(path).startswith(one) for one in refused):
+    if any(str(path).startswith(folder) for folder in denied):
         raise PermissionError(13, "Permission denied", str(path))
 def mkdir(self, *args, **kwargs):
     check(self)
@@ -127,27 +131,27 @@ pathlib.Path.mkdir, tempfile.TemporaryFile = mkdir, temporary_file
 
 
 @pytest.mark.slow
-def test_a_read_only_installation_and_home_fall_back_to_the_users_and_to_a_private_cache(tmp_path):
+def test_cache_falls_back_to_the_user_cache_and_then_to_a_private_folder(tmp_path):
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     home.mkdir()
     temporary.mkdir()
-    places = {"XDG_CACHE_HOME": str(home), "TMPDIR": str(temporary)}
+    environment = {"XDG_CACHE_HOME": str(home), "TMPDIR": str(temporary)}
     expected, _, _ = decode()
     package = ROOT / "src/tagpose"
-    scores, folder, _ = decode(refusing(package) + DECODE, **places)
+    scores, folder, _ = decode(deny_writes(package) + DECODE, **environment)
     assert (scores, folder.parent) == (expected, home / "tagpose")
-    scores, folder, message = decode(refusing(package, home) + DECODE, **places)
+    scores, folder, message = decode(deny_writes(package, home) + DECODE, **environment)
     assert (scores, folder.parent) == (expected, temporary)
     assert folder.stat().st_mode & 0o077 == 0
-    assert message == ""  # what the installation has compiled is copied
-    # a folder that others can write to could contain their code
+    assert message == ""  # the code compiled at installation is copied
+    # a folder that other users can write to could contain their code
     folder.chmod(0o777)
-    scores, other, _ = decode(refusing(package, home) + DECODE, **places)
+    scores, private, _ = decode(deny_writes(package, home) + DECODE, **environment)
     assert scores == expected
-    assert other != folder
+    assert private != folder
 
 
-def test_the_name_of_the_cache_changes_with_any_source_of_compiled_code(tmp_path):
+def test_cache_name_depends_on_all_sources_of_compiled_code(tmp_path):
     package = tmp_path / "tagpose"
     code = "from tagpose.codec.compilation import cache_folder; print('', cache_folder(), sep=';')"
     subprocess.run(["cp", "-r", ROOT / "src/tagpose", package], check=True)
@@ -161,17 +165,17 @@ def test_the_name_of_the_cache_changes_with_any_source_of_compiled_code(tmp_path
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 100])
-def test_work_is_done_once_in_every_number_of_pieces(count):
-    done = np.zeros(count, int)
+def test_run_parallel_processes_each_item_once(count):
+    calls = np.zeros(count, int)
 
     def work(start, stop):
-        done[start:stop] += 1
+        calls[start:stop] += 1
 
     run_parallel(work, count)
-    assert (done == 1).all()
+    assert (calls == 1).all()
 
 
-def test_a_failure_in_a_thread_is_raised():
+def test_run_parallel_raises_errors_of_its_threads():
     def fail(start, stop):
         raise ValueError("broken")
 
@@ -179,7 +183,7 @@ def test_a_failure_in_a_thread_is_raised():
         run_parallel(fail, 3)
 
 
-def test_a_forked_process_decodes_with_threads_of_its_own():
+def test_a_forked_process_decodes_with_its_own_threads():
     code = DECODE.replace("print(", "expected = ").replace(
         '[0].scores.tolist(), cache_folder(), sep=";")', "[0].scores.tolist()"
     )
@@ -194,26 +198,26 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ".", sep=";")
     assert decode(code)[0] == "0"
 
 
-# prints the functions of numba's library that were compiled with the decoder
+# prints the shape-error functions of numba's library that were compiled with the decoder
 COMPILE = """
 from numba.core import event
 from tagpose.codec.warm_up import warm_up
 with event.install_recorder("numba:compile") as recorder:
     warm_up()
-names = {each.data["dispatcher"].py_func.__qualname__ for _, each in recorder.buffer}
+names = {compiled.data["dispatcher"].py_func.__qualname__ for _, compiled in recorder.buffer}
 print(*(name for name in names if "shape_context" in name), cache_folder(), sep=";")
 """
 
 
 @pytest.mark.slow
-def test_no_array_assignment_brings_in_the_message_of_its_shape_error(tmp_path):
+def test_compiled_code_contains_no_array_assignments(tmp_path):
     code = f"from tagpose.codec.compilation import cache_folder{COMPILE}"
-    done = run_code(code, NUMBA_CACHE_DIR=str(tmp_path))
-    assert done.stdout.strip() == str(tmp_path / cache_folder().name)
+    process = run_code(code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert process.stdout.strip() == str(tmp_path / cache_folder().name)
 
 
 @pytest.mark.slow
-def test_a_compilation_in_the_background_is_waited_for_and_used(tmp_path):
+def test_decoding_waits_for_the_compilation_in_the_background(tmp_path):
     background = "from tagpose.codec.compilation import compile_in_background as start\nstart()"
     expected, _, _ = decode()
     scores, _, message = decode(f"{background}{DECODE}", NUMBA_CACHE_DIR=str(tmp_path))

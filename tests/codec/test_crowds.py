@@ -1,11 +1,11 @@
-"""Crowds are decoded as the method is written down, though nothing is enlarged."""
+"""Crowds are decoded as by the naive decoder, which upsamples all maps."""
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.crowd_maps import crowd, finer
-from helpers.naive_decoder import decode, plain_decode
+from helpers.crowd_maps import halve_tag_resolution, make_crowd_maps
+from helpers.naive_decoder import decode_naively, decode_tensors
 from helpers.run_scripts import ROOT
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.tta import merge_flip
@@ -16,93 +16,88 @@ from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps
 
 SCENES = 50
-HELD_OUT = 200  # images of the demo
-SMALL, WHOLE = (32, 48), (128, 176)  # heatmap pixels; the second is the input of a 4:3 photograph
-UNEVEN = (30, 44)  # not of whole tiles
+HELD_OUT = 200  # validation images of the demo
+SMALL, FULL = (32, 48), (128, 176)  # heatmap pixels; FULL is a 4:3 photograph at input size 512
+UNEVEN = (30, 44)  # not a multiple of the block size
 
 
-def scenes(numbers, map_size, most):
-    """KeypointMaps of a batch of scenes, each with another number of people."""
-    views = [crowd(1 + number % most, map_size, seed=number) for number in numbers]
-    pairs = (
-        KeypointMaps(*map(torch.cat, zip(*side, strict=True))) for side in zip(*views, strict=True)
+def make_scenes(seeds, map_size, max_people):
+    """Return merged maps of a batch of crowds with 1 to `max_people` people."""
+    pairs = [make_crowd_maps(1 + seed % max_people, map_size, seed=seed) for seed in seeds]
+    outputs = (
+        KeypointMaps(*map(torch.cat, zip(*views, strict=True)))
+        for views in zip(*pairs, strict=True)
     )
-    return merge_flip(*pairs, WHOLEBODY.channel_flip_indices())
+    return merge_flip(*outputs, WHOLEBODY.channel_flip_indices())
 
 
-def agreeing(found, expected):
-    """How many keypoints of the expected people are among those found, and how many they have."""
-    same = every = 0
-    for ours, theirs in zip(found, expected, strict=True):
-        apart = np.abs(ours.keypoints[:, None] - theirs.keypoints).max(-1)  # [P, Q, K]
-        assert len(ours.keypoints) == len(theirs.keypoints)
-        same += (apart < 0.01).sum(-1).max(0, initial=0).sum()  # each person by its best match
-        every += theirs.keypoints[..., 0].size
-    return same, every
-
-
-def agreeing_with_plain(decoder, keypoint_maps):
-    """The same of what the plain decoding finds."""
-    return agreeing(decode(decoder, keypoint_maps), plain_decode(decoder, keypoint_maps))
+def count_matches(decoder, keypoint_maps):
+    """Return the numbers of keypoints that equal those of the naive decoder, and of all."""
+    matches = total = 0
+    poses, expected = decode_tensors(decoder, keypoint_maps), decode_naively(decoder, keypoint_maps)
+    for image_poses, image_expected in zip(poses, expected, strict=True):
+        difference = image_poses.keypoints[:, None] - image_expected.keypoints  # [P, Q, K, 3]
+        assert len(image_poses.keypoints) == len(image_expected.keypoints)
+        is_equal = np.abs(difference).max(-1) < 0.01
+        matches += is_equal.sum(-1).max(0, initial=0).sum()  # each person by its best match
+        total += image_expected.keypoints[..., 0].size
+    return matches, total
 
 
 @pytest.mark.slow
-def test_small_scenes_decode_as_their_enlarged_maps_do():
+def test_small_crowds_are_decoded_as_by_the_naive_decoder():
     decoder = build_decoder(WHOLEBODY)
     batches = [range(start, start + 10) for start in range(0, SCENES, 10)]
     sizes = [SMALL, UNEVEN, SMALL, SMALL, UNEVEN]
     counts = [
-        agreeing_with_plain(decoder, scenes(batch, map_size, most=8))
+        count_matches(decoder, make_scenes(batch, map_size, max_people=8))
         for batch, map_size in zip(batches, sizes, strict=True)
     ]
-    same, every = np.sum(counts, 0)
-    assert same / every >= 0.999
+    matches, total = np.sum(counts, 0)
+    assert matches / total >= 0.999
 
 
-@pytest.mark.timeout(3600)  # the plain search takes ten seconds a scene
+@pytest.mark.timeout(3600)  # the naive decoder takes ten seconds per scene
 @pytest.mark.slow
-def test_whole_scenes_decode_as_their_enlarged_maps_do():
+def test_full_size_crowds_are_decoded_as_by_the_naive_decoder():
     decoder = build_decoder(WHOLEBODY)
     counts = [
-        agreeing_with_plain(decoder, scenes([number], WHOLE, most=30)) for number in range(SCENES)
+        count_matches(decoder, make_scenes([seed], FULL, max_people=30)) for seed in range(SCENES)
     ]
-    same, every = np.sum(counts, 0)
-    assert same / every >= 0.999
+    matches, total = np.sum(counts, 0)
+    assert matches / total >= 0.999
 
 
 @pytest.mark.parametrize("map_size", [SMALL, UNEVEN])
-def test_scenes_with_finer_heatmaps_decode_as_their_enlarged_maps_do(map_size):
-    decoder = build_decoder(WHOLEBODY)
-    same, every = agreeing_with_plain(decoder, finer(scenes(range(6), map_size, most=6)))
-    assert same / every >= 0.999
+def test_heatmaps_finer_than_tags_are_decoded_as_by_the_naive_decoder(map_size):
+    maps = halve_tag_resolution(make_scenes(range(6), map_size, max_people=6))
+    matches, total = count_matches(build_decoder(WHOLEBODY), maps)
+    assert matches / total >= 0.999
 
 
-@pytest.mark.timeout(3600)  # the plain search takes a second an image
+@pytest.mark.timeout(3600)  # the naive decoder takes a second per image
 @pytest.mark.slow
-@pytest.mark.parametrize("test", [{"flip_test": False}, {}, {"scales": (1, 0.5)}])
-def test_outputs_of_a_trained_network_decode_as_their_enlarged_maps_do(tmp_path, test):
+@pytest.mark.parametrize("options", [{"flip_test": False}, {}, {"scales": (1, 0.5)}])
+def test_outputs_of_a_trained_network_are_decoded_as_by_the_naive_decoder(tmp_path, options):
     checkpoint = ROOT / "runs/demo/demo_finetune/best.ckpt"
     if not checkpoint.exists():
         pytest.skip("runs/demo has no checkpoint; make demo trains one")
-    write_synthetic_dataset(tmp_path / "drawn", train=1, val=HELD_OUT if test == {} else HELD_OUT // 10)
-    predictor, decoder, counts = (
-        Predictor(checkpoint, device="cpu", **test),
-        build_decoder(WHOLEBODY),
-        [],
-    )
-    for file in sorted((tmp_path / "drawn/val2017").iterdir()):
+    images = HELD_OUT if options == {} else HELD_OUT // 10
+    write_synthetic_dataset(tmp_path / "synthetic", train=1, val=images)
+    predictor, decoder = Predictor(checkpoint, device="cpu", **options), build_decoder(WHOLEBODY)
+    counts = []
+    for file in sorted((tmp_path / "synthetic/val2017").iterdir()):
         views = predictor.preprocess(read_annotated_image(file))
-        counts.append(
-            agreeing_with_plain(decoder, predictor.predict_maps([v[None] for v in views.images]))
-        )
-    same, every = np.sum(counts, 0)
-    assert same / every >= 0.999
+        maps = predictor.predict_maps([image[None] for image in views.images])
+        counts.append(count_matches(decoder, maps))
+    matches, total = np.sum(counts, 0)
+    assert matches / total >= 0.999
 
 
-def test_people_are_the_same_in_a_batch_of_any_size():
-    decoder, together = build_decoder(WHOLEBODY), scenes(range(6), SMALL, most=6)
-    batch = decode(decoder, together)
-    for number in range(6):
-        alone = decode(decoder, KeypointMaps(*(part[number : number + 1] for part in together)))[0]
-        np.testing.assert_array_equal(batch[number].keypoints, alone.keypoints)
-        np.testing.assert_array_equal(batch[number].scores, alone.scores)
+def test_batch_size_does_not_change_the_poses():
+    decoder, maps = build_decoder(WHOLEBODY), make_scenes(range(6), SMALL, max_people=6)
+    batch = decode_tensors(decoder, maps)
+    for n in range(6):
+        alone = decode_tensors(decoder, KeypointMaps(*(tensor[n : n + 1] for tensor in maps)))[0]
+        np.testing.assert_array_equal(batch[n].keypoints, alone.keypoints)
+        np.testing.assert_array_equal(batch[n].scores, alone.scores)

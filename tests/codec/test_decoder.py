@@ -1,4 +1,4 @@
-"""Whoever is painted into the fields comes out of them, and nobody else."""
+"""The decoder finds exactly the people that were encoded, and equals exhaustive references."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from helpers.naive_decoder import decode as decode_with
+from helpers.naive_decoder import decode_tensors
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.codec.grouping import GroupingConfig
@@ -23,240 +23,232 @@ from tagpose.skeletons.skeleton import ChannelFlipIndices
 from tagpose.structures import STRIDE, KeypointMaps
 
 MAP_SIZE = 24
-KINDS = 3
-OWN = ChannelFlipIndices(range(KINDS), range(KINDS))  # every channel stays in its place
+KEYPOINTS = 3
+IDENTITY = ChannelFlipIndices(range(KEYPOINTS), range(KEYPOINTS))
 LEFT, RIGHT = [(5, 5), (5, 10), (5, 15)], [(17, 6), (17, 11), (17, 16)]
 
 
-def decoder_of(kinds=KINDS, **options):
-    """A decoder of keypoints without a skeleton."""
-    return AssociativeEmbeddingDecoder(GroupingConfig(tuple(range(kinds))), **options)
+def make_decoder(keypoints=KEYPOINTS, **options):
+    """Return a decoder of keypoints without a skeleton."""
+    return AssociativeEmbeddingDecoder(GroupingConfig(tuple(range(keypoints))), **options)
 
 
 def decode(keypoint_maps, *size, **options):
-    """People of keypoint_maps, by a decoder with these options."""
-    return decode_with(decoder_of(keypoint_maps.heatmaps.shape[1], **options), keypoint_maps, *size)
+    """Decode maps with a decoder that has these options."""
+    decoder = make_decoder(keypoint_maps.heatmaps.shape[1], **options)
+    return decode_tensors(decoder, keypoint_maps, *size)
 
 
-def detect(keypoint_maps):
-    """People of fields with their peaks alone."""
+def decode_peaks(keypoint_maps):
+    """Decode maps without filling in missing keypoints."""
     return decode(keypoint_maps, fill_missing=False)
 
 
 seeds = st.integers(0, 2**31)
-sides = st.integers(1, 9)
-# input pixels per heatmap pixels of the tags, cells of the heatmaps along one of those
+sizes = st.integers(1, 9)
+# input pixels per tag pixel, and heatmap pixels per tag pixel along an axis
 ratios = st.sampled_from([(1, 1), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4), (6, 2), (6, 3), (8, 2)])
 
 
 def paint(people, tags, tilt=1e-3):
-    """KeypointMaps of one image with a Gaussian at each person's map_size, and its tag all around.
+    """Return maps of one image with a Gaussian at each keypoint, surrounded by the person's tag.
 
-    The tilt tells the four pixels around a cell apart, which are equal otherwise.
+    The tilt breaks the tie between the four input pixels around the center of a heatmap pixel.
     """
-    keypoints = torch.zeros(1, len(people), KINDS, 3)
-    keypoint_maps = torch.zeros(1, 1, KINDS, MAP_SIZE, MAP_SIZE)
-    for number, (keypoint_pixels, tag) in enumerate(zip(people, tags, strict=True)):
-        for kind, (x, y) in enumerate(keypoint_pixels):
-            keypoints[0, number, kind] = torch.tensor([STRIDE * x, STRIDE * y, 2])
-            keypoint_maps[0, 0, kind, max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = tag
+    keypoints = torch.zeros(1, len(people), KEYPOINTS, 3)
+    tag_maps = torch.zeros(1, 1, KEYPOINTS, MAP_SIZE, MAP_SIZE)
+    for person, (pixels, tag) in enumerate(zip(people, tags, strict=True)):
+        for keypoint, (x, y) in enumerate(pixels):
+            keypoints[0, person, keypoint] = torch.tensor([STRIDE * x, STRIDE * y, 2])
+            tag_maps[0, 0, keypoint, max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = tag
     slope = 1 + tilt * torch.arange(MAP_SIZE)
     heatmaps = HeatmapEncoder()(keypoints, torch.ones(1, MAP_SIZE, MAP_SIZE)).heatmaps
-    return KeypointMaps(heatmaps * slope * slope[:, None], keypoint_maps)
+    return KeypointMaps(heatmaps * slope * slope[:, None], tag_maps)
 
 
-def noise(seed, kinds=KINDS, map_size=MAP_SIZE):
-    draw = torch.Generator().manual_seed(seed)
-    heatmaps = torch.rand(1, kinds, map_size, map_size, generator=draw)
-    return KeypointMaps(heatmaps, torch.randn(1, 1, kinds, map_size, map_size, generator=draw))
+def noise(seed, keypoints=KEYPOINTS, map_size=MAP_SIZE):
+    """Return maps of one image with uniform heatmaps and normal tags."""
+    generator = torch.Generator().manual_seed(seed)
+    heatmaps = torch.rand(1, keypoints, map_size, map_size, generator=generator)
+    tags = torch.randn(1, 1, keypoints, map_size, map_size, generator=generator)
+    return KeypointMaps(heatmaps, tags)
 
 
-def places(people):
-    """Keypoints of all people, as a set of rounded rows."""
+def keypoint_set(people):
+    """Return the rounded keypoints of each person as a set."""
     return {tuple(person.round(3).flatten()) for person in people.keypoints}
 
 
 @given(
     keypoint_pixels=st.lists(
-        st.tuples(*2 * [st.integers(0, MAP_SIZE - 1)]), min_size=KINDS, max_size=KINDS
+        st.tuples(*2 * [st.integers(0, MAP_SIZE - 1)]), min_size=KEYPOINTS, max_size=KEYPOINTS
     )
 )
-def test_what_was_encoded_is_found_where_it_was(keypoint_pixels):
-    found = decode(paint([keypoint_pixels], [0], tilt=0))[0].keypoints
-    middle = (np.array(keypoint_pixels) + 0.5) * STRIDE
-    assert len(found) == 1
-    assert np.abs(found[0, :, :2] - middle).max() <= STRIDE / 2
+def test_decoding_inverts_encoding(keypoint_pixels):
+    keypoints = decode(paint([keypoint_pixels], [0], tilt=0))[0].keypoints
+    expected = (np.array(keypoint_pixels) + 0.5) * STRIDE
+    assert len(keypoints) == 1
+    assert np.abs(keypoints[0, :, :2] - expected).max() <= STRIDE / 2
 
 
 @settings(max_examples=25)
 @given(seed=seeds, count=st.integers(1, 3), skeleton=st.sampled_from([BODY, WHOLEBODY]))
-def test_people_apart_come_back_within_a_quarter_cell_and_rounding(seed, count, skeleton):
+def test_separate_people_are_decoded_within_a_quarter_pixel_and_rounding(seed, count, skeleton):
     rng, width = np.random.default_rng(seed), 20  # heatmap pixels for each person, side by side
-    places = rng.uniform(3, width - 3, (count, skeleton.size, 2))  # two of a kind do not touch
-    places[..., 0] += width * np.arange(count)[:, None]
+    positions = rng.uniform(3, width - 3, (count, skeleton.size, 2))  # people do not touch
+    positions[..., 0] += width * np.arange(count)[:, None]
     keypoints = torch.zeros(1, count, skeleton.size, 3)
-    keypoints[0, ..., :2], keypoints[..., 2] = torch.from_numpy(STRIDE * places), 2
+    keypoints[0, ..., :2], keypoints[..., 2] = torch.from_numpy(STRIDE * positions), 2
     heatmaps = HeatmapEncoder()(keypoints, torch.ones(1, width, width * count)).heatmaps
-    # no two pixels alike: an exact target has four equal ones around its cell's middle
-    slope = 1 + 1e-3 * torch.rand(
-        heatmaps.shape[-2:], generator=torch.Generator().manual_seed(seed)
-    )
+    # break the tie between the four input pixels around the center of a heatmap pixel
+    generator = torch.Generator().manual_seed(seed)
+    slope = 1 + 1e-3 * torch.rand(heatmaps.shape[-2:], generator=generator)
     tags = (3.0 * torch.arange(count)).repeat_interleave(width).expand(heatmaps.shape)
     maps = KeypointMaps(heatmaps * slope, tags[:, None])
-    found = decode_with(build_decoder(skeleton), maps)[0]
-    there = found.keypoints[:, None, :, :2] - STRIDE * places[None]
-    assert len(found.scores) == count
-    assert np.abs(there).max((-1, -2)).min(0).max() <= STRIDE * (0.5 + 0.25)
+    poses = decode_tensors(build_decoder(skeleton), maps)[0]
+    errors = poses.keypoints[:, None, :, :2] - STRIDE * positions[None]
+    assert len(poses.scores) == count
+    assert np.abs(errors).max((-1, -2)).min(0).max() <= STRIDE * (0.5 + 0.25)
 
 
-def test_flipped_fields_have_the_flipped_people():
-    keypoint_maps, flip_indices = (
-        paint([LEFT, RIGHT], [0, 3]),
-        (0, 2, 1),
-    )  # the last two are left and right
+def test_flipped_maps_decode_to_flipped_people():
+    keypoint_maps = paint([LEFT, RIGHT], [0, 3])
+    flip_indices = (0, 2, 1)  # the last two keypoints are left and right
     people = decode(flip_maps(keypoint_maps, ChannelFlipIndices(flip_indices, flip_indices)))[0]
-    back = people._replace(keypoints=people.keypoints[:, flip_indices])
-    back.keypoints[..., 0] = STRIDE * MAP_SIZE - back.keypoints[..., 0]
-    assert places(back) == places(decode(keypoint_maps)[0])
+    flipped_back = people._replace(keypoints=people.keypoints[:, flip_indices])
+    flipped_back.keypoints[..., 0] = STRIDE * MAP_SIZE - flipped_back.keypoints[..., 0]
+    assert keypoint_set(flipped_back) == keypoint_set(decode(keypoint_maps)[0])
 
 
-def test_nobody_is_found_in_empty_fields():
-    people = decode(KeypointMaps(torch.zeros(2, KINDS, 8, 8), torch.zeros(2, 1, KINDS, 8, 8)))
-    assert [one.keypoints.shape for one in people] == 2 * [(0, KINDS, 3)]
-    assert [one.scores.shape for one in people] == 2 * [(0,)]
+def test_empty_maps_contain_no_people():
+    people = decode(
+        KeypointMaps(torch.zeros(2, KEYPOINTS, 8, 8), torch.zeros(2, 1, KEYPOINTS, 8, 8))
+    )
+    assert [poses.keypoints.shape for poses in people] == 2 * [(0, KEYPOINTS, 3)]
+    assert [poses.scores.shape for poses in people] == 2 * [(0,)]
 
 
 @pytest.mark.parametrize("tags", [(0, 3), (3, 0), (-2, 2)])
-def test_two_people_whose_tags_differ_come_out_as_they_are_whatever_the_tags(tags):
+def test_two_people_with_different_tags_are_decoded_as_if_alone(tags):
     people = decode(paint([LEFT, RIGHT], tags))[0]
-    apart = [decode(paint([keypoint_pixels], [0]))[0] for keypoint_pixels in (LEFT, RIGHT)]
+    alone = [decode(paint([pixels], [0]))[0] for pixels in (LEFT, RIGHT)]
     assert len(people.scores) == 2
-    assert places(people) == places(apart[0]) | places(apart[1])
+    assert keypoint_set(people) == keypoint_set(alone[0]) | keypoint_set(alone[1])
 
 
-def test_keypoints_with_one_tag_are_one_person_and_with_two_tags_two():
-    half, other = (
-        [*LEFT[:2], (MAP_SIZE, 0)],
-        [(MAP_SIZE, 0), (MAP_SIZE, 0), RIGHT[2]],
-    )  # the rest outside
-    assert len(detect(paint([half, other], [1, 1]))[0].scores) == 1
-    assert len(detect(paint([half, other], [1, 3]))[0].scores) == 2
+def test_tags_decide_whether_keypoints_belong_to_one_person():
+    outside = (MAP_SIZE, 0)
+    first, second = [*LEFT[:2], outside], [outside, outside, RIGHT[2]]
+    assert len(decode_peaks(paint([first, second], [1, 1]))[0].scores) == 1
+    assert len(decode_peaks(paint([first, second], [1, 3]))[0].scores) == 2
 
 
-def test_a_hidden_keypoint_is_filled_in_without_counting():
+def test_filled_in_keypoints_do_not_change_the_person_score():
     keypoint_maps = paint([LEFT, RIGHT], [0, 3])
     keypoint_maps.heatmaps[0, 2] *= 0.09  # below min_score
-    filled, found = decode(keypoint_maps)[0], detect(keypoint_maps)[0]
-    assert (found.keypoints[:, 2] == 0).all()
+    filled, detected = decode(keypoint_maps)[0], decode_peaks(keypoint_maps)[0]
+    assert (detected.keypoints[:, 2] == 0).all()
     assert (filled.keypoints[:, 2, 2] > 0).all()
-    assert (filled.scores == found.scores).all()
+    assert (filled.scores == detected.scores).all()
     assert filled.keypoints[:, 2, 0] == pytest.approx(filled.keypoints[:, 1, 0], abs=1)
 
 
 @given(seed=seeds)
-def test_flipped_twice_is_as_before(seed):
-    keypoint_maps = noise(seed, BODY.size, 4)
-    again = flip_maps(
-        flip_maps(keypoint_maps, BODY.channel_flip_indices()), BODY.channel_flip_indices()
-    )
-    assert all(torch.equal(*pair) for pair in zip(keypoint_maps, again, strict=True))
+def test_two_flips_cancel(seed):
+    keypoint_maps, flip_indices = noise(seed, BODY.size, 4), BODY.channel_flip_indices()
+    restored = flip_maps(flip_maps(keypoint_maps, flip_indices), flip_indices)
+    assert all(torch.equal(*pair) for pair in zip(keypoint_maps, restored, strict=True))
 
 
-def test_a_network_that_sees_the_flipped_image_flipped_adds_only_its_tags_again():
-    keypoint_maps = noise(0, BODY.size)
-    merged = merge_flip(
-        keypoint_maps,
-        flip_maps(keypoint_maps, BODY.channel_flip_indices()),
-        BODY.channel_flip_indices(),
-    )
+def test_merging_exactly_flipped_outputs_only_repeats_the_tags():
+    keypoint_maps, flip_indices = noise(0, BODY.size), BODY.channel_flip_indices()
+    merged = merge_flip(keypoint_maps, flip_maps(keypoint_maps, flip_indices), flip_indices)
     assert torch.equal(merged.heatmaps, keypoint_maps.heatmaps)
     assert torch.equal(merged.tags, keypoint_maps.tags.repeat(1, 2, 1, 1, 1))
 
 
-@given(seed=seeds, finer=st.booleans())
-def test_a_flip_test_that_the_decoder_merges_has_the_people_of_merged_maps(seed, finer):
-    own, flipped = (
-        KeypointMaps(
-            *(torch.cat(pair) for pair in zip(noise(at, BODY.size), sparse(at), strict=True))
-        )
-        for at in (seed, seed + 1)
+@given(seed=seeds, fine_heatmaps=st.booleans())
+def test_flip_test_inside_the_decoder_equals_decoding_of_merged_maps(seed, fine_heatmaps):
+    original, flipped = (
+        KeypointMaps(*map(torch.cat, zip(noise(s, BODY.size), sparse_noise(s), strict=True)))
+        for s in (seed, seed + 1)
     )
-    if finer:
-        own, flipped = (
-            KeypointMaps(one.heatmaps, one.tags[..., ::2, ::2]) for one in (own, flipped)
+    if fine_heatmaps:
+        original, flipped = (
+            KeypointMaps(outputs.heatmaps, outputs.tags[..., ::2, ::2])
+            for outputs in (original, flipped)
         )
-    decoder = build_decoder(BODY)
-    every = decode_with(decoder, merge_flip(own, flipped, BODY.channel_flip_indices()))
-    found = decode_with(decoder, own, flipped=flipped_outputs(flipped, BODY.channel_flip_indices()))
-    for ours, expected in zip(found, every, strict=True):
-        np.testing.assert_array_equal(ours.keypoints, expected.keypoints)
-        np.testing.assert_array_equal(ours.scores, expected.scores)
+    decoder, flip_indices = build_decoder(BODY), BODY.channel_flip_indices()
+    expected = decode_tensors(decoder, merge_flip(original, flipped, flip_indices))
+    poses = decode_tensors(decoder, original, flipped=flipped_outputs(flipped, flip_indices))
+    for image_poses, image_expected in zip(poses, expected, strict=True):
+        np.testing.assert_array_equal(image_poses.keypoints, image_expected.keypoints)
+        np.testing.assert_array_equal(image_poses.scores, image_expected.scores)
 
 
-def sparse(seed):
-    """KeypointMaps of one image with few peaks."""
-    keypoint_maps = noise(seed, BODY.size)
-    return KeypointMaps(
-        keypoint_maps.heatmaps * (keypoint_maps.heatmaps > 0.999), keypoint_maps.tags
-    )
+def sparse_noise(seed):
+    """Return maps of one image with few peaks."""
+    heatmaps, tags = noise(seed, BODY.size)
+    return KeypointMaps(heatmaps * (heatmaps > 0.999), tags)
 
 
-def test_nan_in_the_flipped_outputs_is_refused():
-    own, flipped = noise(0), flipped_outputs(noise(1), OWN)
+def test_nan_in_the_flipped_outputs_is_an_error():
+    original, flipped = noise(0), flipped_outputs(noise(1), IDENTITY)
     flipped.heatmaps[0, 1, 2, 3] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        decode_with(decoder_of(), own, flipped=flipped)
+        decode_tensors(make_decoder(), original, flipped=flipped)
 
 
 def test_an_empty_batch_has_no_people():
-    assert decoder_of()(np.zeros((0, KINDS, 8, 8)), np.zeros((0, 1, KINDS, 8, 8))) == []
+    assert make_decoder()(np.zeros((0, KEYPOINTS, 8, 8)), np.zeros((0, 1, KEYPOINTS, 8, 8))) == []
 
 
-def test_one_scale_alone_decodes_as_without_merging():
+def test_merging_a_single_scale_does_not_change_the_poses():
     keypoint_maps = paint([LEFT, RIGHT], [0, 3])
     merged = merge_scales([keypoint_maps], reference=0, size=(STRIDE * MAP_SIZE, STRIDE * MAP_SIZE))
     assert np.allclose(decode(merged)[0].keypoints, decode(keypoint_maps)[0].keypoints)
 
 
-def test_a_batch_decodes_as_its_images_one_by_one():
+def test_a_batch_is_decoded_like_its_single_images():
     images = [noise(0), paint([LEFT, RIGHT], [0, 3]), noise(1)]
-    batch = KeypointMaps(*(torch.cat(parts) for parts in zip(*images, strict=True)))
-    for together, image in zip(decode(batch), images, strict=True):
-        assert (together.keypoints == decode(image)[0].keypoints).all()
+    batch = KeypointMaps(*map(torch.cat, zip(*images, strict=True)))
+    for poses, image in zip(decode(batch), images, strict=True):
+        assert (poses.keypoints == decode(image)[0].keypoints).all()
 
 
-def test_channels_held_last_decode_as_those_held_first():
+def test_memory_format_does_not_change_the_poses():
     swap = ChannelFlipIndices((0, 2, 1), (0, 2, 1))
     views = [noise(seed) for seed in range(2)]
-    last = [
-        KeypointMaps(*(each.movedim(-3, -1).contiguous().movedim(-1, -3) for each in view))
+    channels_last = [
+        KeypointMaps(*(tensor.movedim(-3, -1).contiguous().movedim(-1, -3) for tensor in view))
         for view in views
     ]
-    assert not last[0].heatmaps.is_contiguous()
-    (one,), (other,) = (decode(merge_flip(*pair, swap)) for pair in (views, last))
-    np.testing.assert_array_equal(other.keypoints, one.keypoints)
-    np.testing.assert_array_equal(decode(last[0])[0].keypoints, decode(views[0])[0].keypoints)
+    assert not channels_last[0].heatmaps.is_contiguous()
+    (expected,), (poses,) = (decode(merge_flip(*pair, swap)) for pair in (views, channels_last))
+    np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
+    (expected,), (poses,) = (decode(pair[0]) for pair in (views, channels_last))
+    np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
 
 
-def test_people_come_by_falling_score_and_the_best_stay():
-    everybody = decode(noise(0), max_people=None)[0]
-    few = decode(noise(0), max_people=4)[0]
-    assert len(everybody.scores) > 4
-    assert (np.diff(everybody.scores) <= 0).all()
-    assert (few.keypoints == everybody.keypoints[:4]).all()
+def test_people_are_sorted_by_score_and_max_people_keeps_the_first():
+    everyone = decode(noise(0), max_people=None)[0]
+    best = decode(noise(0), max_people=4)[0]
+    assert len(everyone.scores) > 4
+    assert (np.diff(everyone.scores) <= 0).all()
+    assert (best.keypoints == everyone.keypoints[:4]).all()
 
 
-@given(seed=seeds, map_size=st.tuples(sides, sides), ratio=st.sampled_from([1, 2, 4, 5]))
-def test_single_places_read_as_in_the_upsampled_map(seed, map_size, ratio):
+@given(seed=seeds, map_size=st.tuples(sizes, sizes), ratio=st.sampled_from([1, 2, 4, 5]))
+def test_sample_bilinear_equals_the_upsampled_map(seed, map_size, ratio):
     maps = torch.rand(2, *map_size, generator=torch.Generator().manual_seed(seed))
     size = (ratio * map_size[0], ratio * map_size[1])
     grid, values = make_grid(map_size, size), maps[1].numpy()
-    read = [[sample_bilinear(values, grid, y, x) for x in range(size[1])] for y in range(size[0])]
-    np.testing.assert_allclose(read, upsample(maps, size)[1], atol=1e-6)
+    pixels = [sample_bilinear(values, grid, y, x) for y, x in np.ndindex(size)]
+    np.testing.assert_allclose(np.reshape(pixels, size), upsample(maps, size)[1], atol=1e-6)
 
 
 def random_maps(seed, kind, shape):
-    """Heatmaps [1, C, h, w] whose bilinear mixtures at ratios 1, 2 and 4 are exact."""
+    """Return heatmaps [1, C, h, w] whose interpolation at ratios 1, 2 and 4 is exact in float32."""
     random = np.random.default_rng(seed)
     if kind == "steps":
         return torch.from_numpy(random.integers(-2, 8, shape) / 8).float()
@@ -270,45 +262,45 @@ def random_maps(seed, kind, shape):
     kind=st.sampled_from(["steps", "plateaus", "grain"]),
     map_size=st.tuples(st.integers(5, 16), st.integers(13, 40)),
     ratio=st.sampled_from([1, 2, 4]),
-    least=st.sampled_from([0.0, 0.1, 0.5]),
+    min_score=st.sampled_from([0.0, 0.1, 0.5]),
     count=st.integers(1, 40),
 )
 def test_peaks_are_the_highest_maxima_of_the_upsampled_map_in_the_order_of_topk(
-    seed, kind, map_size, ratio, least, count
+    seed, kind, map_size, ratio, min_score, count
 ):
     heatmaps = random_maps(seed, kind, (1, 2, *map_size))
     size = (ratio * map_size[0], ratio * map_size[1])
     assume(64 * count <= size[0] * size[1])  # otherwise topk has another order
-    decoder = decoder_of(2)
+    decoder = make_decoder(2)
     maps = decoder.prepare(heatmaps.numpy(), np.zeros((1, 1, 2, *map_size), np.float32), size)
-    peaks = find_peaks(maps, count, least)
-    whole = upsample(heatmaps, size)
-    largest = functional.max_pool2d(whole, 5, stride=1, padding=2) == whole
-    best = (whole * largest).clamp(min=0).flatten(2).topk(count)
-    there = (best.values > least).numpy()
-    np.testing.assert_array_equal(peaks.scores, best.values.numpy() * there)
-    places = peaks.xy[..., 1] * size[1] + peaks.xy[..., 0]
-    np.testing.assert_array_equal(places[there], best.indices.numpy()[there])
+    peaks = find_peaks(maps, count, min_score)
+    upsampled = upsample(heatmaps, size)
+    is_maximum = functional.max_pool2d(upsampled, 5, stride=1, padding=2) == upsampled
+    expected = (upsampled * is_maximum).clamp(min=0).flatten(2).topk(count)
+    is_peak = (expected.values > min_score).numpy()
+    np.testing.assert_array_equal(peaks.scores, expected.values.numpy() * is_peak)
+    positions = peaks.xy[..., 1] * size[1] + peaks.xy[..., 0]
+    np.testing.assert_array_equal(positions[is_peak], expected.indices.numpy()[is_peak])
 
 
-def test_maps_that_are_nowhere_positive_take_no_search():
+def test_heatmaps_without_positive_values_are_not_searched():
     empty = torch.zeros(1, WHOLEBODY.size, 64, 64)
     keypoint_maps = KeypointMaps(empty, empty[:, None].clone())
     keypoint_maps.heatmaps[0, 0, 8:56:8, 8:56:8] = 1
     keypoint_maps.tags[0, 0, 0] = 10 * torch.arange(64)[:, None] + 1000 * torch.arange(64)
-    people, effort = fill_everybody(build_decoder(WHOLEBODY), keypoint_maps)
-    assert len(people) == 30
-    assert not people[:, 1:].any()
-    assert not effort.work.any()
+    keypoints, stats = fill_all(build_decoder(WHOLEBODY), keypoint_maps)
+    assert len(keypoints) == 30
+    assert not keypoints[:, 1:].any()
+    assert not stats.work.any()
 
 
-def fill_everybody(decoder, keypoint_maps):
-    """Keypoints [P, K, 3] of the people of one image, filled in, and what that took."""
-    maps = decoder.prepare(*(each.numpy() for each in keypoint_maps))
+def fill_all(decoder, keypoint_maps):
+    """Return the filled-in keypoints [P, K, 3] of one image, and the search statistics."""
+    maps = decoder.prepare(*(tensor.numpy() for tensor in keypoint_maps))
     groups = decoder.group(find_peaks(maps, decoder.max_peaks, decoder.min_score), image=0)
     keypoints, image = groups.keypoints.copy(), np.zeros(len(groups.scores), np.int64)
-    effort = fill_missing(keypoints, image, groups.tags, maps, subpixel=False)
-    return keypoints, effort
+    stats = fill_missing(keypoints, image, groups.tags, maps, subpixel=False)
+    return keypoints, stats
 
 
 @given(
@@ -317,42 +309,44 @@ def fill_everybody(decoder, keypoint_maps):
     ratios=ratios,
     views=st.integers(1, 3),
     spread=st.sampled_from([0.0, 0.3, 3.0, 300.0]),
-    sparse=st.booleans(),
+    empty=st.booleans(),
     shared=st.booleans(),
 )
-def test_bounded_search_finds_what_a_search_of_every_pixel_finds(
-    seed, map_size, ratios, views, spread, sparse, shared
+def test_bounded_search_equals_the_exhaustive_search(
+    seed, map_size, ratios, views, spread, empty, shared
 ):
-    draw, (pixels, finer) = torch.Generator().manual_seed(seed), ratios
-    size = (pixels * map_size[0], pixels * map_size[1])
-    heatmaps = torch.rand(1, 2, finer * map_size[0], finer * map_size[1], generator=draw).pow(4)
-    heatmaps[:, 1] *= not sparse
-    tags = torch.randn(1, views, 1 if shared else 2, *map_size, generator=draw) * spread
-    owners = (torch.randn(5, views, generator=draw) * spread).numpy()
-    decoder = decoder_of(2, tag_index=(0, 0) if shared else ())
+    generator, (ratio, factor) = torch.Generator().manual_seed(seed), ratios
+    size = (ratio * map_size[0], ratio * map_size[1])
+    fine_size = (factor * map_size[0], factor * map_size[1])
+    heatmaps = torch.rand(1, 2, *fine_size, generator=generator).pow(4)
+    heatmaps[:, 1] *= not empty
+    tags = torch.randn(1, views, 1 if shared else 2, *map_size, generator=generator) * spread
+    person_tags = (torch.randn(5, views, generator=generator) * spread).numpy()
+    decoder = make_decoder(2, tag_index=(0, 0) if shared else ())
     maps = decoder.prepare(heatmaps.numpy(), tags.numpy(), size)
     keypoints, image = np.zeros((5, 2, 3), np.float32), np.zeros(5, np.int64)
-    fill_missing(keypoints, image, owners, maps, subpixel=False)
-    score = upsample(heatmaps[0], size).numpy()  # [2, H, W]
-    every = upsample(tags[0], size).expand(-1, 2, -1, -1).numpy()  # [L, 2, H, W]
-    for person, owner in enumerate(owners):
-        distance = np.sqrt(((every - owner[:, None, None, None]) ** 2).sum(0))
-        slack = 1e-5 * (1 + abs(every).max())  # of float32, which may round a half up or down
-        highest = score - np.round(np.maximum(distance - slack, 0))
-        lowest = score - np.round(distance + slack)
-        for kind, (x, y, found) in enumerate(keypoints[person]):
-            if sparse and kind == 1:
-                assert found == 0
+    fill_missing(keypoints, image, person_tags, maps, subpixel=False)
+    scores = upsample(heatmaps[0], size).numpy()  # [2, H, W]
+    all_tags = upsample(tags[0], size).expand(-1, 2, -1, -1).numpy()  # [L, 2, H, W]
+    for person, person_tag in enumerate(person_tags):
+        distance = np.sqrt(((all_tags - person_tag[:, None, None, None]) ** 2).sum(0))
+        tolerance = 1e-5 * (1 + abs(all_tags).max())  # float32 may round halves up or down
+        highest = scores - np.round(np.maximum(distance - tolerance, 0))
+        lowest = scores - np.round(distance + tolerance)
+        for keypoint, (x, y, score) in enumerate(keypoints[person]):
+            if empty and keypoint == 1:
+                assert score == 0
                 continue
-            at = kind, int(y), int(x)
-            assert highest[at] >= lowest[kind].max() - 1e-5
-            assert found == pytest.approx(score[at], abs=1e-5)
+            pixel = keypoint, int(y), int(x)
+            assert highest[pixel] >= lowest[keypoint].max() - 1e-5
+            assert score == pytest.approx(scores[pixel], abs=1e-5)
 
 
-SIZE = 128, 176  # of maps of a photograph at the published input size
+SIZE = 128, 176  # map size of a 4:3 photograph at an input size of 512
 
 
-def worst_heatmaps(kind):
+def worst_case_heatmaps(kind):
+    """Return heatmaps [1, K, h, w] that are hard to search."""
     random = np.random.default_rng(0)
     shape = (1, WHOLEBODY.size, *SIZE)
     if kind == "constant":
@@ -365,14 +359,15 @@ def worst_heatmaps(kind):
     return np.broadcast_to(slope.astype(np.float32) + 0.1, shape).copy()
 
 
-def worst_tags(kind):
+def worst_case_tags(kind):
+    """Return tags [1, 2, K, h, w] that are hard to search; a number is the sigma of noise."""
     random, (rows, columns) = np.random.default_rng(1), np.indices(SIZE)
     shape = (1, 2, WHOLEBODY.size, *SIZE)
     if kind == "equal":
         return np.zeros(shape, np.float32)
     if kind == "far apart":
         tags = 10 * rows + 1000 * columns
-    elif kind == "chequered":
+    elif kind == "checkered":
         tags = 10 * (-1) ** (rows + columns)
     else:
         return (float(kind) * random.standard_normal(shape)).astype(np.float32)
@@ -380,43 +375,43 @@ def worst_tags(kind):
 
 
 HEATMAPS = ("constant", "noise", "two values", "slope")
-TAGS = ("equal", "far apart", "chequered", "0.001", "1", "100")
-# each kind of map at least once; the other combinations are slow
+TAGS = ("equal", "far apart", "checkered", "0.001", "1", "100")
+# each kind of map at least once; the other combinations are marked as slow
 QUICK = {
     *[("noise", tags, 30) for tags in TAGS],
     *[(heatmaps, "equal", 100) for heatmaps in HEATMAPS],
     ("slope", "100", 100),
 }
 WORST = [
-    pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow)
-    for one in product(HEATMAPS, TAGS, (30, 100))
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+    for case in product(HEATMAPS, TAGS, (30, 100))
 ]
 
 
-@pytest.mark.parametrize(("heatmaps", "tags", "most"), WORST)
-def test_no_input_takes_more_work_than_is_allowed(heatmaps, tags, most):
+@pytest.mark.parametrize(("heatmaps", "tags", "max_people"), WORST)
+def test_work_is_bounded_for_every_input(heatmaps, tags, max_people):
     maps = KeypointMaps(
-        *(torch.from_numpy(m) for m in (worst_heatmaps(heatmaps), worst_tags(tags)))
+        torch.from_numpy(worst_case_heatmaps(heatmaps)), torch.from_numpy(worst_case_tags(tags))
     )
-    people, effort = fill_everybody(build_decoder(WHOLEBODY, max_people=most), maps)
-    assert np.isfinite(people).all()
-    # 200,000 for the best people, and the most promising block of each of the others
-    assert effort.work.max() <= 200_000 + (1 + most) * 64 * (1 + 4 * 4)
+    keypoints, stats = fill_all(build_decoder(WHOLEBODY, max_people=max_people), maps)
+    assert np.isfinite(keypoints).all()
+    # 200,000 for the first people, and the most promising block of each of the others
+    assert stats.work.max() <= 200_000 + (1 + max_people) * 64 * (1 + 4 * 4)
     if tags in ("equal", "0.001"):
-        assert not effort.unfinished.any()
+        assert not stats.unfinished.any()
 
 
-def test_searches_that_end_early_are_reported(caplog):
-    maps = worst_heatmaps("noise")[:, :9], worst_tags("100")[:, :, :9]
-    people = decoder_of(9)(*maps)[0]
+def test_searches_that_stop_early_are_logged(caplog):
+    maps = worst_case_heatmaps("noise")[:, :9], worst_case_tags("100")[:, :, :9]
+    people = make_decoder(9)(*maps)[0]
     assert len(people.scores) == 30
-    assert "missing keypoints stopped early" in caplog.text
+    assert "Stopped the search for" in caplog.text
 
 
-def test_what_is_not_finite_or_of_another_skeleton_is_refused():
+def test_non_finite_maps_and_maps_of_the_wrong_shape_are_errors():
     keypoint_maps = noise(0)
     with pytest.raises(ValueError, match="same skeleton"):
-        decode_with(build_decoder(BODY), keypoint_maps)
+        decode_tensors(build_decoder(BODY), keypoint_maps)
     keypoint_maps.tags[0, 0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
         decode(keypoint_maps)
@@ -425,47 +420,49 @@ def test_what_is_not_finite_or_of_another_skeleton_is_refused():
     coarse = KeypointMaps(noise(0, map_size=MAP_SIZE // 2).heatmaps, noise(0).tags)
     with pytest.raises(ValueError, match="not multiples"):
         decode(coarse)
-    flipped = flipped_outputs(noise(1, map_size=MAP_SIZE // 2), OWN)
-    with pytest.raises(ValueError, match="outputs of the same network and images"):
-        decode_with(decoder_of(), noise(0), flipped=flipped)
-    with pytest.raises(ValueError, match="have the wrong shapes"):
+    flipped = flipped_outputs(noise(1, map_size=MAP_SIZE // 2), IDENTITY)
+    with pytest.raises(ValueError, match="outputs of the same network for the same images"):
+        decode_tensors(make_decoder(), noise(0), flipped=flipped)
+    with pytest.raises(ValueError, match="heatmaps and tags have the shapes"):
         decode(KeypointMaps(noise(0).heatmaps.repeat(2, 1, 1, 1), noise(0).tags))
-    twice = ChannelFlipIndices(range(KINDS), (0, 0, 1))
+    repeated = ChannelFlipIndices(range(KEYPOINTS), (0, 0, 1))
     with pytest.raises(ValueError, match="3 flip indices of tag maps for 3 channels"):
-        decode_with(decoder_of(), noise(0), flipped=flipped_outputs(noise(1), twice))
-    short = ChannelFlipIndices((0, 1), range(KINDS))
+        decode_tensors(make_decoder(), noise(0), flipped=flipped_outputs(noise(1), repeated))
+    too_few = ChannelFlipIndices((0, 1), range(KEYPOINTS))
     with pytest.raises(ValueError, match="2 flip indices for 3 channels"):
-        decode_with(decoder_of(), noise(0), flipped=flipped_outputs(noise(1), short))
+        decode_tensors(make_decoder(), noise(0), flipped=flipped_outputs(noise(1), too_few))
     with pytest.raises(ValueError, match="min_score"):
         build_decoder(BODY, min_score=-1)
 
 
 @given(x=st.floats(6, 4 * MAP_SIZE - 8), y=st.floats(6, 4 * MAP_SIZE - 8), height=st.floats(0.2, 1))
-def test_what_was_encoded_between_cells_is_read_back_where_it_was(x, y, height):
-    keypoints = torch.tensor([x, y, 2.0]).expand(1, 1, KINDS, 3)
+def test_subpixel_decoding_inverts_subpixel_encoding(x, y, height):
+    keypoints = torch.tensor([x, y, 2.0]).expand(1, 1, KEYPOINTS, 3)
     heatmaps = HeatmapEncoder(subpixel=True)(keypoints, torch.ones(1, MAP_SIZE, MAP_SIZE)).heatmaps
-    keypoint_maps = KeypointMaps(height * heatmaps, torch.zeros(1, 1, KINDS, MAP_SIZE, MAP_SIZE))
+    keypoint_maps = KeypointMaps(
+        height * heatmaps, torch.zeros(1, 1, KEYPOINTS, MAP_SIZE, MAP_SIZE)
+    )
     (people,) = decode(keypoint_maps, subpixel=True)
-    np.testing.assert_allclose(people.keypoints[0, :, :2], KINDS * [[x, y]], atol=0.01)
+    np.testing.assert_allclose(people.keypoints[0, :, :2], KEYPOINTS * [[x, y]], atol=0.01)
 
 
-def test_at_the_border_a_peak_between_cells_stays_in_its_cell():
-    heatmaps = torch.zeros(1, KINDS, MAP_SIZE, MAP_SIZE)
+def test_peaks_at_the_border_stay_at_the_center_of_their_pixel():
+    heatmaps = torch.zeros(1, KEYPOINTS, MAP_SIZE, MAP_SIZE)
     heatmaps[..., 0, MAP_SIZE - 1] = 1
     (people,) = decode(KeypointMaps(heatmaps, heatmaps[:, None]), subpixel=True)
     np.testing.assert_allclose(people.keypoints[0, 0, :2], [STRIDE * MAP_SIZE - 2.5, 1.5])
 
 
-def test_tags_of_all_scales_stand_beside_each_other_at_the_cells_of_scale_one():
+def test_multi_scale_tags_are_concatenated_at_the_resolution_of_scale_1():
     views = [noise(0), noise(1, map_size=2 * MAP_SIZE)]
     size = (STRIDE * MAP_SIZE, STRIDE * MAP_SIZE)
-    one, every = (
+    single, multiple = (
         merge_scales(views, 0, size, multi_scale_tags=multi_scale_tags)
         for multi_scale_tags in (False, True)
     )
-    assert torch.equal(one.heatmaps, every.heatmaps)
-    assert torch.equal(one.tags, views[0].tags)
-    own, other = every.tags[0]
-    assert torch.equal(own, views[0].tags[0, 0])
-    larger = views[1].tags[0, 0].unflatten(-1, (MAP_SIZE, 2)).unflatten(-3, (MAP_SIZE, 2))
-    torch.testing.assert_close(other, larger.mean((-3, -1)))
+    assert torch.equal(single.heatmaps, multiple.heatmaps)
+    assert torch.equal(single.tags, views[0].tags)
+    tags, downsampled = multiple.tags[0]
+    assert torch.equal(tags, views[0].tags[0, 0])
+    blocks = views[1].tags[0, 0].unflatten(-1, (MAP_SIZE, 2)).unflatten(-3, (MAP_SIZE, 2))
+    torch.testing.assert_close(downsampled, blocks.mean((-3, -1)))

@@ -1,4 +1,4 @@
-"""Peaks become people by one rule, of which parts can be chosen."""
+"""Grouping of peaks into people: parity with a plain implementation, and its options."""
 
 from dataclasses import replace
 
@@ -9,47 +9,50 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
-from tagpose.codec.grouping import GroupingConfig, compute_person_tags, gather_poses, group_peaks
+from tagpose.codec.grouped_poses import compute_person_tags, gather_poses
+from tagpose.codec.grouping import GroupingConfig, group_peaks
 from tagpose.skeletons.coco import BODY, WHOLEBODY, coco_grouping_order
 
-RULE = GroupingConfig(order=(0, 1, 2))
+CONFIG = GroupingConfig(order=(0, 1, 2))
 
 
-def peaks(*tags, xy=None):
-    """Positions, scores and tags of one peak of each keypoint, or as many as there are tags."""
+def make_peaks(*tags, xy=None):
+    """Return positions, scores and tags of peaks; `tags` has one or more tags for each keypoint."""
     tags = np.array(tags, np.float32).reshape(len(tags), -1, 1)
     scores = np.linspace(0.9, 0.8, tags.shape[1], dtype=np.float32) * np.ones(
         (len(tags), 1), np.float32
     )
-    places = np.zeros((*scores.shape, 2), np.int32) if xy is None else np.array(xy, np.int32)
-    return places, scores, tags
+    positions = np.zeros((*scores.shape, 2), np.int32) if xy is None else np.array(xy, np.int32)
+    return positions, scores, tags
 
 
 def group_plainly(scores, tags, max_tag_distance):
-    """The rule as MMPose writes it down: a matrix for each keypoint, people in a dictionary."""
+    """Group peaks as in MMPose: one cost matrix per keypoint, and people in a dictionary."""
     people = {}
-    for keypoint, (some, own) in enumerate(zip(scores, tags, strict=True)):
-        there = [n for n, score in enumerate(some) if score > 0]
-        if not there:
+    for keypoint, (peak_scores, peak_tags) in enumerate(zip(scores, tags, strict=True)):
+        numbers = [n for n, score in enumerate(peak_scores) if score > 0]
+        if not numbers:
             continue
-        owners = np.full(len(there), -1)
+        owners = np.full(len(numbers), -1)
         if people:
             means = np.array([np.mean(p["tags"], 0, dtype=np.float32) for p in people.values()])
-            apart = np.linalg.norm(own[there, None].astype(float) - means[None], axis=-1)
-            cost = np.round(apart) * 100 - some[there, None]
-            spare = max(0, len(there) - len(people))
-            cost = np.concatenate([cost, np.full((len(there), spare), 1e10)], 1)
+            distances = np.linalg.norm(
+                peak_tags[numbers, None].astype(float) - means[None], axis=-1
+            )
+            cost = np.round(distances) * 100 - peak_scores[numbers, None]
+            unmatched = max(0, len(numbers) - len(people))
+            cost = np.concatenate([cost, np.full((len(numbers), unmatched), 1e10)], 1)
             rows, columns = linear_sum_assignment(cost)
             for row, column in zip(rows, columns, strict=True):
-                if column < len(people) and apart[row, column] < max_tag_distance:
+                if column < len(people) and distances[row, column] < max_tag_distance:
                     owners[row] = column
         keys = list(people)
-        for n, owner in zip(there, owners, strict=True):
+        for n, owner in zip(numbers, owners, strict=True):
             if owner < 0:
-                people.setdefault(own[n, 0], {"peaks": {}})["tags"] = []
-            person = people[keys[owner] if owner >= 0 else own[n, 0]]
+                people.setdefault(peak_tags[n, 0], {"peaks": {}})["tags"] = []
+            person = people[keys[owner] if owner >= 0 else peak_tags[n, 0]]
             person["peaks"][keypoint] = n
-            person["tags"].append(own[n])
+            person["tags"].append(peak_tags[n])
     return [[person["peaks"].get(k, -1) for k in range(len(scores))] for person in people.values()]
 
 
@@ -58,106 +61,112 @@ def group_plainly(scores, tags, max_tag_distance):
     spread=st.sampled_from([0.0, 0.3, 1.0, 5.0, 100.0]),
     count=st.integers(1, 8),
     views=st.integers(1, 2),
-    whole=st.booleans(),
+    integer_tags=st.booleans(),
 )
-def test_peaks_are_grouped_as_by_the_plain_rule(seed, spread, count, views, whole):
+def test_grouping_equals_the_plain_implementation(seed, spread, count, views, integer_tags):
     random, keypoints = np.random.default_rng(seed), 7
     scores = -np.sort(-random.random((keypoints, count)), 1).astype(np.float32)
     scores[np.arange(count) >= random.integers(0, count + 1, (keypoints, 1))] = 0
     tags = (spread * random.normal(size=(keypoints, count, views))).astype(np.float32)
-    tags = tags.round() if whole else tags  # with equal tags and equal distances
+    tags = tags.round() if integer_tags else tags  # with equal tags and equal distances
     config = GroupingConfig(order=tuple(range(keypoints)))
     xy = np.zeros((keypoints, count, 2), np.int32)
     assert group_peaks(xy, scores, tags, config).tolist() == group_plainly(scores, tags, 1.0)
 
 
-def test_a_person_is_the_mean_of_its_keypoints_or_of_its_parts():
-    # two keypoints of a part at 0, one at 0.9 of another: the mean is 0.3, or 0.45
-    given = peaks(0.0, 0.0, 0.9, 1.4)
-    by_keypoint = replace(RULE, order=(0, 1, 2, 3))
+def test_mean_tag_is_over_keypoints_or_over_parts():
+    # two tags of 0 in one part, and one of 0.9 in another: the mean is 0.3, or 0.45 over parts
+    peaks = make_peaks(0.0, 0.0, 0.9, 1.4)
+    by_keypoint = replace(CONFIG, order=(0, 1, 2, 3))
     by_part = replace(by_keypoint, part_index=(0, 0, 1, 1))
-    assert [len(group_peaks(*given, by)) for by in (by_keypoint, by_part)] == [2, 1]
+    assert [len(group_peaks(*peaks, config)) for config in (by_keypoint, by_part)] == [2, 1]
 
 
-def test_tags_of_a_person_are_those_that_grouping_compares():
-    tags, there = np.array([[[0.0], [0.0], [0.9]]], np.float32), np.ones((1, 3), bool)
-    assert compute_person_tags(tags, there) == pytest.approx(0.3)
-    assert compute_person_tags(tags, there, part_index=(0, 0, 1)) == pytest.approx(0.45)
+def test_person_tags_are_the_mean_tags_that_grouping_compares():
+    tags, detected = np.array([[[0.0], [0.0], [0.9]]], np.float32), np.ones((1, 3), bool)
+    assert compute_person_tags(tags, detected) == pytest.approx(0.3)
+    assert compute_person_tags(tags, detected, part_index=(0, 0, 1)) == pytest.approx(0.45)
 
 
-def test_of_equal_rounded_distances_the_nearer_assignment_is_taken_where_asked():
-    two = replace(RULE, order=(0, 1))
-    given = peaks([0.0, 0.4], [0.35, 0.1])
-    assert group_peaks(*given, two).tolist() == [[0, 0], [1, 1]]  # as the solver meets them
-    assert group_peaks(*given, replace(two, distance_tie_break=True)).tolist() == [[0, 1], [1, 0]]
+def test_distance_tie_break_prefers_the_smaller_of_equal_rounded_distances():
+    by_score = replace(CONFIG, order=(0, 1))
+    by_distance = replace(by_score, distance_tie_break=True)
+    peaks = make_peaks([0.0, 0.4], [0.35, 0.1])
+    assert group_peaks(*peaks, by_score).tolist() == [[0, 0], [1, 1]]  # in the solver's order
+    assert group_peaks(*peaks, by_distance).tolist() == [[0, 1], [1, 0]]
 
 
-@pytest.mark.parametrize(("known", "apart"), [(5, 2), (4, 1)])
-def test_a_hand_far_from_its_wrist_is_somebody_elses_where_the_persons_size_is_known(known, apart):
-    # the first ones stand in a row, the last of them a wrist; a finger is three lengths away
-    places = [[[10, 20 * at / (known - 1)]] for at in range(known)]
-    rule = replace(RULE, order=tuple(range(known + 1)))
-    near = replace(rule, parents=(*[()] * known, (known - 1,)))
-    tags = 0.01 * np.arange(known + 1)
-    far, close = (peaks(*tags, xy=[*places, [[10, y]]]) for y in (80, 29))
-    assert [len(group_peaks(*far, by)) for by in (rule, near)] == [1, apart]
-    assert len(group_peaks(*close, near)) == 1
+@pytest.mark.parametrize(("detected", "expected"), [(5, 2), (4, 1)])
+def test_a_hand_far_from_its_wrist_belongs_to_another_person_if_the_size_is_known(
+    detected, expected
+):
+    # a column of keypoints, of which the last is the wrist; the finger is three lengths away
+    positions = [[[10, 20 * n / (detected - 1)]] for n in range(detected)]
+    anywhere = replace(CONFIG, order=tuple(range(detected + 1)))
+    near_parent = replace(anywhere, parents=(*[()] * detected, (detected - 1,)))
+    tags = 0.01 * np.arange(detected + 1)
+    far, close = (make_peaks(*tags, xy=[*positions, [[10, y]]]) for y in (80, 29))
+    people = [len(group_peaks(*far, config)) for config in (anywhere, near_parent)]
+    assert people == [1, expected]
+    assert len(group_peaks(*close, near_parent)) == 1
 
 
-def test_where_a_person_has_no_wrist_its_hand_may_be_anywhere():
-    given = peaks(0.0, -9.0, 0.2, xy=[[[10, 0]], [[10, 20]], [[10, 80]]])
-    near = replace(RULE, parents=((), (), (1,)))
-    assert len(group_peaks(*given, near)) == 2  # the wrist is another person's
+def test_a_hand_may_be_anywhere_if_the_wrist_is_missing():
+    peaks = make_peaks(0.0, -9.0, 0.2, xy=[[[10, 0]], [[10, 20]], [[10, 80]]])
+    near_parent = replace(CONFIG, parents=((), (), (1,)))
+    assert len(group_peaks(*peaks, near_parent)) == 2  # the wrist belongs to the other person
 
 
-def test_the_best_people_come_by_falling_score_and_weak_ones_are_left_out():
-    given = peaks([0.0, 5.0, 9.0], [5.0, 0.0, 20.0], [0.0, 40.0, 60.0])
-    owned = group_peaks(*given, RULE)
-    every = gather_poses(owned, *given)
-    assert (np.diff(every.scores) <= 0).all()
-    assert every.scores[0] == pytest.approx((0.9 + 0.85 + 0.9) / 3)
-    best = gather_poses(owned, *given, max_people=2)
-    sure = gather_poses(owned, *given, min_person_score=0.5)
-    assert len(best.scores) == 2
-    assert len(sure.scores) == (every.scores >= 0.5).sum() == 2
-    for one in (best, sure):
-        assert (one.keypoints == every.keypoints[:2]).all()
-        assert (one.tags == every.tags[:2]).all()
+def test_gathered_poses_are_sorted_and_limited_by_number_and_score():
+    peaks = make_peaks([0.0, 5.0, 9.0], [5.0, 0.0, 20.0], [0.0, 40.0, 60.0])
+    person_peaks = group_peaks(*peaks, CONFIG)
+    everyone = gather_poses(person_peaks, *peaks)
+    assert (np.diff(everyone.scores) <= 0).all()
+    assert everyone.scores[0] == pytest.approx((0.9 + 0.85 + 0.9) / 3)
+    by_number = gather_poses(person_peaks, *peaks, max_people=2)
+    by_score = gather_poses(person_peaks, *peaks, min_person_score=0.5)
+    assert len(by_number.scores) == 2
+    assert len(by_score.scores) == (everyone.scores >= 0.5).sum() == 2
+    for poses in (by_number, by_score):
+        assert (poses.keypoints == everyone.keypoints[:2]).all()
+        assert (poses.tags == everyone.tags[:2]).all()
 
 
-def test_a_tag_distance_that_matches_nothing_is_refused():
-    with pytest.raises(ValueError, match="max_tag_distance is 0; it must be above 0"):
+def test_a_tag_distance_of_0_is_an_error():
+    with pytest.raises(ValueError, match="max_tag_distance must be above 0, got 0"):
         GroupingConfig(order=(0,), max_tag_distance=0)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
-        ({"order": (0, 2)}, "order is"),
-        ({"part_index": (0, 0)}, "part_index has 2 entries and there are 3 keypoints"),
-        ({"part_index": (0, -1, 0)}, "part_index is"),
-        ({"parents": ((), (3,), ())}, "parents is"),
+        ({"order": (0, 2)}, "order must contain each keypoint once, got"),
+        ({"part_index": (0, 0)}, "part_index has 2 entries for 3 keypoints"),
+        ({"part_index": (0, -1, 0)}, "entries of part_index must be 0 or more, got"),
+        ({"parents": ((), (3,), ())}, "entries of parents must be from 0 to 2, got"),
         ({"parents": ((),)}, "parents has 1 entries"),
     ],
 )
-def test_a_rule_that_does_not_fit_the_keypoints_is_refused(options, says):
-    with pytest.raises(ValueError, match=says):
-        replace(RULE, **options)
+def test_options_that_do_not_fit_the_keypoints_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **options)
 
 
-@pytest.mark.parametrize(("tag_index", "says"), [((0,), "1 entries"), ((-1, 0, 1), "0 or more")])
-def test_an_index_of_tag_maps_that_does_not_fit_the_keypoints_is_refused(tag_index, says):
-    with pytest.raises(ValueError, match=says):
-        AssociativeEmbeddingDecoder(RULE, tag_index=tag_index)
+@pytest.mark.parametrize(
+    ("tag_index", "message"), [((0,), "1 entries for 3 keypoints"), ((-1, 0, 1), "0 or more")]
+)
+def test_a_tag_index_that_does_not_fit_the_keypoints_is_an_error(tag_index, message):
+    with pytest.raises(ValueError, match=message):
+        AssociativeEmbeddingDecoder(CONFIG, tag_index=tag_index)
 
 
-def test_the_options_of_a_decoder_are_read_off_its_skeleton():
+def test_build_decoder_derives_its_options_from_the_skeleton():
     assert build_decoder(WHOLEBODY).grouping == GroupingConfig(WHOLEBODY.grouping_order)
-    chosen = build_decoder(
+    grouping = build_decoder(
         WHOLEBODY, part_mean_tags=True, require_near_parent=True, coco_order=True
     ).grouping
-    assert chosen.part_index == WHOLEBODY.part_index
-    assert chosen.parents[WHOLEBODY.keypoints.index("left_hand_root")] == (9,)
-    assert chosen.order == coco_grouping_order(WHOLEBODY)
-    assert chosen.order[: BODY.size] == BODY.grouping_order
-    assert sorted(chosen.order) == list(range(WHOLEBODY.size))
+    assert grouping.part_index == WHOLEBODY.part_index
+    assert grouping.parents[WHOLEBODY.keypoints.index("left_hand_root")] == (9,)
+    assert grouping.order == coco_grouping_order(WHOLEBODY)
+    assert grouping.order[: BODY.size] == BODY.grouping_order
+    assert sorted(grouping.order) == list(range(WHOLEBODY.size))

@@ -257,9 +257,9 @@ def test_an_image_with_exif_rotation_is_read_as_it_was_annotated(case, size):
 
 
 SKELETONS = {
-    "skeleton_name_yes": "has the name True, which is not text: YAML",
-    "skeleton_names_are_numbers": "has the name 1, which is not text: YAML",
-    "skeleton_without_sigmas": "has no sigmas: one number for each of its 3 keypoints",
+    "skeleton_name_yes": "contains the name True, which is not a string: YAML",
+    "skeleton_names_are_numbers": "contains the name 1, which is not a string: YAML",
+    "skeleton_without_sigmas": "has no sigmas: give one number for each of its 3 keypoints",
 }
 
 

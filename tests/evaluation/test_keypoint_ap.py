@@ -230,7 +230,7 @@ def test_an_invalid_box_or_part_score_is_an_error(ground_truth, extra, message):
 
 def test_ground_truth_survives_its_file_and_images_can_be_selected(tmp_path, ground_truth):
     file = tmp_path / "ground_truth.json"
-    file.write_text(json.dumps(official.annotation_file(ground_truth)))
+    file.write_text(json.dumps(official.to_annotation_file(ground_truth)))
     for read, written in zip(
         read_ground_truth(file, WHOLEBODY)[:-1], ground_truth[:-1], strict=True
     ):
@@ -331,7 +331,7 @@ def test_scores_of_random_results_equal_those_of_xtcocotools(seed, extras):
         if extras in ("part scores", "both"):
             result |= {f"{part}_score": rng.integers(1, 9) / 9 for part in WHOLEBODY.parts}
     scores = evaluate_results(ground_truth, results, WHOLEBODY)
-    for part, expected in official.scores(*official.load(ground_truth, results)).items():
+    for part, expected in official.evaluate(*official.load(ground_truth, results)).items():
         assert list(scores[part]) == pytest.approx(list(expected), abs=1e-6), part
 
 

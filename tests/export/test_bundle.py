@@ -223,7 +223,7 @@ def test_unknown_and_invalid_options_in_the_metadata_are_errors():
     options = decoder_to_dict(build_decoder(BODY))
     with pytest.raises(TypeError, match="min_scoer"):
         decoder_from_dict(options | {"min_scoer": 0.2})
-    with pytest.raises(ValueError, match="max_people is 0"):
+    with pytest.raises(ValueError, match="max_people must be 1 or more, got 0"):
         decoder_from_dict(options | {"max_people": 0})
 
 

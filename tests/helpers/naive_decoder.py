@@ -1,26 +1,26 @@
-"""The decoding as the method is written down: on maps of the size of the input, for every person.
+"""Naive decoder: upsampled maps and an exhaustive search for missing keypoints.
 
-Slow, and with nothing in common with the package's but the grouping, a person's score and tag, and
-the nouns, so that it can be held against it.
+It is slow, and shares only the grouping and the gathering of poses with the decoder of the package.
 """
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.grouping import gather_poses, group_peaks
+from tagpose.codec.grouped_poses import gather_poses
+from tagpose.codec.grouping import group_peaks
 from tagpose.structures import STRIDE, Poses
 
 
-def decode(decoder, keypoint_maps, *size, **options):
-    """Poses [B] that the package's decoder finds in torch tensors."""
-    return decoder(*(each.numpy() for each in keypoint_maps), *size, **options)
+def decode_tensors(decoder, keypoint_maps, *size, **options):
+    """Decode torch tensors with the decoder of the package."""
+    return decoder(*(tensor.numpy() for tensor in keypoint_maps), *size, **options)
 
 
-def plain_decode(decoder, keypoint_maps):
-    """Poses [B] of keypoint_maps, whose heatmaps may be finer than the tags."""
-    size = [STRIDE * side for side in keypoint_maps.tags.shape[-2:]]
-    # in float64, so that rounding does not make one of the two equal rows at a border larger
+def decode_naively(decoder, keypoint_maps):
+    """Decode a batch; heatmaps may have a higher resolution than tags."""
+    size = [STRIDE * length for length in keypoint_maps.tags.shape[-2:]]
+    # in float64, so that the two equal rows at a border stay equal
     heatmaps, *tags = (
         functional.interpolate(maps.double(), size, mode="bilinear").float()
         for maps in (keypoint_maps.heatmaps, *keypoint_maps.tags.unbind(1))
@@ -30,27 +30,27 @@ def plain_decode(decoder, keypoint_maps):
 
 
 def _decode_image(decoder, heatmaps, tags):
-    """Poses of one image, [K, H, W] and [K, H, W, L]."""
+    """Decode one image from heatmaps [K, H, W] and tags [K, H, W, L]."""
     width = heatmaps.shape[-1]
-    maxima = functional.max_pool2d(heatmaps, 5, stride=1, padding=2) == heatmaps
-    best = (heatmaps * maxima).flatten(1).topk(decoder.max_peaks)
-    there = tags.flatten(1, 2).gather(1, best.indices[..., None].expand(-1, -1, tags.shape[-1]))
-    scores, peak_tags = best.values.numpy(), there.numpy()
+    is_maximum = functional.max_pool2d(heatmaps, 5, stride=1, padding=2) == heatmaps
+    best = (heatmaps * is_maximum).flatten(1).topk(decoder.max_peaks)
+    pixels = best.indices[..., None].expand(-1, -1, tags.shape[-1])
+    scores, peak_tags = best.values.numpy(), tags.flatten(1, 2).gather(1, pixels).numpy()
     scores = np.where(scores > decoder.min_score, scores, 0)
     xy = np.stack([best.indices % width, best.indices // width], -1)
-    owned = group_peaks(xy, scores, peak_tags, decoder.grouping)
-    groups = gather_poses(owned, xy, scores, peak_tags, max_people=decoder.max_people)
+    person_peaks = group_peaks(xy, scores, peak_tags, decoder.grouping)
+    groups = gather_poses(person_peaks, xy, scores, peak_tags, max_people=decoder.max_people)
     keypoints = groups.keypoints.copy()
-    for person, owner in zip(keypoints, groups.tags, strict=True):
-        _place(person, owner, heatmaps.numpy(), tags.numpy())
+    for person, person_tag in zip(keypoints, groups.tags, strict=True):
+        _fill_and_refine(person, person_tag, heatmaps.numpy(), tags.numpy())
     return Poses(keypoints, groups.scores)
 
 
-def _place(person, owner, heatmaps, tags):
-    """Fill in the missing keypoints of a person [K, 3], and move all by a quarter."""
+def _fill_and_refine(person, person_tag, heatmaps, tags):
+    """Fill in the missing keypoints of a person [K, 3], and refine all by a quarter pixel."""
     for point, heatmap, tag in zip(person, heatmaps, tags, strict=True):
         if point[2] == 0:
-            value = heatmap - np.sqrt(((tag - owner) ** 2).sum(-1)).round()
+            value = heatmap - np.sqrt(((tag - person_tag) ** 2).sum(-1)).round()
             y, x = np.unravel_index(value.argmax(), value.shape)
             if heatmap[y, x] <= 0:
                 continue

@@ -1,4 +1,4 @@
-"""The official evaluator, xtcocotools, asked the way its authors do."""
+"""Evaluation with xtcocotools, the official evaluator of COCO-WholeBody."""
 
 import importlib
 import sys
@@ -9,8 +9,8 @@ import pytest
 from tagpose.skeletons.coco import WHOLEBODY
 
 
-def evaluator():
-    """Its class of files and its class of evaluations, with the compiled module of numpy 2."""
+def import_evaluator():
+    """Return the classes COCO and COCOeval, with the compiled masks of pycocotools for NumPy 2."""
     masks = pytest.importorskip("pycocotools._mask")
     sys.modules.setdefault("xtcocotools._mask", masks)
     pytest.importorskip("xtcocotools", reason="its wheels end with Python 3.11")
@@ -18,37 +18,37 @@ def evaluator():
     return tuple(getattr(importlib.import_module(module), name) for module, name in names)
 
 
-def annotation_file(ground_truth):
-    """The ground truth as an official annotation file would have it."""
-    rows = []
+def to_annotation_file(ground_truth):
+    """Convert ground truth to the content of an official annotation file."""
+    annotations = []
     for n, image in enumerate(ground_truth.image):
-        row = {"id": n + 1, "image_id": int(ground_truth.image_ids[image]), "category_id": 1}
-        row |= {"iscrowd": int(ground_truth.crowd[n]), "area": ground_truth.areas[n].item()}
-        row["bbox"] = ground_truth.boxes[n].tolist()
-        for field, at in WHOLEBODY.json_keys.items():
-            row[field] = ground_truth.keypoints[n, at].ravel().tolist()
-        rows.append(row)
+        person = {"id": n + 1, "image_id": int(ground_truth.image_ids[image]), "category_id": 1}
+        person |= {"iscrowd": int(ground_truth.crowd[n]), "area": ground_truth.areas[n].item()}
+        person["bbox"] = ground_truth.boxes[n].tolist()
+        for key, part_slice in WHOLEBODY.json_keys.items():
+            person[key] = ground_truth.keypoints[n, part_slice].ravel().tolist()
+        annotations.append(person)
     images = [{"id": image_id} for image_id in ground_truth.image_ids.tolist()]
     categories = [{"id": 1, "name": "person"}]
-    return {"images": images, "annotations": rows, "categories": categories}
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def load(ground_truth, rows):
-    """Ground truth and rows as the evaluator holds them; it writes into the rows."""
-    coco, _ = evaluator()
-    annotations = coco()
-    annotations.dataset, annotations.anno_file = annotation_file(ground_truth), [""]
-    annotations.createIndex()
-    return annotations, annotations.loadRes(rows)
+def load(ground_truth, results):
+    """Load ground truth and results into the evaluator, which modifies the results."""
+    coco_class, _ = import_evaluator()
+    coco = coco_class()
+    coco.dataset, coco.anno_file = to_annotation_file(ground_truth), [""]
+    coco.createIndex()
+    return coco, coco.loadRes(results)
 
 
-def scores(annotations, results):
-    """The ten numbers of each part."""
-    _, cocoeval = evaluator()
+def evaluate(coco, results):
+    """Return the ten metrics of each part."""
+    _, cocoeval_class = import_evaluator()
     stats = {}
-    for part, at in WHOLEBODY.parts.items():
-        sigmas = np.array(WHOLEBODY.sigmas[at])
-        judge = cocoeval(annotations, results, f"keypoints_{part}", sigmas, use_area=True)
-        judge.evaluate(), judge.accumulate(), judge.summarize()
-        stats[part] = judge.stats
+    for part, part_slice in WHOLEBODY.parts.items():
+        sigmas = np.array(WHOLEBODY.sigmas[part_slice])
+        evaluator = cocoeval_class(coco, results, f"keypoints_{part}", sigmas, use_area=True)
+        evaluator.evaluate(), evaluator.accumulate(), evaluator.summarize()
+        stats[part] = evaluator.stats
     return stats

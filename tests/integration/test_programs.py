@@ -290,7 +290,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         slow(
             "train",
             ("experiment=demo_pretrain", "DATA", "model.network.architecture=hrnet_w33"),
-            "'hrnet_w33' is no HRNet of timm",
+            "unknown HRNet 'hrnet_w33'; timm provides",
         ),
         (
             "train",

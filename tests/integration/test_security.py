@@ -67,7 +67,7 @@ def test_no_program_executes_code_in_a_checkpoint(people, exploits, tmp_path, pr
         overrides.append(f"data.root={people}")
     result = run(script, *overrides, cwd=tmp_path)
     assert result.returncode == 1
-    assert "zip.ckpt is no whole checkpoint, or its pickle holds more than tensors" in result.stderr
+    assert "zip.ckpt is not a complete checkpoint, or its pickle contains objects" in result.stderr
     assert not (exploits / "created_by_exploit").exists()
 
 

@@ -1,4 +1,4 @@
-"""The published layout: what is imported is what was published, and what does not fit is listed."""
+"""MMPose checkpoints, publishing, model cards, and the comparison with published results."""
 
 import json
 import shlex
@@ -34,22 +34,22 @@ def network():
     return PoseNetwork(SMALL, WHOLEBODY).eval()
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+def equal_states(state, other):
+    return state.keys() == other.keys() and all(torch.equal(state[k], other[k]) for k in state)
 
 
-@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY])
 @pytest.mark.parametrize("architecture", [SMALL, f"higher{SMALL}"])
-def test_what_was_published_is_imported_as_the_same_tensors(
-    tmp_path, ending, skeleton, architecture
+def test_a_written_mmpose_checkpoint_is_read_as_the_same_network(
+    tmp_path, suffix, skeleton, architecture
 ):
     network = PoseNetwork(architecture, skeleton)
-    write_mmpose_checkpoint(tmp_path / f"weights.{ending}", network)
-    back = load_network(tmp_path / f"weights.{ending}")
-    assert back.spec == network.spec
-    assert same(back.state_dict(), network.state_dict())
-    assert [file.name for file in tmp_path.iterdir()] == [f"weights.{ending}"]
+    write_mmpose_checkpoint(tmp_path / f"weights.{suffix}", network)
+    loaded = load_network(tmp_path / f"weights.{suffix}")
+    assert loaded.spec == network.spec
+    assert equal_states(loaded.state_dict(), network.state_dict())
+    assert [file.name for file in tmp_path.iterdir()] == [f"weights.{suffix}"]
 
 
 @pytest.mark.parametrize(
@@ -63,98 +63,102 @@ def test_what_was_published_is_imported_as_the_same_tensors(
         slow("higherhrnet_w32"),
     ],
 )
-def test_the_architecture_is_told_from_the_shapes(tmp_path, architecture):
+def test_the_architecture_is_inferred_from_shapes(tmp_path, architecture):
     write_mmpose_checkpoint(tmp_path / "weights.pth", PoseNetwork(architecture, BODY))
     assert read_checkpoint(tmp_path / "weights.pth").spec[:2] == (architecture, BODY)
 
 
-def edited(file, network, change):
-    """A published file with changed tensors; like others' it does not say what it is of."""
+def write_modified(file, network, modify):
+    """Write an MMPose checkpoint with modified tensors and without the network specification."""
     write_mmpose_checkpoint(file, network)
     content = torch.load(file)
     del content["meta"]
-    change(content["state_dict"])
+    modify(content["state_dict"])
     torch.save(content, file)
     return file
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("modify", "message"),
     [
         (lambda s: s.pop("backbone.conv2.weight"), "backbone.conv2.weight is missing"),
-        (lambda s: s.update({"backbone.odd": torch.ones(1)}), "backbone.odd is too much"),
+        (lambda s: s.update({"backbone.odd": torch.ones(1)}), "backbone.odd is unexpected"),
         (
             lambda s: s.update({"backbone.conv1.weight": torch.ones(64, 1, 3, 3)}),
-            r"backbone.conv1.weight is \[64, 1, 3, 3\] instead of \[64, 3, 3, 3\]",
+            r"backbone.conv1.weight has shape \[64, 1, 3, 3\] instead of \[64, 3, 3, 3\]",
         ),
         (
             lambda s: s.update({"keypoint_head.final_layer.weight": torch.ones(42, 16, 1, 1)}),
-            r"42 rows .* known are 34 \(body\), 266 \(wholebody\)",
+            r"42 output channels; expected 34 \(body\), 266 \(wholebody\)",
         ),
     ],
 )
-def test_tensors_that_do_not_fit_are_listed(tmp_path, network, change, says):
-    file = edited(tmp_path / "weights.pth", network, change)
-    with pytest.raises(ValueError, match=f"weights.pth: .*{says}"):
+def test_tensors_that_do_not_fit_are_listed(tmp_path, network, modify, message):
+    file = write_modified(tmp_path / "weights.pth", network, modify)
+    with pytest.raises(ValueError, match=f"weights.pth: .*{message}"):
         load_network(file)
 
 
-def test_another_method_is_refused_with_what_it_has_for_a_head(tmp_path):
+def test_a_checkpoint_of_another_method_is_an_error_that_lists_its_head(tmp_path):
     state = {
         "backbone.conv1.weight": torch.ones(1),
         "keypoint_head.offsets.0.bias": torch.ones(1),
     }
     torch.save({"meta": {}, "state_dict": state}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"but keypoint_head\.offsets\.0\.bias; is it of another"):
+    with pytest.raises(
+        ValueError, match=r"but keypoint_head\.offsets\.0\.bias; use a checkpoint of"
+    ):
         load_network(tmp_path / "other.pth")
 
 
-def test_of_a_higherhrnet_what_does_not_fit_is_listed(tmp_path):
+def test_tensors_of_a_higherhrnet_that_do_not_fit_are_listed(tmp_path):
     network = PoseNetwork(f"higher{SMALL}", WHOLEBODY)
     name = "keypoint_head.deconv_layers.0.2.0.conv1.weight"
-    file = edited(tmp_path / "weights.pth", network, lambda state: state.pop(name))
-    says = rf"from the nearest, higher{SMALL}, 1 tensors differ: higher_head\.layers\.2\.0\.conv1"
-    with pytest.raises(ValueError, match=says):
+    file = write_modified(tmp_path / "weights.pth", network, lambda state: state.pop(name))
+    message = rf"1 tensors differ from .* higher{SMALL}: higher_head\.layers\.2\.0\.conv1"
+    with pytest.raises(ValueError, match=message):
         load_network(file)
 
 
-def test_a_best_score_kept_as_a_number_of_numpy_is_no_hindrance(tmp_path, network):
+def test_numpy_scalars_in_the_metadata_are_accepted(tmp_path, network):
     write_mmpose_checkpoint(tmp_path / "weights.pth", network)
     content = torch.load(tmp_path / "weights.pth")
     content["meta"]["hook_msgs"] = {"best_score": np.float64(0.342), "best_epoch": np.int64(3)}
     torch.save(content, tmp_path / "weights.pth")
-    assert same(load_network(tmp_path / "weights.pth").state_dict(), network.state_dict())
+    loaded = load_network(tmp_path / "weights.pth")
+    assert equal_states(loaded.state_dict(), network.state_dict())
 
 
-def test_a_stage_starts_from_a_published_checkpoint_but_nothing_is_resumed_from_it(
-    tmp_path, network
-):
+def test_mmpose_checkpoints_can_initialize_but_not_resume_a_run(tmp_path, network):
     body = PoseNetwork(SMALL, BODY)
     write_mmpose_checkpoint(tmp_path / "body.pth", body)
-    other = PoseNetwork(SMALL, WHOLEBODY)
-    assert len(transfer_weights(other, tmp_path / "body.pth").loaded_keypoints) == 17
-    assert torch.equal(other.backbone.conv1.weight, body.backbone.conv1.weight)
-    write_mmpose_checkpoint(tmp_path / "whole.pth", network)
-    with pytest.raises(ValueError, match="nothing can be resumed; init_from"):
-        check_resumable(network, tmp_path / "whole.pth")
+    wholebody = PoseNetwork(SMALL, WHOLEBODY)
+    assert len(transfer_weights(wholebody, tmp_path / "body.pth").loaded_keypoints) == BODY.size
+    assert torch.equal(wholebody.backbone.conv1.weight, body.backbone.conv1.weight)
+    write_mmpose_checkpoint(tmp_path / "wholebody.pth", network)
+    with pytest.raises(ValueError, match="no training state, so it cannot be resumed"):
+        check_resumable(network, tmp_path / "wholebody.pth")
 
 
-def test_import_and_publish_lead_there_and_back(tmp_path, network):
+def test_importing_and_publishing_cancel(tmp_path, network):
     write_mmpose_checkpoint(tmp_path / "theirs.pth", network)
     result = run("import_weights", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
-    said = succeeded(result).stdout
-    assert f"{SMALL}, skeleton wholebody (133 keypoints), 1,289,194 parameters" in said
+    expected = f"{SMALL}, skeleton wholebody (133 keypoints), 1,289,194 parameters"
+    assert expected in succeeded(result).stdout
     again = run("import_weights", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
     assert "theirs.ckpt is there already" in again.stderr
     succeeded(run("publish", "checkpoint=ours/theirs.ckpt", "output=out", cwd=tmp_path))
-    theirs = torch.load(tmp_path / "theirs.pth")["state_dict"]
-    for ending in ("pth", "safetensors"):
-        back = read_checkpoint(tmp_path / f"out/{SMALL}_wholebody.{ending}")
-        assert same(back.state, network.state_dict())
-    assert same(torch.load(tmp_path / f"out/{SMALL}_wholebody.pth")["state_dict"], theirs)
+    for suffix in ("pth", "safetensors"):
+        content = read_checkpoint(tmp_path / f"out/{SMALL}_wholebody.{suffix}")
+        assert equal_states(content.state, network.state_dict())
+    original, published = (
+        torch.load(tmp_path / file)["state_dict"]
+        for file in ("theirs.pth", f"out/{SMALL}_wholebody.pth")
+    )
+    assert equal_states(published, original)
 
 
-def test_a_card_says_what_a_model_learned_from_its_licence_and_its_own_numbers(tmp_path, network):
+def test_a_model_card_contains_data_license_command_and_metrics(tmp_path, network):
     run_folder = tmp_path / "run"
     write_checkpoint(run_folder / "best.ckpt", network)
     (run_folder / ".hydra").mkdir()
@@ -163,32 +167,32 @@ def test_a_card_says_what_a_model_learned_from_its_licence_and_its_own_numbers(t
     choices = "hydra: {runtime: {choices: {data: coco_wholebody}}}"
     (run_folder / ".hydra/hydra.yaml").write_text(choices)
     sha256 = fingerprint(run_folder / "best.ckpt")["sha256"]
-    numbers = {
+    metrics = {
         "title": "val",
         "test": {"flip_test": True},
         "parts": {"body": {"ap": 0.5, "ar": 0.6}},
     }
-    for name, of in (("own", sha256), ("other", "0" * 64)):
-        said = json.dumps(numbers | {"checkpoint": {"sha256": of}})
-        (tmp_path / f"{name}.json").write_text(said)
+    for name, checksum in (("own", sha256), ("other", "0" * 64)):
+        text = json.dumps(metrics | {"checkpoint": {"sha256": checksum}})
+        (tmp_path / f"{name}.json").write_text(text)
     command = ("checkpoint=run/best.ckpt", "output=out")
-    with pytest.raises(ValueError, match=r"other\.json is of another checkpoint"):
+    with pytest.raises(ValueError, match=r"other\.json belongs to another checkpoint"):
         read_metrics(tmp_path / "other.json", sha256)
     succeeded(run("publish", *command, "metrics=own.json", cwd=tmp_path))
     card = (tmp_path / f"out/{SMALL}_wholebody.md").read_text()
-    for words in (
+    for text in (
         "non-commercial research only",
         "one.ckpt",
         "experiment=finetune input_size=256",
         "| body | 0.500 | 0.600 |",
         "flip_test=True",
     ):
-        assert words in card
-    assert "Not scored" in render_model_card("x", network, UNKNOWN_ORIGIN, None)
+        assert text in card
+    assert "Not evaluated" in render_model_card("x", network, UNKNOWN_ORIGIN, None)
 
 
 @pytest.mark.parametrize(
-    ("override", "shown"),
+    ("override", "expected"),
     [
         ("init_from=/home/me/runs/pretrain/T/best.ckpt", "init_from=runs/pretrain/T/best.ckpt"),
         ("init_from=/home/me/weights.pth", "init_from=weights.pth"),
@@ -199,8 +203,8 @@ def test_a_card_says_what_a_model_learned_from_its_licence_and_its_own_numbers(t
         ("+own={root:/home/me/a,name:b}", "+own={root:a,name:b}"),
         ("hydra.searchpath=[file:///home/me/conf]", "hydra.searchpath=[conf]"),
         *[
-            (same, same)
-            for same in (
+            (unchanged, unchanged)
+            for unchanged in (
                 "init_from=runs/pretrain/T/best.ckpt",
                 "data.root=../coco",
                 "output=${paths.runs}/best",
@@ -210,22 +214,22 @@ def test_a_card_says_what_a_model_learned_from_its_licence_and_its_own_numbers(t
         ],
     ],
 )
-def test_a_card_names_no_folder_of_the_machine_it_was_written_on(network, override, shown):
+def test_a_model_card_contains_no_local_paths(network, override, expected):
     key, value = override.split("=")
-    said = describe_origin("coco", [override], value if key == "init_from" else None)
-    card = render_model_card("x", network, said, None)
-    assert shlex.join(["python", "scripts/train.py", shown]) in card
+    origin = describe_origin("coco", [override], value if key == "init_from" else None)
+    card = render_model_card("x", network, origin, None)
+    assert shlex.join(["python", "scripts/train.py", expected]) in card
     assert "/home" not in card.replace("https://home", "")
 
 
-def test_what_is_published_twice_has_the_same_bytes(tmp_path, network):
-    for name in ("one", "two"):
-        write_mmpose_checkpoint(tmp_path / name / "weights.pth", network)
-    one, two = ((tmp_path / name / "weights.pth").read_bytes() for name in ("one", "two"))
-    assert one == two
+def test_written_checkpoints_are_reproducible(tmp_path, network):
+    files = [tmp_path / folder / "weights.pth" for folder in ("first", "second")]
+    for file in files:
+        write_mmpose_checkpoint(file, network)
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_every_published_checkpoint_is_named_by_its_checksum():
+def test_published_checkpoints_have_a_checksum():
     for architecture in ("hrnet_w32", "hrnet_w48", "higherhrnet_w32", "higherhrnet_w48"):
         for skeleton in ("body", "wholebody"):
             checksum = find_published_result(architecture, skeleton, (1,)).checksum
@@ -233,28 +237,30 @@ def test_every_published_checkpoint_is_named_by_its_checksum():
             assert int(checksum, 16)
 
 
-def test_a_number_is_off_when_it_differs_by_more_than_rounding_and_libraries_explain():
+def test_metrics_may_differ_from_published_ones_by_a_small_tolerance():
     row = find_published_result("hrnet_w32", "body", (2, 1, 0.5))
-    for ours, off in ((0.698, False), (0.6995, False), (0.7005, True), (0.0, True)):
-        found = compare_to_published(row, {"body": PartScores(*[ours] * 5, *[0.748] * 5)})
-        assert [one.exceeds_tolerance for one in found] == [off, False]
+    for ap, exceeds in ((0.698, False), (0.6995, False), (0.7005, True), (0.0, True)):
+        comparison = compare_to_published(row, {"body": PartScores(*[ap] * 5, *[0.748] * 5)})
+        assert [metric.exceeds_tolerance for metric in comparison] == [exceeds, False]
     with pytest.raises(ValueError, match=r"no results .* scales \[3\]; use one of: hrnet_w32"):
         find_published_result("hrnet_w32", "body", (3,))
 
 
-def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_path):
-    write_synthetic_dataset(tmp_path / "data", train=1, val=1, image_size=192, max_people=1, processes=1)
-    blind = PoseNetwork("hrnet_w32", WHOLEBODY)
-    torch.nn.init.zeros_(blind.head.weight)  # noise would be thousands of people
-    write_checkpoint(tmp_path / "w32.ckpt", blind)
+def test_a_checkpoint_that_misses_the_published_results_is_an_error(tmp_path):
+    write_synthetic_dataset(
+        tmp_path / "data", train=1, val=1, image_size=192, max_people=1, processes=1
+    )
+    network = PoseNetwork("hrnet_w32", WHOLEBODY)
+    torch.nn.init.zeros_(network.head.weight)  # random weights would detect thousands of people
+    write_checkpoint(tmp_path / "w32.ckpt", network)
     arguments = ("experiment=published", "model=hrnet_w32", "data.root=data", "data.num_workers=0")
     result = run("evaluate", *arguments, "output=out", "checkpoint=w32.ckpt", cwd=tmp_path)
     assert result.returncode == 1
     assert (
         "wholebody ap, wholebody ar differ from what was published for hrnet_w32" in result.stderr
     )
-    shown = json.loads((tmp_path / "out/published.json").read_text())
-    assert {"part": "body", "metric": "ar", "published": 0.65, "measured": 0.0} in shown
+    comparison = json.loads((tmp_path / "out/published.json").read_text())
+    assert {"part": "body", "metric": "ar", "published": 0.65, "measured": 0.0} in comparison
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert len(metrics["parts"]["wholebody"]) == 10
     assert metrics["checkpoint"]["sha256"]
@@ -262,7 +268,7 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("experiment=published",), "name it by model=hrnet_w32"),
         (
@@ -284,23 +290,22 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
         ),
     ],
 )
-def test_what_cannot_be_reproduced_is_one_sentence(tmp_path, network, arguments, says):
+def test_a_test_that_cannot_be_reproduced_is_an_error(tmp_path, network, arguments, message):
     write_checkpoint(tmp_path / "w18.ckpt", network)
     result = run("evaluate", *arguments, "hydra.run.dir=run", cwd=tmp_path)
     assert result.returncode == 1
-    assert says in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_result_file_of_anybody_is_scored(people, tmp_path):
+def test_results_in_coco_format_are_scored(people, tmp_path):
     ground_truth = people / "annotations/coco_wholebody_val_v1.0.json"
     annotations = json.loads(ground_truth.read_text())["annotations"]
-    rows = [row | {"score": 1.0} for row in annotations]
-    (tmp_path / "found.json").write_text(json.dumps(rows))
-    result = run("score", "results=found.json", f"ground_truth={ground_truth}", cwd=tmp_path)
+    results = [annotation | {"score": 1.0} for annotation in annotations]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    command = ("score", "results=results.json", f"ground_truth={ground_truth}")
+    result = run(*command, cwd=tmp_path)
     assert all(f"{part} " in succeeded(result).stdout for part in ("body", "left hand", "whole"))
     assert "1.000" in result.stdout
-    result = run(
-        "score", "results=found.json", f"ground_truth={ground_truth}", "skeleton=bdy", cwd=tmp_path
-    )
+    result = run(*command, "skeleton=bdy", cwd=tmp_path)
     assert "Could not find 'skeleton/bdy'" in result.stderr

@@ -1,4 +1,4 @@
-"""The network holds what it uses; weights arrive, or it says that they did not."""
+"""Networks, checkpoints and initial weights: they are loaded exactly, or an error is raised."""
 
 import copy
 
@@ -36,7 +36,7 @@ def test_every_parameter_receives_a_gradient(architecture):
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-def test_maps_are_a_quarter_of_the_input_for_every_keypoint(body):
+def test_maps_have_stride_4_and_a_channel_for_each_keypoint(body):
     keypoint_maps = body(torch.zeros(2, 3, 64, 128, dtype=torch.uint8))
     assert keypoint_maps.heatmaps.shape == (2, BODY.size, 16, 32)
     assert keypoint_maps.tags.shape == (2, 1, BODY.size, 16, 32)
@@ -45,43 +45,42 @@ def test_maps_are_a_quarter_of_the_input_for_every_keypoint(body):
 @pytest.mark.parametrize(
     ("name", "parameters"), [("hrnet_w18_small", 1.285), ("hrnet_w32", 28.536)]
 )
-def test_the_backbone_is_of_the_published_size(name, parameters):
+def test_the_backbone_has_the_published_number_of_parameters(name, parameters):
     backbone, _ = build_hrnet(name)
-    assert sum(p.numel() for p in backbone.parameters()) / 1e6 == pytest.approx(
-        parameters, abs=1e-3
-    )
+    millions = sum(p.numel() for p in backbone.parameters()) / 1e6
+    assert millions == pytest.approx(parameters, abs=1e-3)
 
 
-def test_an_unknown_name_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"'hrnet_w33' is no HRNet of timm; there are .*hrnet_w32"):
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown HRNet 'hrnet_w33'; timm provides .*hrnet_w32"):
         build_hrnet("hrnet_w33")
-    with pytest.raises(ValueError, match="'hand' is unknown; there are body, wholebody"):
+    with pytest.raises(ValueError, match="unknown skeleton 'hand'; use one of body, wholebody"):
         build_skeleton("hand")
 
 
-def test_a_checkpoint_comes_back_as_the_same_network(body, checkpoint):
+def test_a_loaded_checkpoint_is_the_same_network(body, checkpoint):
     image = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
     for a, b in zip(load_network(checkpoint)(image), body(image), strict=True):
         assert torch.equal(a, b)
 
 
-def test_weights_of_any_precision_and_layout_arrive_in_those_of_the_network(checkpoint):
+def test_weights_are_converted_to_the_precision_and_memory_format_of_the_network(checkpoint):
     content = torch.load(checkpoint)
     state = content["state_dict"]
     for key, value in state.items():
         if value.is_floating_point():
             state[key] = value.contiguous().half()
     torch.save(content, checkpoint)
-    here, wanted = load_network(checkpoint), PoseNetwork(SMALL, BODY)
-    assert not here.training
-    for key, other in wanted.state_dict().items():
-        ours = here.state_dict()[key]
-        assert (ours.dtype, ours.stride()) == (other.dtype, other.stride()), key
-        assert ours.device.type == "cpu"
-    assert all(parameter.requires_grad for parameter in here.parameters())
+    loaded, expected = load_network(checkpoint), PoseNetwork(SMALL, BODY)
+    assert not loaded.training
+    for key, other in expected.state_dict().items():
+        tensor = loaded.state_dict()[key]
+        assert (tensor.dtype, tensor.stride()) == (other.dtype, other.stride()), key
+        assert tensor.device.type == "cpu"
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
 
 
-def test_stage_two_predicts_the_shared_keypoints_as_stage_one_did(body, checkpoint):
+def test_stage_two_predicts_shared_keypoints_like_stage_one(body, checkpoint):
     network = PoseNetwork(SMALL, WHOLEBODY).eval()
     report = transfer_weights(network, checkpoint)
     assert report.loaded_keypoints == BODY.keypoints
@@ -92,47 +91,45 @@ def test_stage_two_predicts_the_shared_keypoints_as_stage_one_did(body, checkpoi
     torch.testing.assert_close(after.tags[:, :, : BODY.size], before.tags)
 
 
-def test_fields_keep_their_digits_where_the_backbone_computes_in_bf16(body):
+def test_outputs_are_float32_under_autocast(body):
     image = torch.randint(0, 255, (1, 3, 64, 64), dtype=torch.uint8)
     exact = body(image)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         keypoint_maps = body(image)
-    for mine, whole in zip(keypoint_maps, exact, strict=True):
-        assert mine.dtype == torch.float32
-        assert not torch.equal(mine, mine.bfloat16().float())
-        assert (mine - whole).abs().max() < 0.1 * whole.std()
+    for maps, expected in zip(keypoint_maps, exact, strict=True):
+        assert maps.dtype == torch.float32
+        assert not torch.equal(maps, maps.bfloat16().float())
+        assert (maps - expected).abs().max() < 0.1 * expected.std()
 
 
-def test_weights_have_the_same_names_and_travel_where_the_backbone_is_compiled(body, checkpoint):
+def test_compilation_keeps_tensor_names_and_supports_copies(body, checkpoint):
     compiled = PoseNetwork(SMALL, BODY, compiled=True)
     assert list(compiled.state_dict()) == list(body.state_dict())
     transfer_weights(compiled, checkpoint)
-    for copied in (compiled, copy.deepcopy(compiled)):  # averages of weights are copies
+    for copied in (compiled, copy.deepcopy(compiled)):  # weight averaging copies the network
         for key, value in copied.state_dict().items():
             assert torch.equal(value, body.state_dict()[key]), key
 
 
 @pytest.mark.slow
-def test_a_compiled_network_says_and_learns_what_a_plain_one_does():
+def test_a_compiled_network_has_the_same_outputs_and_gradients():
     plain, compiled = PoseNetwork(SMALL, BODY), PoseNetwork(SMALL, BODY, compiled=True)
     compiled.load_state_dict(plain.state_dict())
     image = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8)
-    said = []
-    for network in (plain, compiled):
-        keypoint_maps = network(image)
-        (keypoint_maps.heatmaps - 1).square().mean().add(
-            (keypoint_maps.tags - 1).square().mean()
-        ).backward()
-        said.append(keypoint_maps)
-    for mine, other in zip(*said, strict=True):
-        assert (mine - other).abs().max() < 1e-3 * mine.std()
-    for (name, mine), other in zip(plain.named_parameters(), compiled.parameters(), strict=True):
-        # statistics of few cells amplify rounding
-        assert (mine.grad - other.grad).norm() < 3e-2 * mine.grad.norm(), name
+    outputs = [network(image) for network in (plain, compiled)]
+    for heatmaps, tags in outputs:
+        ((heatmaps - 1).square().mean() + (tags - 1).square().mean()).backward()
+    for expected, maps in zip(*outputs, strict=True):
+        assert (expected - maps).abs().max() < 1e-3 * expected.std()
+    for (name, a), b in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+        # batch statistics of few pixels amplify rounding errors
+        assert (a.grad - b.grad).norm() < 3e-2 * a.grad.norm(), name
 
 
-def test_another_architecture_is_refused(checkpoint):
-    with pytest.raises(ValueError, match=r"is of hrnet_w18_small, the model is hrnet_w18_small_v2"):
+def test_weights_of_another_architecture_are_an_error(checkpoint):
+    with pytest.raises(
+        ValueError, match="is of hrnet_w18_small, but the model is hrnet_w18_small_v2"
+    ):
         transfer_weights(PoseNetwork("hrnet_w18_small_v2", BODY), checkpoint)
 
 
@@ -146,22 +143,23 @@ def test_a_missing_tensor_is_an_error(checkpoint):
         load_network(checkpoint)
 
 
-def test_what_is_no_checkpoint_is_refused_and_its_code_is_not_run(tmp_path):
+def test_files_that_are_not_checkpoints_are_errors_and_their_code_is_not_run(tmp_path):
     class Malicious:
         def __reduce__(self):
             return (open, (str(tmp_path / "created"), "w"))
 
     torch.save({"state_dict": {}, SPEC_KEY: Malicious()}, tmp_path / "evil.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    for name, says in (("evil", "no whole checkpoint"), ("other", "no checkpoint of tagpose")):
-        with pytest.raises(ValueError, match=says):
+    messages = {"evil": "not a complete checkpoint", "other": "neither a tagpose checkpoint"}
+    for name, message in messages.items():
+        with pytest.raises(ValueError, match=message):
             load_network(tmp_path / f"{name}.ckpt")
     assert not (tmp_path / "created").exists()
 
 
 @pytest.fixture
 def local_weights(monkeypatch):
-    """Have timm read ImageNet weights from a local file, through its own loading."""
+    """Return a function that makes timm load ImageNet weights from a local file."""
 
     def point_to(file):
         def local(model, pretrained_cfg, **options):
@@ -176,29 +174,31 @@ def local_weights(monkeypatch):
     return point_to
 
 
-def test_imagenet_weights_are_loaded_and_a_wrong_file_is_refused(tmp_path, local_weights):
+def test_imagenet_weights_are_loaded_and_those_of_another_network_are_an_error(
+    tmp_path, local_weights
+):
     import timm
 
-    published = timm.create_model(SMALL)
-    torch.nn.init.normal_(published.conv1.weight, std=0.5)
-    for name, buffer in published.named_buffers():
+    pretrained = timm.create_model(SMALL)
+    torch.nn.init.normal_(pretrained.conv1.weight, std=0.5)
+    for name, buffer in pretrained.named_buffers():
         if "running" in name:
             buffer += 0.5
-    for parameter in published.parameters():
+    for parameter in pretrained.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.25
-    save_file(published.state_dict(), tmp_path / "right.safetensors")
+    save_file(pretrained.state_dict(), tmp_path / "right.safetensors")
     local_weights(tmp_path / "right.safetensors")
     backbone, _ = build_hrnet(SMALL, pretrained=True)
-    assert torch.equal(backbone.conv1.weight, published.conv1.weight)
+    assert torch.equal(backbone.conv1.weight, pretrained.conv1.weight)
     save_file({"other.weight": torch.zeros(3)}, tmp_path / "wrong.safetensors")
     local_weights(tmp_path / "wrong.safetensors")
-    with pytest.raises(RuntimeError, match="belongs to another network"):
+    with pytest.raises(RuntimeError, match="belong to another network"):
         build_hrnet(SMALL, pretrained=True)
 
 
 @pytest.mark.parametrize("layout", ["plain", "in a pose checkpoint", "without counters"])
-def test_a_backbone_starts_from_a_file_of_weights(tmp_path, layout):
+def test_a_backbone_can_be_initialized_from_a_file(tmp_path, layout):
     source, _ = build_hrnet(SMALL)
     state = dict(source.state_dict())
     if layout == "in a pose checkpoint":
@@ -212,7 +212,7 @@ def test_a_backbone_starts_from_a_file_of_weights(tmp_path, layout):
         assert torch.equal(backbone.state_dict()[key], value)
 
 
-def test_the_weights_of_an_address_are_read_from_the_cache_of_torch(tmp_path, monkeypatch):
+def test_weights_at_an_address_are_read_from_the_cache_of_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     source, _ = build_hrnet(SMALL)
     cached = tmp_path / "hub" / "checkpoints" / "build_hrnet-0123abcd.pth"
@@ -224,34 +224,34 @@ def test_the_weights_of_an_address_are_read_from_the_cache_of_torch(tmp_path, mo
         build_hrnet(SMALL, pretrained="https://localhost:1/other.pth")
 
 
-def test_a_file_that_is_not_of_the_backbone_is_refused(tmp_path):
+def test_a_file_of_another_backbone_is_an_error(tmp_path):
     narrow, _ = build_hrnet(SMALL)
     torch.save(narrow.state_dict(), tmp_path / "w18.pth")
     (tmp_path / "text.pth").write_text("weights")
-    refusals = {
+    messages = {
         "w18.pth": "tensors of hrnet_w32, and .* is missing or has another shape",
-        "text.pth": "holds no tensors that can be read",
+        "text.pth": "cannot be read as tensors",
     }
-    for file, says in refusals.items():
-        with pytest.raises(ValueError, match=says):
+    for file, message in messages.items():
+        with pytest.raises(ValueError, match=message):
             build_hrnet("hrnet_w32", pretrained=str(tmp_path / file))
     with pytest.raises(FileNotFoundError, match=r"mmpose are missing; .*expects true, false, a"):
         build_hrnet(SMALL, pretrained="mmpose")
 
 
-def test_weights_that_cannot_be_fetched_are_told_with_the_way_out(monkeypatch, tmp_path):
+def test_a_failed_download_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        RuntimeError, match=r"could not be fetched.* model.network.pretrained=false"
-    ):
+    with pytest.raises(RuntimeError, match=r"not be downloaded.* model.network.pretrained=false"):
         build_hrnet(SMALL, pretrained=True)
 
 
-def test_tensors_of_other_shapes_than_a_checkpoint_says_are_refused(checkpoint, tmp_path):
+def test_tensors_that_do_not_fit_the_specification_are_an_error(checkpoint, tmp_path):
     content = read_tensors(checkpoint)
     name = "network.backbone.conv1.weight"
     content["state_dict"][name] = content["state_dict"][name][:, :2]
     write_torch(tmp_path / "x.ckpt", content)
-    with pytest.raises(ValueError, match=rf"x\.ckpt is not of {SMALL} as it says: size mismatch"):
+    with pytest.raises(
+        ValueError, match=rf"x\.ckpt does not contain the {SMALL} .*: size mismatch"
+    ):
         load_network(tmp_path / "x.ckpt")

@@ -1,4 +1,4 @@
-"""Figures of the established implementation, and where they are."""
+"""Reference figures computed with MMPose 0.x, and where they are."""
 
 import os
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-_OWN_COPY = Path(__file__).parent
+_INCLUDED = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
 def figure() -> Callable[[str], Path]:
-    """Path of a figure in TAGPOSE_REFERENCE (or this folder); skips the test where it is absent."""
-    folder = Path(os.environ.get("TAGPOSE_REFERENCE", _OWN_COPY))
+    """Find a file in TAGPOSE_REFERENCE or this folder; skip the test if it is missing."""
+    folder = Path(os.environ.get("TAGPOSE_REFERENCE", _INCLUDED))
 
     def find(name: str) -> Path:
         path = folder / name

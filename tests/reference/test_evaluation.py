@@ -1,4 +1,4 @@
-"""The evaluation against the official numbers: six parts, ten numbers, exact to 1e-6."""
+"""Evaluation parity with xtcocotools: ten metrics of each part, equal to 1e-6."""
 
 import json
 
@@ -14,12 +14,12 @@ CASES = ("synthetic_good", "synthetic_poor", "real_good", "real_poor", "official
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("skeleton", [BODY, WHOLEBODY], ids=lambda skeleton: skeleton.name)
-def test_scores_equal_the_official_ones(figure, case, skeleton):
+def test_metrics_equal_those_of_the_official_evaluator(figure, case, skeleton):
     ground_truth = read_ground_truth(figure(f"evaluate/{case.split('_')[0]}_gt.json"), skeleton)
-    rows = read_results(figure(f"evaluate/{case}_results.json"))
+    results = read_results(figure(f"evaluate/{case}_results.json"))
     expected = json.loads(figure("evaluate/expected.json").read_text())["stats"]
     if case not in expected:
         pytest.skip(f"expected.json has no case {case}")
-    scores = evaluate_results(ground_truth, rows, skeleton)
+    scores = evaluate_results(ground_truth, results, skeleton)
     for part in skeleton.parts:
         assert list(scores[part]) == pytest.approx(expected[case][part], abs=1e-6), part

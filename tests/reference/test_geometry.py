@@ -1,4 +1,4 @@
-"""Affines and sizes equal those of the established implementation."""
+"""Affines and input sizes equal those of MMPose."""
 
 import json
 
@@ -14,7 +14,7 @@ def figures(figure):
     return json.loads(figure("geometry.json").read_text())
 
 
-def test_the_whole_image_is_shown_as_in_the_reference_at_every_scale(figures):
+def test_resize_affine_equals_the_reference_at_all_scales(figures):
     for case in figures["test_time_resize"]:
         width, height = case["image_wh"]
         scales = (case["scale"], case["min_scale"])
@@ -25,14 +25,14 @@ def test_the_whole_image_is_shown_as_in_the_reference_at_every_scale(figures):
         )
 
 
-def test_a_training_view_has_the_affine_in_the_reference(figures):
+def test_crop_affine_equals_the_reference(figures):
     for case in figures["random_affine"]:
         width, height = case["image_wh"]
-        short = min if case["scale_type"] == "short" else max
+        select_side = min if case["scale_type"] == "short" else max
         dx, dy = case["shift_px"]
         affine = crop_affine(
             (width / 2 + dx, height / 2 + dy),
-            short(width, height) * case["zoom_out"],
+            select_side(width, height) * case["zoom_out"],
             case["rotation_deg"],
             (512, 512),
         )

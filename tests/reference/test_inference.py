@@ -1,4 +1,4 @@
-"""From photograph to scores with a small checkpoint, against the figures of checkpoint/."""
+"""Inference parity with checkpoint/: from photographs to metrics, with a small checkpoint."""
 
 import json
 import os
@@ -20,17 +20,19 @@ from tagpose.models.transfer import load_network
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import Poses
 
-SIDE = 256
-TESTS = {"flip_256": True, "noflip_256": False}
+INPUT_SIZE = 256
+FLIP_TESTS = {"flip_256": True, "noflip_256": False}
 
 
 @pytest.fixture(scope="module")
 def photographs(figure):
-    """Folder of the four photographs: TAGPOSE_COCO_SAMPLE, or coco_sample beside the figures."""
-    beside = figure("checkpoint").resolve().parents[1] / "coco_sample"
-    folder = Path(os.environ.get("TAGPOSE_COCO_SAMPLE", beside))
+    """Find the four photographs in TAGPOSE_COCO_SAMPLE, or in coco_sample next to the figures."""
+    default = figure("checkpoint").resolve().parents[1] / "coco_sample"
+    folder = Path(os.environ.get("TAGPOSE_COCO_SAMPLE", default))
     if not folder.is_dir():
-        pytest.skip(f"no photographs in {folder}; TAGPOSE_COCO_SAMPLE names their folder")
+        pytest.skip(
+            f"{folder} is missing; set TAGPOSE_COCO_SAMPLE to the folder of the photographs"
+        )
     return folder
 
 
@@ -50,66 +52,73 @@ def names(photographs):
     return sorted(file.name for file in (photographs / "images").iterdir())
 
 
-@pytest.fixture(scope="module", params=TESTS)
+@pytest.fixture(scope="module", params=FLIP_TESTS)
 def case(request, network, photographs, names):
-    """A test, its predictor, and the people that it finds."""
-    everybody = partial(build_decoder, max_people=None)
+    """Return the name of a test, its predictor, the images and the poses."""
+    all_people = partial(build_decoder, max_people=None)
     predictor = Predictor(
-        network, input_size=SIDE, flip_test=TESTS[request.param], decoder=everybody, device="cpu"
+        network,
+        input_size=INPUT_SIZE,
+        flip_test=FLIP_TESTS[request.param],
+        decoder=all_people,
+        device="cpu",
     )
     images = [read_annotated_image(photographs / "images" / name) for name in names]
     return request.param, predictor, images, predictor(images)
 
 
-def test_peaks_stand_at_the_same_places(case, figures, names):
+def test_peaks_equal_the_reference(case, figures, names):
     test, predictor, images, _ = case
-    same, counted = 0, 0
+    matches, total = 0, 0
     for name, image in zip(names, images, strict=True):
-        scores, places, (width, height) = (
+        scores, xy, (width, height) = (
             figures[f"{test}/{name}/{key}"] for key in ("peaks/score", "peaks/xy", "map_size_wh")
         )
-        views = default_collate([resize_to_scales(image, SIDE, (1,))])
+        views = default_collate([resize_to_scales(image, INPUT_SIZE, (1,))])
         assert views.images[0].shape[2:] == (height, width)
         keypoint_maps = predictor.predict_maps(views.images)
-        maps = predictor.decoder.prepare(*(each.numpy() for each in keypoint_maps), (height, width))
+        maps = predictor.decoder.prepare(*(m.numpy() for m in keypoint_maps), (height, width))
         peaks = find_peaks(maps, count=30, min_score=0.1)
-        counts = scores > 0.1
-        there = (peaks.xy[0] == places).all(-1)
-        near = np.abs(peaks.scores[0] - scores) < 1e-3
-        same += (there & near)[counts].sum()
-        counted += counts.sum()
-    assert same / counted >= 0.99
+        is_peak = scores > 0.1
+        same_position = (peaks.xy[0] == xy).all(-1)
+        same_score = np.abs(peaks.scores[0] - scores) < 1e-3
+        matches += (same_position & same_score)[is_peak].sum()
+        total += is_peak.sum()
+    assert matches / total >= 0.99
 
 
-def test_sure_people_have_their_keypoints_at_the_same_places(case, figures, names):
-    test, _, _, found = case
-    hits, counted = 0, 0
-    for name, mine in zip(names, found, strict=True):
-        sure = figures[f"{test}/{name}/scores"] > 0.3
-        theirs = figures[f"{test}/{name}/keypoints"][sure]
-        there = theirs[..., 2] > 0.1
-        apart = np.linalg.norm(theirs[:, None, :, :2] - mine.keypoints[None, :, :, :2], axis=-1)
-        hits += ((apart < 0.5) & there[:, None]).sum(-1).max(-1).sum()  # each by its best match
-        counted += there.sum()
-    assert hits / counted >= 0.94
+def test_keypoints_of_confident_people_equal_the_reference(case, figures, names):
+    test, _, _, predictions = case
+    matches, total = 0, 0
+    for name, poses in zip(names, predictions, strict=True):
+        confident = figures[f"{test}/{name}/scores"] > 0.3
+        expected = figures[f"{test}/{name}/keypoints"][confident]
+        present = expected[..., 2] > 0.1
+        difference = expected[:, None, :, :2] - poses.keypoints[None, :, :, :2]  # [P, Q, K, 2]
+        is_near = np.linalg.norm(difference, axis=-1) < 0.5
+        matches += (is_near & present[:, None]).sum(-1).max(-1).sum()  # each by its best match
+        total += present.sum()
+    assert matches / total >= 0.94
 
 
-def _stats(figure, test):
+def read_stats(figure, test):
     return json.loads(figure("checkpoint/expected.json").read_text())["stats"][test]
 
 
-def test_scores_from_photographs_are_near_the_published_ones(case, figure, photographs, names):
-    test, _, _, found = case
+def test_metrics_are_near_the_reference(case, figure, photographs, names):
+    test, _, _, predictions = case
     ground_truth = read_ground_truth(photographs / "wholebody.json", WHOLEBODY)
     ids = [int(name.partition(".")[0]) for name in names]
-    scores = evaluate_parts(ground_truth, dict(zip(ids, found, strict=True)), WHOLEBODY)
-    expected = _stats(figure, test)
+    scores = evaluate_parts(ground_truth, dict(zip(ids, predictions, strict=True)), WHOLEBODY)
+    expected = read_stats(figure, test)
     for part in ("body", "wholebody"):
         assert scores[part].ap == pytest.approx(expected[part][0], abs=0.03)
 
 
-@pytest.mark.parametrize("test", TESTS)
-def test_the_figures_own_people_score_exactly(test, figure, figures, photographs, names):
+@pytest.mark.parametrize("test", FLIP_TESTS)
+def test_metrics_of_the_reference_poses_equal_the_reference(
+    test, figure, figures, photographs, names
+):
     ground_truth = read_ground_truth(photographs / "wholebody.json", WHOLEBODY)
     people = {
         int(name.partition(".")[0]): Poses(
@@ -119,5 +128,5 @@ def test_the_figures_own_people_score_exactly(test, figure, figures, photographs
         for name in names
     }
     scores = evaluate_parts(ground_truth, people, WHOLEBODY)
-    for part, expected in _stats(figure, test).items():
+    for part, expected in read_stats(figure, test).items():
         assert list(scores[part]) == pytest.approx(expected, abs=1e-6), part

@@ -1,4 +1,4 @@
-"""The network's outputs equal those of the established implementation, weights made by a rule."""
+"""Network outputs equal those of MMPose, for weights derived from the names of tensors."""
 
 import zlib
 
@@ -10,12 +10,12 @@ from tagpose.models.mmpose_weights import from_mmpose, to_mmpose
 from tagpose.models.network import PoseNetwork
 
 
-def _weight(key, shape):
-    """A tensor that its name decides, as the figures' README says."""
+def make_weight(key, shape):
+    """Return the tensor for a name, as defined in the README of the reference figures."""
     if key.endswith("num_batches_tracked"):
         return torch.zeros((), dtype=torch.int64)
-    seed = np.random.RandomState(zlib.crc32(key.encode()))
-    x = np.asarray(seed.standard_normal(shape), np.float32)
+    random = np.random.RandomState(zlib.crc32(key.encode()))
+    x = np.asarray(random.standard_normal(shape), np.float32)
     if key.endswith("running_mean"):
         x = 0.1 * x
     elif key.endswith("running_var"):
@@ -30,19 +30,19 @@ def _weight(key, shape):
 
 
 @pytest.mark.parametrize("name", ["hrnet_w32_body", "hrnet_w32_wholebody", "higherhrnet_w32_body"])
-def test_published_tensors_give_the_published_networks_outputs(figure, name):
+def test_mmpose_weights_give_the_outputs_of_mmpose(figure, name):
     with np.load(figure(f"network/{name}.npz")) as file:
         figures = dict(file)
     layout = [key.partition(" ") for key in figures["keys"].tolist()]
-    published = {
-        key: _weight(key, tuple(int(side) for side in shape.split("x") if side))
+    mmpose_state = {
+        key: make_weight(key, tuple(int(length) for length in shape.split("x") if length))
         for key, _, shape in layout
     }
-    spec, state = from_mmpose(published)
+    spec, state = from_mmpose(mmpose_state)
     assert f"{spec.architecture}_{spec.skeleton.name}" == name
     network = PoseNetwork(spec.architecture, spec.skeleton).eval()
     network.load_state_dict(state)
-    assert to_mmpose(network.state_dict(), network.spec).keys() == published.keys()
+    assert to_mmpose(network.state_dict(), network.spec).keys() == mmpose_state.keys()
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():
         heatmaps, tags = network.forward_normalized(torch.from_numpy(inputs).float())
@@ -50,6 +50,6 @@ def test_published_tensors_give_the_published_networks_outputs(figure, name):
     assert sum(key.startswith("shape_") for key in figures) == len(outputs)
     for number, output in enumerate(outputs):
         assert list(output.shape) == figures[f"shape_{number}"].tolist()
-        found = output.flatten().numpy()[figures[f"index_{number}"]]
+        values = output.flatten().numpy()[figures[f"index_{number}"]]
         expected = figures[f"value_{number}"]
-        assert np.abs(found - expected).max() < 1e-3 * np.std(expected)
+        assert np.abs(values - expected).max() < 1e-3 * np.std(expected)

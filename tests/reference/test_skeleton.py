@@ -1,4 +1,4 @@
-"""Names, flip pairs, sigmas and bones are the official ones."""
+"""Keypoint names, flip indices, sigmas and bones equal the official ones."""
 
 import json
 
@@ -8,7 +8,7 @@ from tagpose.skeletons.coco import SKELETONS
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_the_skeleton_is_the_official_one(figure, name):
+def test_skeleton_equals_the_official_one(figure, name):
     expected = json.loads(figure("keypoints.json").read_text())[name]
     skeleton = SKELETONS[name]
     assert list(skeleton.keypoints) == expected["names"]

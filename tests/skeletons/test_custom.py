@@ -1,4 +1,4 @@
-"""Skeletons of one's own: what is derived, what is refused, and that they train."""
+"""Custom skeletons: derived fields, errors, checkpoints and training."""
 
 import json
 
@@ -35,68 +35,69 @@ FOX = {
         make_custom_skeleton(**FOX | {"parts": {"all": 4}}),
     ],
 )
-def test_what_a_file_says_of_a_skeleton_makes_it_again(skeleton):
-    said = json.loads(json.dumps(skeleton_to_dict(skeleton)))
-    assert build_skeleton(**said) == skeleton
+def test_build_skeleton_inverts_skeleton_to_dict(skeleton):
+    definition = json.loads(json.dumps(skeleton_to_dict(skeleton)))
+    assert build_skeleton(**definition) == skeleton
 
 
-def test_a_skeleton_is_derived_from_names():
+def test_fields_are_derived_from_names():
     fox = make_custom_skeleton(**FOX)
     assert fox.flip_indices == (0, 2, 1, 3)
     assert fox.bones == ((0, 1), (0, 2), (0, 3))
     assert fox.parts == {"head": slice(0, 3), "back": slice(3, 4), "fox": slice(0, 4)}
     assert set(fox.disjoint_parts) == {"head", "back"}
     assert fox.json_keys == {"keypoints": slice(0, 4)}
-    one = make_custom_skeleton("dot", ["at"], [0.1])
-    assert one.parts == one.disjoint_parts == {"dot": slice(0, 1)}
-    sided = make_custom_skeleton("eyes", ["L_eye", "R_eye"], [0.1, 0.1])
-    assert sided.flip_indices == (1, 0)
-    assert make_custom_skeleton(
-        **skeleton_to_dict(sided._replace(flip_indices=(0, 1)))
-    ).flip_indices == (0, 1)
-    whole = make_custom_skeleton("pair", ["a", "b"], [0.1, 0.1], parts={"all": 2})
-    assert list(whole.parts) == ["all", "pair"]  # whose score decides which weights are the best
+    point = make_custom_skeleton("dot", ["center"], [0.1])
+    assert point.parts == point.disjoint_parts == {"dot": slice(0, 1)}
+    eyes = make_custom_skeleton("eyes", ["L_eye", "R_eye"], [0.1, 0.1])
+    assert eyes.flip_indices == (1, 0)
+    unpaired = skeleton_to_dict(eyes._replace(flip_indices=(0, 1)))
+    assert make_custom_skeleton(**unpaired).flip_indices == (0, 1)
+    pair = make_custom_skeleton("pair", ["a", "b"], [0.1, 0.1], parts={"all": 2})
+    assert list(pair.parts) == ["all", "pair"]  # the AP of "pair" selects the best checkpoint
 
 
-def test_the_total_of_a_skeleton_named_hand_is_no_mean_of_its_sides():
-    two = make_custom_skeleton(
+def test_ap_of_a_skeleton_named_hand_is_not_the_mean_of_its_parts():
+    skeleton = make_custom_skeleton(
         "hand", ["a", "b"], [0.1, 0.1], parts={"lefthand": 1, "righthand": 1}
     )
     keypoints = np.array([[[5.0, 5, 2], [50, 50, 2]]])
     ground_truth = GroundTruth(np.array([1]), np.array([0]), keypoints, np.array([100.0]),
                   np.array([[0.0, 0, 60, 60]]), np.array([False]))  # fmt: skip
     moved = keypoints + np.array([[[0.0, 0, 0], [9, 0, 0]]])
-    scores = evaluate_parts(ground_truth, {1: Poses(moved, np.array([1.0]))}, two)
+    scores = evaluate_parts(ground_truth, {1: Poses(moved, np.array([1.0]))}, skeleton)
     assert scores["lefthand"].ap == pytest.approx(1)
     assert scores["righthand"].ap == 0
-    assert scores["hand"].ap == pytest.approx(0.1)  # OKS is a half, which is enough once of ten
+    assert scores["hand"].ap == pytest.approx(
+        0.1
+    )  # OKS is 0.5, which reaches one of ten thresholds
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        ({"keypoints": []}, "no keypoints"),
-        ({"keypoints": ["nose", "nose", "left_ear", "right_ear"]}, "names a keypoint twice"),
-        ({"sigmas": [0.1]}, "4 keypoints and 1 sigmas"),
+        ({"keypoints": []}, "there are no keypoints"),
+        ({"keypoints": ["nose", "nose", "left_ear", "right_ear"]}, "keypoint name is repeated"),
+        ({"sigmas": [0.1]}, "there are 4 keypoints but 1 sigmas"),
         ({"sigmas": [0.1, 0.1, 0.0, 0.1]}, "not above 0"),
-        ({"bones": [["nose", "paw"]]}, r"\['paw'\], which is no keypoint"),
+        ({"bones": [["nose", "paw"]]}, r"\['paw'\], which is not a keypoint"),
         ({"bones": [["nose"]]}, "lists of pairs"),
         ({"flip_pairs": [["nose", "tail"], ["tail", "left_ear"]]}, "in two pairs"),
-        ({"parts": {"head": 3}}, "3 keypoints together, not 4"),
-        ({"parts": {"fox": 3, "tail": 1}}, "that of all together"),
+        ({"parts": {"head": 3}}, "3 keypoints in total instead of 4"),
+        ({"parts": {"fox": 3, "tail": 1}}, "the name 'fox' of the whole skeleton"),
         ({"grouping_order": ["nose"]}, "each keypoint once"),
-        ({"name": "body"}, "one of the official ones"),
+        ({"name": "body"}, "name of an official skeleton"),
         ({"keypoints": ["nose", "left_ear", "mouth", "tail"], "flip_pairs": None}, "as flip_pairs"),
-        ({"keypoints": ["nose", "left_ear", False, "tail"]}, "False, which is not text"),
+        ({"keypoints": ["nose", "left_ear", False, "tail"]}, "False, which is not a string"),
         ({"sigmas": None}, "has no sigmas"),
     ],
 )
-def test_a_skeleton_that_contradicts_itself_is_refused(change, says):
-    with pytest.raises(ValueError, match=says):
+def test_an_inconsistent_definition_is_an_error(change, message):
+    with pytest.raises(ValueError, match=message):
         make_custom_skeleton(**FOX | change)
 
 
-def test_a_checkpoint_brings_its_skeleton_and_its_side(tmp_path):
+def test_a_checkpoint_contains_its_skeleton_and_input_size(tmp_path):
     network = PoseNetwork("hrnet_w18_small", make_custom_skeleton(**FOX), input_size=192)
     write_checkpoint(tmp_path / "fox.ckpt", network)
     assert read_checkpoint(tmp_path / "fox.ckpt").spec == network.spec
@@ -104,16 +105,16 @@ def test_a_checkpoint_brings_its_skeleton_and_its_side(tmp_path):
     assert (predictor.skeleton, predictor.input_size) == (network.skeleton, 192)
 
 
-@pytest.mark.parametrize("ending", ["pth", "safetensors"])
-def test_what_is_published_of_a_skeleton_of_ones_own_comes_back_with_it(tmp_path, ending):
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_an_mmpose_checkpoint_contains_a_custom_skeleton(tmp_path, suffix):
     network = PoseNetwork("hrnet_w18_small", make_custom_skeleton(**FOX), input_size=192)
-    write_mmpose_checkpoint(tmp_path / f"fox.{ending}", network)
-    assert read_checkpoint(tmp_path / f"fox.{ending}").spec == network.spec
+    write_mmpose_checkpoint(tmp_path / f"fox.{suffix}", network)
+    assert read_checkpoint(tmp_path / f"fox.{suffix}").spec == network.spec
 
 
-@pytest.mark.parametrize("said", [{}, {"skeleton": {"name": "x", "legs": 4}}, {"skeleton": "owl"}])
-def test_a_checkpoint_that_does_not_say_what_it_is_of_is_refused(tmp_path, said):
-    torch.save({"state_dict": {}, "network": said}, tmp_path / "x.ckpt")
+@pytest.mark.parametrize("spec", [{}, {"skeleton": {"name": "x", "legs": 4}}, {"skeleton": "owl"}])
+def test_a_checkpoint_with_an_invalid_spec_is_an_error(tmp_path, spec):
+    torch.save({"state_dict": {}, "network": spec}, tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match=r"x\.ckpt: "):
         read_checkpoint(tmp_path / "x.ckpt")
 
@@ -131,38 +132,38 @@ parts: {{palm: 1, fingers: 20}}
 
 @pytest.fixture
 def hands(people, tmp_path):
-    """A folder with a data set of left hands and the YAML of their skeleton."""
-    at = WHOLEBODY.parts["lefthand"]
-    names = list(WHOLEBODY.keypoints[at])
-    bones = [[a, b] for a, b in WHOLEBODY.bones if at.start <= min(a, b)]
-    bones = [[WHOLEBODY.keypoints[a], WHOLEBODY.keypoints[b]] for a, b in bones if b < at.stop]
+    """Create a folder with a data set of left hands and the YAML file of their skeleton."""
+    part = WHOLEBODY.parts["lefthand"]
+    names = list(WHOLEBODY.keypoints[part])
+    bones = [(a, b) for a, b in WHOLEBODY.bones if part.start <= min(a, b) and b < part.stop]
+    bones = [[WHOLEBODY.keypoints[a], WHOLEBODY.keypoints[b]] for a, b in bones]
     (tmp_path / "conf/skeleton").mkdir(parents=True)
-    told = HAND.format(keypoints=names, sigmas=list(WHOLEBODY.sigmas[at]), bones=bones)
-    (tmp_path / "conf/skeleton/hand.yaml").write_text(told)
+    text = HAND.format(keypoints=names, sigmas=list(WHOLEBODY.sigmas[part]), bones=bones)
+    (tmp_path / "conf/skeleton/hand.yaml").write_text(text)
     for split in ("train", "val"):
         (tmp_path / f"{split}2017").symlink_to(people / f"{split}2017")
         file = people / f"annotations/coco_wholebody_{split}_v1.0.json"
         content = json.loads(file.read_text())
         content["categories"][0]["keypoints"] = names
-        for row in content["annotations"]:
-            row["keypoints"] = row["lefthand_kpts"]
+        for annotation in content["annotations"]:
+            annotation["keypoints"] = annotation["lefthand_kpts"]
         (tmp_path / f"hands_{split}.json").write_text(json.dumps(content))
     return tmp_path
 
 
-def test_a_hand_of_21_keypoints_is_trained_scored_and_found(hands):
+def test_a_custom_skeleton_can_be_trained_evaluated_and_predicted(hands):
     data = (
         "skeleton=hand", "data=synthetic", "data.root=.", "data.num_workers=0",
         "data.train=[hands_train.json,train2017]", "data.val=[hands_val.json,val2017]",
     )  # fmt: skip
     trained = run(
-        "train", "--config-dir=conf", "experiment=demo_pretrain", *data, "input_size=64", "logger=csv",
-        "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "hydra.run.dir=run",
-        cwd=hands,
+        "train", "--config-dir=conf", "experiment=demo_pretrain", *data, "input_size=64",
+        "logger=csv", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1",
+        "hydra.run.dir=run", cwd=hands,
     )  # fmt: skip
     succeeded(trained)
-    scored = run("evaluate", "checkpoint=run/best.ckpt", *data[1:], "output=scored", cwd=hands)
-    assert all(part in succeeded(scored).stdout for part in ("palm", "fingers", "hand"))
-    found = Predictor(hands / "run/best.ckpt", device="cpu")(np.zeros((80, 60, 3), np.uint8))
-    assert found.keypoints.shape[1:] == (21, 3)
-    assert set(found.part_confidences) == {"palm", "fingers"}
+    evaluated = run("evaluate", "checkpoint=run/best.ckpt", *data[1:], "output=scored", cwd=hands)
+    assert all(part in succeeded(evaluated).stdout for part in ("palm", "fingers", "hand"))
+    result = Predictor(hands / "run/best.ckpt", device="cpu")(np.zeros((80, 60, 3), np.uint8))
+    assert result.keypoints.shape[1:] == (21, 3)
+    assert set(result.part_confidences) == {"palm", "fingers"}

@@ -1,4 +1,4 @@
-"""Left/right pairs are derived from names however they are spelled, and never guessed."""
+"""Left/right pairs are derived from names in all common spellings, and never guessed."""
 
 import random
 
@@ -45,30 +45,30 @@ MIDDLE = [
 
 
 @pytest.mark.parametrize("pair", SPELLINGS, ids="/".join)
-def test_a_pair_is_found_in_any_order_among_keypoints_without_a_side(pair):
+def test_a_pair_is_derived_in_any_order_among_keypoints_without_a_side(pair):
     names = [*MIDDLE, *pair]
     random.Random(0).shuffle(names)
     assert derive_flip_pairs(names) == (pair,)
 
 
-def test_the_pairs_of_coco_are_those_of_its_skeleton():
-    place = {name: k for k, name in enumerate(BODY.keypoints)}
+def test_pairs_derived_from_the_names_of_coco_equal_its_flip_indices():
+    index = {name: k for k, name in enumerate(BODY.keypoints)}
     flipped = list(range(BODY.size))
     for left, right in derive_flip_pairs(BODY.keypoints):
-        flipped[place[left]], flipped[place[right]] = place[right], place[left]
+        flipped[index[left]], flipped[index[right]] = index[right], index[left]
     assert tuple(flipped) == BODY.flip_indices
 
 
 @pytest.mark.parametrize("name", ["left_eye", "Right Eye", "eye_l", "REye", "L5", "rightpaw"])
-def test_a_side_without_a_partner_is_refused_by_name(name):
-    with pytest.raises(ValueError, match=f"no keypoint is the left/right partner of '{name}'"):
+def test_a_side_without_a_partner_is_an_error(name):
+    with pytest.raises(ValueError, match=f"no left/right partner of '{name}' among the keypoints"):
         derive_flip_pairs(["nose", "left_ear", "right_ear", name])
 
 
-def test_two_names_that_differ_in_spelling_only_are_refused():
-    with pytest.raises(ValueError, match="'LeftEye' and 'left_eye' differ in spelling only"):
+def test_names_that_differ_only_in_spelling_are_an_error():
+    with pytest.raises(ValueError, match="'LeftEye' and 'left_eye' differ only in spelling"):
         derive_flip_pairs(["LeftEye", "left_eye", "right_eye"])
 
 
-def test_names_without_any_letter_have_no_side():
+def test_names_without_letters_have_no_side():
     assert derive_flip_pairs(["", "_", "12", "?"]) == ()

@@ -116,7 +116,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_where_none_is_whole_nothing_is
     content = bytearray((tmp_path / "last.ckpt").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "last.ckpt").write_bytes(content)
-    with pytest.warns(UserWarning, match=r"left aside: .*last\.ckpt is no whole checkpoint"):
+    with pytest.warns(UserWarning, match=r"left aside: .*last\.ckpt is not a complete checkpoint"):
         assert find_latest_checkpoint(tmp_path) == tmp_path / "best.ckpt"
     (tmp_path / "best.ckpt").write_bytes(b"")
     with (

@@ -1,1 +1,1 @@
-"""Encoding keypoints as heatmaps and tags, and decoding heatmaps and tags to poses."""
+"""Encoder and decoder: from keypoints to target heatmaps, and from network outputs to poses."""

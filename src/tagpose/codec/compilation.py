@@ -1,4 +1,4 @@
-"""Compilation of loops over pixels with numba, and the threads that run them."""
+"""Compilation of the decoder's loops with numba, and the threads that run them."""
 
 import hashlib
 import os
@@ -15,39 +15,45 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numba
+import numpy as np
 
 # Numbers in compiled code, whose width numba infers: float32 or float64, and int32 or int64.
 Float: TypeAlias = Any
 Int: TypeAlias = Any
 
+# Typed constants: numba would compile another signature for a literal.
+ZERO: Final = np.int64(0)
+FALSE: Final[Any] = np.bool_(False)
+TRUE: Final[Any] = np.bool_(True)
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 _SOURCES: Final = Path(__file__).parent
-_CHUNKS_PER_THREAD: Final = 3  # uneven work is shared evenly, and a chunk costs about 30 us
+_CHUNKS_PER_THREAD: Final = 3  # balances uneven work; the overhead of a chunk is about 30 us
 
 
 def compiled(function: _Function) -> _Function:
     """Compile a function on its first call, and cache the machine code on disk.
 
     Compiled functions release the GIL, so `run_parallel` can run them in threads. They copy arrays
-    in loops: for an assignment of arrays numba also compiles the message of its shape error, which
-    takes as long as a tenth of the decoder.
+    in loops: for an array assignment numba also compiles the message of its shape error, which
+    takes a tenth of the time that the whole decoder takes to compile.
     """
-    with_users_own = numba.config.CACHE_DIR
+    configured_folder = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())
     try:
         dispatcher: _Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     finally:
-        numba.config.CACHE_DIR = with_users_own
+        numba.config.CACHE_DIR = configured_folder
     return dispatcher
 
 
 def inlined(function: _Function) -> _Function:
-    """Make a function part of each compiled function that calls it.
+    """Inline a function into every compiled function that calls it.
 
-    For functions with many arrays as arguments that are called row by row or pixel by pixel: a call
-    counts references to every array, which takes longer than the work on a row. Functions that
-    are called from several places or simple ones stay `compiled`, which takes less time to compile.
+    Use it for functions with many array arguments that are called for every row or pixel: a call
+    updates the reference count of each array, which takes longer than the work on a row. Use
+    `compiled` for functions that are simple or called from several places: it compiles faster.
     """
     dispatcher: _Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
     return dispatcher
@@ -59,30 +65,30 @@ def cache_folder() -> Path:
 
     Candidates are NUMBA_CACHE_DIR, the package itself, the user's cache directory and a private
     temporary folder. Numba notices a change in the file of a compiled function, but not in the
-    files of the functions that it calls, so the name contains a hash of all of them.
+    files of the functions that it calls, so the folder name contains a hash of all source files.
     """
     files = [*sorted(_SOURCES.glob("*.py")), _SOURCES.parent / "structures.py"]
     sources = b"".join(file.read_bytes() for file in files)
     name = f"tagpose-{hashlib.sha256(sources).hexdigest()[:12]}"
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
-    given = os.environ.get("NUMBA_CACHE_DIR")
+    configured = os.environ.get("NUMBA_CACHE_DIR")
     installed = _SOURCES / "__pycache__" / name
-    if given and _is_writable(Path(given) / name):
-        return Path(given) / name
+    if configured and _is_writable(Path(configured) / name):
+        return Path(configured) / name
     if _is_writable(installed):
-        _remove_others(installed)
+        _remove_stale_caches(installed)
         return installed
     cached = user / "tagpose" / name
     folder = cached if _is_writable(cached) else _temporary_folder(name)
-    _copy_code(installed, folder)
+    _copy_machine_code(installed, folder)
     return folder
 
 
-def _copy_code(installed: Path, folder: Path) -> None:
-    """Copy what was compiled when the package was installed; numba only reads writable folders."""
-    # machine code before the index that lists it, and each file at once, for other processes
+def _copy_machine_code(installed: Path, folder: Path) -> None:
+    """Copy the code compiled at installation, because numba only reads writable folders."""
+    # Other processes may read meanwhile: data files precede their index, and each copy is atomic.
     files = sorted(installed.rglob("*.nb?"), key=lambda file: file.suffix)
-    with suppress(OSError):  # without them it is compiled again
+    with suppress(OSError):  # the code is then compiled again
         for file in files:
             copy = folder / file.relative_to(installed)
             if not copy.exists():
@@ -92,15 +98,15 @@ def _copy_code(installed: Path, folder: Path) -> None:
                 unfinished.replace(copy)
 
 
-def _remove_others(folder: Path) -> None:
-    """Remove compiled code of earlier versions of this installation."""
-    for other in folder.parent.glob("tagpose-*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+def _remove_stale_caches(folder: Path) -> None:
+    """Remove the compiled code of earlier versions of this installation."""
+    for cache in folder.parent.glob("tagpose-*"):
+        if cache != folder:
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 def _is_writable(folder: Path) -> bool:
-    """Create a folder and check that files can be created in it."""
+    """Create a folder and return whether files can be created in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -110,13 +116,13 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _temporary_folder(name: str) -> Path:
-    """Return a folder among the temporary files that no other user can write to.
+    """Return a temporary folder that no other user can write to.
 
     The cache contains pickles, so a folder that another user created must not be used.
     """
     user = getattr(os, "getuid", lambda: "user")()
     folder = Path(tempfile.gettempdir()) / f"{name}-{user}"
-    with suppress(OSError):  # a file of that name, or a dangling link
+    with suppress(OSError):  # the path is a file or a dangling link
         folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     owned = stat.S_ISDIR(status.st_mode) and status.st_uid == user
@@ -126,38 +132,38 @@ def _temporary_folder(name: str) -> Path:
 
 
 def run_parallel(function: Callable[[int, int], object], count: int) -> None:
-    """Split `range(count)` into chunks, and call `function(start, stop)` on each in a thread pool.
+    """Call `function(start, stop)` on chunks of `range(count)` in a thread pool.
 
     Args:
-        function: calls a compiled function, which releases the GIL.
+        function: callable that runs a compiled function, which releases the GIL.
         count: number of independent items.
     """
     chunks = min(count, _CHUNKS_PER_THREAD * numba.config.NUMBA_NUM_THREADS)
     bounds = [count * chunk // chunks for chunk in range(chunks + 1)] if chunks else [0]
-    for _ in _threads().map(function, bounds[:-1], bounds[1:]):
+    for _ in _thread_pool().map(function, bounds[:-1], bounds[1:]):
         pass
 
 
 @lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    """Return the threads of this process; NUMBA_NUM_THREADS sets their number."""
+def _thread_pool() -> ThreadPoolExecutor:
+    """Return the thread pool of this process; NUMBA_NUM_THREADS sets its size."""
     return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, "tagpose-decoder")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process inherits the executor without its threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+    os.register_at_fork(after_in_child=_thread_pool.cache_clear)
 
 
 @lru_cache(maxsize=1)
 def compile_in_background() -> "subprocess.Popen[bytes] | None":
-    """Start to compile the decoder in another process, unless the machine code is cached.
+    """Start compiling the decoder in another process, unless the machine code is cached.
 
-    For programs that have seconds of work before they decode; it also takes half the time that it
-    takes beside torch, whose objects the garbage collector visits again and again.
+    For programs that have seconds of work before they decode. It also takes half the time that it
+    takes in a process with torch, whose many objects slow down garbage collection.
     """
     if not announce_compilation():
         return None
-    return subprocess.Popen(  # if it fails, the code is compiled here, which shows the error
+    return subprocess.Popen(  # if it fails, this process compiles and shows the error
         [sys.executable, "-m", f"{__package__}.warm_up"],
         env=os.environ | {"NUMBA_CACHE_DIR": str(cache_folder().parent)},
         stdout=subprocess.DEVNULL,
@@ -167,7 +173,7 @@ def compile_in_background() -> "subprocess.Popen[bytes] | None":
 
 @lru_cache(maxsize=1)
 def finish_compilation() -> None:
-    """Wait for `compile_in_background`, or announce that the calls that follow compile."""
+    """Wait for `compile_in_background`, or announce that the next calls compile."""
     if compile_in_background.cache_info().currsize:
         process = compile_in_background()
         if process:
@@ -179,8 +185,9 @@ def finish_compilation() -> None:
 @lru_cache(maxsize=1)
 def announce_compilation() -> bool:
     """Return whether the decoder has to be compiled, and print a message if so."""
-    last = f"*._fill_missing-*.py{sys.version_info.major}{sys.version_info.minor}.nbi"
-    needed = not (numba.config.DISABLE_JIT or any(cache_folder().rglob(last)))
+    # index file of the function that is compiled last
+    last_index = f"*._fill_missing-*.py{sys.version_info.major}{sys.version_info.minor}.nbi"
+    needed = not (numba.config.DISABLE_JIT or any(cache_folder().rglob(last_index)))
     if needed:
         print("Compiling the decoder, once per installation (about 20 s) ...", file=sys.stderr)
     return needed

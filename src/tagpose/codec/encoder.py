@@ -1,54 +1,47 @@
-"""This file draws what the network should predict, on the device where it predicts."""
+"""Target generator: heatmaps and tag positions of labeled keypoints, on the network's device."""
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from tagpose.codec.keypoint_weights import compute_keypoint_weights
-from tagpose.structures import DEFAULT_INPUT_SIZE, STRIDE, Targets
+from tagpose.codec.gaussians import Gaussians, draw_gaussians
+from tagpose.structures import DEFAULT_INPUT_SIZE, MAX_VISIBILITY, STRIDE, Targets
 
 DEFAULT_SIGMA: Final = 2.0  # heatmap pixels; HigherHRNet (Cheng 2020) for maps at any stride
-# Of the input's side: the extent of a person whose Gaussians are as wide as that.
+# Extent of a person whose Gaussians have the full sigma, as a fraction of the input size.
 _REFERENCE_EXTENT: Final = 0.5
-
-
-class _Gaussians(NamedTuple):
-    """N of them, each in a map of its own keypoint and image."""
-
-    map_index: Tensor  # [N] int64, of which map
-    x: Tensor  # [N] int64, the column of its heatmap pixel
-    y: Tensor  # [N] int64, the row
-    offset_in_pixel: (
-        Tensor | None
-    )  # [N, 2] x, y in heatmap pixels from the middle of the heatmap pixel; None for 0
-    sigma: Tensor | None  # [N] heatmap pixels; None for the same everywhere
-    amplitude: Tensor  # [N] how high it is: 1, or 0 for one that is not to be seen
+_LARGE_PART: Final = 32.0  # input pixels; parts of this extent and larger ones have weight 1
 
 
 @dataclass(frozen=True)
 class HeatmapEncoder:
-    """How targets are drawn; calling it draws those of a batch.
+    """Generator of the targets of a batch.
 
-    The default is the published way: a Gaussian at the heatmap pixel of each labelled keypoint that is
-    inside the map, and whatever has no label is background.
+    By default, as in MMPose, a Gaussian is drawn at the heatmap pixel of each labeled keypoint
+    inside the map, and everything else is background.
 
     Attributes:
-        part_index: [K] the number of each keypoint's part, from the skeleton; for `ignore_unlabelled`.
-        subpixel: whether a Gaussian's middle is where the keypoint is, at sub-pixel positions. A heatmap pixel's
-            middle is then the middle of its input pixels, so that what is drawn is what a decoder
-            with the same option reads. (Unbiased coordinates as in Huang 2020, Zhang 2020.)
-        tag_index: [K] the tag map of each keypoint; if empty, each keypoint has its own.
-        input_size: of the input, in input pixels; for `min_sigma`.
-        stride: of the maps, input pixels per heatmap pixel: STRIDE, or a part of it.
-        sigma: of the Gaussians, in heatmap pixels.
-        min_sigma: of small people, whose keypoints stand close; it grows with a person up to
-            `sigma`. None for one width for all.
-        ignore_unlabelled: whether the loss leaves out where a part without any label may be.
-        weight_by_visibility: whether the foreground weight of a keypoint is as its v says; see `compute_keypoint_weights`.
-        small_part_weight: how much foreground weight small parts get beside large ones, at most.
+        part_index: [K] part of each keypoint, from the skeleton; for `ignore_unlabelled` and
+            `small_part_weight`.
+        subpixel: whether Gaussians are centered at the exact positions of keypoints. The center of
+            a heatmap pixel is then the center of its input pixels, so that a decoder with the same
+            option recovers the position. (Unbiased coordinates as in Huang 2020, Zhang 2020.)
+        tag_index: [K] tag map of each keypoint; if empty, every keypoint has its own.
+        input_size: network input size in input pixels; for `min_sigma`.
+        stride: input pixels per heatmap pixel: STRIDE or a divisor of it.
+        sigma: sigma of the Gaussians in heatmap pixels.
+        min_sigma: minimum sigma for small people, whose keypoints are close together; sigma grows
+            with the size of a person up to `sigma`. None uses the same sigma for everyone.
+        ignore_unlabelled: whether the loss ignores regions that may contain unlabeled parts.
+        weight_by_visibility: whether the foreground weight of a keypoint is proportional to its v;
+            see `compute_keypoint_weights`.
+        small_part_weight: maximum foreground weight of small parts, relative to large ones.
+
+    Raises:
+        ValueError: if `small_part_weight` is below 1, or a sigma is out of range.
     """
 
     part_index: tuple[int, ...] = ()
@@ -63,50 +56,52 @@ class HeatmapEncoder:
     small_part_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.small_part_weight < 1 or self.sigma <= 0:
-            raise ValueError(
-                f"small_part_weight is {self.small_part_weight} and sigma {self.sigma}; they must be at least "
-                "1 and above 0"
-            )
+        if self.small_part_weight < 1:
+            raise ValueError(f"small_part_weight must be 1 or more, got {self.small_part_weight}")
+        if self.sigma <= 0:
+            raise ValueError(f"sigma must be above 0, got {self.sigma}")
         if self.min_sigma is not None and not 0 < self.min_sigma <= self.sigma:
             raise ValueError(
-                f"min_sigma is {self.min_sigma}; it must be above 0 and at most sigma, {self.sigma}"
+                f"min_sigma must be above 0 and at most sigma={self.sigma}, got {self.min_sigma}"
             )
 
     @property
     def has_keypoint_weights(self) -> bool:
-        """Whether some keypoints are weighted more than others."""
+        """Whether the foreground weights of keypoints differ."""
         return self.weight_by_visibility or self.small_part_weight != 1
 
     def __call__(
         self, keypoints: Tensor, mask: Tensor, unlabelled: Tensor | None = None
     ) -> Targets:
-        """Targets of a batch.
+        """Generate the targets of a batch.
 
         Args:
-            keypoints: [B, P, K, 3] x, y in input pixels, v > 0 where labelled; absent people are 0.
-            mask: [B, h, w] 1 where the heatmap loss counts, in heatmap pixels of STRIDE input pixels.
-            unlabelled: [B, P, F, 4] as a Sample has them; None for nothing.
+            keypoints: ground-truth keypoints [B, P, K, 3]: x, y in input pixels, v > 0 if labeled;
+                rows of absent people are 0.
+            mask: [B, h, w] in pixels of STRIDE input pixels, 1 where the heatmap loss counts.
+            unlabelled: boxes of unlabeled parts [B, P, F, 4], see `Sample`; None for no boxes.
         """
-        finer = STRIDE // self.stride
-        mask = mask.repeat_interleave(finer, -2).repeat_interleave(finer, -1)
+        factor = STRIDE // self.stride
+        mask = mask.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
         height, width = mask.shape[-2:]
-        pixels, offset_in_pixel = self._to_pixels(keypoints[..., :2])
+        pixels, offset = self._to_pixels(keypoints[..., :2])
         x, y = pixels.unbind(-1)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         visible = inside & (keypoints[..., 2] > 0)
-        gaussians = self._gaussians(keypoints[..., :2], pixels, offset_in_pixel, visible)
-        images, _, kinds = visible.shape
-        draw = partial(_draw, maps=images * kinds, size=(height, width), sigma=self.sigma)
-        heatmaps = draw(gaussians).view(images, kinds, height, width)
+        gaussians = self._make_gaussians(keypoints[..., :2], pixels, offset, visible)
+        images, _, channels = visible.shape
+        draw = partial(
+            draw_gaussians, maps=images * channels, map_size=(height, width), sigma=self.sigma
+        )
+        heatmaps = draw(gaussians).view(images, channels, height, width)
         foreground = heatmaps
         if self.has_keypoint_weights:
-            weighted = self._weighted(gaussians, keypoints, visible)
-            foreground = draw(weighted).view(images, kinds, height, width)
+            weighted = self._weight_gaussians(gaussians, keypoints, visible)
+            foreground = draw(weighted).view(images, channels, height, width)
         return Targets(
             heatmaps=heatmaps,
             foreground=foreground,
-            mask=self._counting(heatmaps, mask, unlabelled),
+            mask=self._make_loss_mask(heatmaps, mask, unlabelled),
             tag_pixels=torch.where(visible, (self._tag_maps(pixels) * height + y) * width + x, 0),
             visible=visible,
         )
@@ -115,37 +110,37 @@ class HeatmapEncoder:
         """Return the tag map [K] int64 of each keypoint, on the device of the targets."""
         return _on_device(self.tag_index or tuple(range(pixels.shape[2])), pixels.device)
 
-    def _to_pixels(self, at: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Heatmap pixels [B, P, K, 2] int64 of input pixels, and where beside their middles, in heatmap pixels."""
+    def _to_pixels(self, xy: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the heatmap pixels [B, P, K, 2] int64 and the offsets from their centers."""
         if not self.subpixel:
-            # the integer part, so that a keypoint up to one heatmap pixel left of the map still counts
-            return (at / self.stride).trunc().long(), None
-        place = to_heatmap_pixels(at, self.stride)
-        pixels = place.add(0.5).floor()
-        return pixels.long(), place - pixels
+            # truncate, so that a keypoint up to one heatmap pixel left of the map counts as inside
+            return (xy / self.stride).trunc().long(), None
+        positions = to_heatmap_pixels(xy, self.stride)
+        pixels = positions.add(0.5).floor()
+        return pixels.long(), positions - pixels
 
-    def _gaussians(
-        self, at: Tensor, pixels: Tensor, offset_in_pixel: Tensor | None, visible: Tensor
-    ) -> _Gaussians:
-        """What is drawn."""
-        images, _, kinds = visible.shape
-        some = _select_drawn(visible)
-        map_index = torch.arange(images * kinds, device=visible.device).view(images, 1, kinds)
-        x, y = torch.where(visible[..., None], pixels, 0).flatten(0, 2)[some].unbind(-1)
-        sigma = self._sigmas(at, visible)
-        return _Gaussians(
-            map_index=map_index.expand(visible.shape).flatten()[some],
+    def _make_gaussians(
+        self, xy: Tensor, pixels: Tensor, offset: Tensor | None, visible: Tensor
+    ) -> Gaussians:
+        """Return the Gaussians of visible keypoints."""
+        images, _, channels = visible.shape
+        drawn = _select_drawn(visible)
+        map_index = torch.arange(images * channels, device=visible.device).view(images, 1, channels)
+        x, y = torch.where(visible[..., None], pixels, 0).flatten(0, 2)[drawn].unbind(-1)
+        sigma = self._compute_sigmas(xy, visible)
+        return Gaussians(
+            map_index=map_index.expand(visible.shape).flatten()[drawn],
             x=x,
             y=y,
-            offset_in_pixel=None
-            if offset_in_pixel is None
-            else offset_in_pixel.flatten(0, 2)[some],
-            sigma=None if sigma is None else sigma.expand(visible.shape).flatten()[some],
-            amplitude=visible.flatten()[some].float(),
+            offset=None if offset is None else offset.flatten(0, 2)[drawn],
+            sigma=None if sigma is None else sigma.expand(visible.shape).flatten()[drawn],
+            amplitude=visible.flatten()[drawn].float(),
         )
 
-    def _weighted(self, gaussians: _Gaussians, keypoints: Tensor, visible: Tensor) -> _Gaussians:
-        """The Gaussians as high as their keypoints matter."""
+    def _weight_gaussians(
+        self, gaussians: Gaussians, keypoints: Tensor, visible: Tensor
+    ) -> Gaussians:
+        """Multiply the amplitudes of Gaussians by the weights of their keypoints."""
         weights = compute_keypoint_weights(
             keypoints,
             visible,
@@ -153,94 +148,104 @@ class HeatmapEncoder:
             weight_by_visibility=self.weight_by_visibility,
             small_part_weight=self.small_part_weight,
         )
-        return gaussians._replace(
-            amplitude=gaussians.amplitude * weights.flatten()[_select_drawn(visible)]
-        )
+        drawn = weights.flatten()[_select_drawn(visible)]
+        return gaussians._replace(amplitude=gaussians.amplitude * drawn)
 
-    def _sigmas(self, at: Tensor, visible: Tensor) -> Tensor | None:
-        """Widths [B, P, 1] by the larger side of the box around a person's keypoints."""
+    def _compute_sigmas(self, xy: Tensor, visible: Tensor) -> Tensor | None:
+        """Return sigmas [B, P, 1], proportional to the extent of each person, or None if equal."""
         if self.min_sigma is None:
             return None
-        last = torch.where(visible[..., None], at, -torch.inf).amax(2)  # [B, P, 2] input pixels
-        first = torch.where(visible[..., None], at, torch.inf).amin(2)
-        extent = (last - first).amax(-1, keepdim=True)
-        return (self.sigma * extent / (_REFERENCE_EXTENT * self.input_size)).clamp(
-            self.min_sigma, self.sigma
-        )
+        extent = _compute_extent(xy, visible)[..., None]
+        sigmas = self.sigma * extent / (_REFERENCE_EXTENT * self.input_size)
+        return sigmas.clamp(self.min_sigma, self.sigma)
 
-    def _counting(self, heatmaps: Tensor, mask: Tensor, unlabelled: Tensor | None) -> Tensor:
-        """Where the loss counts, [B, 1 or K, h, w]."""
-        counts = mask.float()[:, None]
+    def _make_loss_mask(self, heatmaps: Tensor, mask: Tensor, unlabelled: Tensor | None) -> Tensor:
+        """Return where the heatmap loss counts, [B, 1 or K, h, w]."""
+        counted = mask.float()[:, None]
         if not self.ignore_unlabelled or unlabelled is None:
-            return counts
-        spared = _pixels_in_boxes(to_heatmap_pixels(unlabelled, self.stride), *mask.shape[-2:])
-        spared = spared[:, list(self.part_index)]
-        return counts * ~(spared & (heatmaps == 0))  # where another has a label, there is no doubt
+            return counted
+        ignored = _rasterize_boxes(to_heatmap_pixels(unlabelled, self.stride), *mask.shape[-2:])
+        ignored = ignored[:, list(self.part_index)]
+        return counted * ~(ignored & (heatmaps == 0))  # another person's labels are certain
+
+
+def compute_keypoint_weights(
+    keypoints: Tensor,
+    visible: Tensor,
+    part_index: tuple[int, ...],
+    *,
+    weight_by_visibility: bool,
+    small_part_weight: float,
+) -> Tensor:
+    """Compute the weight of each keypoint in the foreground of the heatmap loss.
+
+    Args:
+        keypoints: ground-truth keypoints [B, P, K, 3]: x, y in input pixels, v.
+        visible: [B, P, K] bool, whether keypoints are labeled and inside the map.
+        part_index: [K] part of each keypoint.
+        weight_by_visibility: whether weights are v / 2, at most 1, instead of 1.
+        small_part_weight: maximum factor for small parts; it is inversely proportional to the
+            longer side of the box around a part, and 1 for large parts.
+
+    Returns:
+        Weights [B, P, K].
+    """
+    weights = visible.float()
+    if weight_by_visibility:
+        weights = (keypoints[..., 2] / MAX_VISIBILITY).clamp(0, 1)
+    if small_part_weight == 1:
+        return weights
+    parts = torch.tensor(part_index, device=visible.device)
+    for part in range(1 + max(part_index)):
+        in_part = visible & (parts == part)  # [B, P, K]
+        extent = _compute_extent(keypoints[..., :2], in_part).clamp(min=1)  # [B, P]
+        factor = (_LARGE_PART / extent).clamp(1, small_part_weight)[..., None]
+        weights = torch.where(in_part, weights * factor, weights)
+    return weights
+
+
+def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
+    """Return the longer side [B, P] of the box around selected keypoints; -inf without any."""
+    last = torch.where(selected[..., None], xy, -torch.inf).amax(2)  # [B, P, 2]
+    first = torch.where(selected[..., None], xy, torch.inf).amin(2)
+    return (last - first).amax(-1)
 
 
 @cache
 def _on_device(index: tuple[int, ...], device: torch.device) -> Tensor:
-    """Return an index on a device; it is copied once, because the CPU waits for a GPU's copy."""
+    """Copy an index to a device, only once, because each copy to a GPU blocks the CPU."""
     return torch.tensor(index, device=device)
 
 
 def _select_drawn(visible: Tensor) -> Tensor | slice:
-    """Which keypoints of [B * P * K] are drawn: on a CPU those that are visible, on a GPU all.
+    """Return an index of the keypoints [B * P * K] to draw: the visible ones, or all on a GPU.
 
-    There, to count those that are visible would make it wait for the CPU.
+    Selecting on a GPU would make the CPU wait for the number of visible keypoints.
     """
     return slice(None) if visible.is_cuda else visible.flatten().nonzero()[:, 0]
 
 
-def to_heatmap_pixels(at: Tensor, stride: int) -> Tensor:
-    """Input pixels as heatmap pixels of which number i has its middle at i, and covers `stride` pixels."""
-    return (at + 0.5) / stride - 0.5
+def to_heatmap_pixels(xy: Tensor, stride: int) -> Tensor:
+    """Convert input pixels to heatmap pixels; pixel i has its center at i and covers `stride`."""
+    return (xy + 0.5) / stride - 0.5
 
 
-def _pixels_in_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Which heatmap pixels [B, F, h, w] have their middle in one of the boxes [B, P, F, 4], in heatmap pixels.
+def _rasterize_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Return which heatmap pixels have their center in a box of any person.
 
-    A box is all rows and columns between its ends, so that one product counts for all people.
+    Args:
+        boxes: left, top, right, bottom [B, P, F, 4] in heatmap pixels.
+        height: height of the heatmaps, h.
+        width: width of the heatmaps, w.
+
+    Returns:
+        [B, F, h, w] bool.
     """
     low, high = boxes.chunk(2, -1)  # [B, P, F, 2] x, y
-    within = []
+    spans = []
     for axis, length in ((1, height), (0, width)):
-        column = torch.arange(length, device=boxes.device)
-        after = low[..., axis, None] < column
-        within.append((after & (column < high[..., axis, None])).float())  # [B, P, F, length]
-    rows, columns = within
+        pixel = torch.arange(length, device=boxes.device)
+        above_low = low[..., axis, None] < pixel
+        spans.append((above_low & (pixel < high[..., axis, None])).float())  # [B, P, F, length]
+    rows, columns = spans
     return torch.einsum("bpfh,bpfw->bfhw", rows, columns) > 0
-
-
-def _draw(gaussians: _Gaussians, maps: int, size: tuple[int, int], sigma: float) -> Tensor:
-    """So many maps [M, h, w]; where Gaussians overlap, the maximum.
-
-    Each is written around its heatmap pixel of a map with a margin of the window's radius, and the margin
-    is cut off.
-    """
-    radius = int(3 * sigma) + 1  # 7 for sigma 2, as published
-    rows, columns = size[0] + 2 * radius, size[1] + 2 * radius
-    corner = (gaussians.map_index * rows + gaussians.y) * columns + gaussians.x
-    span = torch.arange(2 * radius + 1, device=corner.device)
-    places = corner[:, None, None] + span[:, None] * columns + span  # [N, s, s]
-    values = _windows(gaussians, radius, sigma) * gaussians.amplitude[:, None, None]
-    drawn = torch.zeros(maps * rows * columns, device=corner.device)
-    drawn.scatter_reduce_(0, places.flatten(), values.flatten(), "amax")
-    drawn = drawn.view(maps, rows, columns)
-    return drawn[:, radius : rows - radius, radius : columns - radius]
-
-
-def _windows(gaussians: _Gaussians, radius: int, sigma: float) -> Tensor:
-    """Values [N, s, s] around the heatmap pixels, 1 in the middle of a Gaussian; one for all where alike."""
-    offset = torch.arange(-radius, radius + 1, device=gaussians.x.device, dtype=torch.float32)
-    if gaussians.offset_in_pixel is None and gaussians.sigma is None:
-        return (-(offset.square()[:, None] + offset.square()) / (2 * sigma**2)).exp()[None]
-    offset_in_pixel = (
-        torch.zeros_like(offset[:1])
-        if gaussians.offset_in_pixel is None
-        else gaussians.offset_in_pixel
-    )
-    spread = offset.new_tensor(sigma) if gaussians.sigma is None else gaussians.sigma[:, None, None]
-    apart = (offset - offset_in_pixel[..., None]).square() / (2 * spread.square())  # [N, 2, s] x, y
-    across, down = (-apart).exp().expand(len(gaussians.x), 2, -1).unbind(1)
-    return down[:, :, None] * across[:, None]

@@ -1,8 +1,8 @@
 """Flip test on the CPU: average the heatmaps and find their peaks in the same pass.
 
-A heatmap is averaged and searched while it is in the cache of one core. One after the other,
-averaging and searching take 1.1 times as long, and averaging by torch operations three times. Tags
-are not merged: they are read where peaks are, and from the maps in which keypoints are missing.
+Each heatmap is averaged and searched while it is in the cache of one core. Two separate passes take
+1.1 times as long, and averaging with torch takes three times as long. Tags are not merged: they are
+read at peaks only, and in the maps of missing keypoints.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.codec.compilation import Float, Int, compiled, run_parallel
-from tagpose.codec.peaks import DecodingMaps, Peaks, check_finite, empty_peaks, write_peaks
+from tagpose.codec.decoding_maps import DecodingMaps, check_finite
+from tagpose.codec.peaks import Peaks, empty_peaks, write_peaks
 
 
 class FlippedOutputs(NamedTuple):
@@ -20,6 +21,26 @@ class FlippedOutputs(NamedTuple):
     tags: np.ndarray  # [B, L, G, h, w] float32
     flip_indices: np.ndarray  # [K] int64; see `ChannelFlipIndices`
     tag_flip_indices: np.ndarray  # [G] int64
+
+
+def check_flipped(original: DecodingMaps, flipped: FlippedOutputs) -> None:
+    """Raise a ValueError unless the outputs for the flipped images fit those for the images."""
+    shapes = flipped.heatmaps.shape, flipped.tags.shape
+    if shapes != (original.heatmaps.shape, original.tags.shape):
+        raise ValueError(
+            f"outputs for the flipped images have shapes {shapes} and those for the images "
+            f"{(original.heatmaps.shape, original.tags.shape)}; pass outputs of the same network "
+            "for the same images"
+        )
+    for name, indices, channels in (
+        ("flip indices", flipped.flip_indices, original.heatmaps.shape[1]),
+        ("flip indices of tag maps", flipped.tag_flip_indices, original.tags.shape[2]),
+    ):
+        if sorted(indices) != list(range(channels)):
+            raise ValueError(
+                f"got {len(indices)} {name} for {channels} channels; expected a permutation of all "
+                "channels, such as `network.channel_flip_indices`"
+            )
 
 
 def scan_flip_test(
@@ -34,21 +55,21 @@ def scan_flip_test(
     """Average the heatmaps of the flip test, and find their peaks.
 
     Args:
-        heatmaps: [B, K, h, w] output for the images.
+        heatmaps: output for the images [B, K, h, w].
         flipped: outputs for the flipped images.
-        maps: the tags of both; the mean is written into its heatmaps.
-        count: the largest number of peaks of a heatmap.
+        maps: tags of both outputs; the mean heatmaps are written into `maps.heatmaps`.
+        count: maximum number of peaks per heatmap.
         min_score: heatmap value that a peak must exceed.
         as_topk: see `find_peaks`.
 
     Raises:
-        ValueError: if a heatmap, or a tag at a peak, is NaN or infinity.
+        ValueError: if a heatmap or a tag at a peak is NaN or infinity.
     """
-    peaks, least = empty_peaks(maps, count), np.float32(min_score)
+    peaks, threshold = empty_peaks(maps, count), np.float32(min_score)
     finite = np.zeros(heatmaps.shape[0] * heatmaps.shape[1], np.bool_)
     run_parallel(
         lambda start, stop: _scan_heatmaps(
-            heatmaps, flipped, maps, least, start, stop, as_topk, peaks, finite
+            heatmaps, flipped, maps, threshold, start, stop, as_topk, peaks, finite
         ),
         len(finite),
     )
@@ -68,15 +89,15 @@ def _scan_heatmaps(
     peaks: Peaks,
     finite: np.ndarray,
 ) -> None:
-    """Write the means of heatmaps number `start` to `stop` of the batch, and their peaks."""
+    """Average heatmaps number `start` to `stop` of the batch, and find their peaks."""
     keypoints, half = heatmaps.shape[1], np.float32(0.5)
     last = heatmaps.shape[3] - 1
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
-        other = flipped.flip_indices[keypoint]
+        partner = flipped.flip_indices[keypoint]
         for y in range(heatmaps.shape[2]):
             for x in range(last + 1):
-                here = heatmaps[image, keypoint, y, x]
-                back = flipped.heatmaps[image, other, y, last - x]
-                maps.heatmaps[image, keypoint, y, x] = (here + back) * half
+                original = heatmaps[image, keypoint, y, x]
+                flipped_back = flipped.heatmaps[image, partner, y, last - x]
+                maps.heatmaps[image, keypoint, y, x] = (original + flipped_back) * half
         write_peaks(maps, min_score, number, number + 1, as_topk, peaks, finite)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: merge the network's outputs at several resolutions, flips and scales."""
+"""Test-time augmentation: merge network outputs over resolutions, flips and scales."""
 
 from collections.abc import Sequence
 
@@ -14,30 +14,30 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Upsample maps bilinearly, without aligning corners.
 
     Args:
-        maps: [..., h, w], at least one leading axis.
+        maps: maps [..., h, w] with at least one leading axis.
         size: height, width of the result.
 
     Returns:
-        [..., height, width]; `maps` itself if it has that size already.
+        Maps [..., height, width]; `maps` itself if it already has that size.
     """
     if maps.shape[-2:] == size:
         return maps
     flat = maps.reshape(1, -1, *maps.shape[-2:])
-    larger = functional.interpolate(flat, size, mode="bilinear", align_corners=False)
-    return larger.view(*maps.shape[:-2], *size)
+    upsampled = functional.interpolate(flat, size, mode="bilinear", align_corners=False)
+    return upsampled.view(*maps.shape[:-2], *size)
 
 
 def merge_resolutions(resolutions: MultiResolutionMaps) -> KeypointMaps:
     """Average the heatmaps of all resolutions at the finest one (Cheng 2020, "Aggregation").
 
-    Tags are kept at their resolution. MMPose upsamples them to the finest one and then again to the
-    input; that differs by 0.04 at most where people's tags are 1.2 apart.
+    Tags keep their resolution. MMPose upsamples them to the finest one and then again to the input
+    size, which differs by at most 0.04 where people's tags are 1.2 apart.
     """
     *coarser, finest = resolutions.heatmaps
     if not coarser:
         return KeypointMaps(finest, resolutions.tags)
     size = finest.shape[-2], finest.shape[-1]
-    total = finest + sum(upsample(each, size) for each in coarser)
+    total = finest + sum(upsample(heatmaps, size) for heatmaps in coarser)
     return KeypointMaps(total / len(resolutions.heatmaps), resolutions.tags)
 
 
@@ -46,13 +46,14 @@ def flip_maps(keypoint_maps: KeypointMaps, flip_indices: ChannelFlipIndices) -> 
 
     Args:
         keypoint_maps: outputs for a batch.
-        flip_indices: of the network.
+        flip_indices: channel flip indices of the network.
 
     Returns:
-        Maps of the same shapes; flipping them again restores the input.
+        Maps of the same shapes; flipping them again restores the original.
     """
-    swap = (torch.tensor(i).to(keypoint_maps.tags.device, non_blocking=True) for i in flip_indices)
-    channels = zip(keypoint_maps, (1, 2), swap, strict=True)
+    device = keypoint_maps.tags.device
+    indices = (torch.tensor(i).to(device, non_blocking=True) for i in flip_indices)
+    channels = zip(keypoint_maps, (1, 2), indices, strict=True)
     return KeypointMaps(*(maps.index_select(axis, i).flip(-1) for maps, axis, i in channels))
 
 
@@ -62,12 +63,12 @@ def merge_flip(
     """Merge the two outputs of the flip test.
 
     Args:
-        keypoint_maps: output for the images.
-        flipped: output for the flipped images, not flipped back yet.
-        flip_indices: of the network.
+        keypoint_maps: outputs for the images.
+        flipped: outputs for the flipped images, not flipped back yet.
+        flip_indices: channel flip indices of the network.
 
     Returns:
-        The mean of the heatmaps, and the tags of both, concatenated along L.
+        The mean heatmaps, and the tags of both outputs concatenated along L.
     """
     back = flip_maps(flipped, flip_indices)
     heatmaps = ((keypoint_maps.heatmaps + back.heatmaps) / 2).contiguous()
@@ -83,18 +84,18 @@ def merge_scales(
 ) -> KeypointMaps:
     """Merge the outputs at several scales.
 
-    Tags of different scales cannot be compared with each other, so MMPose uses those of one scale;
-    the alternative is to compare them side by side, like those of the flip test.
+    Tags of different scales cannot be averaged, so MMPose uses those of one scale. The alternative
+    is to concatenate them, as for the flip test.
 
     Args:
-        views: outputs for the same images, one per scale, each with its own h, w.
+        views: outputs for the same images, one per scale, with different h and w.
         reference: index of scale 1.
         size: height, width of the input at scale 1.
-        multi_scale_tags: whether the tags of all scales are used.
+        multi_scale_tags: whether to use the tags of all scales.
 
     Returns:
-        Heatmaps [B, K, H, W] at the size of the input, averaged over the scales, and tags
-        [B, L, G, h, w] at the size of scale 1; L is the sum over all scales with `multi_scale_tags`.
+        Mean heatmaps [B, K, H, W] at the input size, and tags [B, L, G, h, w] at the resolution of
+        scale 1; with `multi_scale_tags`, L is the sum over all scales.
     """
     total = torch.zeros(*views[reference].heatmaps.shape[:2], *size).to(views[reference].heatmaps)
     for view in views:

@@ -1,1 +1,1 @@
-"""Networks, checkpoints and weight transfer."""
+"""Networks, their checkpoints and weight transfer."""

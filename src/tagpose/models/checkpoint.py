@@ -1,6 +1,7 @@
-"""This file reads and writes files of weights: this project's checkpoints and the published layout.
+"""Reading and writing of checkpoints, in the formats of this project and of MMPose.
 
-Nothing that is read can run code: pickles are opened with `weights_only`, safetensors hold none.
+Files cannot run code when they are read: pickles are loaded with `weights_only`, and safetensors
+contain no code.
 """
 
 import json
@@ -21,12 +22,12 @@ from tagpose.models.mmpose_weights import from_mmpose, is_mmpose, to_mmpose
 from tagpose.models.network import ModelSpec, PoseNetwork, spec_from_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT
 
-SPEC_KEY: Final = "network"  # where a checkpoint says what network it is of
-_METADATA_KEY: Final = "tagpose"  # where a published file of safetensors says it
-_PREFIX: Final = "network."  # the network's name in the LightningModule
+SPEC_KEY: Final = "network"  # key of the `ModelSpec` in a checkpoint
+_METADATA_KEY: Final = "tagpose"  # key of the `ModelSpec` in the metadata of safetensors
+_PREFIX: Final = "network."  # attribute of the network in the LightningModule
 _scalar = np.float64().__reduce__()[0]
-# What a number of numpy is pickled with: published checkpoints may keep their best AP as one. numpy
-# 1 wrote another name of the function.
+# Functions and types in pickles of NumPy scalars, such as the best AP in MMPose checkpoints. NumPy
+# 1 used another module name for the function.
 _SAFE_GLOBALS: Final[list[Any]] = [
     (_scalar, "numpy.core.multiarray.scalar"),
     (_scalar, "numpy._core.multiarray.scalar"),
@@ -38,59 +39,58 @@ _SAFE_GLOBALS: Final[list[Any]] = [
 
 
 class CheckpointContent(NamedTuple):
-    """What a file holds of a network."""
+    """Network specification and weights in a file."""
 
     spec: ModelSpec
-    state: dict[str, Tensor]  # named as `PoseNetwork` names them
-    resumable: bool  # whether it also has what a run needs to go on
+    state: dict[str, Tensor]  # by the names of `PoseNetwork`
+    resumable: bool  # whether the file also contains the state of a training run
 
 
 def read_checkpoint(file: Path) -> CheckpointContent:
-    """The network's tensors in a checkpoint of this project, or in the published layout.
+    """Read the network of a checkpoint of this project or of MMPose.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is neither, or not whole, or its network is unknown here.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, is incomplete, or contains an unknown network.
     """
     content = read_tensors(Path(file))
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise ValueError(f"{file} holds no tensors by name; it is no checkpoint")
+        raise ValueError(f"{file} is not a checkpoint: it contains no tensors by name")
     if SPEC_KEY in content:
         return _parse_own_checkpoint(file, content, state)
     if not is_mmpose(state):
         raise ValueError(
-            f"{file} is no checkpoint of tagpose, which would say which network it is, and has not"
-            " the published layout, whose tensors are named backbone. and keypoint_head."
+            f"{file} is neither a tagpose checkpoint, which names its network, nor an MMPose "
+            "checkpoint, whose tensors are named backbone. and keypoint_head."
         )
     try:
-        known_spec = (
-            spec_from_dict(content["meta"]) if "architecture" in content.get("meta", {}) else None
-        )
-        return CheckpointContent(*from_mmpose(state, known_spec), resumable=False)
+        meta = content.get("meta", {})
+        spec = spec_from_dict(meta) if "architecture" in meta else None
+        return CheckpointContent(*from_mmpose(state, spec), resumable=False)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
 
 def write_checkpoint(file: Path, network: PoseNetwork) -> None:
-    """Write weights as a checkpoint of this project, whole or not at all."""
+    """Write weights as a checkpoint of this project, atomically."""
     state = {_PREFIX + key: value for key, value in network.state_dict().items()}
     content = {"state_dict": state, SPEC_KEY: network.spec.to_dict()}
     write_torch(file, content)
 
 
 def write_mmpose_checkpoint(file: Path, network: PoseNetwork) -> None:
-    """Write weights in the published layout, whole or not at all.
+    """Write weights in the format of MMPose, atomically.
 
     Args:
-        file: its ending says in what: .safetensors, or a pickle that other programs load.
-        network: of any skeleton.
+        file: file to write; safetensors if its suffix is .safetensors, else a pickle.
+        network: network of any skeleton.
     """
     state = to_mmpose(network.state_dict(), network.spec)
     spec = network.spec._replace(tag_sharing=TAG_PER_KEYPOINT).to_dict()
     if file.suffix == ".safetensors":
         with atomic_write(file) as partial:
-            # of a safetensors file, names and values are text
+            # metadata of safetensors must be strings
             save_file(state, partial, metadata={_METADATA_KEY: json.dumps(spec)})
     else:
         meta = {"CLASSES": ("person",), **spec}
@@ -99,33 +99,34 @@ def write_mmpose_checkpoint(file: Path, network: PoseNetwork) -> None:
 
 
 def write_torch(file: Path, content: dict[str, Any], *, fsync: bool = False) -> None:
-    """Write a pickle whose bytes depend on the content alone, whole or not at all.
+    """Write a pickle atomically; its bytes only depend on the content.
 
     Args:
-        file: to write.
-        content: tensors, numbers, texts; lists and dicts of them.
+        file: file to write.
+        content: tensors, numbers and strings, and lists and dicts of them.
         fsync: see `atomic_write`.
 
     Raises:
-        OSError: the disk is full or may not be written.
+        OSError: if the disk is full or read-only.
     """
     try:
         with atomic_write(file, fsync=fsync) as partial, partial.open("wb") as opened:
             stream: Any = _ErrorCapturingStream(opened)
             try:
-                torch.save(content, stream)  # to a file it would write down the file's name, too
+                torch.save(content, stream)  # given a path, torch would also store the file name
             except RuntimeError:
                 raise stream.error or RuntimeError(f"{file} cannot be written") from None
     except OSError as error:
-        there = next(parent for parent in file.absolute().parents if parent.is_dir())
+        folder = next(parent for parent in file.absolute().parents if parent.is_dir())
+        free_megabytes = disk_usage(folder).free / 1e6
         raise OSError(
-            f"{file} cannot be written ({error.strerror}), with {disk_usage(there).free / 1e6:.0f} "
-            "MB free; what was there before is left as it is"
+            f"{file} cannot be written ({error.strerror}), with {free_megabytes:.0f} MB free; "
+            "free disk space or choose another folder (existing files are unchanged)"
         ) from error
 
 
 class _ErrorCapturingStream:
-    """A stream that remembers why it could not be written; torch only says that it was short."""
+    """Stream that stores the error of a failed write, which torch does not report."""
 
     def __init__(self, opened: BinaryIO) -> None:
         self.opened = opened
@@ -143,35 +144,37 @@ class _ErrorCapturingStream:
 
 
 def read_global_step(file: Path) -> int:
-    """The steps that a checkpoint of a run has taken, after reading it through for damage.
+    """Read the number of training steps of a checkpoint, after checking the whole file for damage.
 
     Raises:
-        ValueError: it is not whole, or has no state of a run.
+        ValueError: if the file is damaged or contains no state of a training run.
     """
     try:
         with ZipFile(file) as opened:
             damaged = opened.testzip()
-    except Exception as error:  # as of `read_tensors`
-        raise ValueError(f"{file} is no whole checkpoint: {error}") from error
+    except Exception as error:  # see `read_tensors`
+        raise ValueError(f"{file} is not a complete checkpoint: {error}") from error
     content = read_tensors(file, mmap=True)
     if damaged or not isinstance(content, dict) or "global_step" not in content:
-        raise ValueError(f"{file} is no whole checkpoint of a run")
+        raise ValueError(f"{file} is not a complete checkpoint of a training run")
     return int(content["global_step"])
 
 
 def read_tensors(file: Path, *, mmap: bool = False) -> Any:
-    """What a file of tensors holds, on the CPU.
+    """Read the content of a file of tensors, on the CPU.
 
     Args:
-        file: a pickle of torch, or safetensors.
-        mmap: whether tensors stay in the file until they are looked at.
+        file: pickle of torch, or safetensors.
+        mmap: whether to map tensors into memory instead of reading them.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not whole, or holds more than tensors and numbers.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is incomplete or contains objects other than tensors and numbers.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"checkpoint {file} is missing; runs/ holds those made here")
+        raise FileNotFoundError(
+            f"checkpoint {file} is missing; name an existing file, such as one in runs/"
+        )
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, "pt") as opened:
@@ -181,23 +184,21 @@ def read_tensors(file: Path, *, mmap: bool = False) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{file} is no whole checkpoint, or its pickle holds more than tensors and numbers, "
-            "which is not loaded; ask whoever made it for safetensors"
+            f"{file} is not a complete checkpoint, or its pickle contains objects other than "
+            "tensors and numbers, which are not loaded; ask the author for a safetensors file"
         ) from error
-    except Exception as error:  # what bytes that are no pickle lead torch to is anybody's guess
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{file} is no whole checkpoint: {why}") from error
+    except Exception as error:  # torch raises errors of many types for invalid files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{file} is not a complete checkpoint: {reason}") from error
 
 
 def _parse_own_checkpoint(
     file: Path, content: dict[str, Any], state: dict[str, Tensor]
 ) -> CheckpointContent:
-    """The tensors of a checkpoint of this project that are the network's."""
+    """Return the spec and the network's tensors of a checkpoint of this project."""
     try:
-        known = spec_from_dict(content[SPEC_KEY])
+        spec = spec_from_dict(content[SPEC_KEY])
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    own = {
-        key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)
-    }
-    return CheckpointContent(known, own, resumable="optimizer_states" in content)
+    state = {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
+    return CheckpointContent(spec, state, resumable="optimizer_states" in content)

@@ -1,4 +1,4 @@
-"""This file has what HigherHRNet (Cheng 2020) adds to an HRNet: heatmaps at half its stride."""
+"""Second head of HigherHRNet (Cheng 2020), which predicts heatmaps at half the stride of HRNet."""
 
 from typing import Final
 
@@ -6,21 +6,22 @@ import torch
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-HIGHER_PREFIX: Final = "higher"  # before the name of an HRNet: the same with this head
-HEAD_INIT_STD: Final = 0.001  # of the initial weights of outputs, as published
-_BLOCKS: Final = 4  # as published, as are the kernel and the stride
+HIGHER_PREFIX: Final = "higher"  # prefix of the names of HRNets with this head
+HEAD_INIT_STD: Final = 0.001  # of the initial weights of output layers, as in MMPose
+_BLOCKS: Final = 4  # number of blocks, kernel size and stride as in MMPose
 
 
 class HigherHRNetHead(nn.Module):
-    """Heatmaps at half the stride, of the features and what was first said of them.
+    """Head that predicts heatmaps at half the stride, from features and first outputs.
 
-    Features and first outputs together are enlarged by a transposed convolution, refined by
-    residual blocks, and read by a 1 x 1 convolution (Cheng 2020, "Deconvolution Module").
+    Features and the outputs of the first head are upsampled by a transposed convolution, refined by
+    residual blocks, and mapped to heatmaps by a 1 x 1 convolution (Cheng 2020, "Deconvolution
+    Module").
 
     Args:
-        channels: C of the features.
-        keypoints: K.
-        tag_maps: G; the first outputs are K heatmaps, then G tag maps.
+        channels: number of feature channels, C.
+        keypoints: number of keypoints, K.
+        tag_maps: number of tag maps, G.
     """
 
     def __init__(self, channels: int, keypoints: int, tag_maps: int) -> None:
@@ -29,7 +30,7 @@ class HigherHRNetHead(nn.Module):
         deconv = nn.ConvTranspose2d(in_channels, channels, 4, stride=2, padding=1, bias=False)
         first = nn.Sequential(deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
         blocks = [nn.Sequential(BasicBlock(channels, channels)) for _ in range(_BLOCKS)]
-        # nested as the published tensors are named
+        # nested like the tensor names of MMPose
         self.layers = nn.Sequential(first, *blocks)
         self.head = nn.Conv2d(channels, keypoints, kernel_size=1)
         for outputs in (deconv, self.head):
@@ -40,9 +41,9 @@ class HigherHRNetHead(nn.Module):
         """Return heatmaps [B, K, 2 h, 2 w] float32.
 
         Args:
-            features: [B, C, h, w] of the backbone.
-            outputs: [B, K + G, h, w], the heatmaps and tags of the first head.
+            features: features [B, C, h, w] of the backbone.
+            outputs: heatmaps and tags [B, K + G, h, w] of the first head.
         """
-        finer = self.layers(torch.cat([features, outputs], dim=1)).float()
-        with torch.autocast(finer.device.type, enabled=False):
-            return self.head(finer).contiguous()
+        upsampled = self.layers(torch.cat([features, outputs], dim=1)).float()
+        with torch.autocast(upsampled.device.type, enabled=False):
+            return self.head(upsampled).contiguous()

@@ -1,8 +1,7 @@
-"""This file translates between this project's tensors and the layout of published checkpoints.
+"""Conversion between the tensor names of this project and those of MMPose checkpoints.
 
-That layout (OpenMMLab, 2020) names the same tensors with other words in front, so nothing is
-computed: `backbone.` holds an HRNet as timm names it, `keypoint_head.` the head, or both heads of a
-HigherHRNet.
+MMPose (OpenMMLab, 2020) uses other prefixes for the same tensors: `backbone.` for an HRNet with the
+names of timm, and `keypoint_head.` for the head, or both heads of a HigherHRNet.
 """
 
 from collections.abc import Mapping
@@ -32,20 +31,20 @@ _HIGHER_PREFIXES: Final = {
     f"{HIGHER_HEAD_PREFIX}layers.": "keypoint_head.deconv_layers.0.",
 }
 _OWN_PREFIXES: Final = {
-    theirs: ours for words in (_PREFIXES, _HIGHER_PREFIXES) for ours, theirs in words.items()
+    theirs: ours for prefixes in (_PREFIXES, _HIGHER_PREFIXES) for ours, theirs in prefixes.items()
 }
-_MAX_LISTED: Final = 12  # names of tensors that an error shows
+_MAX_LISTED: Final = 12  # number of tensor names in an error message
 
 
 def is_mmpose(state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors are named as the published checkpoints name them."""
+    """Return whether tensors have the names of MMPose checkpoints."""
     return any(key.startswith("keypoint_head.") for key in state)
 
 
 def to_mmpose(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]:
-    """Return the tensors of a network under their published names.
+    """Return the tensors of a network by their names in MMPose.
 
-    That layout has a tag map for each keypoint, so shared ones are repeated.
+    MMPose has one tag map for each keypoint, so shared tag maps are repeated.
     """
     state = dict(state)
     for name in ("head.weight", "head.bias"):
@@ -53,16 +52,16 @@ def to_mmpose(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]
     if _is_higher(state):
         repeats = torch.bincount(torch.tensor(spec.tag_index))
         ones = torch.ones(len(state[HIGHER_HEAD_INPUT_WEIGHT]) - len(repeats))
-        shares = (1 / torch.cat([ones, repeats]))[:, None, None, None]  # of the repeated inputs
+        shares = (1 / torch.cat([ones, repeats]))[:, None, None, None]  # divides repeated inputs
         state[HIGHER_HEAD_INPUT_WEIGHT] = _repeat_tags(
             state[HIGHER_HEAD_INPUT_WEIGHT] * shares, spec
         )
-    words = _HIGHER_PREFIXES if _is_higher(state) else _PREFIXES
-    return {key: value.contiguous() for key, value in _rename_keys(state, words).items()}
+    prefixes = _HIGHER_PREFIXES if _is_higher(state) else _PREFIXES
+    return {key: value.contiguous() for key, value in _rename_keys(state, prefixes).items()}
 
 
 def _repeat_tags(tensor: Tensor, spec: ModelSpec) -> Tensor:
-    """Return a tensor with a tag channel for each keypoint, at the end of its first axis."""
+    """Repeat the tag channels, the last ones of the first axis, for each keypoint."""
     maps = spec.tag_maps
     return torch.cat([tensor[:-maps], tensor[-maps:][list(spec.tag_index)]])
 
@@ -70,64 +69,64 @@ def _repeat_tags(tensor: Tensor, spec: ModelSpec) -> Tensor:
 def from_mmpose(
     state: Mapping[str, Tensor], known_spec: ModelSpec | None = None
 ) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """What network published tensors are of, and the tensors, renamed.
+    """Convert the tensors of an MMPose checkpoint.
 
     Args:
-        state: the tensors by their published names.
-        known_spec: what the file says of them, where it does; otherwise it is told from their shapes.
+        state: tensors by their names in MMPose.
+        known_spec: specification of the network in the file; if None, it is inferred from shapes.
+
+    Returns:
+        The specification of the network, and the tensors by their names in this project.
 
     Raises:
-        ValueError: they are of no network that can be made here; it lists what does not fit.
+        ValueError: if the tensors fit no known network; the message lists mismatches.
     """
     renamed = _rename_keys(state, _OWN_PREFIXES)
     shapes = {key: tuple(value.shape) for key, value in renamed.items()}
     skeleton = known_spec.skeleton if known_spec else _infer_skeleton(shapes)
-    faults = {}
-    for architecture in (
-        [known_spec.architecture] if known_spec else _candidate_architectures(shapes)
-    ):
-        faults[architecture] = _find_mismatches(architecture, skeleton, shapes)
-        if not faults[architecture]:
+    mismatches = {}
+    candidates = [known_spec.architecture] if known_spec else _candidate_architectures(shapes)
+    for architecture in candidates:
+        mismatches[architecture] = _find_mismatches(architecture, skeleton, shapes)
+        if not mismatches[architecture]:
             return known_spec or ModelSpec(architecture, skeleton), renamed
-    nearest = min(faults, key=lambda architecture: len(faults[architecture]))
+    nearest = min(mismatches, key=lambda architecture: len(mismatches[architecture]))
     raise ValueError(
-        f"it fits no HRNet of timm; from the nearest, {nearest}, {len(faults[nearest])} tensors "
-        f"differ: {_format_names(faults[nearest])}"
+        f"tensors fit no HRNet of timm; {len(mismatches[nearest])} tensors differ from the most "
+        f"similar one, {nearest}: {_format_names(mismatches[nearest])}"
     )
 
 
 def _infer_skeleton(shapes: Mapping[str, tuple[int, ...]]) -> Skeleton:
-    """The skeleton whose heatmaps and tags the head has rows for."""
+    """Return the official skeleton with as many channels of heatmaps and tags as the head."""
     if "head.weight" not in shapes:
         heads = [key for key in shapes if not key.startswith("backbone.")]
         raise ValueError(
-            f"it has no {_PREFIXES['head.']}weight, nor {_HIGHER_PREFIXES['head.']}weight, but "
-            f"{_format_names(heads)}; is it of another method?"
+            f"neither {_PREFIXES['head.']}weight nor {_HIGHER_PREFIXES['head.']}weight exists, but "
+            f"{_format_names(heads)}; use a checkpoint of Associative Embedding"
         )
-    rows = shapes["head.weight"][0]
+    channels = shapes["head.weight"][0]
     known = {2 * skeleton.size: name for name, skeleton in SKELETONS.items()}
-    if rows not in known:
-        sizes = ", ".join(f"{rows} ({name})" for rows, name in known.items())
-        raise ValueError(
-            f"its head has {rows} rows of heatmaps and tags together; known are {sizes}"
-        )
-    return SKELETONS[known[rows]]
+    if channels not in known:
+        expected = ", ".join(f"{count} ({name})" for count, name in known.items())
+        raise ValueError(f"the head has {channels} output channels; expected {expected}")
+    return SKELETONS[known[channels]]
 
 
-def _rename_keys(state: Mapping[str, Tensor], words: Mapping[str, str]) -> dict[str, Tensor]:
-    """Tensors with the first word of their names translated, where it is known."""
+def _rename_keys(state: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
+    """Replace the prefixes of tensor names; names with other prefixes are kept."""
 
-    def name(key: str) -> str:
-        for old, new in words.items():
+    def rename(key: str) -> str:
+        for old, new in prefixes.items():
             if key.startswith(old):
                 return new + key.removeprefix(old)
         return key
 
-    return {name(key): value for key, value in state.items()}
+    return {rename(key): value for key, value in state.items()}
 
 
 def _is_higher(state: Mapping[str, object]) -> bool:
-    """Whether tensors by our names are of a network with the HigherHRNet head."""
+    """Return whether tensors, by their names in this project, include the HigherHRNet head."""
     return any(key.startswith(HIGHER_HEAD_PREFIX) for key in state)
 
 
@@ -135,7 +134,7 @@ def _is_higher(state: Mapping[str, object]) -> bool:
 def _expected_shapes(
     architecture: str,
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, ChannelLayout]]:
-    """Shapes of a network's tensors for BODY, without the memory, and the channels in them."""
+    """Return the tensor shapes of a network for BODY, and the tensors that depend on keypoints."""
     with torch.device("meta"):
         network = PoseNetwork(architecture, BODY)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
@@ -143,7 +142,7 @@ def _expected_shapes(
 
 
 def _candidate_architectures(shapes: Mapping[str, object]) -> list[str]:
-    """HRNets of timm, with the HigherHRNet head if these have one; plain names before their like."""
+    """Return the HRNets of timm, or HigherHRNets if tensors have that head, short names first."""
     prefix = HIGHER_PREFIX if _is_higher(shapes) else ""
     return [prefix + name for name in sorted(timm.list_models("hrnet_*"), key=len)]
 
@@ -151,20 +150,22 @@ def _candidate_architectures(shapes: Mapping[str, object]) -> list[str]:
 def _find_mismatches(
     architecture: str, skeleton: Skeleton, shapes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """What is missing, too much, or of another shape."""
-    wanted, channels = _expected_shapes(architecture)
+    """Describe tensors that are missing, unexpected or of another shape."""
+    expected, channels = _expected_shapes(architecture)
     spec = ModelSpec(architecture, skeleton)
-    wanted = wanted | {k: (each.count(spec), *wanted[k][1:]) for k, each in channels.items()}
-    missing = [f"{key} is missing" for key in wanted if key not in shapes]
-    other = [
-        f"{key} is {list(shapes[key])} instead of {list(shape)}"
-        for key, shape in wanted.items()
+    resized = {k: (layout.count(spec), *expected[k][1:]) for k, layout in channels.items()}
+    expected = expected | resized
+    missing = [f"{key} is missing" for key in expected if key not in shapes]
+    different = [
+        f"{key} has shape {list(shapes[key])} instead of {list(shape)}"
+        for key, shape in expected.items()
         if key in shapes and shapes[key] != shape
     ]
-    return missing + other + [f"{key} is too much" for key in shapes if key not in wanted]
+    unexpected = [f"{key} is unexpected" for key in shapes if key not in expected]
+    return missing + different + unexpected
 
 
 def _format_names(names: list[str]) -> str:
-    """The first of many names, and how many more there are."""
-    more = len(names) - _MAX_LISTED
-    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    """Join the first names, and count the others."""
+    others = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {others} more" if others > 0 else "")

@@ -1,4 +1,4 @@
-"""This file writes the card of a model: what it is, learned from, and may be used for."""
+"""Model cards: network, training data, license, metrics and limits of published weights."""
 
 import json
 import re
@@ -12,17 +12,23 @@ from tagpose.models.network import PoseNetwork
 
 _COCO: Final = "COCO 2017 (annotations CC BY 4.0; photographs under the terms of Flickr)"
 _WHOLEBODY: Final = "COCO-WholeBody v1.0 (for non-commercial research only) on images of COCO 2017"
-# of the groups in conf/data: what it is, and what it asks of models that learned from it
+# for each data config in conf/data: its description, and the license of models trained with it
 _DATASETS: Final[Mapping[str, tuple[str, str]]] = {
-    "coco": (_COCO, "as COCO's terms have it"),
+    "coco": (_COCO, "according to the terms of COCO"),
     "coco_wholebody": (
         _WHOLEBODY,
-        "non-commercial research only, as COCO-WholeBody's terms have it",
+        "non-commercial research only, according to the terms of COCO-WholeBody",
     ),
-    "synthetic": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
-    "synthetic_body": ("drawn people, which say nothing of photographs", "Apache-2.0, as the code"),
+    "synthetic": (
+        "synthetic people; not representative of photographs",
+        "Apache-2.0, like the code",
+    ),
+    "synthetic_body": (
+        "synthetic people; not representative of photographs",
+        "Apache-2.0, like the code",
+    ),
 }
-# what numbers depend on, beside the decoder
+# test settings that affect metrics, besides those of the decoder
 _TEST_SETTINGS: Final = (
     "input_size",
     "scales",
@@ -31,81 +37,80 @@ _TEST_SETTINGS: Final = (
     "flip_test",
     "precision",
 )
-# An absolute path in an override, also one in a list or a file: URI; a/b, ../a, ${a}/b and https://a
-# have none.
+# Absolute paths in overrides, including those in lists and file: URIs, but not those in a/b, ../a,
+# ${a}/b and https://a.
 _ABSOLUTE_PATH: Final = re.compile(r"(?:file://|(?<![\w.}:/-])|(?<=:)(?!//))/[^,\]})'\"]*")
-_RUNS: Final = "runs"  # the folder that runs are in
-_UNKNOWN_DATASET: Final = ("not known here", "not known here; whoever trained it knows")
+_RUNS: Final = "runs"  # folder of all runs
+_UNKNOWN_DATASET: Final = ("unknown", "unknown; ask the author of the weights")
 
 
 class WeightsOrigin(NamedTuple):
-    """Where weights come from."""
+    """Origin of weights."""
 
-    data: str  # that they learned from
-    licence: str  # that the data asks for
-    command: str  # that trained them
-    init_checkpoint: str | None  # weights that the training began with
+    data: str  # description of the training data
+    license: str  # license of the weights, which follows from the data
+    command: str  # training command
+    init_checkpoint: str | None  # checkpoint from which training started
 
 
 def describe_origin(
     data: str, overrides: Sequence[str], init_checkpoint: str | None
 ) -> WeightsOrigin:
-    """Where the weights of a run come from.
+    """Describe the origin of the weights of a training run.
 
     Args:
-        data: the group of conf/data that it learned from.
-        overrides: that it was started with.
-        init_checkpoint: weights that it began with.
+        data: name of the data config in conf/data.
+        overrides: command-line overrides of the run.
+        init_checkpoint: checkpoint from which the run started.
     """
-    learned, licence = _DATASETS.get(data, _UNKNOWN_DATASET)
+    description, weights_license = _DATASETS.get(data, _UNKNOWN_DATASET)
     init_checkpoint = init_checkpoint and _strip_local_paths(init_checkpoint)
     if init_checkpoint:
-        licence += f"; and what {init_checkpoint} asks for, from which training started"
+        weights_license += f"; and the license of {init_checkpoint}, from which training started"
     command = ["python", "scripts/train.py", *map(_strip_local_paths, overrides)]
-    return WeightsOrigin(learned, licence, shlex.join(command), init_checkpoint)
+    return WeightsOrigin(description, weights_license, shlex.join(command), init_checkpoint)
 
 
-UNKNOWN_ORIGIN: Final = WeightsOrigin(
-    *_UNKNOWN_DATASET, command="not known here", init_checkpoint=None
-)
+UNKNOWN_ORIGIN: Final = WeightsOrigin(*_UNKNOWN_DATASET, command="unknown", init_checkpoint=None)
 
 
 def render_model_card(
     name: str, network: PoseNetwork, origin: WeightsOrigin, metrics: Mapping[str, Any] | None
 ) -> str:
-    """A card in Markdown.
+    """Render a model card in Markdown.
 
     Args:
-        name: of the model.
-        network: that is published.
-        origin: of its weights.
-        metrics: what `make evaluate` wrote of it in metrics.json; None where it was not scored.
+        name: name of the model.
+        network: network of the model.
+        origin: origin of its weights.
+        metrics: content of the metrics.json that `make evaluate` wrote; None if not evaluated.
     """
     spec, skeleton = network.spec, network.skeleton
-    tag, heat = network.strides[0], network.strides[-1]
+    tag_stride, heatmap_stride = network.strides[0], network.strides[-1]
     parameters = sum(parameter.numel() for parameter in network.parameters())
     peaks = (
-        "at sub-pixel positions, where they are learned"
+        "sub-pixel, at the exact positions of keypoints"
         if spec.subpixel
-        else "on heatmap pixels, as published"
+        else "at heatmap pixels, as in MMPose"
     )
     init_checkpoint = (
-        f"- **Started from**: {origin.init_checkpoint}\n" if origin.init_checkpoint else ""
+        f"- **Initialized from**: {origin.init_checkpoint}\n" if origin.init_checkpoint else ""
     )
     return f"""# {name}
 
-Bottom-up pose of all in an image: one pass finds {skeleton.size} keypoints of each
-({", ".join(skeleton.disjoint_parts)}), and Associative Embedding tags say whose they are. Made with tagpose.
+Bottom-up pose estimation: a single forward pass detects {skeleton.size} keypoints
+({", ".join(skeleton.disjoint_parts)}) of every person in an image, and Associative
+Embedding tags group them into people. Made with tagpose.
 
 - **Network**: {spec.architecture}, {parameters:,} parameters, skeleton `{skeleton.name}`
-- **Output**: heatmaps with a value for {heat} x {heat} input pixels, tags for {tag} x {tag}
+- **Output**: heatmaps of stride {heatmap_stride}, tags of stride {tag_stride}
 - **Peaks**: {peaks}
 - **Input**: RGB, shorter side {spec.input_size} pixels
-- **Learned from**: {origin.data}
-{init_checkpoint}- **Licence of the weights**: {origin.licence}
-- **Trained by**: `{origin.command}`
+- **Training data**: {origin.data}
+{init_checkpoint}- **License of the weights**: {origin.license}
+- **Training command**: `{origin.command}`
 
-## Numbers
+## Metrics
 
 {_render_metrics(metrics)}
 
@@ -113,47 +118,53 @@ Bottom-up pose of all in an image: one pass finds {skeleton.size} keypoints of e
 
     from tagpose import Predictor
 
-    found = Predictor("{name}.safetensors")("photo.jpg")
+    poses = Predictor("{name}.safetensors")("photo.jpg")
 
 ## Limits
 
-It finds what its data shows, and is unsure of all else. Keypoints that are small, blurred or hidden
-are guesses, which their scores tell. Of people it says nothing of who somebody is, and must not
-decide about them.
+The model is only reliable on images similar to its training data. Keypoints that are small, blurred
+or occluded are often wrong, and then have low scores. The model does not identify people, and must
+not be used to make decisions about them.
 """
 
 
 def write_model_card(file: Path, card: str) -> None:
-    """Write a card, whole or not at all."""
+    """Write a model card atomically."""
     with atomic_write(file) as partial:
         partial.write_text(card, encoding="utf-8")
 
 
 def read_metrics(file: Path, sha256: str) -> dict[str, Any]:
-    """What `make evaluate` wrote of a checkpoint.
+    """Read the metrics.json that `make evaluate` wrote for a checkpoint.
+
+    Args:
+        file: the metrics.json.
+        sha256: hash of the checkpoint.
 
     Raises:
-        ValueError: the file is none of its, or is of another checkpoint.
+        ValueError: if the file is not a metrics.json, or belongs to another checkpoint.
     """
     try:
         metrics = json.loads(file.read_bytes())
-        scored = metrics["checkpoint"]["sha256"]
+        evaluated = metrics["checkpoint"]["sha256"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file} is no metrics.json that `make evaluate` wrote") from error
-    if scored != sha256:
-        raise ValueError(f"{file} is of another checkpoint; score this one by `make evaluate`")
+        raise ValueError(f"{file} is not a metrics.json; write one with `make evaluate`") from error
+    if evaluated != sha256:
+        raise ValueError(
+            f"{file} belongs to another checkpoint; evaluate this one with `make evaluate`"
+        )
     return metrics
 
 
 def _strip_local_paths(text: str) -> str:
-    """A text whose paths say nothing of this machine: those of runs from there on, or names."""
+    """Shorten all absolute paths in a text, which would reveal local folders."""
     return _ABSOLUTE_PATH.sub(
-        lambda found: _shorten_path(Path(found[0].removeprefix("file://"))), text
+        lambda match: _shorten_path(Path(match[0].removeprefix("file://"))), text
     )
 
 
 def _shorten_path(path: Path) -> str:
-    """An absolute path from the last folder of runs on, or its name alone."""
+    """Return the part of a path that starts with the last runs folder, or else its name."""
     parts = path.parts
     if _RUNS not in parts:
         return path.name
@@ -161,17 +172,19 @@ def _shorten_path(path: Path) -> str:
 
 
 def _render_metrics(metrics: Mapping[str, Any] | None) -> str:
-    """A table of AP and AR, or that there is none."""
+    """Render a table of AP and AR, or a note that there are no metrics."""
     if metrics is None:
-        return "Not scored. `make evaluate` writes a metrics.json, which `make publish` takes."
+        return (
+            "Not evaluated. `make evaluate` writes a metrics.json, which `make publish` includes."
+        )
     rows = [
         f"| {part} | {numbers['ap']:.3f} | {numbers['ar']:.3f} |"
         for part, numbers in metrics["parts"].items()
         if numbers["ap"] >= 0
     ]
-    head = ["| part | AP | AR |", "|---|---|---|"]
+    header = ["| part | AP | AR |", "|---|---|---|"]
     settings = {k: v for k, v in metrics["test"].items() if k in _TEST_SETTINGS}
     decoder = metrics["test"].get("decoder", {}).items()
     settings |= {f"decoder.{k}": v for k, v in decoder if not k.startswith("_")}
-    test = " ".join(f"{k}={v}" for k, v in settings.items())
-    return "\n".join([f"{metrics['title']}; {test}.", "", *head, *rows])
+    options = " ".join(f"{k}={v}" for k, v in settings.items())
+    return "\n".join([f"{metrics['title']}; {options}.", "", *header, *rows])

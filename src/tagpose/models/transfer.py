@@ -1,4 +1,4 @@
-"""This file carries weights: out of files into networks, from stage one into stage two."""
+"""Loading of weights into networks: for inference, to resume, and from stage one to stage two."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,114 +14,112 @@ from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT
 
 
 class TransferReport(NamedTuple):
-    """What a start from other weights took, and what it did not."""
+    """Summary of a weight transfer: what was loaded and what is randomly initialized."""
 
-    loaded_tensors: int  # taken whole
-    loaded_keypoints: tuple[str, ...]  # whose rows of the heads were taken
-    new_keypoints: tuple[str, ...]  # keypoints whose rows start anew
-    head_note: str = ""  # what became of a HigherHRNet head that only one of the networks has
+    loaded_tensors: int  # tensors that do not depend on keypoints
+    loaded_keypoints: tuple[str, ...]  # keypoints with loaded head channels
+    new_keypoints: tuple[str, ...]  # keypoints with randomly initialized head channels
+    head_note: str = ""  # note on a HigherHRNet head that only one of the networks has
 
     def __str__(self) -> str:
         return (
-            f"{self.loaded_tensors} tensors whole and the heads' rows of {len(self.loaded_keypoints)} keypoints "
-            f"taken, {len(self.new_keypoints)} keypoints start anew{self.head_note}"
+            f"loaded {self.loaded_tensors} tensors and the head channels of "
+            f"{len(self.loaded_keypoints)} keypoints; {len(self.new_keypoints)} keypoints are "
+            f"randomly initialized{self.head_note}"
         )
 
 
 def load_network(file: Path) -> PoseNetwork:
-    """The network of a checkpoint, for inference: one of this project, or a published one.
+    """Load the network of a checkpoint of this project or of MMPose, for inference.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no checkpoint, or does not fit what it says it is.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, or its tensors do not fit its network.
     """
     source_spec, state, _ = read_checkpoint(file)
-    with torch.device("meta"):  # without the time to draw weights that the file's replace
+    with torch.device("meta"):  # skips the initialization of weights
         network = PoseNetwork(**source_spec._asdict())
     missing, unexpected = _load_state(network, state, file, assign=True)
     if missing or unexpected:
         raise ValueError(
             f"{file} lacks {len(missing)} tensors of {source_spec.architecture} and has "
-            f"{len(unexpected)} others, such as {[*missing, *unexpected][0]}; is it whole?"
+            f"{len(unexpected)} unexpected ones, such as {[*missing, *unexpected][0]}; use a "
+            "complete checkpoint"
         )
-    # the tensors are the file's own, in its precision and layout
+    # assigned tensors have the precision and memory format of the file
     return network.float().to(memory_format=torch.channels_last).eval()
 
 
 def check_resumable(network: PoseNetwork, file: Path) -> None:
-    """See that a checkpoint to resume is of this very network.
+    """Check that a training run with this network can be resumed from a checkpoint.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or of another architecture or skeleton, or learned peaks
-            at other places, or holds weights alone.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
+            network with another architecture, skeleton, `subpixel` or `tag_sharing`.
     """
     source_spec, _, resumable = read_checkpoint(file)
     target_spec = network.spec
-    if source_spec[:2] != target_spec[:2]:  # a run may go on with another side
-        raise ValueError(
-            f"{file} is of {source_spec}, the model is of {target_spec}; resume goes on with the same, "
-            "init_from starts another stage from it"
-        )
-    if source_spec.subpixel != target_spec.subpixel:
-        its = str(source_spec.subpixel).lower()
-        raise ValueError(
-            f"{file} learned peaks with model.network.subpixel={its}; resume goes on with the "
-            "same, init_from starts another stage from it"
-        )
-    if source_spec.tag_sharing != target_spec.tag_sharing:
-        raise ValueError(
-            f"{file} has model.network.tag_sharing={source_spec.tag_sharing}, the model {target_spec.tag_sharing}; resume with the "
-            "same, or start another run from its weights by init_from"
-        )
+    advice = "resume with the same, or start a new run from its weights with init_from"
+    if source_spec[:2] != target_spec[:2]:  # the input size may differ
+        raise ValueError(f"{file} is of {source_spec}, but the model is {target_spec}; {advice}")
+    for option in ("subpixel", "tag_sharing"):
+        source, target = getattr(source_spec, option), getattr(target_spec, option)
+        if source != target:
+            raise ValueError(
+                f"{file} was trained with model.network.{option}={source}, but the model has "
+                f"{option}={target}; {advice}"
+            )
     if not resumable:
         raise ValueError(
-            f"{file} holds weights and no state of a run, so nothing can be resumed; init_from "
-            "starts from its weights"
+            f"{file} contains weights but no training state, so it cannot be resumed; start a new "
+            "run from its weights with init_from"
         )
 
 
 def transfer_weights(network: PoseNetwork, file: Path) -> TransferReport:
-    """Start a network from another's weights, which may be of another skeleton.
+    """Initialize a network with the weights of a checkpoint, which may have another skeleton.
 
-    Backbone and blocks are taken whole. Of what depends on the keypoints, the rows of those that
-    both skeletons have, by name; the other rows stay as they were initialised. A HigherHRNet head that
-    the file lacks does, too, and one that the network lacks is left out.
+    Tensors that do not depend on keypoints are loaded as they are. Of the others, the channels of
+    keypoints that both skeletons have are loaded, by name; the rest keeps its initialization, and
+    so does a HigherHRNet head that the file lacks. One that the network lacks is skipped.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or of another backbone, or anything else is missing.
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, has another backbone, or lacks other tensors.
     """
     source_spec, state, _ = read_checkpoint(file)
     _check_backbone(network, source_spec, file)
-    # a HigherHRNet head that only one of them has stays out of it
-    passed = HIGHER_HEAD_PREFIX if source_spec.architecture != network.architecture else ()
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(passed)}
-    tensors = network.keypoint_channels.items()
-    channels = {name: each for name, each in tensors if not name.startswith(passed)}
+    # a HigherHRNet head that only one of the networks has is skipped
+    skipped = HIGHER_HEAD_PREFIX if source_spec.architecture != network.architecture else ()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(skipped)}
+    layouts = network.keypoint_channels.items()
+    channels = {name: layout for name, layout in layouts if not name.startswith(skipped)}
     _transfer_channels(network, channels, state, source_spec, file)
     missing, unexpected = _load_state(network, state, file)
-    missing = [name for name in missing if not name.startswith(passed)]
+    missing = [name for name in missing if not name.startswith(skipped)]
     if missing or unexpected:
         raise ValueError(
             f"{file} lacks {len(missing)} tensors of {network.architecture} and has "
-            f"{len(unexpected)} others; nothing may be missing but rows of keypoints"
+            f"{len(unexpected)} unexpected ones, such as {[*missing, *unexpected][0]}; only "
+            "channels of keypoints may differ, so use a complete checkpoint"
         )
     source, target = source_spec.skeleton.keypoints, network.skeleton.keypoints
     return TransferReport(
         loaded_tensors=len(state) - len(channels),
         loaded_keypoints=tuple(k for k in target if k in source),
         new_keypoints=tuple(k for k in target if k not in source),
-        head_note=_describe_head_mismatch(network) if passed else "",
+        head_note=_describe_head_mismatch(network) if skipped else "",
     )
 
 
 def _check_backbone(network: PoseNetwork, source_spec: ModelSpec, file: Path) -> None:
-    """See that a file is of a network with the same backbone, whatever its heads."""
-    theirs, ours = source_spec.architecture, network.architecture
-    if theirs.removeprefix(HIGHER_PREFIX) != ours.removeprefix(HIGHER_PREFIX):
+    """Raise a ValueError unless a file contains the same backbone; heads may differ."""
+    source, target = source_spec.architecture, network.architecture
+    if source.removeprefix(HIGHER_PREFIX) != target.removeprefix(HIGHER_PREFIX):
         raise ValueError(
-            f"{file} is of {theirs}, the model is {ours}; take model={theirs} or another checkpoint"
+            f"{file} is of {source}, but the model is {target}; use model={source} or another "
+            "checkpoint"
         )
 
 
@@ -132,30 +130,32 @@ def _transfer_channels(
     source: ModelSpec,
     file: Path,
 ) -> None:
-    """Replace tensors of a state by the network's own with the channels that both have."""
-    lacking = [name for name in channels if name not in state]
-    if lacking:
-        raise ValueError(f"{file} lacks {' and '.join(lacking)}; is it whole?")
+    """Replace tensors of a state by those of the network, with the channels that both have."""
+    missing = [name for name in channels if name not in state]
+    if missing:
+        raise ValueError(f"{file} lacks {' and '.join(missing)}; use a complete checkpoint")
     parameters = dict(network.named_parameters())
     for name, layout in channels.items():
-        own = parameters[name].detach().clone()
-        if state[name].shape != (layout.count(source), *own.shape[1:]):
+        tensor = parameters[name].detach().clone()
+        expected = (layout.count(source), *tensor.shape[1:])
+        if state[name].shape != expected:
             raise ValueError(
-                f"{file}: {name} has the shape {list(state[name].shape)}; is it whole?"
+                f"{file}: {name} has shape {list(state[name].shape)} instead of {list(expected)}; "
+                "use a complete checkpoint"
             )
-        target, taken = _matching_channels(layout, network.spec, source)
-        own[target] = state[name][taken]
-        state[name] = own
+        targets, sources = _match_channels(layout, network.spec, source)
+        tensor[targets] = state[name][sources]
+        state[name] = tensor
 
 
-def _matching_channels(
+def _match_channels(
     layout: ChannelLayout, target: ModelSpec, source: ModelSpec
 ) -> tuple[list[int], list[int]]:
-    """Return channels of a tensor, and the channels of another network that initialise them.
+    """Return channels of a tensor, and the channels of another network that initialize them.
 
-    Heatmaps are matched by the name of the keypoint, tag maps by their first keypoint that both
-    networks have. A map that several keypoints share, none of which the source has, starts as the
-    source's first one.
+    Heatmaps are matched by the names of keypoints, and tag maps by their first keypoint that both
+    networks have. A shared tag map of keypoints that the source lacks is initialized with the
+    first tag map of the source.
     """
     features, ours, theirs = layout.features, target.skeleton.keypoints, source.skeleton.keypoints
     shared = [k for k, name in enumerate(ours) if name in theirs]
@@ -166,26 +166,27 @@ def _matching_channels(
         if target.tag_sharing != TAG_PER_KEYPOINT and shared:
             tags = dict.fromkeys(target.tag_index, 0) | tags
         first, other = features + len(ours), features + len(theirs)
-        pairs |= {first + map_: other + taken for map_, taken in tags.items()}
+        pairs |= {first + tag: other + source_tag for tag, source_tag in tags.items()}
     return list(pairs), list(pairs.values())
 
 
 def _describe_head_mismatch(network: PoseNetwork) -> str:
-    """What became of a HigherHRNet head that only one of two networks has."""
-    return (
-        ", and so does the HigherHRNet head"
-        if network.higher_head
-        else "; the HigherHRNet head is left out"
-    )
+    """Describe the treatment of a HigherHRNet head that only one of two networks has."""
+    if network.higher_head:
+        return ", and so is the HigherHRNet head"
+    return "; the HigherHRNet head of the file was skipped"
 
 
 def _load_state(
     network: PoseNetwork, state: Mapping[str, Tensor], file: Path, *, assign: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Put tensors into a network; which ones are missing, and which are too much."""
+    """Load tensors into a network, and return the names of missing and unexpected ones."""
     try:
         missing, unexpected = network.load_state_dict(state, strict=False, assign=assign)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise ValueError(f"{file} is not of {network.architecture} as it says: {first}") from error
+        raise ValueError(
+            f"{file} does not contain the {network.architecture} that it names: {first}; use a "
+            "complete checkpoint"
+        ) from error
     return missing, unexpected

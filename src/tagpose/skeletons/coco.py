@@ -1,4 +1,4 @@
-"""This file names the keypoints of COCO and COCO-WholeBody, and says what is known of them."""
+"""Skeletons of COCO (`BODY`, 17 keypoints) and COCO-WholeBody (`WHOLEBODY`, 133 keypoints)."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -6,7 +6,7 @@ from typing import Final
 
 from tagpose.skeletons.skeleton import Skeleton, assemble_skeleton, consecutive_slices
 
-# The points of a face (iBUG 300-W, 68), from the person's right to left: which belong to what.
+# Contours of the 68 points of a face (iBUG 300-W), from the person's right to left.
 FACE_CONTOURS: Final = MappingProxyType(
     consecutive_slices(
         {
@@ -31,9 +31,9 @@ _FACE = tuple(f"face-{i}" for i in range(FACE_CONTOURS["inner_lip"].stop))
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 _HAND = ("hand_root", *(f"{finger}{joint}" for finger in _FINGERS for joint in range(1, 5)))
 
-# A line of the face, its counterpart in a flipped image, and its strokes: as many points
-# each, and a stroke's image runs backwards. The bridge of the nose stays.
-_FACE_STROKES = (
+# Face contours, their left/right counterparts and the lengths of their segments. A flip reverses
+# the order of the points in a segment. The bridge of the nose has no counterpart.
+_FACE_SEGMENTS = (
     ("jaw", "jaw", (17,)),
     ("right_brow", "left_brow", (5,)),
     ("nostrils", "nostrils", (5,)),
@@ -44,16 +44,17 @@ _FACE_STROKES = (
 
 
 def _face_flip_partners() -> dict[str, str]:
-    """The counterpart of each face keypoint in a flipped image."""
+    """Return the left/right counterpart of each face keypoint."""
     pairs = {name: name for name in _FACE}
-    for line, other, strokes in _FACE_STROKES:
+    for contour, counterpart, lengths in _FACE_SEGMENTS:
         start = 0
-        for length in strokes:
-            stroke, image = (
-                _FACE[FACE_CONTOURS[name]][start : start + length] for name in (line, other)
+        for length in lengths:
+            segment, flipped = (
+                _FACE[FACE_CONTOURS[name]][start : start + length]
+                for name in (contour, counterpart)
             )
-            for one, across in zip(stroke, reversed(image), strict=True):
-                pairs[one], pairs[across] = across, one
+            for point, partner in zip(segment, reversed(flipped), strict=True):
+                pairs[point], pairs[partner] = partner, point
             start += length
     return pairs
 
@@ -109,7 +110,7 @@ _HAND_BONES = tuple(
 
 
 def _swap_side(name: str) -> str:
-    """The name on the other side of the body."""
+    """Return the name of the keypoint on the other side of the body."""
     if name.startswith("left"):
         return "right" + name.removeprefix("left")
     if name.startswith("right"):
@@ -124,7 +125,7 @@ def _make_official_skeleton(
     bones: tuple[tuple[str, str], ...],
     order: Sequence[str],
 ) -> Skeleton:
-    """A skeleton of COCO or COCO-WholeBody."""
+    """Assemble a skeleton of COCO or COCO-WholeBody."""
     keypoints, faces = sum(parts.values(), ()), _face_flip_partners()
     sizes = {part: len(names) for part, names in parts.items()}
     return assemble_skeleton(
@@ -157,7 +158,8 @@ BODY: Final = _make_official_skeleton(
     {"body": _BODY},
     _BODY_SIGMAS,
     _BODY_BONES,
-    # Newell's order: the head is seldom hidden, so it founds people; limbs follow their roots.
+    # Newell's order: people start from the head, which is rarely occluded, and arms and legs follow
+    # shoulders and hips.
     [_BODY[k] for k in (*range(7), 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)],
 )
 WHOLEBODY: Final = _make_official_skeleton(
@@ -170,7 +172,7 @@ WHOLEBODY: Final = _make_official_skeleton(
 
 
 def coco_grouping_order(skeleton: Skeleton) -> tuple[int, ...]:
-    """[K] the keypoints of a body in BODY's order of grouping, then the others as they are."""
+    """Return the keypoints [K] of a body in BODY's grouping order, then all others."""
     index = {name: k for k, name in enumerate(skeleton.keypoints)}
     first = [index[name] for k in BODY.grouping_order if (name := BODY.keypoints[k]) in index]
     return (*first, *(k for k in skeleton.grouping_order if k not in first))

@@ -1,4 +1,4 @@
-"""This file makes skeletons of one's own, and says what a checkpoint keeps of any."""
+"""Custom skeletons, and the serialization of skeletons for checkpoints and configurations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,31 +17,31 @@ def make_custom_skeleton(
     parts: Mapping[str, int] | None = None,
     grouping_order: Sequence[str] | None = None,
 ) -> Skeleton:
-    """A skeleton of one's own, for data in COCO's format with all keypoints in `keypoints`.
+    """Make a custom skeleton, for data in COCO format with all keypoints under `keypoints`.
 
     Args:
-        name: of the skeleton, and of the score of all its keypoints.
+        name: name of the skeleton, and of the AP over all its keypoints.
         keypoints: [K] names, in the order of the data.
-        sigmas: [K] spread of human labelling, in units of sqrt(area) (OKS); COCO's lie between
-            .025 for eyes and .107 for hips. They are required.
-        flip_pairs: pairs of keypoints that swap places in a flipped image; all others stay. By default
-            they are derived from names such as left_eye and right_eye, see `derive_flip_pairs`; an empty
-            list is no pair at all.
-        bones: pairs of keypoints that a drawing joins.
-        parts: what is scored on its own, and how many keypoints it has, in their order; by default
-            all are one part.
-        grouping_order: in which the decoder attaches keypoints to people, those first that are
-            seen best; by default as they are.
+        sigmas: [K] standard deviation of human labels in units of sqrt(area), for OKS. They are
+            required; those of COCO range from .025 for eyes to .107 for hips.
+        flip_pairs: left/right pairs of keypoints, which are swapped in flipped images. By default
+            they are derived from names such as left_eye and right_eye, see `derive_flip_pairs`; an
+            empty list means that there are none.
+        bones: pairs of keypoints that are connected in drawings.
+        parts: parts with their own AP, and their numbers of keypoints in the order of the
+            keypoints; by default a single part.
+        grouping_order: order in which keypoints are attached to people, which should start with
+            those that are most visible; by default the order of `keypoints`.
 
     Raises:
-        ValueError: the skeleton contradicts itself; the sentence says where.
+        ValueError: if the definition is incomplete or inconsistent.
     """
     _check_names(name, keypoints)
     if sigmas is None:
         raise ValueError(
-            f"skeleton {name!r} has no sigmas: one number for each of its {len(keypoints)} "
-            "keypoints, such as .025 for a point as sharp as an eye, .07 for a joint and .1 for a "
-            "hip; they decide about AP only"
+            f"skeleton {name!r} has no sigmas: give one number for each of its {len(keypoints)} "
+            "keypoints, such as .025 for an eye, .07 for a joint and .1 for a hip; sigmas only "
+            "affect AP"
         )
     if flip_pairs is None:
         flip_pairs = _derive_pairs(name, keypoints)
@@ -49,7 +49,9 @@ def make_custom_skeleton(
     order = keypoints if grouping_order is None else grouping_order
     fault = _find_fault(name, keypoints, sigmas, flip_pairs, bones, parts, order)
     if fault or name in SKELETONS:
-        raise ValueError(f"skeleton {name!r}: {fault or 'is one of the official ones'}")
+        raise ValueError(
+            f"skeleton {name!r}: {fault or 'the name of an official skeleton is reserved'}"
+        )
     return assemble_skeleton(
         name,
         parts,
@@ -63,11 +65,11 @@ def make_custom_skeleton(
 
 
 def skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
-    """What `build_skeleton` makes a skeleton of again: plain lists, names and numbers, for files."""
+    """Convert a skeleton to plain lists, names and numbers; `build_skeleton` is the inverse."""
     if SKELETONS.get(skeleton.name) == skeleton:
         return {"name": skeleton.name}
     names = skeleton.keypoints
-    pairs = ((k, across) for k, across in enumerate(skeleton.flip_indices) if k < across)
+    pairs = ((k, partner) for k, partner in enumerate(skeleton.flip_indices) if k < partner)
     return {
         "name": skeleton.name,
         "keypoints": list(names),
@@ -80,47 +82,43 @@ def skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def skeleton_to_config(skeleton: Skeleton) -> dict[str, Any]:
-    """A skeleton as conf/skeleton has it, for programs whose checkpoint brings it."""
+    """Convert a skeleton to a config node like those in conf/skeleton."""
     return {"_target_": f"{__name__}.{build_skeleton.__name__}", **skeleton_to_dict(skeleton)}
 
 
-def build_skeleton(name: str, **own: Any) -> Skeleton:
-    """The skeleton of a `skeleton_to_dict`: an official one by its name alone, or one of one's own.
+def build_skeleton(name: str, **definition: Any) -> Skeleton:
+    """Build a skeleton from the output of `skeleton_to_dict`.
+
+    Args:
+        name: name of an official or custom skeleton.
+        definition: further arguments of `make_custom_skeleton`; none for an official skeleton.
 
     Raises:
-        ValueError: no official one has the name, or `make_custom_skeleton` refuses the rest.
+        ValueError: if the name is unknown or the definition is invalid.
     """
-    if own:
-        return make_custom_skeleton(name, **own)
+    if definition:
+        return make_custom_skeleton(name, **definition)
     if name not in SKELETONS:
-        raise ValueError(f"skeleton {name!r} is unknown; there are {', '.join(SKELETONS)}")
+        raise ValueError(f"unknown skeleton {name!r}; use one of {', '.join(SKELETONS)}")
     return SKELETONS[name]
 
 
 def _check_names(name: object, keypoints: Sequence[object]) -> None:
-    """Check that names are text.
-
-    Raises:
-        ValueError: YAML has read one as something else.
-    """
-    for one in (name, *keypoints):
-        if not isinstance(one, str):
+    """Raise a ValueError unless all names are strings."""
+    for text in (name, *keypoints):
+        if not isinstance(text, str):
             raise ValueError(
-                f"skeleton {name!r} has the name {one!r}, which is not text: YAML reads names such "
-                "as yes, no, on and 1 as other values; put them in quotes"
+                f"skeleton {name!r} contains the name {text!r}, which is not a string: YAML reads "
+                "names such as yes, no, on and 1 as other values; put them in quotes"
             )
 
 
 def _derive_pairs(name: str, keypoints: Sequence[str]) -> Sequence[Sequence[str]]:
-    """Flip pairs from the names of keypoints.
-
-    Raises:
-        ValueError: a side has no partner.
-    """
+    """Derive flip pairs from the names of keypoints; see `derive_flip_pairs`."""
     try:
         return derive_flip_pairs(keypoints)
     except ValueError as error:
-        raise ValueError(f"skeleton {name!r}: {error}, as flip_pairs") from error
+        raise ValueError(f"skeleton {name!r}: {error} as flip_pairs") from error
 
 
 def _find_fault(
@@ -132,24 +130,23 @@ def _find_fault(
     parts: Mapping[str, int],
     order: Sequence[str],
 ) -> str | None:
-    """What contradicts what in a skeleton_to_dict, if anything does."""
+    """Return what is inconsistent in the definition of a skeleton, or None."""
     known, pairs = set(keypoints), (*flip_pairs, *bones)
-    swapped = [end for pair in flip_pairs for end in pair]
-    strangers = [end for pair in pairs for end in pair if end not in known]
+    paired = [end for pair in flip_pairs for end in pair]
+    unknown = [end for pair in pairs for end in pair if end not in known]
     checks = {
-        "has no keypoints": not keypoints,
-        "names a keypoint twice": len(known) < len(keypoints),
-        f"has {len(keypoints)} keypoints and {len(sigmas)} sigmas": len(sigmas) != len(keypoints),
-        "has a sigma that is not above 0": not all(sigma > 0 for sigma in sigmas),
-        f"flip_pairs and bones name {strangers[:1]}, which is no keypoint": strangers,
-        "flip_pairs and bones are lists of pairs": any(len(pair) != 2 for pair in pairs),
-        "a keypoint is in two pairs of flip_pairs": len(set(swapped)) < len(swapped),
-        f"parts have {sum(parts.values())} keypoints together, not {len(keypoints)}": (
+        "there are no keypoints": not keypoints,
+        "a keypoint name is repeated": len(known) < len(keypoints),
+        f"there are {len(keypoints)} keypoints but {len(sigmas)} sigmas": len(sigmas)
+        != len(keypoints),
+        "a sigma is not above 0": not all(sigma > 0 for sigma in sigmas),
+        f"flip_pairs or bones contain {unknown[:1]}, which is not a keypoint": unknown,
+        "flip_pairs and bones must be lists of pairs": any(len(pair) != 2 for pair in pairs),
+        "a keypoint is in two pairs of flip_pairs": len(set(paired)) < len(paired),
+        f"parts have {sum(parts.values())} keypoints in total instead of {len(keypoints)}": (
             sum(parts.values()) != len(keypoints) or min(parts.values()) < 1
         ),
-        f"a part has the name {name!r}, which is that of all together": (
-            len(parts) > 1 and name in parts
-        ),
-        "the grouping order does not have each keypoint once": sorted(order) != sorted(keypoints),
+        f"a part has the name {name!r} of the whole skeleton": (len(parts) > 1 and name in parts),
+        "grouping_order does not contain each keypoint once": sorted(order) != sorted(keypoints),
     }
-    return next((sentence for sentence, found in checks.items() if found), None)
+    return next((fault for fault, is_present in checks.items() if is_present), None)

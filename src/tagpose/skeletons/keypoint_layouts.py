@@ -27,16 +27,16 @@ _Pair: TypeAlias = tuple[str, str | tuple[str, ...]]  # a name, and its source o
 
 
 class KeypointLayout(NamedTuple):
-    """The keypoints of another project, and what each one is in COCO-WholeBody."""
+    """Keypoints of another project, and their counterparts in COCO-WholeBody."""
 
     name: str
-    title: str  # as its users know it
+    title: str  # for display
     keypoints: tuple[str, ...]  # [Q] names, in the order of that project
-    sources: tuple[tuple[str, ...], ...]  # [Q] names whose mean it is; none without a counterpart
+    sources: tuple[tuple[str, ...], ...]  # [Q] names of which it is the mean; may be empty
 
     @property
     def size(self) -> int:
-        """The number Q of keypoints."""
+        """Number of keypoints, Q."""
         return len(self.keypoints)
 
     def indices(self, skeleton: Skeleton = WHOLEBODY) -> tuple[tuple[int, ...], ...]:
@@ -54,37 +54,37 @@ class KeypointLayout(NamedTuple):
 def convert_keypoints(
     keypoints: np.ndarray, skeleton: Skeleton, layout: KeypointLayout
 ) -> np.ndarray:
-    """Bring keypoints into the layout of another project.
+    """Convert keypoints to the layout of another project.
 
     Args:
         keypoints: x, y, score [P, K, 3]; a score of 0 or less means missing.
-        skeleton: of the K keypoints.
+        skeleton: skeleton of the K keypoints.
         layout: target layout with Q keypoints.
 
     Returns:
-        x, y, score [P, Q, 3] in the same space. Where a keypoint is a mean, its score is the lowest
-        of its sources'. Rows are 0 where a source is missing.
+        x, y, score [P, Q, 3] in the same space. The score of a mean is the lowest score of its
+        sources. Keypoints with a missing source are rows of 0.
     """
     sources = layout.indices(skeleton)
     converted = np.zeros((len(keypoints), layout.size, 3), keypoints.dtype)
-    for count in {len(each) for each in sources} - {0}:  # same number of sources, one operation
-        places = [q for q, each in enumerate(sources) if len(each) == count]
-        points = keypoints[:, np.array([sources[q] for q in places])]  # [P, places, count, 3]
+    for count in {*map(len, sources)} - {0}:  # one operation for each number of sources
+        targets = [q for q, indices in enumerate(sources) if len(indices) == count]
+        points = keypoints[:, np.array([sources[q] for q in targets])]  # [P, targets, count, 3]
         lowest = points[..., 2].min(-1)
         means = np.concatenate([points[..., :2].mean(-2), lowest[..., None]], -1)
-        converted[:, places] = np.where(lowest[..., None] > 0, means, 0)
+        converted[:, targets] = np.where(lowest[..., None] > 0, means, 0)
     return converted
 
 
 def _make_layout(name: str, title: str, pairs: Iterable[_Pair]) -> KeypointLayout:
-    """A layout from pairs of a name and its source or sources."""
+    """Make a layout from pairs of a name and its source or sources."""
     names, sources = zip(*pairs, strict=True)
-    sources = tuple((each,) if isinstance(each, str) else each for each in sources)
+    sources = tuple((source,) if isinstance(source, str) else source for source in sources)
     return KeypointLayout(name, title, tuple(names), sources)
 
 
 def _left_right_pairs(pairs: Iterable[tuple[str, str]], form: str) -> list[_Pair]:
-    """Pairs of the left and the right, which alternate; `form` puts the side into the name."""
+    """Return alternating pairs for left and right; `form` inserts the side into the name."""
     return [
         (form.format(side=side, s=side[0].upper(), name=name), f"{side}_{source}")
         for name, source in pairs
@@ -93,12 +93,12 @@ def _left_right_pairs(pairs: Iterable[tuple[str, str]], form: str) -> list[_Pair
 
 
 def _numbered_pairs(form: str, part: str) -> list[_Pair]:
-    """Pairs of a part that both have in the same order."""
+    """Return pairs for a part with the same order of keypoints in both layouts."""
     return [(form.format(i), k) for i, k in enumerate(WHOLEBODY.keypoints[WHOLEBODY.parts[part]])]
 
 
 def _openpose_joint_pairs(side: str, joints: tuple[str, ...]) -> list[_Pair]:
-    """Pairs of one arm or leg in OpenPose's names."""
+    """Return pairs for one arm or leg with the names of OpenPose."""
     return [(f"{side[0].upper()}{joint.title()}", f"{side}_{joint}") for joint in joints]
 
 
@@ -124,7 +124,7 @@ _OPENPOSE_FEET: list[_Pair] = [
     for name, source in (("BigToe", "big_toe"), ("SmallToe", "small_toe"), ("Heel", "heel"))
 ]
 
-# The names of joints in a hand: MediaPipe's for all, in snake case.
+# Names of hand joints for all layouts: those of MediaPipe in snake case.
 _FINGERS = ("thumb", "index_finger", "middle_finger", "ring_finger", "pinky")
 _THUMB_JOINTS, _JOINTS = ("cmc", "mcp", "ip", "tip"), ("mcp", "pip", "dip", "tip")
 _HAND_NAMES = (
@@ -142,8 +142,8 @@ _HALPE_26: list[_Pair] = [
     ),
 ]
 
-# Corners of eyes and mouth are points of the face (iBUG 300-W). BlazePose (Bazarevsky 2020) has the
-# first knuckles of index and little finger, the second of the thumb, and the tip of the foot.
+# Corners of eyes and mouth are face points of iBUG 300-W. BlazePose (Bazarevsky 2020) has the first
+# knuckles of the index and little fingers, the second one of the thumb, and the tip of the foot.
 _MEDIAPIPE_POSE: list[_Pair] = [
     ("nose", "nose"),
     ("left_eye_inner", "face-42"),
@@ -165,7 +165,7 @@ _MEDIAPIPE_POSE: list[_Pair] = [
 
 
 def _make_hand_layout(name: str, title: str, part: str) -> KeypointLayout:
-    """A hand of 21 keypoints, which all projects have in the same order."""
+    """Make the layout of a hand of 21 keypoints, whose order is the same in all projects."""
     return _make_layout(
         name, title, zip(_HAND_NAMES, WHOLEBODY.keypoints[WHOLEBODY.parts[part]], strict=True)
     )

@@ -1,4 +1,4 @@
-"""This file says what a skeleton is, and assembles one from the names of its keypoints."""
+"""`Skeleton`, and its assembly from the names of keypoints."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -10,38 +10,38 @@ TAG_SHARING_MODES: Final = (TAG_PER_KEYPOINT, TAG_PER_PART, "shared")
 
 
 class ChannelFlipIndices(NamedTuple):
-    """Which channel takes the place of each one when an image is flipped horizontally."""
+    """The channel that replaces each channel when an image is flipped horizontally."""
 
     heatmaps: tuple[int, ...]  # [K]
     tags: tuple[int, ...]  # [G]
 
 
 class Skeleton(NamedTuple):
-    """What is known of the keypoints of one person, before any image is seen."""
+    """Keypoints of a person with their parts, bones, sigmas and flip pairs."""
 
     name: str
     keypoints: tuple[str, ...]  # [K] names
-    flip_indices: tuple[int, ...]  # [K] the keypoint that a flipped image shows in its place
+    flip_indices: tuple[int, ...]  # [K] left/right counterpart of each keypoint, or itself
     sigmas: tuple[float, ...]  # [K] spread of human labelling, in units of sqrt(area) (OKS)
-    bones: tuple[tuple[int, int], ...]  # pairs of keypoints that a drawing joins
-    parts: Mapping[str, slice]  # what is scored on its own; where it is several, all by `name` too
-    grouping_order: tuple[int, ...]  # [K] in which the decoder attaches keypoints to people
-    json_keys: Mapping[str, slice]  # of the JSON formats, and the keypoints that each holds
+    bones: tuple[tuple[int, int], ...]  # pairs of keypoints that are connected in drawings
+    parts: Mapping[str, slice]  # parts with their own AP; if there are several, also all by `name`
+    grouping_order: tuple[int, ...]  # [K] order in which keypoints are attached to people
+    json_keys: Mapping[str, slice]  # keys in COCO JSON files, and the keypoints of each
 
     @property
     def size(self) -> int:
-        """The number K of keypoints."""
+        """Number of keypoints, K."""
         return len(self.keypoints)
 
     @property
     def disjoint_parts(self) -> Mapping[str, slice]:
-        """The parts that do not overlap: without all of them together."""
+        """Parts that do not overlap, which excludes the whole skeleton if there are several."""
         disjoint = {part: at for part, at in self.parts.items() if part != self.name}
         return disjoint or self.parts
 
     @property
     def part_parents(self) -> tuple[tuple[int, ...], ...]:
-        """[F] the keypoints of the body that each part hangs on; none of the body itself."""
+        """[F] keypoints of the body to which each part is attached; empty for the body itself."""
         index = {name: k for k, name in enumerate(self.keypoints)}
         return tuple(
             tuple(index[name] for name in PARENT_KEYPOINTS.get(part, ()) if name in index)
@@ -50,7 +50,7 @@ class Skeleton(NamedTuple):
 
     @property
     def part_index(self) -> tuple[int, ...]:
-        """[K] the number of the part that each keypoint is of."""
+        """[K] index of the part of each keypoint, in the order of `disjoint_parts`."""
         return tuple(
             f
             for f, at in enumerate(self.disjoint_parts.values())
@@ -61,29 +61,29 @@ class Skeleton(NamedTuple):
         """Return the tag map [K] that each keypoint uses.
 
         Args:
-            tag_sharing: "keypoint" for a map of its own, as published; "part" for one map per part, or
-                "shared" for a single one.
+            tag_sharing: "keypoint" for one map per keypoint, as in MMPose, "part" for one map per
+                part, or "shared" for a single map.
 
         Raises:
-            ValueError: if `tag_sharing` is none of them.
+            ValueError: if `tag_sharing` is unknown.
         """
         if tag_sharing not in TAG_SHARING_MODES:
             raise ValueError(
-                f"unknown tags {tag_sharing!r}; use one of {', '.join(TAG_SHARING_MODES)}"
+                f"unknown tag_sharing {tag_sharing!r}; use one of {', '.join(TAG_SHARING_MODES)}"
             )
         if tag_sharing == TAG_PER_KEYPOINT:
             return tuple(range(self.size))
         return self.part_index if tag_sharing == TAG_PER_PART else (0,) * self.size
 
     def channel_flip_indices(self, tag_sharing: str = TAG_PER_KEYPOINT) -> ChannelFlipIndices:
-        """Return the flip indices of heatmaps and of tags shared as in `tag_index`."""
+        """Return the flip indices of heatmaps, and of tag maps shared as in `tag_index`."""
         index = self.tag_index(tag_sharing)
         flipped = dict(zip(index, (index[k] for k in self.flip_indices), strict=True))
         return ChannelFlipIndices(self.flip_indices, tuple(flipped[tag] for tag in sorted(flipped)))
 
     @property
     def part_flip_indices(self) -> tuple[int, ...]:
-        """[F] the part that a flipped image shows in the place of each one."""
+        """[F] left/right counterpart of each part, or itself."""
         part_index = self.part_index
         return tuple(part_index[self.flip_indices[at.start]] for at in self.disjoint_parts.values())
 
@@ -99,7 +99,7 @@ PARENT_KEYPOINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def consecutive_slices(sizes: Mapping[str, int]) -> dict[str, slice]:
-    """Parts laid one behind the other."""
+    """Return consecutive slices of the given sizes."""
     parts, start = {}, 0
     for part, size in sizes.items():
         parts[part] = slice(start, start + size)
@@ -118,17 +118,17 @@ def assemble_skeleton(
     order: Sequence[str],
     json_keys: Mapping[str, slice],
 ) -> Skeleton:
-    """A skeleton from names that fit together; everything that can be derived is.
+    """Assemble a skeleton from names, which must be consistent.
 
     Args:
-        name: of the skeleton.
-        sizes: how many keypoints each part has, in their order.
-        keypoints: [K].
-        sigmas: [K].
-        flip_partners: the counterpart of a keypoint in a flipped image; those that are not named stay.
-        bones: pairs of keypoints.
-        order: of grouping.
-        json_keys: of the JSON formats.
+        name: name of the skeleton.
+        sizes: number of keypoints of each part, in the order of the keypoints.
+        keypoints: [K] names.
+        sigmas: [K] sigmas for OKS.
+        flip_partners: left/right counterparts of keypoints; other keypoints have none.
+        bones: pairs of names.
+        order: names in the order of grouping.
+        json_keys: keys in COCO JSON files, and the keypoints of each.
     """
     index = {keypoint: k for k, keypoint in enumerate(keypoints)}
     parts = consecutive_slices(sizes)
@@ -139,7 +139,7 @@ def assemble_skeleton(
         flip_indices=tuple(index[flip_partners.get(keypoint, keypoint)] for keypoint in keypoints),
         sigmas=sigmas,
         bones=tuple((index[a], index[b]) for a, b in bones),
-        parts=parts,  # a plain dict, because skeletons are copied with their networks
+        parts=parts,  # a plain dict, because skeletons are deep-copied with their networks
         grouping_order=tuple(index[keypoint] for keypoint in order),
         json_keys=json_keys,
     )

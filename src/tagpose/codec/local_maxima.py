@@ -1,0 +1,242 @@
+"""Local maxima among the input pixels of a row of a heatmap, without upsampling the heatmap."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tagpose.codec.compilation import ZERO, Float, Int, inlined
+from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
+
+_REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
+CHUNK: Final = 16  # map pixels whose values are compared at a time
+_TINY: Final = np.float32(1e-30)  # makes a rise of 0 positive
+ROUNDING: Final = 1e-6  # relative, of float32: no map pixel is excluded by rounding
+
+
+class RowScratch(NamedTuple):
+    """Buffers for one row of a heatmap."""
+
+    around: np.ndarray  # [3, chunks * CHUNK + 2] float32: three rows with replicated borders
+    ratings: np.ndarray  # [CHUNK] float32: positive if a map pixel may contain a maximum
+    columns: np.ndarray  # [w] int64: columns of map pixels that contain maxima
+    inside: np.ndarray  # [w, ratio, ratio] float32: scores of maxima; else -inf
+
+
+@inlined
+def find_row_maxima(
+    heatmap: np.ndarray,
+    grid: Grid,
+    row: Int,
+    floor: Float,
+    pixel_floor: Float,
+    center_weight: Float,
+    scratch: RowScratch,
+) -> Int:
+    """Find the local maxima among the input pixels of one row of a heatmap.
+
+    Args:
+        heatmap: heatmap [h, w].
+        grid: grid of the heatmap.
+        row: row of map pixels.
+        floor: value that maxima must exceed.
+        pixel_floor: value that map pixels containing such maxima exceed.
+        center_weight: weight of the farther map pixel at the input pixel nearest to the center.
+        scratch: buffers; `columns` and `inside` are outputs.
+
+    Returns:
+        The number of map pixels that contain maxima.
+    """
+    _copy_rows(heatmap, row, scratch.around)
+    count, width = ZERO, heatmap.shape[1]
+    for first in range(0, width, CHUNK):
+        # loops over a constant number of map pixels, which the compiler vectorizes
+        any_above = any_positive = False
+        for offset in range(CHUNK):
+            any_above |= scratch.around[1, first + offset + 1] > pixel_floor
+        if not any_above:
+            continue
+        _rate_chunk(scratch.around, first, floor, pixel_floor, center_weight, scratch.ratings)
+        for offset in range(CHUNK):
+            any_positive |= scratch.ratings[offset] > 0
+        if any_positive:
+            count = _find_chunk_maxima(heatmap, grid, row, first, count, scratch)
+    return count
+
+
+@inlined
+def _find_chunk_maxima(
+    heatmap: np.ndarray, grid: Grid, row: Int, first: Int, count: Int, scratch: RowScratch
+) -> Int:
+    """Find the local maxima in the map pixels of a chunk that are rated positive.
+
+    Args:
+        heatmap: heatmap [h, w].
+        grid: grid of the heatmap.
+        row: row of map pixels.
+        first: first column of the chunk.
+        count: number of map pixels with maxima in the preceding chunks of the row.
+        scratch: buffers; `columns` and `inside` are outputs.
+
+    Returns:
+        The number of map pixels with maxima including this chunk.
+    """
+    for column in range(first, min(first + CHUNK, heatmap.shape[1])):
+        if not scratch.ratings[column - first] > 0:
+            continue
+        scratch.columns[count] = column
+        if _is_flat(heatmap, row, column):
+            scratch.inside[count] = heatmap[row, column]
+            count += 1
+        elif _write_local_maxima(heatmap, grid, row, column, scratch.inside, count):
+            count += 1
+    return count
+
+
+@inlined
+def _copy_rows(heatmap: np.ndarray, row: Int, around: np.ndarray) -> None:
+    """Copy a row of a heatmap [h, w] and its two neighbors into `around`, replicating borders."""
+    height, width = heatmap.shape
+    for line in range(3):
+        near = min(max(row + line - 1, 0), height - 1)
+        around[line, 0] = heatmap[near, 0]
+        for x in range(width):
+            around[line, x + 1] = heatmap[near, x]
+        for x in range(width + 1, around.shape[1]):
+            around[line, x] = heatmap[near, width - 1]
+
+
+@inlined
+def _rate_chunk(
+    around: np.ndarray,
+    first: Int,
+    floor: Float,
+    pixel_floor: Float,
+    weight: Float,
+    ratings: np.ndarray,
+) -> None:
+    """Rate each map pixel of a chunk; the rating is positive if it may contain a maximum.
+
+    Values are linear along each axis between the centers of map pixels. So if an input pixel is a
+    local maximum, then along either axis so is the input pixel of its quadrant that is nearest to
+    the center of the map pixel, and the neighboring map pixels, interpolated in the same way, do
+    not exceed it.
+
+    Args:
+        around: three rows; see `RowScratch`.
+        first: first column of the chunk.
+        floor: value that maxima must exceed.
+        pixel_floor: value that map pixels containing such maxima exceed.
+        weight: weight of the farther map pixel at the input pixel nearest to the center.
+        ratings: output [CHUNK].
+    """
+    for offset in range(CHUNK):  # a constant number, so that the compiler vectorizes it
+        x = first + offset
+        a, b, c = around[0, x], around[0, x + 1], around[0, x + 2]
+        d, e, f = around[1, x], around[1, x + 1], around[1, x + 2]
+        g, h, i = around[2, x], around[2, x + 1], around[2, x + 2]
+        upper = lerp(e, b, weight) - max(lerp(d, a, weight), lerp(f, c, weight))
+        lower = lerp(e, h, weight) - max(lerp(d, g, weight), lerp(f, i, weight))
+        left = lerp(e, d, weight) - max(lerp(b, a, weight), lerp(h, g, weight))
+        right = lerp(e, f, weight) - max(lerp(b, c, weight), lerp(h, i, weight))
+        rise = min(max(upper, lower), max(left, right))
+        rise += np.float32(ROUNDING) * abs(e) + _TINY
+        # no input pixel exceeds the highest map pixel around it
+        highest = max(max(max(max(a, b), c), max(max(d, e), f)), max(max(g, h), i))
+        ratings[offset] = min(min(rise, e - pixel_floor), highest - floor)
+
+
+@inlined
+def row_exceeds(heatmap: np.ndarray, row: Int, value: Float) -> bool:
+    """Return whether any map pixel of a row exceeds a value."""
+    width = heatmap.shape[1]
+    for first in range(0, width, CHUNK):
+        exceeds = False
+        if width - first < CHUNK:
+            for column in range(first, width):
+                exceeds |= heatmap[row, column] > value
+        else:
+            for offset in range(CHUNK):  # a constant number, so that the compiler vectorizes it
+                exceeds |= heatmap[row, first + offset] > value
+        if exceeds:
+            return True
+    return False
+
+
+@inlined
+def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
+    """Return whether a map pixel equals all around it, so that its input pixels are maxima."""
+    height, width = heatmap.shape
+    value = heatmap[row, column]
+    for y in range(max(row - _REACH, 0), min(row + _REACH + 1, height)):
+        for x in range(max(column - _REACH, 0), min(column + _REACH + 1, width)):
+            if heatmap[y, x] != value:
+                return False
+    return True
+
+
+@inlined
+def _write_local_maxima(
+    heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, index: Int
+) -> bool:
+    """Write the scores of the local maxima among the input pixels of a map pixel.
+
+    Args:
+        heatmap: heatmap [h, w].
+        grid: grid of the heatmap.
+        row: row of the map pixel.
+        column: column of the map pixel.
+        inside: output [w, ratio, ratio]; entry `index` is written, with -inf for other pixels.
+        index: index into `inside`.
+
+    Returns:
+        Whether there is a local maximum.
+    """
+    ratio = inside.shape[1]
+    middle, lowest = ratio // 2, np.float32(-np.inf)
+    # The 5 x 5 window of each of the middle input pixels contains the whole map pixel, if it is
+    # small enough, so no score below theirs is a maximum.
+    floor, highest = lowest, lowest
+    for down in range(ratio):
+        for across in range(ratio):
+            y, x = row * ratio + down, column * ratio + across
+            score = sample_bilinear(heatmap, grid, y, x)
+            inside[index, down, across], highest = score, max(highest, score)
+            if middle - 1 <= min(down, across) and max(down, across) <= middle <= _REACH:
+                floor = max(floor, score)
+    any_maximum = False
+    for down in range(ratio):
+        for across in range(ratio):
+            y, x, score = row * ratio + down, column * ratio + across, inside[index, down, across]
+            skip = ratio if score == highest else ZERO
+            if score >= floor and _is_local_maximum(heatmap, grid, y, x, score, skip):
+                any_maximum = True
+            else:
+                inside[index, down, across] = lowest
+    return any_maximum
+
+
+@inlined
+def _is_local_maximum(
+    heatmap: np.ndarray, grid: Grid, y: Int, x: Int, score: Float, skip: Int
+) -> bool:
+    """Return whether no input pixel in the 5 x 5 window around an input pixel exceeds its score.
+
+    Args:
+        heatmap: heatmap [h, w].
+        grid: grid of the heatmap.
+        y: row of the input pixel.
+        x: column of the input pixel.
+        score: score of the input pixel.
+        skip: input pixels per map pixel along an axis if those of the same map pixel are known not
+            to exceed the score; else 0.
+    """
+    height, width = len(grid.rows.near), len(grid.columns.near)
+    top, left = (y // skip * skip, x // skip * skip) if skip else (y, x)
+    for other_y in range(max(y - _REACH, 0), min(y + _REACH + 1, height)):
+        within = top <= other_y < top + skip
+        for other_x in range(max(x - _REACH, 0), min(x + _REACH + 1, width)):
+            if within and left <= other_x < left + skip:
+                continue
+            if sample_bilinear(heatmap, grid, other_y, other_x) > score:
+                return False
+    return True
