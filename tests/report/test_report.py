@@ -43,7 +43,7 @@ PARTS = list(WHOLEBODY.disjoint_parts)
 
 
 def make_crowded_ground_truth(rng, skeleton=WHOLEBODY, images=6, people=4):
-    """Ground truth of overlapping people with unlabeled keypoints and parts, one of them a crowd."""
+    """Return overlapping people with unlabeled keypoints and parts, one of them a crowd."""
     image = np.repeat(np.arange(images), people)
     keypoints = rng.uniform(0, 150, (len(image), skeleton.size, 3))
     keypoints[..., 2] = rng.choice([0, 1, 2], (len(image), skeleton.size))
@@ -55,7 +55,7 @@ def make_crowded_ground_truth(rng, skeleton=WHOLEBODY, images=6, people=4):
 
 
 def make_separated_ground_truth(people=3):
-    """Ground truth of one image with all keypoints labeled and far from each other."""
+    """Return people of one image with all keypoints labeled and far from each other."""
     side = math.ceil(math.sqrt(WHOLEBODY.size))
     grid = np.stack(np.divmod(np.arange(WHOLEBODY.size), side), 1) * 30.0
     keypoints = np.full((people, WHOLEBODY.size, 3), 2.0)
@@ -329,7 +329,7 @@ def make_faulty_predictions(ground_truth, image, rng):
 
 @pytest.fixture(scope="module")
 def results(people, tmp_path_factory):
-    """Folder of result files for synthetic people: one with errors, one with every second person."""
+    """Folder of results on synthetic people: one file with errors, one with every second person."""
     folder, rng = tmp_path_factory.mktemp("report"), np.random.default_rng(0)
     ground_truth = read_ground_truth(people / "annotations/coco_wholebody_val_v1.0.json", WHOLEBODY)
     rows = []

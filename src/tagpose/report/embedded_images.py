@@ -75,7 +75,7 @@ class ImageRenderer:
     min_score: float = 0.2
 
     def draw_ground_truth(self, n: int, run: AnalyzedResults) -> EmbeddedImage:
-        """Draw the annotated people of the image with index n, and boxes of those the run missed."""
+        """Draw the annotated people of image n, with boxes around those that the run missed."""
         in_image = self.ground_truth.image == n
         image, zoom = self._read_resized(n)
         picture = draw_ground_truth(
@@ -88,7 +88,7 @@ class ImageRenderer:
         return embed_jpeg(picture, alt_text, "ground truth")
 
     def draw_predictions(self, n: int, run: AnalyzedResults) -> EmbeddedImage:
-        """Draw a run's predictions for the image with index n, and boxes of false positives."""
+        """Draw a run's predictions for image n, with boxes around false positives."""
         detections = run.paired.detections
         in_image = (detections.image == n) & run.matches.evaluated
         image, zoom = self._read_resized(n)
