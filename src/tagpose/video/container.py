@@ -98,7 +98,7 @@ def _raw_frames(
     num_failed = 0
     for packet in _read_packets(container, stream, video):
         if video.audio and _is_avi(container) and packet.dts is not None:
-            # Decoding times precede presentation times, and audio, by the number of reordered frames.
+            # Decoding times precede presentation times and audio by the number of reordered frames.
             video.audio.start(-float(packet.dts * packet.time_base))
         try:
             yield from packet.decode()

@@ -171,7 +171,7 @@ class KeypointSmoother:
 
 
 def _smoothing_factor(elapsed: np.ndarray, cutoff: np.ndarray | float) -> np.ndarray:
-    """Return the weight of a low-pass filter's new value after some seconds (Casiez 2012, eq. 5)."""
+    """Return the weight of a new value after `elapsed` seconds (Casiez 2012, eq. 5)."""
     time_constant = 1 / (2 * np.pi * cutoff)
     return 1 / (1 + time_constant / elapsed)
 

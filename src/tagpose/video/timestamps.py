@@ -75,7 +75,8 @@ class PresentationClock:
                 self.offset = following - time
                 self._latest = time
             self._latest = max(self._latest, time)
-            # Frames with decreasing times advance by the interval until the file's clock catches up.
+            # Frames with decreasing times advance by the interval until the file's clock
+            # catches up.
             if time + self.offset > self._last + TICK:
                 presented = time + self.offset
         self._last = presented
