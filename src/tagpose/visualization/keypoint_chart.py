@@ -169,16 +169,17 @@ def _face_numbers(points: np.ndarray) -> Iterator[_Text]:
     start = WHOLEBODY.parts["face"].start
     for contour, at in FACE_CONTOURS.items():
         contour_points = points[start + at.start : start + at.stop]
-        x, y = contour_points.mean(0)
-        outward = contour_points - (_FACE[:2] if contour == "jaw" else (x, y))
+        center = contour_points.mean(0)
+        outward = contour_points - (_FACE[:2] if contour == "jaw" else center)
         outward /= np.hypot(*outward.T)[:, None].clip(1e-9)
         outward = {"bridge": (1, 0), "nostrils": (0, -1)}.get(contour, outward)
         outward = (0, -1) if contour.endswith("brow") else outward
         offset = _NUMBER_OFFSET * (-0.9 if contour == "inner_lip" else 1)
-        for i, position in enumerate((contour_points + np.multiply(outward, offset)).tolist()):
-            yield _Text(*position, str(start + at.start + i), css_class="number")
+        for i, (x, y) in enumerate((contour_points + np.multiply(outward, offset)).tolist()):
+            yield _Text(x, y, str(start + at.start + i), css_class="number")
         if contour.endswith(("brow", "eye")):
-            yield _Text(x, y + (0 if "eye" in contour else -48), contour, css_class="part")
+            y = center[1] + (0 if "eye" in contour else -48)
+            yield _Text(center[0], y, contour, css_class="part")
     chin = points[start + FACE_CONTOURS["jaw"].start + 8]
     yield _Text(_FACE[0], chin[1] + 45, "jaw", css_class="part")
 
