@@ -62,7 +62,9 @@ _FACE_COLORS: Final = {
 }
 
 # Parts are identified by their keypoints, because a custom "face" may have five of them.
-_OFFICIAL: Final = {WHOLEBODY.keypoints[at]: part for part, at in WHOLEBODY.disjoint_parts.items()}
+_COCO_PARTS: Final = {
+    WHOLEBODY.keypoints[at]: part for part, at in WHOLEBODY.disjoint_parts.items()
+}
 
 _FORK_COLOR: Final[Color] = (235, 235, 245)  # of forks without a side
 _MIN_FORK_BONES: Final = 3
@@ -84,15 +86,15 @@ def get_side(name: str) -> str:
     return next((side for side in ("left", "right") if name.lower().startswith(side)), "")
 
 
-def find_official_part(skeleton: Skeleton, part: str) -> str | None:
+def find_coco_part(skeleton: Skeleton, part: str) -> str | None:
     """Return the COCO-WholeBody part with the same keypoints as this part, or None."""
-    return _OFFICIAL.get(skeleton.keypoints[skeleton.disjoint_parts[part]])
+    return _COCO_PARTS.get(skeleton.keypoints[skeleton.disjoint_parts[part]])
 
 
 def part_color(skeleton: Skeleton, part: str) -> Color:
     """Return the color that represents a part of `skeleton.disjoint_parts`."""
-    official = find_official_part(skeleton, part)
-    return PALETTES[official][0] if official else _custom_part_colors(skeleton)[part][0]
+    coco_part = find_coco_part(skeleton, part)
+    return PALETTES[coco_part][0] if coco_part else _custom_part_colors(skeleton)[part][0]
 
 
 def keypoint_colors(skeleton: Skeleton) -> list[Color]:
@@ -100,9 +102,9 @@ def keypoint_colors(skeleton: Skeleton) -> list[Color]:
     custom = _custom_part_colors(skeleton)
     colors: list[Color] = []
     for part, at in skeleton.disjoint_parts.items():
-        official = find_official_part(skeleton, part)
+        coco_part = find_coco_part(skeleton, part)
         indices = range(at.stop - at.start)
-        colors += [_official_color(official, i) for i in indices] if official else custom[part][1:]
+        colors += [_coco_color(coco_part, i) for i in indices] if coco_part else custom[part][1:]
     return colors
 
 
@@ -111,7 +113,7 @@ def face_line_color(contour: str) -> Color:
     return _FACE_COLORS.get(contour, _MIDDLE_FACE)
 
 
-def _official_color(part: str, index: int) -> Color:
+def _coco_color(part: str, index: int) -> Color:
     """Return the color of a keypoint of a COCO-WholeBody part by its index in the part."""
     name = WHOLEBODY.keypoints[WHOLEBODY.parts[part]][index]
     is_left = get_side(name) == "left"
@@ -131,7 +133,7 @@ def _official_color(part: str, index: int) -> Color:
 
 def _custom_part_colors(skeleton: Skeleton) -> Mapping[str, tuple[Color, ...]]:
     """Return for each custom part the color that represents it, then one for each keypoint."""
-    parts = [p for p in skeleton.disjoint_parts if find_official_part(skeleton, p) is None]
+    parts = [p for p in skeleton.disjoint_parts if find_coco_part(skeleton, p) is None]
     sides = {part: _keypoint_sides(skeleton, part) for part in parts}
     colors = {}
     for i, part in enumerate(parts):

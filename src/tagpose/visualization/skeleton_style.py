@@ -16,7 +16,7 @@ from tagpose.visualization.colors import Color
 from tagpose.visualization.palette import (
     MIDDLE,
     face_line_color,
-    find_official_part,
+    find_coco_part,
     get_side,
     keypoint_colors,
 )
@@ -105,7 +105,7 @@ def _line_weights(skeleton: Skeleton) -> np.ndarray:
     """Return weights [K] with a maximum of 1, so that a face alone has lines as wide as a body."""
     weights = np.zeros(skeleton.size)
     for part, at in skeleton.disjoint_parts.items():
-        coco_part = find_official_part(skeleton, part)
+        coco_part = find_coco_part(skeleton, part)
         sigmas = skeleton.sigmas[at]
         weights[at] = _PART_WEIGHTS[coco_part] if coco_part else _custom_weight(sigmas)
     return weights / weights.max()
@@ -115,7 +115,7 @@ def _head_mask(skeleton: Skeleton) -> np.ndarray:
     """Return the mask [K] of head keypoints of the COCO body."""
     head = np.zeros(skeleton.size, bool)
     for part, at in skeleton.disjoint_parts.items():
-        if find_official_part(skeleton, part) == "body":
+        if find_coco_part(skeleton, part) == "body":
             head[at] = [name.endswith(_HEAD) for name in skeleton.keypoints[at]]
     return head
 
@@ -148,7 +148,7 @@ def _face_lines(skeleton: Skeleton) -> list[_Line]:
     faces = [
         at
         for part, at in skeleton.disjoint_parts.items()
-        if find_official_part(skeleton, part) == "face"
+        if find_coco_part(skeleton, part) == "face"
     ]
     for face, (name, at) in product(faces, FACE_CONTOURS.items()):
         indices = [face.start + i for i in range(at.start, at.stop)]
