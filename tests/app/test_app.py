@@ -1,4 +1,4 @@
-"""The page shows what a Predictor finds, whoever asks, and nothing leaves the machine."""
+"""The app shows the predictions of `Predictor`, keeps sessions apart and stays on the machine."""
 
 import json
 import os
@@ -48,7 +48,7 @@ FLAGS = (
     "--disable-background-networking",
 )
 START = Thresholds(0.3, 0.2, 0.1, 1.0, 30)
-CHOSEN = [
+THRESHOLDS = [
     START,
     START._replace(min_person_score=0.0, min_keypoint_score=0.0),
     START._replace(min_person_score=0.25, min_keypoint_score=0.6),
@@ -61,7 +61,7 @@ CHOSEN = [
 
 @pytest.fixture(scope="module")
 def network():
-    """One that finds some people surely and others not: any will do for laws."""
+    """Untrained network whose people have high and low scores."""
     torch.manual_seed(3)
     network = PoseNetwork("hrnet_w18_small", BODY, input_size=64, tag_init_std=0.5).eval()
     torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.02)
@@ -77,7 +77,7 @@ def checkpoint(network, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder of two pictures, and of files that are none or of no use."""
+    """Folder of two images, and of files that are no images or not accepted."""
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for name, (height, width) in {"one": (60, 90), "two": (80, 70), "large": (700, 700)}.items():
         Image.fromarray(rng.integers(0, 255, (height, width, 3), np.uint8)).save(
@@ -90,30 +90,30 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def predictor_of(network, **test):
-    return Predictor(network, device="cpu", **test)
+def make_predictor(network, **options):
+    return Predictor(network, device="cpu", **options)
 
 
-def viewer_of(predictor):
+def make_viewer(predictor):
     return PoseViewer(
         predictor, SessionCache(max_bytes=10**9, max_idle_seconds=600), max_pixels=400_000
     )
 
 
-def wanted(network, file, chosen, **test):
-    """What a Predictor with these thresholds finds."""
-    person, keypoint, peak, distance, people = chosen
-    predictor = predictor_of(
-        network, min_score=peak, max_tag_distance=distance, max_people=people, **test
+def predict(network, file, thresholds, **options):
+    """Return the predictions of a Predictor with these thresholds."""
+    person, keypoint, peak, distance, people = thresholds
+    predictor = make_predictor(
+        network, min_score=peak, max_tag_distance=distance, max_people=people, **options
     )
     return predictor(file, min_person_score=person, min_keypoint_score=keypoint)
 
 
-def numbers(said):
-    """Scores and places in JSON, in their order."""
+def numbers(result):
+    """Return all scores and coordinates of a JSON result in order."""
     return [
         number
-        for person in said["people"]
+        for person in result["people"]
         for row in (
             [person["score"]],
             person["box"],
@@ -125,22 +125,24 @@ def numbers(said):
 
 
 @pytest.mark.parametrize("scales", [(1,), (2, 1)])
-def test_people_shown_are_those_of_a_predictor_with_the_thresholds(network, pictures, scales):
+def test_the_viewer_shows_the_people_of_a_predictor_with_the_same_thresholds(
+    network, pictures, scales
+):
     file, counts = pictures / "one.png", set()
-    viewer = viewer_of(predictor_of(network, scales=scales))
+    viewer = make_viewer(make_predictor(network, scales=scales))
     assert viewer.analyze("me", file) == ""
-    for chosen in CHOSEN:
-        expected = wanted(network, file, chosen, scales=scales)
-        shown = viewer.update("me", chosen).result
-        assert shown.to_dict() == expected.to_dict()
+    for thresholds in THRESHOLDS:
+        expected = predict(network, file, thresholds, scales=scales)
+        result = viewer.update("me", thresholds).result
+        assert result.to_dict() == expected.to_dict()
         counts.add(len(expected.scores))
     assert len(counts) >= 4
 
 
-def test_the_network_is_asked_once_and_the_decoder_when_its_thresholds_change(network, pictures):
-    predictor, calls = predictor_of(network, flip_test=False), []
+def test_the_network_runs_once_and_the_decoder_when_its_thresholds_change(network, pictures):
+    predictor, calls = make_predictor(network, flip_test=False), []
     hook = network.register_forward_hook(lambda *_: calls.append(1))
-    viewer = viewer_of(predictor)
+    viewer = make_viewer(predictor)
     viewer.analyze("me", pictures / "one.png")
     people = viewer.cache.get("me").people
     for score in (0.0, 0.5):
@@ -154,117 +156,122 @@ def test_the_network_is_asked_once_and_the_decoder_when_its_thresholds_change(ne
 
 
 @pytest.mark.parametrize("size", [(150, 97), (97, 400), (64, 64)])
-def test_heatmaps_tags_and_people_lie_where_the_keypoint_is(network, size):
-    predictor, k = predictor_of(network, input_size=128, fill_missing=False), 9
+def test_heatmaps_tags_and_poses_are_drawn_at_the_position_of_the_keypoint(network, size):
+    predictor, k = make_predictor(network, input_size=128, fill_missing=False), 9
     cached = run_network(np.zeros((*size[::-1], 3), np.uint8), predictor)
-    heatmaps, tags = (torch.zeros_like(field) for field in cached.keypoint_maps)
+    heatmaps, tags = (torch.zeros_like(maps) for maps in cached.keypoint_maps)
     heatmaps[0, k, heatmaps.shape[-2] // 3, heatmaps.shape[-1] // 2 + 3] = 1
-    lit = decode_again(
+    decoded = decode_again(
         cached._replace(keypoint_maps=KeypointMaps(heatmaps, tags)),
         replace(predictor.decoder, max_peaks=9),
     )
-    pixels = cached.display_image.shape[1] / size[0]  # of the picture per image pixel
-    (x, y, _) = lit.people.keypoints[0, k]
-    place = (pixels * (x + 0.5) - 0.5, pixels * (y + 0.5) - 0.5)
-    cell = pixels * STRIDE / cached.affine[0, 0, 0].item()
+    zoom = cached.display_image.shape[1] / size[0]  # display pixels per image pixel
+    (x, y, _) = decoded.people.keypoints[0, k]
+    position = (zoom * (x + 0.5) - 0.5, zoom * (y + 0.5) - 0.5)
+    heatmap_pixel = zoom * STRIDE / cached.affine[0, 0, 0].item()
     index = BODY.tag_index()
-    for glow in (render_heatmaps(lit, BODY, "body"), render_tags(lit, BODY, index, "body", 0.1)):
-        assert glow.shape == cached.display_image.shape
-        rows, columns = np.nonzero(glow.max(-1) > 0.5 * glow.max())
-        assert (columns.mean(), rows.mean()) == pytest.approx(place, abs=cell)
-    drawn = render_poses(lit, make_pose_result(lit.people, size, BODY))
-    assert drawn[round(place[1]), round(place[0])].any()
+    for picture in (
+        render_heatmaps(decoded, BODY, "body"),
+        render_tags(decoded, BODY, index, "body", 0.1),
+    ):
+        assert picture.shape == cached.display_image.shape
+        rows, columns = np.nonzero(picture.max(-1) > 0.5 * picture.max())
+        assert (columns.mean(), rows.mean()) == pytest.approx(position, abs=heatmap_pixel)
+    poses = render_poses(decoded, make_pose_result(decoded.people, size, BODY))
+    assert poses[round(position[1]), round(position[0])].any()
 
 
-def test_each_number_of_the_picture_is_at_a_box_of_its_color(network):
-    cached = run_network(np.zeros((200, 200, 3), np.uint8), predictor_of(network, input_size=128))
+def test_each_person_has_a_box_in_the_color_of_the_number(network):
+    cached = run_network(np.zeros((200, 200, 3), np.uint8), make_predictor(network, input_size=128))
     keypoints = np.zeros((2, BODY.size, 3), np.float32)
     keypoints[0, :2] = (20, 20, 1), (80, 180, 1)
     keypoints[1, :2] = (120, 30, 1), (180, 170, 1)
     people = make_pose_result(Poses(keypoints, np.float32([0.9, 0.8])), (200, 200), BODY)
-    drawn, pixels = render_poses(cached, people), cached.display_image.shape[1] / 200
+    picture, zoom = render_poses(cached, people), cached.display_image.shape[1] / 200
     for p, box in enumerate(people.boxes):
-        row, left = round(pixels * (box[1] + box[3] / 2)), round(pixels * box[0])
-        outside = drawn[row, left - round(10 * pixels) : left]  # of the margin, left of them
-        assert (outside == identity_color(p)).all(-1).any()
+        row, left = round(zoom * (box[1] + box[3] / 2)), round(zoom * box[0])
+        margin = picture[row, left - round(10 * zoom) : left]  # left of the keypoints
+        assert (margin == identity_color(p)).all(-1).any()
 
 
-def test_a_part_of_ones_own_is_shown_alone_and_its_name_is_only_a_name(tmp_path):
-    own = make_custom_skeleton("own", ["a", "b"], [0.1, 0.1], parts={"<i>": 1, "tail": 1})
-    network = PoseNetwork("hrnet_w18_small", own, input_size=64).eval()
-    cached = run_network(np.zeros((64, 64, 3), np.uint8), predictor_of(network))
+def test_a_custom_part_is_drawn_alone_and_its_name_is_escaped():
+    skeleton = make_custom_skeleton("custom", ["a", "b"], [0.1, 0.1], parts={"<i>": 1, "tail": 1})
+    network = PoseNetwork("hrnet_w18_small", skeleton, input_size=64).eval()
+    cached = run_network(np.zeros((64, 64, 3), np.uint8), make_predictor(network))
     heatmaps = torch.zeros_like(cached.keypoint_maps.heatmaps)
     heatmaps[0, 1] = 1
     cached = cached._replace(keypoint_maps=KeypointMaps(heatmaps, cached.keypoint_maps.tags))
-    dark, glowing = (render_heatmaps(cached, own, part).max() for part in ("<i>", "tail"))
-    assert dark == 0 < glowing
+    empty, drawn = (render_heatmaps(cached, skeleton, part).max() for part in ("<i>", "tail"))
+    assert empty == 0 < drawn
     keypoints = np.ones((1, 2, 3), np.float32)
     assert "&lt;i&gt;</th>" in people_html_table(
-        make_pose_result(Poses(keypoints, np.ones(1, np.float32)), (9, 9), own)
+        make_pose_result(Poses(keypoints, np.ones(1, np.float32)), (9, 9), skeleton)
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
-        ("text.jpg", "This cannot be read as a picture"),
-        ("cut.png", "This cannot be read as a picture"),
+        ("text.jpg", "The file is not an image or is truncated"),
+        ("cut.png", "The file is not an image or is truncated"),
         ("narrow.png", "An image of 1 x 99999 pixels is too narrow"),
-        ("large.png", "The picture has 700 x 700 pixels; 0.4 million would do"),
-        ("bomb.png", "The picture has far too many pixels"),
+        ("large.png", "The image has 700 x 700 pixels; resize it to at most 0.4 million pixels"),
+        ("bomb.png", "The image has too many pixels"),
     ],
 )
-def test_what_cannot_be_looked_at_is_a_sentence_that_names_no_file(network, pictures, name, says):
-    viewer = viewer_of(predictor_of(network))
+def test_an_image_that_is_not_accepted_has_an_error_message_without_a_path(
+    network, pictures, name, message
+):
+    viewer = make_viewer(make_predictor(network))
     viewer.analyze("me", pictures / "one.png")
-    told = viewer.analyze("me", pictures / name)
-    assert told.startswith(says)
-    assert name not in told
-    assert "/" not in told
-    assert viewer.update("me", START).message == viewer.prompt  # nothing is left of the one before
+    error = viewer.analyze("me", pictures / name)
+    assert error.startswith(message)
+    assert name not in error
+    assert "/" not in error
+    assert viewer.update("me", START).message == viewer.prompt  # the old image is removed
 
 
-def test_every_place_of_a_slider_is_a_threshold_that_can_be_taken(network, pictures):
-    sliders, viewer = make_sliders(START), viewer_of(predictor_of(network))
+def test_both_ends_of_every_slider_are_valid_thresholds(network, pictures):
+    sliders, viewer = make_sliders(START), make_viewer(make_predictor(network))
     viewer.analyze("me", pictures / "one.png")
     for end in ("minimum", "maximum"):
-        chosen = Thresholds(*(getattr(slider, end) for slider in sliders))
-        assert viewer.update("me", chosen).result is not None
+        thresholds = Thresholds(*(getattr(slider, end) for slider in sliders))
+        assert viewer.update("me", thresholds).result is not None
 
 
-def test_nobody_is_said_with_what_would_find_somebody():
-    nobody = make_pose_result(
+def test_the_message_tells_how_to_find_more_people():
+    empty = make_pose_result(
         Poses(np.zeros((0, 17, 3), np.float32), np.zeros(0, np.float32)), (9, 9), BODY
     )
-    assert "lower peak score" in describe_result(nobody, 0, 0.3, 1)
-    assert "Nobody reaches a person score of 0.3; 2 people are below it" in describe_result(
-        nobody, 2, 0.3, 1
-    )
-    assert people_html_table(nobody) == ""
+    assert "Lower the peak score" in describe_result(empty, 0, 0.3, 1)
+    assert "2, of which 0 reach the person score of 0.3." in describe_result(empty, 2, 0.3, 1)
+    assert people_html_table(empty) == ""
 
 
-def test_pictures_are_kept_for_a_while_and_within_a_limit(network):
-    cached = run_network(np.zeros((64, 64, 3), np.uint8), predictor_of(network))
+def test_the_cache_evicts_old_images_and_those_beyond_its_size(network):
+    cached = run_network(np.zeros((64, 64, 3), np.uint8), make_predictor(network))
     cache = SessionCache(max_bytes=2 * cached.nbytes, max_idle_seconds=600)
-    for visitor in ("a", "b", "a", "c"):
-        cache.put(visitor, cached)
-    assert [cache.get(visitor) is cached for visitor in "abc"] == [True, False, True]
+    for session in ("a", "b", "a", "c"):
+        cache.put(session, cached)
+    assert [cache.get(session) is cached for session in "abc"] == [True, False, True]
     small, short = (
         SessionCache(max_bytes=1, max_idle_seconds=600),
         SessionCache(max_bytes=10**9, max_idle_seconds=0.01),
     )
-    for one in (small, short):
-        one.put("a", cached)
-    assert small.get("a") is cached  # the newest stays
+    for limited in (small, short):
+        limited.put("a", cached)
+    assert small.get("a") is cached  # the newest image is always kept
     time.sleep(0.02)
     assert short.get("a") is None
     small.remove("a")
     assert small.get("a") is None
 
 
-def test_a_late_redraw_does_not_bring_an_older_picture_back(network):
-    predictor = predictor_of(network)
-    older, newer = (run_network(np.zeros((64, side, 3), np.uint8), predictor) for side in (64, 80))
+def test_a_late_redraw_does_not_restore_an_older_image(network):
+    predictor = make_predictor(network)
+    older, newer = (
+        run_network(np.zeros((64, width, 3), np.uint8), predictor) for width in (64, 80)
+    )
     cache = SessionCache(max_bytes=10**9, max_idle_seconds=600)
     cache.put("me", newer)
     cache.replace("me", older, older._replace(network_seconds=0.0))
@@ -273,19 +280,19 @@ def test_a_late_redraw_does_not_bring_an_older_picture_back(network):
 
 @pytest.fixture(scope="module")
 def address(checkpoint, tmp_path_factory):
-    """Where the page is served, with uploads of 1 MB; what it wrote is gone when it has stopped."""
+    """URL of a server with uploads up to 1 MB; it deletes its files when it stops."""
     folder = tmp_path_factory.mktemp("served")
-    words = (f"checkpoint={checkpoint}", "port=null", "max_upload_megabytes=1")
-    plain = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
-    command = [sys.executable, str(ROOT / "scripts/app.py"), *words]
+    overrides = (f"checkpoint={checkpoint}", "port=null", "max_upload_megabytes=1")
+    variables = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    command = [sys.executable, str(ROOT / "scripts/app.py"), *overrides]
     with subprocess.Popen(
-        command, cwd=folder, env=os.environ | plain, text=True, stdout=subprocess.PIPE
+        command, cwd=folder, env=os.environ | variables, text=True, stdout=subprocess.PIPE
     ) as server:  # fmt: skip
-        said = server.stdout.readline()
-        assert said.startswith("page: http://127.0.0.1:")
+        line = server.stdout.readline()
+        assert line.startswith("Serving at http://127.0.0.1:")
         try:
-            yield said.split()[1]
-            # a browser's visits leave pictures, as long as the page is there
+            yield line.split()[-1]
+            # images of the browser tests exist as long as the server runs
             assert bool(list(folder.glob("tagpose-*/*/*.jpg"))) is bool(CHROMIUM)
         finally:
             server.send_signal(signal.SIGTERM)
@@ -295,9 +302,9 @@ def address(checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """A real one, without a screen."""
+    """Headless Chromium."""
     if CHROMIUM is None:
-        pytest.skip("no Chromium is installed; the page is tried in one")
+        pytest.skip("Chromium is not installed")
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield opened
@@ -306,20 +313,20 @@ def browser():
 
 @pytest.fixture
 def visit(address, browser):
-    """Opens the page; at the end it asked this machine alone, and complained of nothing."""
-    asked, complaints, contexts = [], [], []
+    """Open pages; check at the end that there were no errors and no requests to other hosts."""
+    urls, errors, contexts = [], [], []
 
-    def hear(said):
-        if said.type == "error":
-            complaints.append(said.text)
+    def collect_errors(message):
+        if message.type == "error":
+            errors.append(message.text)
 
-    def visit(*, complaining=False):
+    def visit(*, allow_console_errors=False):
         contexts.append(browser.new_context())
         page = contexts[-1].new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        if not complaining:
-            page.on("console", hear)
+        page.on("request", lambda request: urls.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        if not allow_console_errors:
+            page.on("console", collect_errors)
         page.goto(address)
         page.get_by_label("File upload").wait_for(state="attached")
         return page
@@ -327,51 +334,47 @@ def visit(address, browser):
     yield visit
     for context in contexts:
         context.close()
-    assert {url.split("/")[2] for url in asked if not url.startswith("data:")} == {
+    assert {url.split("/")[2] for url in urls if not url.startswith("data:")} == {
         address.split("/")[2]
     }
-    assert complaints == []
+    assert errors == []
 
 
-def rows(page, count):
-    """The table of people, when it has so many."""
-    lines = page.locator("#people tbody tr")
-    expect(lines).to_have_count(count, timeout=30_000)
-    return lines
+def expect_people(page, count):
+    """Wait until the table has this many people."""
+    expect(page.locator("#people tbody tr")).to_have_count(count, timeout=30_000)
 
 
-def choose(page, label, value):
-    """Give a threshold as a number."""
+def set_threshold(page, label, value):
     box = page.get_by_label(f"number input for {label}")
     box.fill(str(value))
     box.press("Enter")
 
 
 def download(page, name):
-    """The JSON that a button hands out."""
+    """Return the JSON behind a download button."""
     with page.expect_download() as waiting:
         page.locator(f"#{name}").click()
     return json.loads(waiting.value.path().read_text())
 
 
-def give(page, file):
-    """Put a picture in."""
+def upload(page, file):
     page.get_by_label("File upload").set_input_files(file)
 
 
-def test_in_a_browser_thresholds_choose_who_is_shown(visit, network, pictures):
+def test_in_a_browser_thresholds_select_the_people_shown(visit, network, pictures):
     file, page = pictures / "one.png", visit()
-    give(page, file)
+    upload(page, file)
     steps = {
-        "people": START,  # as it is
+        "people": START,  # unchanged
         "person score": START._replace(min_person_score=0.36),
         "tag distance": START._replace(min_person_score=0.36, max_tag_distance=4.0),
     }
     counts = set()
-    for label, chosen in steps.items():
-        choose(page, label, {"people": 30, "person score": 0.36, "tag distance": 4}[label])
-        expected = wanted(network, file, chosen)
-        rows(page, len(expected.scores))
+    for label, thresholds in steps.items():
+        set_threshold(page, label, {"people": 30, "person score": 0.36, "tag distance": 4}[label])
+        expected = predict(network, file, thresholds)
+        expect_people(page, len(expected.scores))
         counts.add(len(expected.scores))
         assert numbers(download(page, "json-download")) == pytest.approx(
             numbers(expected.to_dict()), abs=0.05
@@ -379,64 +382,64 @@ def test_in_a_browser_thresholds_choose_who_is_shown(visit, network, pictures):
         assert len(download(page, "coco-download")) == len(expected.scores)
     assert len(counts) == len(steps)
     page.get_by_label("range slider for person score").press("End")
-    expect(page.get_by_role("status").first).to_contain_text("Nobody reaches a person score of 1")
+    expect(page.get_by_role("status").first).to_contain_text("0 reach the person score of 1")
 
 
-def test_in_a_browser_every_tab_has_its_picture(visit, pictures):
+def test_in_a_browser_every_tab_has_its_image(visit, pictures):
     page = visit()
-    give(page, pictures / "one.png")
-    for tab, caption in (("Poses", "numbered"), ("Heatmaps", "Where"), ("Tags", "Whose")):
+    upload(page, pictures / "one.png")
+    for tab, caption in (("Poses", "numbered"), ("Heatmaps", "Positions"), ("Tags", "Grouping")):
         page.get_by_role("tab", name=tab).click()
         picture = page.get_by_alt_text(caption)
         expect(picture).to_be_visible(timeout=30_000)
         expect(picture).to_have_js_property("naturalWidth", 4 * 90)
 
 
-def test_in_a_browser_a_broken_file_is_told_and_the_next_one_is_shown(visit, pictures):
+def test_in_a_browser_an_image_can_be_uploaded_after_a_broken_file(visit, pictures):
     page = visit()
-    give(page, pictures / "text.jpg")
-    expect(page.locator("#message .error")).to_contain_text("cannot be read", timeout=30_000)
-    give(page, pictures / "one.png")
+    upload(page, pictures / "text.jpg")
+    expect(page.locator("#message .error")).to_contain_text("is not an image", timeout=30_000)
+    upload(page, pictures / "one.png")
     expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
     page.get_by_label("Remove Image").click()
-    expect(page.locator("#message")).to_contain_text("Put in a picture")
-    rows(page, 0)
+    expect(page.locator("#message")).to_contain_text("Upload an image")
+    expect_people(page, 0)
 
 
-def test_in_a_browser_a_file_over_the_limit_is_refused_by_page_and_server(visit, address, pictures):
-    page = visit(complaining=True)  # gradio asks how far the upload is that it refused
-    give(page, pictures / "large.png")
+def test_page_and_server_reject_a_file_over_the_limit(visit, address, pictures):
+    page = visit(allow_console_errors=True)  # gradio asks for the progress of the rejected upload
+    upload(page, pictures / "large.png")
     expect(page.get_by_text("maximum allowed size")).to_be_visible(timeout=30_000)
     with (pictures / "large.png").open("rb") as file:
-        answer = requests.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60)
-    assert answer.status_code == 413
-    give(page, pictures / "one.png")
+        response = requests.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60)
+    assert response.status_code == 413
+    upload(page, pictures / "one.png")
     expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
 
 
-def test_in_a_browser_visitors_see_their_own_pictures(visit, pictures):
+def test_in_a_browser_each_page_shows_its_own_image(visit, pictures):
     pages = [visit(), visit()]
     for page, name in zip(pages, ("one", "two"), strict=True):
-        give(page, pictures / f"{name}.png")
+        upload(page, pictures / f"{name}.png")
     for page, size in zip(pages, ((90, 60), (70, 80)), strict=True):
         expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
-        choose(page, "people", 2)
-        rows(page, 2)
-        said = download(page, "json-download")
-        assert (said["width"], said["height"]) == size
+        set_threshold(page, "people", 2)
+        expect_people(page, 2)
+        result = download(page, "json-download")
+        assert (result["width"], result["height"]) == size
 
 
-def test_files_of_the_machine_and_an_api_are_not_handed_out(address, checkpoint):
+def test_the_server_exposes_neither_local_files_nor_an_api(address, checkpoint):
     for path in (f"file={checkpoint}", f"file={ROOT / 'README.md'}", "runs"):
         assert requests.get(f"{address}gradio_api/{path}", timeout=60).status_code in (403, 404)
     assert requests.get(f"{address}gradio_api/info", timeout=60).json()["named_endpoints"] == {}
 
 
-def test_a_port_that_is_taken_is_told_and_nothing_is_left(checkpoint, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        words = (f"checkpoint={checkpoint}", f"port={port}")
-        told = run("app", *words, cwd=tmp_path, TMPDIR=str(tmp_path))
-    assert told.returncode == 1
-    assert told.stderr.startswith(f"error: nobody can listen on port {port} of 127.0.0.1")
+def test_a_port_in_use_is_an_error_and_no_files_remain(checkpoint, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        overrides = (f"checkpoint={checkpoint}", f"port={port}")
+        result = run("app", *overrides, cwd=tmp_path, TMPDIR=str(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: cannot listen on port {port} of host 127.0.0.1")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Small videos of every kind, made with PyAV."""
+"""Small videos of many formats, encoded and decoded with PyAV."""
 
 from fractions import Fraction
 
@@ -8,19 +8,19 @@ import numpy as np
 TICK = Fraction(1, 90_000)
 
 
-def grey(level, height=48, width=64):
-    """A frame of one colour, which compression hardly changes."""
+def gray_frame(level, height=48, width=64):
+    """Return a frame of one gray level, which compression hardly changes."""
     return np.full((height, width, 3), level, np.uint8)
 
 
 def make_video(
     file, images, times=None, *, rate=10, codec="libx264", pix_fmt="yuv420p", options=None,
-    time_base=None, prepare=None, sound=None, duration=None,
+    time_base=None, prepare=None, audio_codec=None, duration=None,
 ):  # fmt: skip
-    """Write images [H, W, 3] at times in seconds, by default those of the rate.
+    """Write images [H, W, 3] at times in seconds, by default at the rate.
 
-    `prepare` is called with the stream before it is opened; `sound` is the name of a codec, of
-    which as much is written as there are frames.
+    `prepare` is called with the stream before it is opened. With an `audio_codec`, a tone is added,
+    by default as long as the video.
     """
     times = [n / rate for n in range(len(images))] if times is None else times
     with av.open(str(file), "w") as container:
@@ -31,26 +31,25 @@ def make_video(
             stream.time_base = stream.codec_context.time_base = time_base
         if prepare:
             prepare(stream)
-        audio = add_sound(container, sound) if sound else None
+        audio = add_audio(container, audio_codec) if audio_codec else None
         base = time_base or Fraction(1, rate)
         for image, time in zip(images, times, strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = round(Fraction(time) / base), base
             container.mux(stream.encode(frame))
         if audio:
-            write_sound(container, audio, duration or times[-1] + 1 / rate)
+            write_tone(container, audio, duration or times[-1] + 1 / rate)
         container.mux(stream.encode())
     return file
 
 
-def add_sound(container, codec):
+def add_audio(container, codec):
     stream = container.add_stream(codec, rate=44_100)
     stream.layout = "mono"
     return stream
 
 
-def write_sound(container, stream, seconds):
-    """Write a tone."""
+def write_tone(container, stream, seconds):
     phase = 440 * 2 * np.pi * np.arange(int(44_100 * seconds)) / 44_100
     samples = (8000 * np.sin(phase)).astype(np.int16)[None]
     frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
@@ -59,8 +58,8 @@ def write_sound(container, stream, seconds):
     container.mux(stream.encode())
 
 
-def two_streams(file, first, second, default=None):
-    """Write two video streams of single frames, and mark the one of that index as the default."""
+def write_two_streams(file, first, second, default=None):
+    """Write two video streams with one frame each; `default` is the index of the default stream."""
     with av.open(str(file), "w") as container:
         streams = []
         for image in (first, second):
@@ -69,8 +68,8 @@ def two_streams(file, first, second, default=None):
             stream.pix_fmt = "yuv420p"
             streams.append(stream)
         for index, stream in enumerate(streams):
-            marked = default in (None, index)
-            stream.disposition = av.stream.Disposition.default if marked else 0
+            is_default = default in (None, index)
+            stream.disposition = av.stream.Disposition.default if is_default else 0
         for stream, image in zip(streams, (first, second), strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts = 0
@@ -79,8 +78,8 @@ def two_streams(file, first, second, default=None):
     return file
 
 
-def decoded(file):
-    """Times [N] and images of a video, decoded plainly, and the container's facts."""
+def decode(file):
+    """Return times [N], images and duration of a video, decoded without tagpose."""
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))

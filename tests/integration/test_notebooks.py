@@ -1,4 +1,8 @@
-"""The notebooks, run from top to bottom as a reader runs them; they are kept without outputs."""
+"""The notebooks are committed with outputs and run from top to bottom.
+
+Update the outputs with `.venv/bin/jupyter execute --inplace notebooks/*.ipynb` in a checkout
+without `data/synthetic` and without a checkpoint.
+"""
 
 import os
 from pathlib import Path
@@ -12,8 +16,9 @@ from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
 
 FILES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-ASKING = [file for file in FILES if "TAGPOSE_CHECKPOINT" in file.read_text(encoding="utf-8")]
-UNTRAINED = "made from the ground truth"  # what they say who ask no network
+WITH_NETWORK = [file for file in FILES if "TAGPOSE_CHECKPOINT" in file.read_text(encoding="utf-8")]
+NO_CHECKPOINT = "made from the ground truth"  # source that is printed without a checkpoint
+MAX_BYTES = 1_000_000
 
 
 def stem(file):
@@ -21,61 +26,64 @@ def stem(file):
 
 
 def run(notebook, folder, **environment):
-    """Run a notebook in a folder, to its end."""
-    plain = {"IPYTHONDIR": str(folder), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    """Run all cells of a notebook in a folder."""
+    defaults = {"IPYTHONDIR": str(folder), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     unset = {"TAGPOSE_CHECKPOINT": "", "TAGPOSE_DATA": ""}
-    place = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=300, resources=place, allow_errors=True)
-    client.execute(env=os.environ | unset | plain | environment)
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, timeout=300, resources=resources, allow_errors=True)
+    client.execute(env=os.environ | unset | defaults | environment)
 
 
-def outputs(cells):
-    """All that cells put out, without an error and without a word on stderr."""
-    every = [output for cell in cells for output in cell.get("outputs", [])]
-    wrong = [one for one in every if one.output_type == "error" or one.get("name") == "stderr"]
-    assert wrong == []
-    return str(every)
+def read_outputs(cells):
+    """Return all outputs of cells as text; check that there are no errors and warnings."""
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"] == []
+    return str(outputs)
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """The cells of every notebook, run in one kernel, as most of their time is its start."""
-    fresh = "%reset -f\n%cd -q {}"
-    every, cells = nbformat.v4.new_notebook(), {}
+def executed(tmp_path_factory):
+    """Cells of all notebooks, executed in one kernel because starting it takes most of the time."""
+    reset = "%reset -f\n%cd -q {}"
+    joined, cells = nbformat.v4.new_notebook(), {}
     for file in FILES:
-        start = nbformat.v4.new_code_cell(fresh.format(tmp_path_factory.mktemp(file.stem)))
+        start = nbformat.v4.new_code_cell(reset.format(tmp_path_factory.mktemp(file.stem)))
         cells[file] = [start, *nbformat.read(file, as_version=4).cells]
-        every.cells += cells[file]
-    run(every, tmp_path_factory.mktemp("kernel"))
+        joined.cells += cells[file]
+    run(joined, tmp_path_factory.mktemp("kernel"))
     return cells
 
 
 @pytest.mark.parametrize("file", FILES, ids=stem)
-def test_a_notebook_is_valid_and_kept_without_outputs(file):
+def test_a_notebook_is_committed_with_the_outputs_of_one_run(file):
     notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert code
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = read_outputs(code)
+    assert "synthetic data" in outputs
+    assert "image/png" in outputs
+    assert str(Path.home()) not in outputs
+    assert file.stat().st_size < MAX_BYTES
 
 
 @pytest.mark.parametrize("file", FILES, ids=stem)
-def test_a_notebook_draws_its_own_people_and_says_what_it_shows(file, shown):
-    put_out = outputs(shown[file])
-    assert "synthetic data" in put_out
-    assert "image/png" in put_out
-    assert (UNTRAINED in put_out) == (file in ASKING)
+def test_a_notebook_without_data_and_checkpoint_shows_synthetic_people(file, executed):
+    outputs = read_outputs(executed[file])
+    assert "synthetic data" in outputs
+    assert "image/png" in outputs
+    assert (NO_CHECKPOINT in outputs) == (file in WITH_NETWORK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["hrnet_w18_small", "higherhrnet_w18_small"])
-@pytest.mark.parametrize("file", ASKING, ids=stem)
-def test_a_notebook_that_asks_a_network_names_it(file, architecture, people, tmp_path):
+@pytest.mark.parametrize("file", WITH_NETWORK, ids=stem)
+def test_a_notebook_with_a_checkpoint_prints_its_path(file, architecture, people, tmp_path):
     checkpoint = tmp_path / "untrained.ckpt"
     write_checkpoint(checkpoint, PoseNetwork(architecture, BODY, input_size=192))
     notebook = nbformat.read(file, as_version=4)
     run(notebook, tmp_path, TAGPOSE_DATA=str(people), TAGPOSE_CHECKPOINT=str(checkpoint))
-    put_out = outputs(notebook.cells)
-    assert str(checkpoint) in put_out
-    assert UNTRAINED not in put_out
+    outputs = read_outputs(notebook.cells)
+    assert str(checkpoint) in outputs
+    assert NO_CHECKPOINT not in outputs

@@ -220,7 +220,7 @@ def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
 @pytest.mark.parametrize(
     ("argument", "says"),
     [
-        ("images=https://host/a.jpg", "is an address of a picture; fetch it"),
+        ("images=https://host/a.jpg", "is the URL of an image"),
         ("images=nowhere", "no images found at nowhere"),
         ("images=77", "camera 77 cannot be opened"),
         ("formats=coco", "no list of any of pictures, coco, jsonl, openpose"),

@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from helpers.synthetic_motion import paint_motion
+from helpers.synthetic_motion import render_motion
 from tagpose import Predictor
 from tagpose.video.smoothing import KeypointSmoother
 from tagpose.video.video_predictor import VideoPredictor
@@ -27,7 +27,7 @@ def predicted(predictor, seed, folder):
     """Return the ground truth [N, K, 2] of a drawn video, and its predictions."""
     file, ground_truth = Path(folder, f"{seed}.mp4"), []
     with write_video(file, RATE) as writer:
-        for number, moment in enumerate(paint_motion(seed, FRAMES, rate=RATE)):
+        for number, moment in enumerate(render_motion(seed, FRAMES, rate=RATE)):
             writer.add(moment.image, number / RATE)
             ground_truth.append(moment.keypoints[0])
     options = VideoPredictor()

@@ -1,4 +1,4 @@
-"""Poses keep their tracks from frame to frame."""
+"""People keep their tracks from frame to frame."""
 
 from fractions import Fraction
 from itertools import count
@@ -16,7 +16,7 @@ RATE = Fraction(10)
 
 
 def people_at(*left, score=0.8):
-    """Poses of 40 x 100 pixels whose boxes begin there."""
+    """Return people with boxes of 40 x 100 pixels at these left edges."""
     keypoints = np.full((len(left), BODY.size, 3), score, np.float32)
     rng = np.random.default_rng(0)
     shape = rng.uniform(0, 1, (BODY.size, 2)) * (40, 100)
@@ -25,63 +25,63 @@ def people_at(*left, score=0.8):
     return make_pose_result(Poses(keypoints, scores), (640, 200), BODY)
 
 
-def followed(tracks):
-    """Follows people from frame to frame."""
+def make_update(tracker):
+    """Return a function that updates the tracker with people at the next frame's time."""
     times = (float(number / RATE) for number in count())
-    return lambda *left, score=0.8: tracks.update(people_at(*left, score=score), next(times))
+    return lambda *left, score=0.8: tracker.update(people_at(*left, score=score), next(times))
 
 
-def test_people_keep_their_numbers_whatever_their_order_and_after_a_moment_out_of_sight():
-    see = followed(PersonTracker(RATE, max_lost_seconds=1.0))
-    assert see(10, 300) == [None, None]  # seen once
-    one, two = see(12, 302)
-    assert None not in (one, two)
-    assert one != two
-    assert see(306, 14) == [two, one]
-    assert see(18) == [one]
-    assert see() == []
-    assert see(26, 318) == [one, two]
+def test_tracks_survive_a_change_of_order_and_a_short_absence():
+    update = make_update(PersonTracker(RATE, max_lost_seconds=1.0))
+    assert update(10, 300) == [None, None]  # first frame
+    first, second = update(12, 302)
+    assert None not in (first, second)
+    assert first != second
+    assert update(306, 14) == [second, first]
+    assert update(18) == [first]
+    assert update() == []
+    assert update(26, 318) == [first, second]
 
 
-@pytest.mark.parametrize(("away", "known"), [(0.5, True), (2.0, False)])
-def test_patience_is_in_seconds_however_few_frames_a_camera_shows(away, known):
-    tracks = PersonTracker(RATE, max_lost_seconds=1.0)  # it says RATE, and shows 4 a second
+@pytest.mark.parametrize(("absence", "same"), [(0.5, True), (2.0, False)])
+def test_max_lost_seconds_is_independent_of_the_real_frame_rate(absence, same):
+    tracker = PersonTracker(RATE, max_lost_seconds=1.0)  # the real rate is 4 frames per second
     times = (0.25 * number for number in count())
     for _ in range(4):
-        (one,) = tracks.update(people_at(10), next(times))
-    for _ in range(int(away / 0.25)):
-        tracks.update(people_at(), next(times))
+        (track,) = tracker.update(people_at(10), next(times))
+    for _ in range(int(absence / 0.25)):
+        tracker.update(people_at(), next(times))
     for _ in range(2):
-        (again,) = tracks.update(people_at(10), next(times))
-    assert (again == one) is known
+        (later_track,) = tracker.update(people_at(10), next(times))
+    assert (later_track == track) is same
 
 
-@pytest.mark.parametrize(("away", "known"), [(5, True), (20, False)])
-@pytest.mark.parametrize("again", [0.0, 599.9, 600.0])
-def test_patience_goes_on_where_a_clock_stands_or_starts_again(again, away, known):
-    tracks, clock = PersonTracker(RATE, max_lost_seconds=1.0), PresentationClock(float(1 / RATE))
-    times = (float(again + number / RATE) for number in count())
+@pytest.mark.parametrize(("absence", "same"), [(5, True), (20, False)])
+@pytest.mark.parametrize("restart", [0.0, 599.9, 600.0])
+def test_tracks_survive_a_clock_that_restarts_or_stops(restart, absence, same):
+    tracker, clock = PersonTracker(RATE, max_lost_seconds=1.0), PresentationClock(float(1 / RATE))
+    times = (float(restart + number / RATE) for number in count())
     for time in (599.8, 599.9, 600.0, next(times)):
-        (one,) = tracks.update(people_at(10), clock(time))
-    assert one is not None
-    for _ in range(away):
-        tracks.update(people_at(), clock(next(times)))
+        (track,) = tracker.update(people_at(10), clock(time))
+    assert track is not None
+    for _ in range(absence):
+        tracker.update(people_at(), clock(next(times)))
     for _ in range(2):
-        (seen,) = tracks.update(people_at(10), clock(next(times)))
-    assert (seen == one) is known
+        (later_track,) = tracker.update(people_at(10), clock(next(times)))
+    assert (later_track == track) is same
 
 
-def test_nobody_is_followed_who_is_unsure_from_the_start():
-    see = followed(PersonTracker(RATE, min_track_score=0.3, min_keypoint_score=0.05))
+def test_weak_people_start_no_track_but_continue_one():
+    update = make_update(PersonTracker(RATE, min_track_score=0.3, min_keypoint_score=0.05))
     for left in (8, 10):
-        assert see(left, score=0.1) == [None]
-    see(12, score=0.5)
-    (one,) = see(14, score=0.5)
-    assert one is not None
-    assert see(16, score=0.1) == [one]
+        assert update(left, score=0.1) == [None]
+    update(12, score=0.5)
+    (track,) = update(14, score=0.5)
+    assert track is not None
+    assert update(16, score=0.1) == [track]
 
 
-def test_a_video_that_changes_its_size_keeps_its_people():
+def test_tracks_survive_a_change_of_the_frame_size():
     tracker = PersonTracker(RATE)
     small = people_at(30, 300)
     large = small._replace(
@@ -93,7 +93,7 @@ def test_a_video_that_changes_its_size_keeps_its_people():
     assert tracker.update(large, 0.2) == before
 
 
-def test_guessed_keypoints_anywhere_do_not_confuse_people():
+def test_weak_keypoints_at_wrong_positions_do_not_change_tracks():
     tracker, rng = PersonTracker(RATE), np.random.default_rng(0)
     before = None
     for number in range(20):
@@ -106,10 +106,10 @@ def test_guessed_keypoints_anywhere_do_not_confuse_people():
         before = tracks
 
 
-def test_people_of_weak_keypoints_alone_have_no_track():
+def test_people_with_weak_keypoints_only_have_no_track():
     tracker = PersonTracker(RATE)
     for number in range(3):
-        both = people_at(30, 300)
-        both.keypoints[1, :, 2] = 0.1
-        tracks = tracker.update(both, number / 10)
+        people = people_at(30, 300)
+        people.keypoints[1, :, 2] = 0.1
+        tracks = tracker.update(people, number / 10)
     assert tracks == [0, None]

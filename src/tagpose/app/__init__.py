@@ -1,11 +1,11 @@
-"""A page in the browser: a picture in, its people drawn, and thresholds to try."""
+"""Gradio app that shows the poses in an image and lets users try thresholds."""
 
 import os
 import secrets
 import tempfile
 from pathlib import Path
 
-# gradio reads both when it is imported
+# gradio reads both variables on import.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# by default pictures would lie for good in a folder of everybody
+# By default, uploads would stay forever in a folder that all users can read.
 os.environ["GRADIO_TEMP_DIR"] = str(Path(tempfile.gettempdir()) / f"tagpose-{secrets.token_hex(8)}")

@@ -1,4 +1,4 @@
-"""This file looks at a picture once, and keeps what it takes to find its people again."""
+"""Image with cached network outputs, so that it can be decoded again with other thresholds."""
 
 import time
 from pathlib import Path
@@ -15,39 +15,40 @@ from tagpose.inference.batch_decoding import decode_batch
 from tagpose.inference.predictor import Predictor
 from tagpose.structures import KeypointMaps, Poses
 
-_MAX_DISPLAY_SIZE: Final = 1280  # pixels of the longer side of what is shown
-_MAX_ZOOM: Final = 4.0  # screen pixels of an image pixel, so that lines on it are smooth
+_MAX_DISPLAY_SIZE: Final = 1280  # pixels of the longer side of the displayed image
+_MAX_ZOOM: Final = 4.0  # display pixels per image pixel; enlarging makes the drawn lines smooth
 
 
 class CachedImage(NamedTuple):
-    """An image that the network has looked at."""
+    """Image with its network outputs and the people decoded from them."""
 
-    display_image: (
-        np.ndarray
-    )  # [rows, columns, 3] uint8 RGB: the image as large as a screen shows it
-    image_size: tuple[int, int]  # width, height of the image
-    keypoint_maps: KeypointMaps  # of a batch of this image alone, on the CPU
-    affine: Tensor  # [1, 2, 3] float64: image pixels -> input pixels
-    network_seconds: float  # that the network took
-    decoder: AssociativeEmbeddingDecoder  # that found the people
-    people: Poses  # in image pixels, whatever their score
+    display_image: np.ndarray  # [h, w, 3] uint8 RGB, the image resized for display
+    image_size: tuple[int, int]  # width, height of the original image
+    keypoint_maps: KeypointMaps  # batch of this image only, on the CPU
+    affine: Tensor  # [1, 2, 3] float64, image pixels to input pixels
+    network_seconds: float  # duration of preprocessing and forward pass
+    decoder: AssociativeEmbeddingDecoder  # decoder that returned `people`
+    people: Poses  # in image pixels, with all scores
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes to keep."""
-        return self.display_image.nbytes + sum(field.nbytes for field in self.keypoint_maps)
+        """Memory in bytes."""
+        return self.display_image.nbytes + sum(maps.nbytes for maps in self.keypoint_maps)
 
 
 def read_upload(file: Path, max_pixels: int) -> np.ndarray:
-    """A picture that somebody gave, [H, W, 3] uint8 RGB.
+    """Read an uploaded image.
 
     Args:
-        file: of any name; what it holds counts.
-        max_pixels: pixels that it may have.
+        file: path of the upload; its type follows from the content, not from the name.
+        max_pixels: highest number of pixels.
+
+    Returns:
+        Image [H, W, 3] uint8 RGB.
 
     Raises:
-        ValueError: it cannot be read, or is larger; the sentence does not name the file, which
-            lies on another machine than the reader.
+        ValueError: the file is not a readable image or has more pixels. The message does not name
+            the file, because its path on the server means nothing to the user.
     """
     try:
         with Image.open(file) as image:
@@ -58,22 +59,24 @@ def read_upload(file: Path, max_pixels: int) -> np.ndarray:
         width, height = 0, 0
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(
-            "this cannot be read as a picture, or is cut off; export it again as JPEG or PNG"
+            "the file is not an image or is truncated; export the image again as JPEG or PNG"
         ) from error
-    size = f"has {width} x {height} pixels" if width else "has far too many pixels"
-    raise ValueError(f"the picture {size}; {max_pixels / 1e6:g} million would do")
+    size = f"{width} x {height} pixels" if width else "too many pixels"
+    raise ValueError(
+        f"the image has {size}; resize it to at most {max_pixels / 1e6:g} million pixels"
+    )
 
 
 def run_network(image: np.ndarray, predictor: Predictor) -> CachedImage:
-    """Run the network over an image [H, W, 3] uint8 RGB, and decode what it says.
+    """Run the network on an image [H, W, 3] uint8 RGB and decode its outputs.
 
     Raises:
-        ValueError: the image is too narrow to look at, or the network has diverged.
+        ValueError: the image is too narrow, or the network's outputs are not finite.
     """
     start = time.perf_counter()
     views = predictor.preprocess(image)
-    keypoint_maps = predictor.predict_maps([one[None] for one in views.images])
-    keypoint_maps = KeypointMaps(*(field.cpu() for field in keypoint_maps))
+    keypoint_maps = predictor.predict_maps([view[None] for view in views.images])
+    keypoint_maps = KeypointMaps(*(maps.cpu() for maps in keypoint_maps))
     seconds = time.perf_counter() - start
     affine, size = views.affine[None], (image.shape[1], image.shape[0])
     people = decode_batch(keypoint_maps, affine, predictor.decoder)[0]
@@ -83,7 +86,7 @@ def run_network(image: np.ndarray, predictor: Predictor) -> CachedImage:
 
 
 def decode_again(cached: CachedImage, decoder: AssociativeEmbeddingDecoder) -> CachedImage:
-    """The image with the people that this decoder finds; the network is not asked again."""
+    """Decode the cached network outputs with another decoder."""
     if cached.decoder == decoder:
         return cached
     people = decode_batch(cached.keypoint_maps, cached.affine, decoder)[0]
@@ -91,7 +94,7 @@ def decode_again(cached: CachedImage, decoder: AssociativeEmbeddingDecoder) -> C
 
 
 def _resize_for_display(image: np.ndarray) -> np.ndarray:
-    """The image as a screen shows it."""
+    """Resize the image for display."""
     zoom = min(_MAX_ZOOM, _MAX_DISPLAY_SIZE / max(image.shape[:2]))
-    size = [max(1, round(side * zoom)) for side in image.shape[1::-1]]
+    size = [max(1, round(length * zoom)) for length in image.shape[1::-1]]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)

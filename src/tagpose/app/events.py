@@ -1,4 +1,4 @@
-"""This file says what happens when something is put in or changed on the page."""
+"""Event handlers of the app and their connections to the components of the page."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from tagpose.app.layout import AppComponents
 from tagpose.app.rendering import people_html_table
 from tagpose.app.viewer import PoseViewer, Thresholds
 
-# The network has one image at a time; the others wait in line.
+# The network processes one image at a time; further requests wait in the queue.
 _NETWORK_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
     {"api_visibility": "private", "concurrency_id": "network", "concurrency_limit": 1}
 )
@@ -29,26 +29,26 @@ _REDRAW_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
         "concurrency_id": "redraw",
         "concurrency_limit": 4,
         "show_progress": "minimal",
-        "trigger_mode": "always_last",  # while a slider is moved, its last place counts
+        "trigger_mode": "always_last",  # while a slider moves, only its last position is rendered
     }
 )
-_QUALITY: Final = 92  # of JPEG; with colors in full detail, as lines are a few pixels wide
+_JPEG_QUALITY: Final = 92  # without chroma subsampling, because lines are a few pixels wide
 
 
 @dataclass(frozen=True)
 class EventHandlers:
-    """What the page asks of the viewer, in the files and words that it shows.
+    """Gradio event handlers that convert the viewer's results to files and HTML.
 
     Attributes:
-        viewer: that is asked.
-        folder: of the files that the page shows; whoever serves it empties it.
+        viewer: viewer that computes the results.
+        folder: folder for images and downloads, deleted by the server.
     """
 
     viewer: PoseViewer
     folder: str
 
     def analyze(self, file: str | None, request: gr.Request) -> str:
-        """What stands against a picture, or nothing."""
+        """Run the network on an upload and return an error message, or ""."""
         return self.viewer.analyze(_session_id(request), Path(file) if file else None)
 
     def update(
@@ -61,84 +61,79 @@ class EventHandlers:
         people: float,
         request: gr.Request,
     ) -> tuple[Any, ...]:
-        """Words, picture, table and files."""
+        """Return message, image, table and the two download buttons."""
         if error:
-            return (
-                f'<span class="error">{escape(error)}</span>',
-                None,
-                "",
-                *2 * (_disabled_button(),),
-            )
-        chosen = Thresholds(person, keypoint, peak, distance, people)
-        output = self.viewer.update(_session_id(request), chosen)
+            return _empty_output(f'<span class="error">{escape(error)}</span>')
+        thresholds = Thresholds(person, keypoint, peak, distance, people)
+        output = self.viewer.update(_session_id(request), thresholds)
         if output.result is None:
-            return escape(output.message), None, "", *2 * (_disabled_button(),)
-        named, coco = output.result.to_dict(), output.result.to_coco()
-        files = (self._write_json(named, "people.json"), self._write_json(coco, "results.json"))
+            return _empty_output(escape(output.message))
         return (
             escape(output.message),
             self._write_jpeg(output.image),
             people_html_table(output.result),
-            *files,
+            self._json_button(output.result.to_dict(), "people.json"),
+            self._json_button(output.result.to_coco(), "results.json"),
         )
 
     def heatmaps(self, part: str, request: gr.Request) -> str | None:
-        """A picture's file."""
+        """Return the file of the heatmap image, or None."""
         return self._write_jpeg(self.viewer.heatmaps(_session_id(request), part))
 
     def tags(self, part: str, peak: float, request: gr.Request) -> str | None:
-        """A picture's file."""
+        """Return the file of the tag image, or None."""
         return self._write_jpeg(self.viewer.tags(_session_id(request), part, peak))
 
     def close_session(self, request: gr.Request) -> None:
-        """Forget the picture of somebody who closed the page."""
+        """Remove the cached image of a page that was closed."""
         self.viewer.cache.remove(_session_id(request))
 
-    def _write_jpeg(self, picture: np.ndarray | None) -> str | None:
-        """The file of a picture."""
-        if picture is None:
+    def _write_jpeg(self, image: np.ndarray | None) -> str | None:
+        """Write an image and return the path of its file."""
+        if image is None:
             return None
         file = BytesIO()
-        Image.fromarray(picture).save(file, "JPEG", quality=_QUALITY, subsampling=0)
+        Image.fromarray(image).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         return save_bytes_to_cache(file.getvalue(), "tagpose.jpg", self.folder)
 
-    def _write_json(self, content: Any, name: str) -> Any:
-        """A button that hands out a JSON file."""
+    def _json_button(self, content: Any, name: str) -> Any:
+        """Write a JSON file and return a button that downloads it."""
         file = json.dumps(content, allow_nan=False).encode()
         path = save_bytes_to_cache(file, name, self.folder)
         return gr.DownloadButton(value=path, interactive=True)
 
 
 def connect_events(events: EventHandlers, page: AppComponents) -> None:
-    """Connect the page that is open with its events."""
+    """Connect the components of the page with the event handlers."""
     input_image, tabs, peak, error = page.input_image, page.tabs, page.sliders[2], gr.State("")
-    # gradio would open the file itself, and say no more than "Error" of what it cannot read
-    input_image.preprocess = _path  # type: ignore[method-assign, assignment]
+    # gradio would open the file itself and only show "Error" for unreadable files.
+    input_image.preprocess = _upload_path  # type: ignore[method-assign, assignment]
     results = [page.message, tabs.people, page.table, page.json_button, page.coco_button]
-    show = events.update, [error, *page.sliders], results
+    update = events.update, [error, *page.sliders], results
     heatmaps = events.heatmaps, tabs.heatmaps_part, tabs.heatmaps
     tags = events.tags, [tabs.tags_part, peak], tabs.tags
     analyzed = input_image.change(
         events.analyze, input_image, error, show_progress_on=tabs.people, **_NETWORK_OPTIONS
     )
-    analyzed.then(*show, **_REDRAW_OPTIONS).then(*heatmaps, **_REDRAW_OPTIONS).then(
+    analyzed.then(*update, **_REDRAW_OPTIONS).then(*heatmaps, **_REDRAW_OPTIONS).then(
         *tags, **_REDRAW_OPTIONS
     )
-    gr.on([slider.change for slider in page.sliders], *show, **_REDRAW_OPTIONS)
+    gr.on([slider.change for slider in page.sliders], *update, **_REDRAW_OPTIONS)
     tabs.heatmaps_part.change(*heatmaps, **_REDRAW_OPTIONS)
     gr.on([tabs.tags_part.change, peak.change], *tags, **_REDRAW_OPTIONS)
 
 
-def _path(given: ImageData | None) -> str | None:
-    """Where gradio laid what was put in; it has seen to it that nothing else is named."""
-    return given.path if given else None
+def _upload_path(upload: ImageData | None) -> str | None:
+    """Return the path of an upload; gradio has checked that it lies in the upload folder."""
+    return upload.path if upload else None
 
 
-def _disabled_button() -> Any:
-    """A button that has nothing to hand out."""
-    return gr.DownloadButton(value=None, interactive=False)
+def _empty_output(message: str) -> tuple[Any, ...]:
+    """Return the outputs of `update` for a message in HTML without results."""
+    button = gr.DownloadButton(value=None, interactive=False)
+    return message, None, "", button, button
 
 
 def _session_id(request: gr.Request) -> str:
-    """Who asks: one page that is open."""
+    """Return the id of the open page that sent the request."""
     return str(request.session_hash)

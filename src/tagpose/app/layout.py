@@ -1,4 +1,4 @@
-"""This file lays out the page."""
+"""Layout of the app's page."""
 
 from html import escape
 from typing import Final, NamedTuple
@@ -9,13 +9,13 @@ from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, Thresholds
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.skeletons.skeleton import Skeleton
 
-_MAX_TAG_DISTANCE: Final = 4.0  # between tags; training drives those of two people 1 and more apart
-_STEP: Final = 0.01  # of the other sliders
-_STATUS: Final = '<p role="status">${value}</p>'  # a screen reader says it when it changes
+_MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
+_STEP: Final = 0.01  # of sliders with fractional values
+_STATUS: Final = '<p role="status">${value}</p>'  # screen readers announce changes
 
 
 class Tabs(NamedTuple):
-    """The pictures that are shown, one at a time."""
+    """Output images, one per tab, and the part selections of two of them."""
 
     people: gr.Image
     heatmaps: gr.Image
@@ -25,7 +25,7 @@ class Tabs(NamedTuple):
 
 
 class AppComponents(NamedTuple):
-    """What is on the page and changes, or changes something."""
+    """Components of the page that have events or change."""
 
     input_image: gr.Image
     message: gr.HTML
@@ -33,24 +33,24 @@ class AppComponents(NamedTuple):
     table: gr.HTML
     json_button: gr.DownloadButton
     coco_button: gr.DownloadButton
-    sliders: tuple[gr.Slider, ...]  # as `Thresholds` has them
+    sliders: tuple[gr.Slider, ...]  # in the order of `Thresholds`
 
 
 def build_layout(viewer: PoseViewer, start: Thresholds) -> AppComponents:
-    """Put everything on the page that is open; returns what its events are about.
+    """Create the components in the current gradio context.
 
     Args:
-        viewer: says of what network and skeleton the page is.
-        start: the thresholds at first.
+        viewer: viewer of the network that the page describes.
+        start: initial thresholds.
     """
     network, skeleton = viewer.predictor.network, viewer.skeleton
-    about = f"{network.architecture}, skeleton {skeleton.name}: {skeleton.size} keypoints"
-    gr.HTML(f"<h1>tagpose</h1><p>{escape(about)}</p>", elem_id="header")
+    subtitle = f"{network.architecture}, skeleton {skeleton.name}: {skeleton.size} keypoints"
+    gr.HTML(f"<h1>tagpose</h1><p>{escape(subtitle)}</p>", elem_id="header")
     with gr.Row(elem_id="main"):
         with gr.Column(elem_classes="column"):
             with gr.Column(elem_id="input"):
-                given = _image_input()
-                words = gr.HTML(viewer.prompt, html_template=_STATUS, elem_id="message")
+                input_image = _image_input()
+                message = gr.HTML(viewer.prompt, html_template=_STATUS, elem_id="message")
             with gr.Column(elem_id="thresholds"):
                 sliders = make_sliders(start)
         with gr.Column(elem_classes="column"):
@@ -59,18 +59,18 @@ def build_layout(viewer: PoseViewer, start: Thresholds) -> AppComponents:
             with gr.Column(elem_id="results"):
                 table = gr.HTML(elem_id="people")
                 with gr.Row():
-                    plain = _download_button("JSON by names", "json-download")
-                    official = _download_button("JSON in COCO's result format", "coco-download")
-    return AppComponents(given, words, tabs, table, plain, official, sliders)
+                    json_button = _download_button("JSON with keypoint names", "json-download")
+                    coco_button = _download_button("JSON in COCO result format", "coco-download")
+    return AppComponents(input_image, message, tabs, table, json_button, coco_button, sliders)
 
 
 def _image_input() -> gr.Image:
-    """Where a picture is put in."""
+    """Return the component for uploads."""
     return gr.Image(
-        label="picture",
+        label="image",
         type="filepath",
         sources=["upload", "clipboard", "webcam"],
-        webcam_options=gr.WebcamOptions(mirror=False),  # left is left
+        webcam_options=gr.WebcamOptions(mirror=False),  # otherwise left and right are swapped
         buttons=[],
         height=300,
         elem_id="image",
@@ -78,26 +78,26 @@ def _image_input() -> gr.Image:
 
 
 def _tabs(skeleton: Skeleton) -> Tabs:
-    """One tab for each kind of picture."""
+    """Return tabs for poses, heatmaps and tags."""
     with gr.Tabs():
         with gr.Tab("Poses"):
             people = _image_output("People, numbered as in the table.")
         with gr.Tab("Heatmaps"):
             heatmaps_part = _part_choice(skeleton)
-            heatmaps = _image_output("Where keypoints are, in the color of their part.")
+            heatmaps = _image_output("Positions of keypoints, in the color of their part.")
         with gr.Tab("Tags"):
             tags_part = _part_choice(skeleton)
-            tags = _image_output("Whose they are: what has one color belongs to one person.")
+            tags = _image_output("Grouping: keypoints of the same color belong to one person.")
     return Tabs(people, heatmaps, heatmaps_part, tags, tags_part)
 
 
 def _image_output(caption: str) -> gr.Image:
-    """A picture that is only looked at, under its caption."""
+    """Return a read-only image below its caption."""
     gr.HTML(f"<p>{escape(caption)}</p>", elem_classes="caption")
     return gr.Image(
         alt_text=caption,
         type="filepath",
-        show_label=False,  # it would hide a corner
+        show_label=False,  # the label would cover a corner of the image
         interactive=False,
         buttons=["download", "fullscreen"],
         elem_classes="view",
@@ -105,24 +105,24 @@ def _image_output(caption: str) -> gr.Image:
 
 
 def _part_choice(skeleton: Skeleton) -> gr.Radio:
-    """Which part is shown; at first all of them."""
+    """Return the selection of a part, initially the last one, which contains all keypoints."""
     parts = [(title, part) for part, title in part_titles(skeleton.parts).items()]
     return gr.Radio(parts, value=list(skeleton.parts)[-1], label="part", visible=len(parts) > 1)
 
 
 def _download_button(label: str, name: str) -> gr.DownloadButton:
-    """What has nothing to download yet."""
+    """Return a download button that is disabled until there are results."""
     return gr.DownloadButton(label, interactive=False, size="sm", elem_id=name)
 
 
 def make_sliders(start: Thresholds) -> tuple[gr.Slider, ...]:
-    """One for each of the thresholds."""
+    """Return a slider for each threshold."""
     rows: tuple[tuple[float, float, str, str], ...] = (
-        (0, 1, "person score", "people below are left out"),
-        (0, 1, "keypoint score", "keypoints below are left out"),
-        (0, 1, "peak score", "peaks of heatmaps below are left out"),
-        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "of a peak from its person at most"),
-        (1, MAX_PEOPLE, "people", "at most, the best ones"),
+        (0, 1, "person score", "hide people with lower scores"),
+        (0, 1, "keypoint score", "hide keypoints with lower scores"),
+        (0, 1, "peak score", "ignore heatmap peaks with lower values"),
+        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum between a peak and its person"),
+        (1, MAX_PEOPLE, "people", "maximum number, highest scores first"),
     )
     return tuple(
         gr.Slider(low, max(high, value), value, step=low or _STEP, label=label, info=info)

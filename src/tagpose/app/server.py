@@ -1,4 +1,4 @@
-"""This file serves the page until it is stopped."""
+"""Web server of the app."""
 
 import logging
 import os
@@ -16,11 +16,11 @@ from tagpose.app.events import EventHandlers, connect_events
 from tagpose.app.layout import build_layout
 from tagpose.app.viewer import PoseViewer, Thresholds
 
-_STYLE: Final = Path(__file__).with_name("app.css")
-_MAX_QUEUE: Final = 64  # requests in line; whoever comes after them is told to come back
-_MAX_SESSIONS: Final = 1000  # of whom gradio remembers the state of their page
-_CLEANUP_INTERVAL: Final = 60  # seconds after which old files are cached for
-# those of the reader's machine, as others would be fetched
+_CSS: Final = Path(__file__).with_name("app.css")
+_MAX_QUEUE: Final = 64  # waiting requests; further ones are rejected
+_MAX_SESSIONS: Final = 1000  # sessions with gradio state
+_CLEANUP_INTERVAL: Final = 60  # seconds between deletions of old files
+# Fonts of the user's machine, because web fonts would be downloaded from other servers.
 _FONT: Final = ("system-ui", "sans-serif")
 _MONOSPACE: Final = ("ui-monospace", "monospace")
 
@@ -28,38 +28,38 @@ _MONOSPACE: Final = ("ui-monospace", "monospace")
 def serve(
     viewer: PoseViewer, start: Thresholds, *, host: str, port: int | None, max_upload: float
 ) -> None:
-    """Serve the page until Ctrl-C or SIGTERM; then nothing of it is left on the disk.
+    """Serve the app until Ctrl-C or SIGTERM, then delete all of its files.
 
     Args:
-        viewer: that looks at pictures.
-        start: the thresholds at first.
-        host: address to listen on; a loopback one is reached from this machine alone.
-        port: to listen on; None for the first free one from 7860 on.
-        max_upload: MB that a file may have.
+        viewer: viewer that processes images.
+        start: initial thresholds.
+        host: address to listen on; loopback addresses only accept connections of this machine.
+        port: port to listen on; None uses the first free one from 7860 on.
+        max_upload: maximum size of an upload in MB.
 
     Raises:
-        OSError: nobody can listen there.
+        OSError: the host or port is not available.
     """
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio asks itself whether it is there
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # hides gradio's request to itself
+    old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _folder() as folder:
+        with _temporary_folder() as folder:
             app = _build_app(viewer, start, folder)
             _launch(app, host, port, max_upload)
-            print(f"page: {app.local_url}", flush=True)
+            print(f"Serving at {app.local_url}", flush=True)
             try:
                 Event().wait()
             finally:
-                app.close(verbose=False)  # before its folder goes
+                app.close(verbose=False)  # before its folder is deleted
     except KeyboardInterrupt:
-        print("stopped")
+        print("Stopped.")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, old_handler)
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
-    """The folder of gradio's files, for nobody else to read, and not for longer than the page."""
+def _temporary_folder() -> Iterator[str]:
+    """Create gradio's folder, readable by this user only, and delete it at the end."""
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     folder.mkdir(mode=0o700)
     try:
@@ -69,10 +69,10 @@ def _folder() -> Iterator[str]:
 
 
 def _build_app(viewer: PoseViewer, start: Thresholds, folder: str) -> gr.Blocks:
-    """The page with its events."""
-    age, events = int(viewer.cache.max_idle_seconds), EventHandlers(viewer, folder)
+    """Return the app with its layout and events."""
+    max_age, events = int(viewer.cache.max_idle_seconds), EventHandlers(viewer, folder)
     with gr.Blocks(
-        title="tagpose", analytics_enabled=False, delete_cache=(_CLEANUP_INTERVAL, age)
+        title="tagpose", analytics_enabled=False, delete_cache=(_CLEANUP_INTERVAL, max_age)
     ) as app:
         connect_events(events, build_layout(viewer, start))
         app.unload(events.close_session)
@@ -80,14 +80,14 @@ def _build_app(viewer: PoseViewer, start: Thresholds, folder: str) -> gr.Blocks:
 
 
 def _launch(app: gr.Blocks, host: str, port: int | None, max_upload: float) -> None:
-    """Start to listen: no link for others, no documentation of an API, no history of pictures."""
+    """Start the server without share link, API documentation or history of runs."""
     try:
         app.launch(
             server_name=host,
             server_port=port,
             max_file_size=f"{max_upload:g}mb",
             theme=_theme(),
-            css_paths=_STYLE,
+            css_paths=_CSS,
             state_session_capacity=_MAX_SESSIONS,
             footer_links=[],
             app_kwargs={"openapi_url": None},
@@ -104,13 +104,13 @@ def _launch(app: gr.Blocks, host: str, port: int | None, max_upload: float) -> N
         )
     except OSError as error:
         raise OSError(
-            f"nobody can listen on port {port} of {host}; is it this machine, no other page "
-            "there? port=null takes a port that is free"
+            f"cannot listen on port {port} of host {host}, which must be a free port and an "
+            "address of this machine; use port=null to select a free port"
         ) from error
 
 
 def _theme() -> gr.themes.Base:
-    """The look of the page, with small print that is read by everybody."""
+    """Return the theme, with more contrast for small text."""
     theme = gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=_MONOSPACE)
     return theme.set(
         body_text_color_subdued="*neutral_600",

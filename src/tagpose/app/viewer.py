@@ -1,4 +1,4 @@
-"""This file stands between the page and the network: what is looked at once is shown many times."""
+"""Viewer that runs the network once per image and renders it for any thresholds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,34 +13,34 @@ from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.inference.predictor import Predictor
 from tagpose.inference.results import PoseResult, make_pose_result
 
-MAX_PEOPLE: Final = 100  # that a visitor may ask for; thousands take a minute
+MAX_PEOPLE: Final = 100  # upper limit of the slider; decoding thousands of people takes a minute
 
 
 class Thresholds(NamedTuple):
-    """What a visitor may choose, in the order of the page."""
+    """Thresholds that users can set, in the order of the sliders."""
 
-    min_person_score: float  # people below are left out
-    min_keypoint_score: float  # keypoints below are left out
-    min_score: float  # of a peak
-    max_tag_distance: float  # of a peak from a person
-    max_people: float  # of an image, the best ones
+    min_person_score: float  # people with lower scores are hidden
+    min_keypoint_score: float  # keypoints with lower scores are hidden
+    min_score: float  # heatmap value of a peak
+    max_tag_distance: float  # between a peak and its person
+    max_people: float  # per image, highest scores first
 
 
 class ViewerOutput(NamedTuple):
-    """What is seen of an image."""
+    """Message, picture and people of an image."""
 
     message: str
-    image: np.ndarray | None = None  # [rows, columns, 3] uint8 RGB
+    image: np.ndarray | None = None  # [h, w, 3] uint8 RGB
     result: PoseResult | None = None
 
 
 class PoseViewer:
-    """Looks at the pictures of visitors, and shows them by thresholds.
+    """Run the network on uploaded images and render the outputs for given thresholds.
 
     Args:
-        predictor: that finds people.
-        cache: the last picture of each visitor.
-        max_pixels: that a picture may have.
+        predictor: predictor of the network.
+        cache: cache of the last image of each session.
+        max_pixels: highest number of pixels of an image.
     """
 
     def __init__(self, predictor: Predictor, cache: SessionCache, max_pixels: int) -> None:
@@ -48,11 +48,14 @@ class PoseViewer:
         self.skeleton = predictor.skeleton
 
     def analyze(self, session_id: str, file: Path | None) -> str:
-        """Run the network over a visitor's picture; what stands against it, or nothing.
+        """Run the network on an image and cache the outputs.
 
         Args:
-            session_id: anything that tells one from another.
-            file: of the picture; None where the visitor took it away.
+            session_id: id of the session.
+            file: path of the image; None removes the session's image.
+
+        Returns:
+            An error message if the image cannot be processed, else "".
         """
         self.cache.remove(session_id)
         try:
@@ -64,31 +67,31 @@ class PoseViewer:
         return ""
 
     def update(self, session_id: str, thresholds: Thresholds) -> ViewerOutput:
-        """Who is in the visitor's last picture by these thresholds."""
+        """Decode and draw the session's image with these thresholds."""
         cached = self.cache.get(session_id)
         if cached is None:
             return ViewerOutput(self.prompt)
-        again = decode_again(cached, self._decoder(thresholds))
-        self.cache.replace(session_id, cached, again)
-        people = make_pose_result(
-            again.people,
-            again.image_size,
+        decoded = decode_again(cached, self._decoder(thresholds))
+        self.cache.replace(session_id, cached, decoded)
+        result = make_pose_result(
+            decoded.people,
+            decoded.image_size,
             self.skeleton,
             min_person_score=thresholds.min_person_score,
             min_keypoint_score=thresholds.min_keypoint_score,
         )
         message = describe_result(
-            people, len(again.people.scores), thresholds.min_person_score, again.network_seconds
+            result, len(decoded.people.scores), thresholds.min_person_score, decoded.network_seconds
         )
-        return ViewerOutput(message, render_poses(again, people), people)
+        return ViewerOutput(message, render_poses(decoded, result), result)
 
     def heatmaps(self, session_id: str, part: str) -> np.ndarray | None:
-        """The heatmaps of a part over the visitor's picture, if one is kept."""
+        """Draw the heatmaps of a part on the session's image, or return None without an image."""
         cached = self.cache.get(session_id)
         return None if cached is None else render_heatmaps(cached, self.skeleton, part)
 
     def tags(self, session_id: str, part: str, min_score: float) -> np.ndarray | None:
-        """The tags of a part over the visitor's picture, if one is kept."""
+        """Draw the tags of a part on the session's image, or return None without an image."""
         cached = self.cache.get(session_id)
         if cached is None:
             return None
@@ -97,17 +100,17 @@ class PoseViewer:
 
     @property
     def prompt(self) -> str:
-        """What is said where there is no picture."""
+        """Message for sessions without an image."""
         minutes = self.cache.max_idle_seconds / 60
-        return f"Put in a picture. It is forgotten after {minutes:g} minutes without use."
+        return f"Upload an image. It is deleted after {minutes:g} minutes without use."
 
-    def _decoder(self, chosen: Thresholds) -> AssociativeEmbeddingDecoder:
-        """The predictor's decoder, but for what the visitor chose."""
+    def _decoder(self, thresholds: Thresholds) -> AssociativeEmbeddingDecoder:
+        """Return the predictor's decoder with these thresholds."""
         decoder = self.predictor.decoder
-        grouping = replace(decoder.grouping, max_tag_distance=chosen.max_tag_distance)
+        grouping = replace(decoder.grouping, max_tag_distance=thresholds.max_tag_distance)
         return replace(
             decoder,
             grouping=grouping,
-            min_score=chosen.min_score,
-            max_people=int(chosen.max_people),
+            min_score=thresholds.min_score,
+            max_people=int(thresholds.max_people),
         )

@@ -1,1 +1,1 @@
-"""HTML reports on result files."""
+"""HTML reports on COCO result files."""

@@ -1,4 +1,4 @@
-"""This file reads a result file and finds out all that a page says of it."""
+"""Analysis of a COCO result file: scores, precision-recall curves, matches and keypoint errors."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,31 +18,31 @@ from tagpose.evaluation.keypoint_ap import (
     summarize_curves,
 )
 from tagpose.evaluation.precision_recall import PrecisionRecallCurves
-from tagpose.report.keypoint_errors import ImageErrors, classify_keypoints, image_errors
+from tagpose.report.keypoint_errors import ImageErrors, classify_keypoints, count_image_errors
 from tagpose.report.person_matches import PersonMatches, find_best_f1_score, match_people
 from tagpose.skeletons.skeleton import Skeleton
 
-# what programs call such a file, and what the page calls the ground truth
+# The default file name of results, and the report's name for the ground truth.
 _GENERIC_STEMS: Final = ("results", "ground_truth")
 
 
 class AnalyzedResults(NamedTuple):
-    """A result file, held against the ground truth."""
+    """Result file, compared with the ground truth."""
 
-    name: str  # in the page
+    name: str  # displayed name
     file: Path
     paired: PairedDetections
-    curves: dict[str, dict[str, PrecisionRecallCurves]]  # by part and size
+    curves: dict[str, dict[str, PrecisionRecallCurves]]  # by part and area range
     scores: dict[str, PartScores]  # by part
-    min_score: float  # people below take no part in what follows
-    balanced: bool  # whether that is where precision and recall balance best
+    min_score: float  # detections with lower scores are excluded from the following fields
+    has_best_f1: bool  # whether `min_score` was selected for the highest F1 score
     matches: PersonMatches
-    kinds: np.ndarray  # [F, K] int8 of the keypoints of those found
+    error_types: np.ndarray  # [F, K] int8, as returned by `classify_keypoints`
     errors: ImageErrors
 
 
 def name_results(files: Sequence[Path]) -> list[str]:
-    """A name for each result file: its own, with that of its folder where it says too little."""
+    """Return a name for each file: its stem, with the parent folder if that is not specific."""
     stems = Counter(file.stem for file in files)
     return [
         f"{file.absolute().parent.name}/{file.stem}"
@@ -60,37 +60,38 @@ def analyze_results(
     *,
     min_score: float | None = None,
 ) -> AnalyzedResults:
-    """Read a result file and compare it.
+    """Read a result file and compare it with the ground truth.
 
     Args:
-        name: of the file in the page.
-        file: in the official format.
-        ground_truth: of all images that count.
-        skeleton: of both.
-        min_score: people below are left out of the errors; AP counts them all the same. By default
-            it is `find_best_f1_score`.
+        name: displayed name of the file.
+        file: file in COCO's result format.
+        ground_truth: ground truth of all evaluated images.
+        skeleton: skeleton of the results and the ground truth.
+        min_score: detections with lower scores are excluded from the errors, but not from AP. By
+            default the score of `find_best_f1_score`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no result file of that skeleton and those images.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a result file of this skeleton and these images.
     """
-    rows = match_image_ids(read_results(file), ground_truth, file)
-    paired = pair_with_ground_truth(
-        ground_truth, from_coco_results(rows, skeleton), skeleton, read_extras(rows, skeleton)
-    )
+    results = match_image_ids(read_results(file), ground_truth, file)
+    predictions, extras = from_coco_results(results, skeleton), read_extras(results, skeleton)
+    paired = pair_with_ground_truth(ground_truth, predictions, skeleton, extras)
     curves = compute_part_curves(ground_truth, paired, skeleton)
-    least = find_best_f1_score(ground_truth, paired, skeleton) if min_score is None else min_score
-    matches = match_people(ground_truth, paired, skeleton, least)
-    kinds = classify_keypoints(ground_truth, paired.detections, matches, skeleton)
+    has_best_f1 = min_score is None
+    if min_score is None:
+        min_score = find_best_f1_score(ground_truth, paired, skeleton)
+    matches = match_people(ground_truth, paired, skeleton, min_score)
+    error_types = classify_keypoints(ground_truth, paired.detections, matches, skeleton)
     return AnalyzedResults(
         name=name,
         file=file,
         paired=paired,
         curves=curves,
         scores=summarize_curves(curves),
-        min_score=least,
-        balanced=min_score is None,
+        min_score=min_score,
+        has_best_f1=has_best_f1,
         matches=matches,
-        kinds=kinds,
-        errors=image_errors(ground_truth, paired.detections, matches, kinds),
+        error_types=error_types,
+        errors=count_image_errors(ground_truth, paired.detections, matches, error_types),
     )

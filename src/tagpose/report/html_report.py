@@ -1,4 +1,4 @@
-"""This file makes a page on a result file: one HTML file that needs no other."""
+"""Self-contained HTML report on one result file, or a comparison of two."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,26 +12,31 @@ from tagpose.io import atomic_write
 from tagpose.provenance import fingerprint
 from tagpose.report.analysis import AnalyzedResults
 from tagpose.report.embedded_images import EmbeddedImage, ImageRenderer
-from tagpose.report.figures import ERROR_DESCRIPTIONS, Bar, draw_pr_curves, error_bars
+from tagpose.report.figures import (
+    ERROR_DESCRIPTIONS,
+    StackedBar,
+    draw_pr_curves,
+    make_error_type_bars,
+)
 from tagpose.report.image_cards import ImageCard, changed_cards, worst_cards
 from tagpose.report.person_matches import CORRECT_OKS, MATCH_OKS
 from tagpose.report.text_tables import (
     TextTable,
-    comparison_table,
     describe_score_limit,
     error_table,
     headline,
     people_table,
+    run_comparison_table,
     score_text_table,
     size_table,
 )
 from tagpose.skeletons.skeleton import Skeleton
 
-_TEMPLATE: Final = "report.html.jinja"  # beside this file, with its style sheet
+_TEMPLATE: Final = "report.html.jinja"  # in the folder of this module; it includes report.css
 
 
 class SourceFile(NamedTuple):
-    """A file that the page is made from."""
+    """Input file of the report."""
 
     name: str
     file: str
@@ -39,35 +44,35 @@ class SourceFile(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A second run beside the first."""
+    """Comparison of the report's run with a second one."""
 
-    run: str
-    counted: str  # whom counts, bars and pictures are of
+    run: str  # name of the second run
+    score_limit: str  # which of its predictions are analyzed
     scores: TextTable
     curves: Sequence[EmbeddedImage]
-    bars: Sequence[Bar]
+    bars: Sequence[StackedBar]
     people: TextTable
     errors: TextTable
     changed: Sequence[ImageCard]
 
 
 class ReportContent(NamedTuple):
-    """All that the page says."""
+    """Texts, tables and images of the report."""
 
     run: str
     sources: Sequence[SourceFile]
-    headline: Sequence[tuple[str, str]]  # what, and how much
-    counted: str  # whom counts, bars and pictures are of
+    headline: Sequence[tuple[str, str]]  # name, value
+    score_limit: str  # which predictions are analyzed
     scores: TextTable
     sizes: TextTable
     curves: Sequence[EmbeddedImage]
-    meanings: Sequence[tuple[str, str]]  # of the kinds of errors
-    bars: Sequence[Bar]
+    error_descriptions: Sequence[tuple[str, str]]  # name, description
+    bars: Sequence[StackedBar]
     errors: TextTable
     people: TextTable
-    least: float  # OKS of who counts as found
-    right: float  # OKS of who counts as right where scores are weighed
-    best: int  # found people of an image that take part
+    match_oks: float
+    correct_oks: float
+    max_detections: int  # per image
     worst: Sequence[ImageCard]
     has_pictures: bool
     comparison: Comparison | None
@@ -82,33 +87,33 @@ def build_report(
     num_worst_images: int = 12,
     pictures: ImageRenderer | None = None,
 ) -> ReportContent:
-    """Find the words and pictures of the page.
+    """Collect the content of the report.
 
     Args:
-        runs: the one that the page is on, and a second one where two are compared.
-        ground_truth_file: that the ground truth was read from.
-        ground_truth: that the runs were held against.
-        skeleton: of all of them.
-        num_worst_images: how many images are shown at most, and how many of those that changed most.
-        pictures: draws images; without, the page has words alone.
+        runs: the run of the report, and optionally a second one to compare it with.
+        ground_truth_file: annotation file of the ground truth.
+        ground_truth: ground truth that the runs were compared with.
+        skeleton: skeleton of runs and ground truth.
+        num_worst_images: maximum number of worst images, and of images that differ most.
+        pictures: renderer of images; None omits all images.
     """
     run, *others = runs
-    files = {"ground_truth": ground_truth_file} | {some.name: some.file for some in runs}
+    files = [("ground truth", ground_truth_file), *((run.name, run.file) for run in runs)]
     return ReportContent(
         run=run.name,
-        sources=[SourceFile(name, *fingerprint(file).values()) for name, file in files.items()],
+        sources=[SourceFile(name, *fingerprint(file).values()) for name, file in files],
         headline=headline(run, ground_truth, skeleton),
-        counted=describe_score_limit(run),
+        score_limit=describe_score_limit(run),
         scores=score_text_table(run.scores),
         sizes=size_table(run, ground_truth, skeleton),
         curves=draw_pr_curves([run], skeleton),
-        meanings=[(kind.name.lower(), meaning) for kind, meaning in ERROR_DESCRIPTIONS.items()],
-        bars=error_bars([run], skeleton),
+        error_descriptions=[(kind.name.lower(), text) for kind, text in ERROR_DESCRIPTIONS.items()],
+        bars=make_error_type_bars([run], skeleton),
         errors=error_table(run, skeleton),
         people=people_table(run, ground_truth),
-        least=MATCH_OKS,
-        right=CORRECT_OKS,
-        best=MAX_DETECTIONS,
+        match_oks=MATCH_OKS,
+        correct_oks=CORRECT_OKS,
+        max_detections=MAX_DETECTIONS,
         worst=worst_cards(run, ground_truth, num_worst_images, pictures),
         has_pictures=pictures is not None,
         comparison=_compare(run, others[0], ground_truth, skeleton, num_worst_images, pictures)
@@ -118,7 +123,7 @@ def build_report(
 
 
 def write_report(file: Path, page: ReportContent) -> None:
-    """Write the page as HTML, whole or not at all."""
+    """Write the report as HTML, atomically."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -139,13 +144,13 @@ def _compare(
     count: int,
     pictures: ImageRenderer | None,
 ) -> Comparison:
-    """The part of the page on two runs."""
+    """Collect the content of the comparison of two runs."""
     return Comparison(
         run=other.name,
-        counted=describe_score_limit(other),
-        scores=comparison_table(run, other),
+        score_limit=describe_score_limit(other),
+        scores=run_comparison_table(run, other),
         curves=draw_pr_curves([run, other], skeleton),
-        bars=error_bars([run, other], skeleton),
+        bars=make_error_type_bars([run, other], skeleton),
         people=people_table(other, ground_truth),
         errors=error_table(other, skeleton),
         changed=changed_cards(run, other, ground_truth, count, pictures),

@@ -1,4 +1,4 @@
-"""This file shows single images: what is wrong in them, in words and in pictures."""
+"""Cards of single images: a summary of the errors, and pictures of ground truth and predictions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,30 +12,30 @@ from tagpose.report.keypoint_errors import ErrorType, ImageErrors, top_indices
 
 
 class ErrorSummary(NamedTuple):
-    """What is wrong with the result of one run in an image."""
+    """Errors of one run in an image."""
 
     run: str
     errors: Sequence[str]
 
 
 class ImageCard(NamedTuple):
-    """One image."""
+    """Title, errors and pictures of one image."""
 
     title: str
-    verdicts: Sequence[ErrorSummary]
+    summaries: Sequence[ErrorSummary]
     pictures: Sequence[EmbeddedImage]
 
 
 def worst_cards(
     run: AnalyzedResults, ground_truth: GroundTruth, count: int, pictures: ImageRenderer | None
 ) -> list[ImageCard]:
-    """The images in which most is lost, the worst first; none in which nothing is.
+    """Return cards of the images with the highest loss, worst first, without error-free images.
 
     Args:
-        run: whose errors are meant.
-        ground_truth: of all images.
-        count: of images at most.
-        pictures: draws them; without, cards have words alone.
+        run: analyzed run.
+        ground_truth: ground truth of all images.
+        count: maximum number of images.
+        pictures: renderer; None omits pictures.
     """
     cards = []
     for n in top_indices(run.errors.loss, count):
@@ -45,27 +45,27 @@ def worst_cards(
 
 
 def changed_cards(
-    one: AnalyzedResults,
+    run: AnalyzedResults,
     other: AnalyzedResults,
     ground_truth: GroundTruth,
     count: int,
     pictures: ImageRenderer | None,
 ) -> list[ImageCard]:
-    """The images in which two runs differ most; arguments are those of `worst_cards`."""
-    gain = other.errors.loss - one.errors.loss
+    """Return cards of the images whose losses differ most; arguments as for `worst_cards`."""
+    gain = other.errors.loss - run.errors.loss
     cards = []
     for n in top_indices(np.abs(gain), count):
-        better = one.name if gain[n] > 0 else other.name
+        better = run.name if gain[n] > 0 else other.name
         title = f"image {ground_truth.image_ids[n]}: {better} is better by {abs(gain[n]):.2f}"
-        verdicts = [_summarize(run, n) for run in (one, other)]
-        cards.append(ImageCard(title, verdicts, _render(n, [one, other], pictures)))
+        summaries = [_summarize(run, n), _summarize(other, n)]
+        cards.append(ImageCard(title, summaries, _render(n, [run, other], pictures)))
     return cards
 
 
 def _render(
     n: int, runs: Sequence[AnalyzedResults], pictures: ImageRenderer | None
 ) -> list[EmbeddedImage]:
-    """The ground truth of image number n and what each run found."""
+    """Draw the ground truth of the image with index n and the predictions of each run."""
     if pictures is None:
         return []
     return [
@@ -75,19 +75,22 @@ def _render(
 
 
 def _summarize(run: AnalyzedResults, n: int) -> ErrorSummary:
-    """What is wrong in image number n."""
-    return ErrorSummary(run.name, _describe_errors(run.errors, n) or ["nothing wrong"])
+    """Summarize the errors of a run in the image with index n."""
+    return ErrorSummary(run.name, _describe_errors(run.errors, n) or ["no errors"])
 
 
 def _describe_errors(errors: ImageErrors, n: int) -> list[str]:
-    """What is wrong in image number n, in a few words each."""
-    found, missed, false = (int(some[n]) for some in errors[:3])
-    kinds, said = errors.kinds[n], []
+    """Return short descriptions of the errors in the image with index n."""
+    matched, missed, false_positives = (int(counts[n]) for counts in errors[:3])
+    texts = []
     if missed:
-        said.append(f"{missed} of {found + missed} people missed")
-    if false:
-        said.append(f"{false} false {'person' if false == 1 else 'people'}")
-    if found and errors.lost[n] > 0:
-        said.append(f"OKS of those found {1 - errors.lost[n] / found:.2f}")
-    wrong = [f"{kinds[k]} {k.name.lower()}" for k in ErrorType if k != ErrorType.GOOD and kinds[k]]
-    return [*said, f"of {kinds.sum()} keypoints {', '.join(wrong)}"] if wrong else said
+        texts.append(f"{missed} of {matched + missed} people missed")
+    if false_positives:
+        texts.append(f"{false_positives} false positive{'s' if false_positives > 1 else ''}")
+    if matched and errors.oks_loss[n] > 0:
+        texts.append(f"mean OKS of matched people {1 - errors.oks_loss[n] / matched:.2f}")
+    counts = errors.keypoints[n]
+    wrong = [
+        f"{counts[t]} {t.name.lower()}" for t in ErrorType if t != ErrorType.GOOD and counts[t]
+    ]
+    return [*texts, f"{counts.sum()} keypoints: {', '.join(wrong)}"] if wrong else texts

@@ -1,4 +1,4 @@
-"""Audio packets of a video on the clock of its frames, to be copied without decoding."""
+"""Audio packets of a video, copied without decoding and synchronized with the frames."""
 
 import math
 from collections import deque
@@ -9,12 +9,12 @@ import av
 
 AudioPacket: TypeAlias = "av.Packet[Any]"
 
-_RESET_SECONDS: Final = 0.5  # seconds of a step back from which on a clock has restarted
-_PRIMING: Final = 0.1  # seconds before the first frame that are kept: decoders discard some samples
+_RESET_SECONDS: Final = 0.5  # a larger step back means that the clock restarted
+_PRIMING: Final = 0.1  # seconds of audio kept before the first frame; decoders discard some samples
 
 
 class _PendingPacket(NamedTuple):
-    """A packet with its times in the file."""
+    """Packet with its original times."""
 
     packet: AudioPacket
     pts: int  # presentation time in ticks of the packet
@@ -22,14 +22,15 @@ class _PendingPacket(NamedTuple):
 
 
 class AudioTrack:
-    """The audio stream of an opened video; packets wait here until their frames are written.
+    """Audio stream of an open video that buffers packets until their frames are written.
 
     Args:
-        stream: to copy.
+        stream: stream to copy.
 
     Attributes:
-        ended_at: seconds after which it is dropped because its clock restarts; None otherwise.
-        dropped: number of packets without times, or with times that do not rise.
+        ended_at: time in seconds at which the audio ends because its clock restarts; None
+            otherwise.
+        dropped: number of packets without times or with non-increasing times.
     """
 
     def __init__(self, stream: av.AudioStream) -> None:
@@ -37,17 +38,17 @@ class AudioTrack:
         self.ended_at: float | None = None
         self.dropped = 0
         self._packets: deque[_PendingPacket] = deque()
-        self._offset: float | None = None  # seconds, as of `Clock`
+        self._offset: float | None = None  # seconds, `PresentationClock.offset`
         self._latest: int | None = None  # decoding time of the last packet
 
     def start(self, offset: float) -> None:
-        """Set the seconds between the file's clock and that of the frames."""
+        """Set the offset in seconds from times in the file to times of frames, once."""
         if self._offset is None:
             self._offset = offset
 
     def add(self, packet: AudioPacket) -> None:
-        """Keep a packet unless its time does not rise; a restart of the clock ends the audio."""
-        if not packet.size or self.ended_at is not None:  # the last one, which flushes a decoder
+        """Buffer a packet if its time increases; a restart of the clock ends the audio."""
+        if not packet.size or self.ended_at is not None:  # the last packet, for flushing, is empty
             return
         latest = -math.inf if self._latest is None else self._latest
         if packet.dts is None or packet.pts is None:
@@ -61,14 +62,14 @@ class AudioTrack:
             self.dropped += 1
 
     def until(self, time: float) -> Iterator[AudioPacket]:
-        """Yield the packets that start before a time in seconds, on the frames' clock."""
+        """Yield the packets that start before a time in seconds after the first frame."""
         while self._packets and self._offset is not None:
-            waiting = self._packets[0]
-            start = float(waiting.pts * waiting.packet.time_base) + self._offset
+            packet, pts, dts = self._packets[0]
+            start = float(pts * packet.time_base) + self._offset
             if start >= time:
                 return
-            packet = self._packets.popleft().packet
+            self._packets.popleft()
             if start >= -_PRIMING:
                 shift = round(self._offset / packet.time_base)
-                packet.pts, packet.dts = waiting.pts + shift, waiting.dts + shift
+                packet.pts, packet.dts = pts + shift, dts + shift
                 yield packet

@@ -15,39 +15,34 @@ from tagpose.video.frames import Frame, Video
 from tagpose.video.inputs import is_url, redact_password
 from tagpose.video.timestamps import BestEffortTimestamp, PresentationClock
 
-_TIMEOUT: Final = (15.0, 30.0)  # seconds to open an address, and to wait for its next packet
-_DURATION_TOLERANCE: Final = (
-    1.0  # seconds that a header may exceed the frames, as audio may be longer
-)
-_MAX_PIXEL_ASPECT: Final = 4  # more is a broken header
+_TIMEOUT: Final = (15.0, 30.0)  # seconds for opening a URL, and for each read
+_DURATION_TOLERANCE: Final = 1.0  # seconds; audio may be longer than the frames
+_MAX_PIXEL_ASPECT: Final = 4  # higher values mean a broken header
 
 
 @contextmanager
 def open_container(source: str, *, audio: bool) -> Iterator[Video]:
-    """Open a video file of any format, or an address, that FFmpeg can open.
+    """Open a video file or URL in any format that FFmpeg supports.
 
     Args:
-        source: an existing file, or an address.
-        audio: whether the audio packets are read as well.
+        source: path of an existing file, or URL.
+        audio: whether to read the audio packets as well.
 
     Raises:
-        ValueError: it cannot be opened, or has no video.
+        ValueError: the source cannot be opened, or has no video stream.
     """
     name, timeout = redact_password(source), _TIMEOUT if is_url(source) else None
+    advice = "check that it is a complete video file"
     try:
         container = av.open(source, timeout=timeout, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(
-            f"{name} cannot be read as a video ({reason}); is it complete, and a video?"
-        ) from error
+        raise ValueError(f"{name} cannot be read as a video ({reason}); {advice}") from error
     with container:
         stream = best_stream(container)
         if stream is None:
-            kinds = ", ".join(one.type for one in container.streams) or "nothing"
-            raise ValueError(
-                f"{name} cannot be read as a video (it has {kinds}); is it complete, and a video?"
-            )
+            types = ", ".join(other.type for other in container.streams) or "no"
+            raise ValueError(f"{name} cannot be read as a video ({types} streams only); {advice}")
         stream.thread_type = "AUTO"
         audio_stream = container.streams.best("audio", related=stream) if audio else None
         context = stream.codec_context
@@ -57,14 +52,14 @@ def open_container(source: str, *, audio: bool) -> Iterator[Video]:
             colors=ColorTags(int(context.color_primaries), int(context.color_trc)),
             audio=AudioTrack(audio_stream) if isinstance(audio_stream, av.AudioStream) else None,
         )
-        video.frames = _decoded(container, stream, video)
+        video.frames = _decode_frames(container, stream, video)
         yield video
 
 
 def best_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Return the default video stream, of several the largest; None without any.
+    """Return the default video stream, or the largest of several; None if there is none.
 
-    Cover pictures are none.
+    Cover art does not count as a video stream.
     """
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
@@ -75,52 +70,55 @@ def best_stream(container: av.container.InputContainer) -> av.VideoStream | None
     return max(streams, key=rank, default=None)
 
 
-def _decoded(
+def _decode_frames(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator[Frame]:
-    """Yield the frames of a stream at their times; report what is missing at the end."""
+    """Yield the frames of a stream with their times, and report a premature end."""
     clock, last = PresentationClock(1 / float(video.rate)), 0.0
-    choose, convert = BestEffortTimestamp(has_pts=not _is_avi(container)), _Converter(stream, video)
+    best_effort = BestEffortTimestamp(has_pts=not _is_avi(container))
+    convert = _FrameConverter(stream, video)
     for frame in _raw_frames(container, stream, video):
-        last = clock(choose(frame.time, _seconds(frame.dts, frame)))
+        last = clock(best_effort(frame.time, _to_seconds(frame.dts, frame)))
         if video.audio and clock.offset is not None:
             video.audio.start(clock.offset)
-        yield Frame(convert(frame, last), last, _seconds(frame.duration, frame) or None)
-    promised = (container.duration or 0) / av.time_base
-    if _is_avi(container):  # the duration is that of the packets that are there
-        promised = max(promised, video.count / float(video.rate))
-    if promised > last + _DURATION_TOLERANCE + 1 / float(video.rate):
-        video.problems.append(f"it ends after {last:.1f} s of {promised:.1f} s; is it complete?")
+        yield Frame(convert(frame, last), last, _to_seconds(frame.duration, frame) or None)
+    expected = (container.duration or 0) / av.time_base
+    if _is_avi(container):  # FFmpeg computes the duration from the existing packets
+        expected = max(expected, video.count / float(video.rate))
+    if expected > last + _DURATION_TOLERANCE + 1 / float(video.rate):
+        video.problems.append(
+            f"the video ends after {last:.1f} s of {expected:.1f} s; check that it is complete"
+        )
 
 
 def _raw_frames(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator[av.VideoFrame]:
-    """Yield the frames of a stream as they are decoded; report how many packets could not be."""
-    broken = 0
-    for packet in _packets(container, stream, video):
+    """Yield the decoded frames of a stream, and report packets that could not be decoded."""
+    num_failed = 0
+    for packet in _read_packets(container, stream, video):
         if video.audio and _is_avi(container) and packet.dts is not None:
-            # decoding times run ahead of those of the audio by the frames that are reordered
+            # Decoding times precede presentation times and audio by the number of reordered frames.
             video.audio.start(-float(packet.dts * packet.time_base))
         try:
             yield from packet.decode()
         except av.FFmpegError:
-            broken += 1
-    if broken:
-        video.problems.append(f"{broken} packets could not be decoded")
+            num_failed += 1
+    if num_failed:
+        video.problems.append(f"{num_failed} packets could not be decoded")
 
 
-def _packets(
+def _read_packets(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator["av.Packet[Any]"]:
-    """Yield the packets of the video stream, the last to flush the decoder; keep those of sound."""
+    """Yield the packets of the video stream and a flush packet; buffer audio packets."""
     streams = [stream, video.audio.stream] if video.audio else [stream]
     packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
-            video.problems.append(f"reading stopped before its end ({error.strerror})")
+            video.problems.append(f"reading stopped before the end ({error.strerror})")
             return
         if packet is None:
             return
@@ -130,8 +128,8 @@ def _packets(
             yield packet
 
 
-class _Converter:
-    """Decoded frames to upright RGB images of square pixels; changes are noted once."""
+class _FrameConverter:
+    """Converter from decoded frames to upright RGB images with square pixels."""
 
     def __init__(self, stream: av.VideoStream, video: Video) -> None:
         aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -141,38 +139,38 @@ class _Converter:
         self._notes = video.notes
 
     def __call__(self, frame: av.VideoFrame, time: float) -> np.ndarray:
-        """Return the image [H, W, 3] of a frame."""
+        """Return the image [H, W, 3] uint8 RGB of a frame."""
         width, height = round(frame.width * self._aspect), frame.height
         pixels = frame.to_ndarray(
             format="rgb24", width=width, height=height, src_colorspace=source_matrix(frame)
         )
         image = np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90))
-        self._note(frame, image, time)
+        self._add_notes(frame, image, time)
         return image
 
-    def _note(self, frame: av.VideoFrame, image: np.ndarray, time: float) -> None:
-        """Note pixels that are not square, and a change of size."""
+    def _add_notes(self, frame: av.VideoFrame, image: np.ndarray, time: float) -> None:
+        """Note non-square pixels, once, and every change of size."""
         size = image.shape[1], image.shape[0]
         if self._size is None and self._aspect != 1:
             self._notes.append(
-                f"its pixels are {self._aspect.numerator}:{self._aspect.denominator}, so its "
-                f"frames of {frame.width} x {frame.height} are read as {size[0]} x {size[1]}"
+                f"the pixel aspect ratio is {self._aspect.numerator}:{self._aspect.denominator}; "
+                f"frames of {frame.width} x {frame.height} are resized to {size[0]} x {size[1]}"
             )
         if self._size is not None and size != self._size:
             self._notes.append(
-                f"its frames change from {self._size[0]} x {self._size[1]} to {size[0]} x "
+                f"the frame size changes from {self._size[0]} x {self._size[1]} to {size[0]} x "
                 f"{size[1]} pixels after {time:.1f} s"
             )
         self._size = size
 
 
 def _is_avi(container: av.container.InputContainer) -> bool:
-    """Return whether a container stores decoding times alone."""
+    """Return whether the container is AVI, which only stores decoding times."""
     return container.format.name == "avi"
 
 
-def _seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:
-    """Return a number of ticks of a frame's time base in seconds."""
+def _to_seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:
+    """Convert ticks of a frame's time base to seconds."""
     if ticks is None or frame.time_base is None:
         return None
     return float(ticks * frame.time_base)

@@ -1,4 +1,4 @@
-"""Frames of a video, and what is known of it before they are read."""
+"""Frames and properties of an open video."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,30 +9,30 @@ import numpy as np
 from tagpose.video.audio import AudioTrack
 from tagpose.video.color_space import ColorTags
 
-DEFAULT_RATE: Final = Fraction(30)  # frames per second where neither a file nor a camera has a rate
+DEFAULT_RATE: Final = Fraction(30)  # frames per second of sources without a rate
 
 
 class Frame(NamedTuple):
     """One frame of a video."""
 
-    image: np.ndarray  # [H, W, 3] uint8 RGB, upright, of square pixels
-    time: float  # seconds since the first frame, later than the frame before
-    duration: float | None = None  # seconds; None where it is unknown
+    image: np.ndarray  # [H, W, 3] uint8 RGB, upright, with square pixels
+    time: float  # seconds since the first frame, strictly increasing
+    duration: float | None = None  # seconds; None if unknown
 
 
 class Video:
-    """An opened video.
+    """Open video.
 
     Args:
-        rate: average number of frames per second; None for the default of 30.
-        count: number of frames in the header; 0 where it has none.
-        colors: tags of its colors.
-        audio: audio stream to copy; None where there is none, or where none was requested.
+        rate: average number of frames per second; None uses 30.
+        count: number of frames according to the header; 0 if unknown.
+        colors: color tags.
+        audio: audio stream to copy; None if there is none or audio was not requested.
 
     Attributes:
-        frames: to be read once, in order.
-        notes: how frames differ from those stored, one sentence each.
-        problems: which parts could not be read so far, one sentence each.
+        frames: iterator over the frames, which can be read once.
+        notes: differences between the frames and the file, one sentence each.
+        problems: parts that could not be read so far, one sentence each.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which paths, patterns and addresses are videos, and which are pictures."""
+"""Inputs of a prediction: paths, patterns and URLs of images and videos, and cameras."""
 
 from glob import glob
 from pathlib import Path
@@ -29,19 +29,19 @@ _IMAGE_SUFFIXES: Final = (
 
 
 class Inputs(NamedTuple):
-    """The inputs of a prediction."""
+    """Images and videos to predict."""
 
     pictures: list[Path]
-    videos: list[str]  # paths, an address, or the number of a camera
-    single: bool  # whether one video was named itself, not by its folder or a pattern
+    videos: list[str]  # paths, a URL, or a camera number
+    single: bool  # whether the source is one video rather than a folder or pattern
 
 
 def find_inputs(source: str) -> Inputs:
-    """Return the pictures and videos that a path, pattern, address or camera number names.
+    """Return the images and videos of a path, glob pattern, URL or camera number.
 
     Raises:
-        FileNotFoundError: there is neither a picture nor a video.
-        ValueError: it is the address of a picture, or of a kind that no stream has.
+        FileNotFoundError: there are neither images nor videos.
+        ValueError: the source is the URL of an image.
     """
     if is_camera(source) or (is_url(source) and _check_stream_url(source)):
         return Inputs([], [source], single=True)
@@ -61,28 +61,28 @@ def find_inputs(source: str) -> Inputs:
 
 
 def is_video(file: Path) -> bool:
-    """Return whether a file is a video by its ending, or an animated image by its content."""
+    """Return whether a file has the suffix of a video, or is an animated image."""
     return file.suffix.lower() in _VIDEO_SUFFIXES or is_animated(file)
 
 
 def is_animated(file: Path) -> bool:
-    """Return whether a file is an image of several frames that are shown one after the other."""
+    """Return whether a file is an animated image."""
     if file.suffix.lower() not in _ANIMATION_SUFFIXES:
         return False
     try:
         with Image.open(file) as image:
             return getattr(image, "is_animated", False)
     except IMAGE_ERRORS:
-        return False  # reported by whatever reads it as a picture
+        return False  # the error is raised when the file is read as an image
 
 
 def is_url(source: str) -> bool:
-    """Return whether a string is an address such as rtsp://camera/1, and no file."""
+    """Return whether a source is a URL, such as rtsp://camera/1, rather than a file."""
     return "://" in source
 
 
 def redact_password(source: str) -> str:
-    """Return a source without the user and password that an address may have, for messages."""
+    """Return a source without the user name and password of a URL, for messages."""
     if not is_url(source):
         return source
     parts = urlsplit(source)
@@ -90,7 +90,7 @@ def redact_password(source: str) -> str:
 
 
 def output_stem(source: str) -> str:
-    """Return the name, without an ending, of the files that are written for a video."""
+    """Return the stem of the output files of a video."""
     if is_url(source):
         parts = urlsplit(source)
         return Path(parts.path).stem or parts.hostname or "stream"
@@ -98,7 +98,10 @@ def output_stem(source: str) -> str:
 
 
 def _check_stream_url(source: str) -> bool:
-    """Refuse the address of a picture; return True for others."""
+    """Return True for URLs that may be streams, and reject URLs of images."""
     if Path(urlsplit(source).path).suffix.lower() in _IMAGE_SUFFIXES:
-        raise ValueError(f"images={source} is an address of a picture; fetch it, and name the file")
+        raise ValueError(
+            f"images={source} is the URL of an image, but only videos are streamed; download the "
+            "image and pass its path"
+        )
     return True

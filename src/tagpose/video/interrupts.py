@@ -1,4 +1,4 @@
-"""Ends a loop over frames at a signal, after the frame at hand."""
+"""Deferred SIGINT and SIGTERM, so that a loop over frames ends after the current frame."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,25 +11,25 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def defer_signals() -> Iterator[Callable[[], int]]:
-    """Remember the first SIGINT or SIGTERM; a second one has its usual effect at once.
+    """Record the first SIGINT or SIGTERM; the second one is handled normally.
 
     Yields:
-        A function that returns the number of the signal, 0 as long as there was none.
+        A function that returns the number of the received signal, or 0.
     """
     received = 0
-    before = {one: signal.getsignal(one) for one in _SIGNALS}
+    old_handlers = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def restore() -> None:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
 
-    def remember(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         nonlocal received
         received = number
         restore()
 
-    for one in _SIGNALS:
-        signal.signal(one, remember)
+    for number in _SIGNALS:
+        signal.signal(number, record)
     try:
         yield lambda: received
     finally:

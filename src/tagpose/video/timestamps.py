@@ -1,33 +1,33 @@
-"""Presentation times of decoded frames, made to start at 0 and to rise."""
+"""Presentation times of decoded frames, corrected to start at 0 and increase strictly."""
 
 import math
 from fractions import Fraction
 from typing import Final
 
-TICK: Final = Fraction(1, 90_000)  # seconds; MPEG's clock, no two frames are closer
-# A longer step back is a restart. Decoders hold back 16 frames at most (H.264, A.3.1), and some
-# headers have rates far above the real one.
+TICK: Final = Fraction(1, 90_000)  # seconds; period of the MPEG clock, minimum between frames
+# A step back is a restart if it exceeds both limits. Decoders reorder at most 16 frames (H.264,
+# A.3.1), and some headers have rates far above the real one.
 _REORDERED_FRAMES: Final = 16
 _REORDERED_SECONDS: Final = 0.5
 
 
 class BestEffortTimestamp:
-    """Choice between the presentation and the decoding times of frames, as in FFmpeg.
+    """Selection between presentation and decoding times of frames, as in FFmpeg.
 
     Some containers only store decoding times. PyAV then reports those as presentation times, which
-    jump back and forth where the encoder reordered frames (B-frames). The kind of time that failed
-    to rise less often is used, as by `best_effort_timestamp` of FFmpeg, which PyAV lacks.
+    jump back and forth where the encoder reordered frames (B-frames). The times that decreased
+    less often are used, as in FFmpeg's `best_effort_timestamp`, which PyAV does not have.
 
     Args:
-        has_pts: whether the container stores presentation times at all; AVI does not.
+        has_pts: whether the container stores presentation times; AVI does not.
     """
 
     def __init__(self, *, has_pts: bool) -> None:
-        self._faults = [0 if has_pts else 1, 0]  # of presentation times, of decoding times
+        self._faults = [0 if has_pts else 1, 0]  # presentation times, decoding times
         self._latest = [-math.inf, -math.inf]
 
     def __call__(self, pts: float | None, dts: float | None) -> float | None:
-        """Return the time of the next frame in seconds, None where it has neither.
+        """Return the time of the next frame in seconds, or None if both times are missing.
 
         Args:
             pts: presentation time in seconds.
@@ -43,16 +43,17 @@ class BestEffortTimestamp:
 
 
 class PresentationClock:
-    """Times that rise from 0, whatever the times in the file do.
+    """Clock that converts times in the file to strictly increasing times from 0.
 
-    A step back by a few frames is a fault of single times, and the clock keeps running. A longer
+    A step back by a few frames is an error of single times, and the clock keeps running. A longer
     one is a restart, as in concatenated files.
 
     Args:
-        interval: seconds between two frames where the file has no times.
+        interval: seconds between two frames without times.
 
     Attributes:
-        offset: seconds to add to a time in the file since its last restart; None before the first.
+        offset: seconds to add to a time in the file since its last restart; None before the first
+            frame.
     """
 
     def __init__(self, interval: float) -> None:
@@ -64,7 +65,7 @@ class PresentationClock:
         """Return the time of the next frame in seconds.
 
         Args:
-            time: seconds in the file, None where it has none.
+            time: time in the file in seconds, or None.
         """
         following = self._last + self._interval
         presented = following
@@ -74,7 +75,8 @@ class PresentationClock:
                 self.offset = following - time
                 self._latest = time
             self._latest = max(self._latest, time)
-            # frames whose times do not rise are counted until the file's clock has passed them
+            # Frames with decreasing times advance by the interval until the file's clock
+            # catches up.
             if time + self.offset > self._last + TICK:
                 presented = time + self.offset
         self._last = presented

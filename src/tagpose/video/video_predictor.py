@@ -1,4 +1,4 @@
-"""Finds people in a video and follows them from frame to frame."""
+"""Predictor of people in videos, with tracking and optional smoothing."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -20,15 +20,15 @@ _DEFAULT_SMOOTHING = KeypointSmoother()
 
 @dataclass(frozen=True)
 class VideoPredictor:
-    """Options of prediction on videos.
+    """Predict and track people in videos.
 
     Attributes:
-        max_frames: maximum number of frames of a video; None for all.
-        min_track_score: see `min_track_score` of `PersonTracker`.
-        min_keypoint_score: see `PersonTracker`.
-        max_lost_seconds: see `PersonTracker`.
-        smooth: whether keypoints are smoothed over time.
-        smoothing: how.
+        max_frames: maximum number of frames of a video; None reads all frames.
+        min_track_score: person score that starts a track, see `PersonTracker`.
+        min_keypoint_score: score of keypoints to include in boxes, see `PersonTracker`.
+        max_lost_seconds: seconds without detection that end a track, see `PersonTracker`.
+        smooth: whether to smooth keypoints over time.
+        smoothing: smoother to use if `smooth` is true.
     """
 
     max_frames: int | None = None
@@ -48,12 +48,12 @@ class VideoPredictor:
         return self.smoothing(results) if self.smooth else results
 
     def length(self, video: Video) -> int | None:
-        """Return the number of frames that will be read, where it is known."""
-        known = [count for count in (self.max_frames, video.count) if count]
-        return min(known, default=None)
+        """Return the number of frames that will be read, or None if it is unknown."""
+        counts = [count for count in (self.max_frames, video.count) if count]
+        return min(counts, default=None)
 
     def write(self, file: Path, video: Video) -> AbstractContextManager[VideoWriter]:
-        """Write a video like another; see `write_video_like`."""
+        """Open a writer with the properties of a video; see `write_video_like`."""
         return write_video_like(file, video)
 
     def _track(self, video: Video, predictor: Predictor) -> Iterator[FrameResult]:
@@ -64,17 +64,17 @@ class VideoPredictor:
             min_keypoint_score=self.min_keypoint_score,
             max_lost_seconds=self.max_lost_seconds,
         )
-        waiting: dict[int, Frame] = {}  # images are read ahead
-        images = _frame_images(islice(video.frames, self.max_frames), waiting)
+        pending: dict[int, Frame] = {}  # the predictor reads images ahead
+        images = _frame_images(islice(video.frames, self.max_frames), pending)
         for number, image_result in enumerate(predictor.predict_iter(images)):
             image, result = image_result.get_or_raise()
-            frame = waiting.pop(number)
+            frame = pending.pop(number)
             result = result._replace(tracks=tuple(tracker.update(result, frame.time)))
             yield FrameResult(number, frame.time, image, result, frame.duration)
 
 
-def _frame_images(frames: Iterator[Frame], waiting: dict[int, Frame]) -> Iterator[np.ndarray]:
-    """Yield the images of frames, and note the frames by number."""
+def _frame_images(frames: Iterator[Frame], pending: dict[int, Frame]) -> Iterator[np.ndarray]:
+    """Yield the images of frames, and store the frames in `pending` by number."""
     for number, frame in enumerate(frames):
-        waiting[number] = frame
+        pending[number] = frame
         yield frame.image

@@ -1,4 +1,4 @@
-"""Writes videos in H.264, which browsers play."""
+"""Writer for H.264 videos, which browsers can play."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +17,22 @@ from tagpose.video.color_space import ColorTags, tag_encoder_colors
 from tagpose.video.frames import Video
 from tagpose.video.timestamps import TICK
 
-# Without B-frames the last packet is the last frame, and MP4 has the exact duration: its muxer adds
-# the duration of the last packet to the time of the one before.
+# Without B-frames, the last packet is the last frame. The MP4 muxer computes the total duration
+# from the last packet, so it is exact.
 _ENCODER_OPTIONS: Final = {"crf": "20", "bf": "0"}
 
 
 class VideoWriter:
-    """Encodes frames into an opened container.
+    """Encode frames and copy audio into an open container.
 
     Args:
-        container: to write to.
+        container: output container.
         rate: average number of frames per second.
-        colors: tags of the colors.
-        audio: audio stream to copy; None for none.
+        colors: color tags.
+        audio: audio stream to copy, or None.
 
     Attributes:
-        notes: how the frames and the audio were changed, one sentence each.
+        notes: changes to frames and audio, one sentence each.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class VideoWriter:
         self._stream = container.add_stream("libx264", rate=rate, options=_ENCODER_OPTIONS)
         self._stream.pix_fmt = "yuv420p"
         self._context = self._stream.codec_context
-        # the encoder's clock, too, else times between multiples of 1 / rate collide
+        # The encoder needs the same clock; otherwise times are rounded to multiples of 1 / rate.
         self._stream.time_base = self._context.time_base = TICK
         self._context.flags |= Flags.frame_duration
         self.notes: list[str] = []
@@ -55,19 +55,18 @@ class VideoWriter:
 
     @property
     def empty(self) -> bool:
-        """Whether no frame was added."""
+        """Whether no frames have been added."""
         return not self._context.is_open
 
     def add(self, image: np.ndarray, time: float, duration: float | None = None) -> None:
         """Add a frame.
 
         Args:
-            image: [H, W, 3] uint8 RGB. A frame of another size than the first is fitted into that,
-                with black bars.
-            time: in seconds, later than that of the frame before.
-            duration: seconds for which it is shown if it is the last; by default 1 / rate.
+            image: frame [H, W, 3] uint8 RGB; it is letterboxed to the size of the first frame.
+            time: time in seconds, strictly increasing.
+            duration: duration in seconds, which matters for the last frame; by default 1 / rate.
         """
-        # chroma has half the resolution, so sides must be even
+        # Chroma has half the resolution, so width and height must be even.
         even = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), "edge")
         if self.empty:
             self._context.height, self._context.width = even.shape[:2]
@@ -84,30 +83,34 @@ class VideoWriter:
         self._copy_audio(time + (duration or self._interval))
 
     def finish(self) -> None:
-        """Write what the encoder holds back."""
+        """Flush the encoder and collect the notes."""
         self._container.mux(self._stream.encode())
         width, height = self._context.width, self._context.height
         if self._resized:
             self.notes.append(
-                f"{self._resized} frames of another size are fitted into {width} x {height} pixels "
-                "of the drawn video"
+                f"{self._resized} frames of a different size are letterboxed to {width} x {height} "
+                "pixels in the output video"
             )
         if self._audio and self._audio.dropped:
-            self.notes.append(f"{self._audio.dropped} packets of its sound had no rising times")
+            self.notes.append(
+                f"{self._audio.dropped} audio packets without increasing times are dropped"
+            )
         if self._audio and self._audio.ended_at is not None:
             self.notes.append(
-                f"its sound is dropped after {self._audio.ended_at:.1f} s, where its clock restarts"
+                f"the audio is dropped after {self._audio.ended_at:.1f} s, where its clock restarts"
             )
 
     def _add_audio(self, audio: AudioTrack | None) -> av.AudioStream | None:
-        """Add a stream for the audio if the container can hold it."""
+        """Add a stream for the audio if the container supports its codec."""
         if audio is None:
             return None
         codec = audio.stream.codec_context.name
         if audio.stream.codec_context.codec.canonical_name in self._container.supported_codecs:
             return self._container.add_stream_from_template(audio.stream)
-        kind = self._container.format.name.upper()
-        self.notes.append(f"its sound is dropped: {kind} files cannot hold {codec}")
+        container_format = self._container.format.name.upper()
+        self.notes.append(
+            f"the audio is dropped because {container_format} does not support {codec}"
+        )
         return None
 
     def _copy_audio(self, until: float) -> None:
@@ -121,14 +124,14 @@ class VideoWriter:
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale an image [H, W, 3] to fit into a size, width and height, centred between black bars."""
+    """Resize an image [H, W, 3] to a width and height, with black bars that keep the aspect."""
     scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
     width, height = (max(1, round(length * scale)) for length in image.shape[1::-1])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     top, left = (size[1] - height) // 2, (size[0] - width) // 2
     canvas[top : top + height, left : left + width] = cv2.resize(
-        image, (width, height), interpolation=how
+        image, (width, height), interpolation=interpolation
     )
     return canvas
 
@@ -141,28 +144,30 @@ def write_video(
     colors: ColorTags | None = None,
     audio: AudioTrack | None = None,
 ) -> Iterator[VideoWriter]:
-    """Write a video, all of it or no file.
+    """Open a writer for a video file, which is written atomically.
 
     Args:
-        file: its ending decides the container, such as .mp4.
-        rate: average number of frames per second; their times may be irregular.
-        colors: tags of the colors; by default those of HD or SD.
+        file: path; the suffix, such as .mp4, determines the container.
+        rate: average number of frames per second; the times of frames may be irregular.
+        colors: color tags; by default those of HD or SD.
         audio: audio stream to copy.
 
     Raises:
-        ValueError: no frame was added.
+        ValueError: no frames were added.
     """
     with atomic_write(file) as partial, av.open(str(partial), "w") as container:
         writer = VideoWriter(container, rate, colors or ColorTags(), audio)
         yield writer
         if writer.empty:
-            raise ValueError(f"{file} is not written, because no frame could be read")
+            raise ValueError(
+                f"{file} was not written because no frame could be read; check the input video"
+            )
         writer.finish()
 
 
 @contextmanager
 def write_video_like(file: Path, video: Video) -> Iterator[VideoWriter]:
-    """Write a video at the rate of another, with its colors and audio; notes go to that one."""
+    """Open a writer with the rate, colors and audio of a video, and add its notes to the video."""
     with write_video(file, video.rate, colors=video.colors, audio=video.audio) as writer:
         yield writer
     video.notes.extend(writer.notes)

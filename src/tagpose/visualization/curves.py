@@ -1,4 +1,4 @@
-"""This file draws the curves of a run: losses and scores over its steps."""
+"""Training curves: losses and AP over the steps of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,31 +10,31 @@ from matplotlib.figure import Figure
 
 
 class Curve(NamedTuple):
-    """One number of a run as it went."""
+    """Values of one metric over the steps of a run."""
 
     name: str
     steps: Sequence[float]
-    values: Sequence[float]  # one per step; NaN leaves a hole
+    values: Sequence[float]  # one per step; NaN leaves a gap
 
 
 def draw_curves(
     losses: Sequence[Curve], scores: Sequence[Curve], *, title: str, path: Path
 ) -> None:
-    """Write a PNG with losses on a logarithmic scale, and beside them scores from 0 to 1.
+    """Write a PNG with a panel of losses (logarithmic) and a panel of scores from 0 to 1.
 
     Args:
-        losses: may be empty; a loss of 0 or below leaves a hole.
-        scores: may be empty; AP per part.
-        title: over both panels.
-        path: of the PNG; folders on the way are made.
+        losses: loss curves, possibly none; a loss of 0 or below leaves a gap.
+        scores: AP per part, possibly none.
+        title: title above both panels.
+        path: path of the PNG; missing parent folders are created.
 
     Raises:
-        ValueError: a curve has not as many values as steps.
+        ValueError: a curve has different numbers of values and steps.
     """
-    # The object interface, because pyplot would keep every figure of a long run.
+    # The object-oriented interface, because pyplot would keep every figure of a long run in memory.
     figure = Figure(figsize=(12, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, parse_math=False)  # a dollar in a name is no formula
+    figure.suptitle(title, parse_math=False)  # a dollar sign in a name does not start a formula
     left, right = figure.subplots(1, 2)
     _draw_panel(left, losses, "loss")
     left.set_yscale("log", nonpositive="mask")
@@ -45,7 +45,7 @@ def draw_curves(
 
 
 def _draw_panel(axes: Axes, curves: Sequence[Curve], label: str) -> None:
-    """Curves in one panel, with dots where they are short enough to tell the steps apart."""
+    """Plot curves in one panel, with markers if there are few enough steps to tell them apart."""
     for curve in curves:
         marker = "o" if len(curve.steps) <= 30 else ""
         axes.plot(

@@ -1,4 +1,4 @@
-"""Blur the faces of people, so that pictures can be shown without the people's identity."""
+"""Blurring of faces, so that people in published pictures cannot be recognized."""
 
 from typing import Final
 
@@ -9,46 +9,46 @@ from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
 
-_MIN_SCORE: Final = 0.1  # of people and of keypoints: rather one face too many
+_MIN_SCORE: Final = 0.1  # of people and keypoints; low, as a missed face is worse than a false one
 _HEAD: Final = frozenset(BODY.keypoints[:5])  # nose, eyes, ears
-_FACE_RADIUS: Final = 1.6  # radii of the points of a face that cover a head: it has no forehead
-_HEAD_RADIUS: Final = 2.0  # of nose, eyes and ears
-_MIN_REACH: Final = 0.2  # of the reach of all keypoints, where one point of a head is known
-_OUTLIER: Final = 2.0  # median distances from the middle of a head that its points lie within
-_BLUR_SIZE: Final = 6  # pixels that are left across a face
+_FACE_FACTOR: Final = 1.6  # head radius per radius of the face keypoints, which omit the forehead
+_HEAD_FACTOR: Final = 2.0  # head radius per radius of nose, eyes and ears
+_MIN_RADIUS: Final = 0.2  # of the radius of all keypoints, if only one head keypoint is known
+_OUTLIER: Final = 2.0  # median distances from the center of a head beyond which points are ignored
+_BLUR_SIZE: Final = 6  # pixels that remain across a face
 
 
 def blur_faces(image: np.ndarray, people: Poses, skeleton: Skeleton) -> np.ndarray:
     """Return the image with the heads of people blurred beyond recognition.
 
-    Faces that the network misses stay as they are.
+    Faces that the network misses are not blurred.
 
     Args:
-        image: [H, W, 3] uint8 RGB, not changed.
-        people: all predictions, also those with low scores, of which the lowest (below 0.1) do
-            not count; keypoints in pixels of the image.
-        skeleton: of the keypoints.
+        image: image [H, W, 3] uint8 RGB, not modified.
+        people: all predictions including weak ones, with keypoints in image pixels; only people
+            and keypoints with scores below 0.1 are ignored.
+        skeleton: skeleton of the keypoints.
 
     Returns:
-        [H, W, 3] uint8 RGB, a new array.
+        Picture [H, W, 3] uint8 RGB, a new array.
     """
     head = np.array([name in _HEAD for name in skeleton.keypoints])
     face = np.array([name.startswith("face-") for name in skeleton.keypoints])
     blurred = image.copy()
     for keypoints in people.keypoints[people.scores >= _MIN_SCORE]:
-        here = (keypoints[:, 2] >= _MIN_SCORE) & np.isfinite(keypoints).all(1)
-        if (here & (head | face)).any():
-            center, reach = _robust_center(keypoints[here & (head | face), :2])
-            factor = _FACE_RADIUS if (here & face).any() else _HEAD_RADIUS
-            least = _MIN_REACH * _robust_center(keypoints[here, :2])[1]
-            _blur_disc(blurred, center, max(factor * reach, least, 1.0))
+        valid = (keypoints[:, 2] >= _MIN_SCORE) & np.isfinite(keypoints).all(1)
+        if (valid & (head | face)).any():
+            center, radius = _robust_circle(keypoints[valid & (head | face), :2])
+            factor = _FACE_FACTOR if (valid & face).any() else _HEAD_FACTOR
+            min_radius = _MIN_RADIUS * _robust_circle(keypoints[valid, :2])[1]
+            _blur_disc(blurred, center, max(factor * radius, min_radius, 1.0))
     return blurred
 
 
-def _robust_center(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """The middle [2] of points [N, 2] and how far they reach; strays, as of others, do not count.
+def _robust_circle(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return center [2] and radius of points [N, 2], ignoring outliers such as others' keypoints.
 
-    The strays are those beyond `_OUTLIER` median distances.
+    Outliers are points beyond `_OUTLIER` median distances from the center.
     """
     center = np.median(points, axis=0)
     distances = np.hypot(*(points - center).T)
@@ -56,7 +56,7 @@ def _robust_center(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _blur_disc(image: np.ndarray, center: np.ndarray, radius: float) -> None:
-    """Blur a disc of the image, which is written to."""
+    """Blur a disc of the image, which is modified in place."""
     height, width = image.shape[:2]
     left, top = np.floor(center - radius).clip(0, (width, height)).astype(int).tolist()
     right, bottom = np.ceil(center + radius + 1).clip(0, (width, height)).astype(int).tolist()

@@ -1,4 +1,4 @@
-"""This file lays pictures side by side and one above the other, with words over them."""
+"""Rows and grids of pictures with titles."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,77 +6,77 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_BACKGROUND: Final = 24  # grey level behind the pictures
-_TEXT: Final = 235
-_BAR: Final = 30  # pixels, height of a caption
-_LETTERS: Final = 17  # pixels, height of its letters where they fit
-_SMALLEST: Final = 8
+_BACKGROUND: Final = 24  # gray level
+_TEXT: Final = 235  # gray level
+_TITLE_HEIGHT: Final = 30  # pixels
+_FONT_SIZE: Final = 17  # pixels, reduced for titles that do not fit
+_MIN_FONT_SIZE: Final = 8
 _GAP: Final = 6  # pixels between pictures
 
 
 def make_image_row(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
-    """One row of pictures, each under its title; lower ones are centred on the tallest.
+    """Place pictures side by side, each below its title and centered vertically.
 
     Args:
-        pictures: [H, W, 3] uint8 RGB each, at least one, in sizes of their own.
-        titles: as many, in Latin letters (the font has few others); "" leaves the caption empty.
+        pictures: pictures [H, W, 3] uint8 RGB of any size, at least one.
+        titles: title of each picture in Latin letters (the font has few others), or "".
 
     Returns:
-        [H, W, 3] uint8 RGB, a new array.
+        Picture [H, W, 3] uint8 RGB, a new array.
 
     Raises:
-        ValueError: there are not as many titles as pictures, or no pictures at all.
+        ValueError: the numbers of titles and pictures differ, or there are no pictures.
     """
     height = max(picture.shape[0] for picture in pictures)
     columns = [
-        np.concatenate([_caption(title, picture.shape[1]), _pad_to_height(picture, height)])
+        np.concatenate([_title_bar(title, picture.shape[1]), _pad_to_height(picture, height)])
         for picture, title in zip(pictures, titles, strict=True)
     ]
-    gap = _blank(height + _BAR, _GAP)
+    gap = _blank(height + _TITLE_HEIGHT, _GAP)
     return np.concatenate([piece for column in columns for piece in (gap, column)][1:], axis=1)
 
 
 def make_image_grid(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows of pictures, as from `make_image_row`, one above the other; narrower ones lie left.
+    """Stack rows of pictures, as from `make_image_row`, left-aligned.
 
     Args:
-        rows: [H, W, 3] uint8 RGB each, at least one, in sizes of their own.
+        rows: pictures [H, W, 3] uint8 RGB of any size, at least one.
 
     Returns:
-        [H, W, 3] uint8 RGB, a new array.
+        Picture [H, W, 3] uint8 RGB, a new array.
 
     Raises:
         ValueError: there are no rows.
     """
     width = max(row.shape[1] for row in rows)
-    wide = [np.concatenate([row, _blank(row.shape[0], width - row.shape[1])], 1) for row in rows]
+    padded = [np.concatenate([row, _blank(row.shape[0], width - row.shape[1])], 1) for row in rows]
     gap = _blank(_GAP, width)
-    return np.concatenate([piece for row in wide for piece in (gap, row)][1:])
+    return np.concatenate([piece for row in padded for piece in (gap, row)][1:])
 
 
 def _blank(height: int, width: int) -> np.ndarray:
-    """An empty picture."""
+    """Return an empty picture."""
     return np.full((height, width, 3), _BACKGROUND, np.uint8)
 
 
 def _pad_to_height(picture: np.ndarray, height: int) -> np.ndarray:
-    """The picture between two strips that bring it to the height."""
-    above = (height - picture.shape[0]) // 2
+    """Pad the picture at top and bottom to the height."""
+    top = (height - picture.shape[0]) // 2
     padded = _blank(height, picture.shape[1])
-    padded[above : above + picture.shape[0]] = picture
+    padded[top : top + picture.shape[0]] = picture
     return padded
 
 
-def _caption(title: str, width: int) -> np.ndarray:
-    """A bar with the title in letters that fit its width, down to the smallest readable."""
-    bar = Image.fromarray(_blank(_BAR, width))
-    length = ImageFont.load_default(_LETTERS).getlength(title) + 2 * _GAP
-    letters = max(_SMALLEST, min(_LETTERS, int(_LETTERS * width / length)))
+def _title_bar(title: str, width: int) -> np.ndarray:
+    """Return a bar with the title in the largest font size that fits and is readable."""
+    bar = Image.fromarray(_blank(_TITLE_HEIGHT, width))
+    length = ImageFont.load_default(_FONT_SIZE).getlength(title) + 2 * _GAP
+    font_size = max(_MIN_FONT_SIZE, min(_FONT_SIZE, int(_FONT_SIZE * width / length)))
     ImageDraw.Draw(bar).text(
-        (_GAP, _BAR / 2),
+        (_GAP, _TITLE_HEIGHT / 2),
         title,
         fill=(_TEXT, _TEXT, _TEXT),
-        font=ImageFont.load_default(letters),
+        font=ImageFont.load_default(font_size),
         anchor="lm",
     )
     return np.asarray(bar)

@@ -1,8 +1,9 @@
-"""This file colors parts that no palette is made for, by the names and bones of their keypoints.
+"""Colors of the parts and keypoints of a skeleton.
 
-What is left is cool and what is right is warm, as in the parts that have palettes. The colors of
-a side, or of the whole circle where a part has no sides, are shared out to the branches of a part,
-say to fingers; a part that is one branch changes its color from keypoint to keypoint.
+The parts of COCO-WholeBody have fixed palettes; the colors of custom parts follow from the names
+and bones of their keypoints. Left keypoints have cool colors and right ones warm colors. The hues
+of a side, or of the whole circle for parts without sides, are divided among the branches of a
+part, such as fingers. In a part with a single branch, every keypoint has a different color.
 """
 
 from collections import Counter
@@ -14,112 +15,7 @@ from tagpose.skeletons.coco import FACE_CONTOURS, WHOLEBODY
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.colors import Color, HueRange, hue_to_rgb
 
-# MERGED: """This file says which color a part of a skeleton has, and each of its keypoints."""
-MIDDLE: Final[Color] = (70, 150, 255)  # of what is neither left nor right
-_FORK_COLOR: Final[Color] = (235, 235, 245)  # where branches of no side meet
-_MIN_FORK_BONES: Final = 3  # bones that meet in a fork, at least
-
-_FULL_RANGE: Final = HueRange(310, 0)  # violet by green to red
-# For few branches those that nobody mistakes, and that leave blue to the middle.
-_NARROW_RANGES: Final = {
-    "left": HueRange(148, 215),
-    "right": HueRange(62, 10),
-}  # green to cyan; orange to red
-_WIDE_RANGES: Final = {
-    "left": HueRange(148, 290),
-    "right": HueRange(100, -10),
-}  # green to violet; yellow to pink
-_MAX_NARROW_BRANCHES: Final = 2  # branches, at most
-
-
-def get_side(name: str) -> str:
-    """The side that a name begins with, or nothing."""
-    return next((side for side in ("left", "right") if name.lower().startswith(side)), "")
-
-
-def custom_part_colors(skeleton: Skeleton, parts: Sequence[str]) -> Mapping[str, tuple[Color, ...]]:
-    """Colors for parts of one's own.
-
-    Args:
-        skeleton: that has the parts.
-        parts: those without a palette.
-
-    Returns:
-        For each part the color that stands for all of it, then one for each keypoint.
-    """
-    sides = {part: _sides(skeleton, part) for part in parts}
-    colors = {}
-    for i, part in enumerate(parts):
-        keypoints = range(skeleton.size)[skeleton.disjoint_parts[part]]
-        own = dict.fromkeys(keypoints, MIDDLE)
-        for side in _colored_sides(sides[part]):
-            members = [k for k, other in zip(keypoints, sides[part], strict=True) if other == side]
-            share = _share(part, [other for other in parts if side in _colored_sides(sides[other])])
-            own |= _side_colors(members, skeleton, side, share, beside="" in sides[part])
-        alike = [other for other in parts if set(sides[other]) == set(sides[part])]
-        only = "".join(set(sides[part]))  # its side, if there is one
-        whole = (
-            _NARROW_RANGES[only].section(*_share(part, alike))
-            if only in _NARROW_RANGES
-            else _FULL_RANGE.section(i, len(parts))
-        )
-        colors[part] = (hue_to_rgb(whole.start), *own.values())
-    return colors
-
-
-def _share(part: str, sharing: Sequence[str]) -> tuple[int, int]:
-    """Which one a part is of those that share, and of how many."""
-    return sharing.index(part), len(sharing)
-
-
-def _sides(skeleton: Skeleton, part: str) -> list[str]:
-    """The side of each keypoint of a part, which the name of the part may tell as well."""
-    return [
-        get_side(name) or get_side(part)
-        for name in skeleton.keypoints[skeleton.disjoint_parts[part]]
-    ]
-
-
-def _colored_sides(sides: Sequence[str]) -> list[str]:
-    """The sides of a part whose keypoints differ in color: not the middle between two sides."""
-    return sorted(set(sides) - {""}) or [""]
-
-
-def _side_colors(
-    members: Sequence[int], skeleton: Skeleton, side: str, share: tuple[int, int], *, beside: bool
-) -> dict[int, Color]:
-    """Colors of the keypoints on one side of a part.
-
-    Args:
-        members: those keypoints.
-        skeleton: that they are of.
-        side: they are on.
-        share: which one this is, and of how many parts that share the hues of the side.
-        beside: whether the part has a middle too.
-    """
-    branch = _branches(members, skeleton.bones)
-    names = sorted(set(branch.values()))
-    if not side and len(names) < 2:
-        branch, names = {k: k for k in members}, list(members)
-    hues = _NARROW_RANGES if beside or len(names) <= _MAX_NARROW_BRANCHES else _WIDE_RANGES
-    arc = (hues[side] if side else _FULL_RANGE).section(*share)
-    shades = dict(zip(names, arc.colors(len(names)), strict=True))
-    fork = hue_to_rgb(_NARROW_RANGES[side].start) if side else _FORK_COLOR
-    return {k: shades[branch[k]] if k in branch else fork for k in members}
-
-
-def _branches(members: Sequence[int], bones: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """The first keypoint of the branch that each one is on; forks are on none."""
-    inside = [bone for bone in bones if set(bone) <= set(members)]
-    meeting = Counter(end for bone in inside for end in bone)
-    branch = {k: k for k in members if meeting[k] < _MIN_FORK_BONES}
-    for a, b in inside:
-        if a in branch and b in branch:
-            first, other = sorted((branch[a], branch[b]))
-            branch = {k: first if at == other else at for k, at in branch.items()}
-    return branch
-
-
+MIDDLE: Final[Color] = (70, 150, 255)  # neither left nor right
 _LEFT: Final[Color] = (40, 220, 90)
 _RIGHT: Final[Color] = (255, 140, 20)
 _LEFT_FOOT: Final[Color] = (190, 245, 70)
@@ -129,7 +25,7 @@ _RIGHT_FACE: Final[Color] = (255, 205, 150)
 _MIDDLE_FACE: Final[Color] = (240, 240, 255)
 _LIPS: Final[Color] = (255, 130, 165)
 
-# Thumb to little finger. The left hand is cool and the right one warm, as the arms they hang on.
+# From the thumb to the little finger; cool and warm like the arms.
 _LEFT_FINGERS: Final[tuple[Color, ...]] = (
     (0, 235, 170),
     (0, 205, 240),
@@ -145,7 +41,7 @@ _RIGHT_FINGERS: Final[tuple[Color, ...]] = (
     (255, 70, 180),
 )
 
-# Of the official parts. The first color of a part is the one that stands for the whole of it.
+# Palettes of the COCO-WholeBody parts; the first color represents the part as a whole.
 PALETTES: Final[Mapping[str, tuple[Color, ...]]] = MappingProxyType(
     {
         "body": (MIDDLE, _LEFT, _RIGHT),
@@ -165,59 +61,150 @@ _FACE_COLORS: Final = {
     "inner_lip": _LIPS,
 }
 
-# An official part is known by its keypoints: another's "face" may have five.
-_OFFICIAL: Final = {WHOLEBODY.keypoints[at]: part for part, at in WHOLEBODY.disjoint_parts.items()}
+# Parts are identified by their keypoints, because a custom "face" may have five of them.
+_COCO_PARTS: Final = {
+    WHOLEBODY.keypoints[at]: part for part, at in WHOLEBODY.disjoint_parts.items()
+}
+
+_FORK_COLOR: Final[Color] = (235, 235, 245)  # of forks without a side
+_MIN_FORK_BONES: Final = 3
+_FULL_RANGE: Final = HueRange(310, 0)  # violet over green to red
+# For few branches: hues that are clearly left or right and differ from the blue of the middle.
+_NARROW_RANGES: Final = {
+    "left": HueRange(148, 215),  # green to cyan
+    "right": HueRange(62, 10),  # orange to red
+}
+_WIDE_RANGES: Final = {
+    "left": HueRange(148, 290),  # green to violet
+    "right": HueRange(100, -10),  # yellow to pink
+}
+_MAX_NARROW_BRANCHES: Final = 2
 
 
-def find_official_part(skeleton: Skeleton, part: str) -> str | None:
-    """The official part that has the keypoints of this one, whatever its name here, if any has."""
-    return _OFFICIAL.get(skeleton.keypoints[skeleton.disjoint_parts[part]])
+def get_side(name: str) -> str:
+    """Return "left" or "right" if the name starts with it, else ""."""
+    return next((side for side in ("left", "right") if name.lower().startswith(side)), "")
+
+
+def find_coco_part(skeleton: Skeleton, part: str) -> str | None:
+    """Return the COCO-WholeBody part with the same keypoints as this part, or None."""
+    return _COCO_PARTS.get(skeleton.keypoints[skeleton.disjoint_parts[part]])
 
 
 def part_color(skeleton: Skeleton, part: str) -> Color:
-    """The color that stands for a whole part, one of `skeleton.disjoint_parts`."""
-    known = find_official_part(skeleton, part)
-    return (
-        PALETTES[known][0]
-        if known
-        else custom_part_colors(skeleton, _custom_parts(skeleton))[part][0]
-    )
+    """Return the color that represents a part of `skeleton.disjoint_parts`."""
+    coco_part = find_coco_part(skeleton, part)
+    return PALETTES[coco_part][0] if coco_part else _custom_part_colors(skeleton)[part][0]
 
 
 def keypoint_colors(skeleton: Skeleton) -> list[Color]:
-    """The colors of the K keypoints: of the palettes, or by rule where a part has none."""
-    own = custom_part_colors(skeleton, _custom_parts(skeleton))
+    """Return the colors of the K keypoints."""
+    custom = _custom_part_colors(skeleton)
     colors: list[Color] = []
     for part, at in skeleton.disjoint_parts.items():
-        known = find_official_part(skeleton, part)
-        places = range(at.stop - at.start)
-        colors += [_official_color(known, i) for i in places] if known else own[part][1:]
+        coco_part = find_coco_part(skeleton, part)
+        indices = range(at.stop - at.start)
+        colors += [_coco_color(coco_part, i) for i in indices] if coco_part else custom[part][1:]
     return colors
 
 
-def face_line_color(line: str) -> Color:
-    """The color of a line of the face."""
-    return _FACE_COLORS.get(line, _MIDDLE_FACE)
+def face_line_color(contour: str) -> Color:
+    """Return the color of a contour of the face."""
+    return _FACE_COLORS.get(contour, _MIDDLE_FACE)
 
 
-def _custom_parts(skeleton: Skeleton) -> list[str]:
-    """The parts that are not official."""
-    return [part for part in skeleton.disjoint_parts if find_official_part(skeleton, part) is None]
-
-
-def _official_color(part: str, place: int) -> Color:
-    """The color of the keypoint at a place of an official part."""
-    name = WHOLEBODY.keypoints[WHOLEBODY.parts[part]][place]
-    left = get_side(name) == "left"
+def _coco_color(part: str, index: int) -> Color:
+    """Return the color of a keypoint of a COCO-WholeBody part by its index in the part."""
+    name = WHOLEBODY.keypoints[WHOLEBODY.parts[part]][index]
+    is_left = get_side(name) == "left"
     if part == "face":
         return face_line_color(
-            next(n for n, at in FACE_CONTOURS.items() if at.start <= place < at.stop)
+            next(contour for contour, at in FACE_CONTOURS.items() if at.start <= index < at.stop)
         )
     if part == "foot":
-        return _LEFT_FOOT if left else _RIGHT_FOOT
+        return _LEFT_FOOT if is_left else _RIGHT_FOOT
     if name == "nose":
         return MIDDLE
-    if part == "body" or place == 0:  # the root of a hand looks like the wrist it lies on
-        return _LEFT if left else _RIGHT
-    fingers, at = _LEFT_FINGERS if left else _RIGHT_FINGERS, WHOLEBODY.parts[part]
-    return fingers[(place - 1) * len(fingers) // (at.stop - at.start - 1)]
+    if part == "body" or index == 0:  # the root of a hand has the color of the adjacent wrist
+        return _LEFT if is_left else _RIGHT
+    fingers, at = _LEFT_FINGERS if is_left else _RIGHT_FINGERS, WHOLEBODY.parts[part]
+    return fingers[(index - 1) * len(fingers) // (at.stop - at.start - 1)]
+
+
+def _custom_part_colors(skeleton: Skeleton) -> Mapping[str, tuple[Color, ...]]:
+    """Return for each custom part the color that represents it, then one for each keypoint."""
+    parts = [p for p in skeleton.disjoint_parts if find_coco_part(skeleton, p) is None]
+    sides = {part: _keypoint_sides(skeleton, part) for part in parts}
+    colors = {}
+    for i, part in enumerate(parts):
+        keypoints = range(skeleton.size)[skeleton.disjoint_parts[part]]
+        part_colors = dict.fromkeys(keypoints, MIDDLE)
+        for side in _colored_sides(sides[part]):
+            members = [k for k, other in zip(keypoints, sides[part], strict=True) if other == side]
+            sharing = [other for other in parts if side in _colored_sides(sides[other])]
+            section = (sharing.index(part), len(sharing))
+            part_colors |= _side_colors(
+                members, skeleton, side, section, has_middle="" in sides[part]
+            )
+        side = "".join(set(sides[part]))  # the part's side, if there is only one
+        if side in _NARROW_RANGES:
+            similar = [other for other in parts if set(sides[other]) == set(sides[part])]
+            hues = _NARROW_RANGES[side].section(similar.index(part), len(similar))
+        else:
+            hues = _FULL_RANGE.section(i, len(parts))
+        colors[part] = (hue_to_rgb(hues.start), *part_colors.values())
+    return colors
+
+
+def _keypoint_sides(skeleton: Skeleton, part: str) -> list[str]:
+    """Return the side of each keypoint of a part, by the name of the keypoint or of the part."""
+    return [
+        get_side(name) or get_side(part)
+        for name in skeleton.keypoints[skeleton.disjoint_parts[part]]
+    ]
+
+
+def _colored_sides(sides: Sequence[str]) -> list[str]:
+    """Return the sides to color: left and right, or only "" for parts without sides."""
+    return sorted(set(sides) - {""}) or [""]
+
+
+def _side_colors(
+    members: Sequence[int],
+    skeleton: Skeleton,
+    side: str,
+    section: tuple[int, int],
+    *,
+    has_middle: bool,
+) -> dict[int, Color]:
+    """Return the colors of the keypoints on one side of a part.
+
+    Args:
+        members: indices of the keypoints.
+        skeleton: skeleton of the keypoints.
+        side: side of the keypoints.
+        section: index of the part among those that share the hues of the side, and their number.
+        has_middle: whether the part also has keypoints without a side.
+    """
+    branches = _find_branches(members, skeleton.bones)
+    names = sorted(set(branches.values()))
+    if not side and len(names) < 2:
+        branches, names = {k: k for k in members}, list(members)
+    is_narrow = has_middle or len(names) <= _MAX_NARROW_BRANCHES
+    ranges = _NARROW_RANGES if is_narrow else _WIDE_RANGES
+    hues = (ranges[side] if side else _FULL_RANGE).section(*section)
+    branch_colors = dict(zip(names, hues.colors(len(names)), strict=True))
+    fork = hue_to_rgb(_NARROW_RANGES[side].start) if side else _FORK_COLOR
+    return {k: branch_colors[branches[k]] if k in branches else fork for k in members}
+
+
+def _find_branches(members: Sequence[int], bones: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Map each keypoint to the first keypoint of its branch; forks are omitted."""
+    inside = [bone for bone in bones if set(bone) <= set(members)]
+    degrees = Counter(end for bone in inside for end in bone)
+    branches = {k: k for k in members if degrees[k] < _MIN_FORK_BONES}
+    for a, b in inside:
+        if a in branches and b in branches:
+            first, other = sorted((branches[a], branches[b]))
+            branches = {k: first if root == other else root for k, root in branches.items()}
+    return branches

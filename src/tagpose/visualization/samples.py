@@ -1,4 +1,4 @@
-"""This file draws samples: what the network sees, and what it is asked for."""
+"""Training samples: the network's input with its targets, loss mask and ignored regions."""
 
 from typing import Final
 
@@ -14,22 +14,22 @@ from tagpose.visualization.image_grid import make_image_row
 from tagpose.visualization.palette import part_color
 from tagpose.visualization.poses import draw_ground_truth
 
-_DIM: Final = 0.25  # what is left of the image's light where the loss does not count
-_MASK_COLOR: Final[Color] = (150, 0, 110)  # over it, for dark alone is not seen in the dark
+_BRIGHTNESS: Final = 0.25  # of the image where the loss is masked
+_MASK_COLOR: Final[Color] = (150, 0, 110)  # added, because dimming is invisible in dark images
 
 
 def draw_sample(sample: Sample, skeleton: Skeleton, title: str) -> np.ndarray:
-    """A row of four pictures: the image, its keypoints, where the loss counts, the heatmaps.
+    """Draw a row of four pictures: image, keypoints, loss mask and target heatmaps.
 
-    Over the third are the boxes in which parts without labels may be, which `HeatmapEncoder` may spare.
+    The third also shows the boxes of unlabeled parts, which `HeatmapEncoder` can ignore.
 
     Args:
-        sample: one, not a batch; its keypoints are drawn as they came out of the augmentation.
-        skeleton: what its K keypoints are.
-        title: over the first picture.
+        sample: a single sample, not a batch, after augmentation.
+        skeleton: skeleton with K keypoints.
+        title: title of the first picture.
 
     Returns:
-        [H, W, 3] uint8 RGB.
+        Picture [H, W, 3] uint8 RGB.
     """
     image = sample.image.permute(1, 2, 0).numpy()
     targets = HeatmapEncoder()(sample.keypoints[None], sample.mask[None])
@@ -40,39 +40,40 @@ def draw_sample(sample: Sample, skeleton: Skeleton, title: str) -> np.ndarray:
             draw_boxes(draw_mask(image, sample.mask.numpy()), sample.unlabelled.numpy(), skeleton),
             draw_heatmaps(image, targets.heatmaps[0].numpy(), skeleton),
         ),
-        (title, "keypoints", "veiled: no loss; boxes: unlabelled parts", "heatmaps by part"),
+        (title, "keypoints", "tinted: masked; boxes: unlabeled parts", "heatmaps by part"),
     )
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """The image with the outlines of boxes in their parts' colors.
+    """Draw the outlines of boxes in the colors of their parts.
 
     Args:
-        image: [H, W, 3] uint8 RGB, left as it is.
-        boxes: [P, F, 4] left, top, right, bottom in pixels of it; those of no size are none.
-        skeleton: whose parts they are.
+        image: image [H, W, 3] uint8 RGB, not modified.
+        boxes: left, top, right, bottom [P, F, 4] in image pixels of the F parts of each person;
+            empty boxes are not drawn.
+        skeleton: skeleton with F disjoint parts.
 
     Returns:
-        [H, W, 3] uint8 RGB, a new array.
+        Picture [H, W, 3] uint8 RGB, a new array.
     """
-    drawn = image.copy()
-    for part, of_part in zip(skeleton.disjoint_parts, boxes.swapaxes(0, 1), strict=True):
-        for left, top, right, bottom in np.rint(of_part).astype(int).tolist():
+    picture = image.copy()
+    for part, part_boxes in zip(skeleton.disjoint_parts, boxes.swapaxes(0, 1), strict=True):
+        for left, top, right, bottom in np.rint(part_boxes).astype(int).tolist():
             if right > left:
-                cv2.rectangle(drawn, (left, top), (right, bottom), part_color(skeleton, part), 1)
-    return drawn
+                cv2.rectangle(picture, (left, top), (right, bottom), part_color(skeleton, part), 1)
+    return picture
 
 
 def draw_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image, dark and veiled where the mask is 0.
+    """Dim and tint the image where the mask is 0.
 
     Args:
-        image: [H, W, 3] uint8 RGB, left as it is.
-        mask: [h, w] uint8 of 0 and 1, in heatmap pixels of a map that covers the image.
+        image: image [H, W, 3] uint8 RGB, not modified.
+        mask: loss mask [h, w] uint8 of 0 and 1 in heatmap pixels, which covers the image.
 
     Returns:
-        [H, W, 3] uint8 RGB, a new array.
+        Picture [H, W, 3] uint8 RGB, a new array.
     """
-    counting = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
-    veiled = image * np.float32(_DIM) + np.array(_MASK_COLOR)
-    return np.where(counting > 0, image, np.rint(veiled).clip(0, 255)).astype(np.uint8)
+    resized = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
+    tinted = image * np.float32(_BRIGHTNESS) + np.array(_MASK_COLOR)
+    return np.where(resized > 0, image, np.rint(tinted).clip(0, 255)).astype(np.uint8)

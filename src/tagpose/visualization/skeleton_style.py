@@ -1,4 +1,7 @@
-"""This file says what a skeleton looks like: keypoints, the lines between them, their widths."""
+"""Style of a skeleton: colors of its keypoints, the lines between them, and their widths.
+
+Line widths are relative to the width of a line of the body.
+"""
 
 from collections import Counter
 from itertools import pairwise, product
@@ -13,55 +16,54 @@ from tagpose.visualization.colors import Color
 from tagpose.visualization.palette import (
     MIDDLE,
     face_line_color,
-    find_official_part,
+    find_coco_part,
     get_side,
     keypoint_colors,
 )
 
-# In strokes, the width of a line of the body: a face has more points on a tenth of the length.
-_WEIGHTS: Final = MappingProxyType(
+# Thin lines for the face: it has more keypoints than the body on a tenth of the length.
+_PART_WEIGHTS: Final = MappingProxyType(
     {"body": 1.0, "foot": 0.7, "face": 0.3, "lefthand": 0.4, "righthand": 0.4}
 )
-_HEAD_WEIGHT: Final = 0.35  # thin enough to see the eyes behind it
-_HEAD_DOT: Final = 1.4
-_ISOLATED_DOT: Final = 1.6  # a dot that no line leads to
-_MIN_CUSTOM_WEIGHT: Final = 0.3  # of parts of one's own
-_MAX_WIDTH_TO_LENGTH: Final = (
-    0.25  # of the median length of a part's lines is the width that they have at most
-)
-_MIN_WIDTH: Final = 0.4  # of the full width is what they have at least
+_HEAD_WEIGHT: Final = 0.35  # thin enough to leave the eyes visible
+_HEAD_RADIUS: Final = 1.4
+_ISOLATED_RADIUS: Final = 1.6  # of keypoints without a line
+_MIN_CUSTOM_WEIGHT: Final = 0.3
+_MAX_WIDTH: Final = 0.25  # of the median length of a part's lines
+_MIN_WIDTH: Final = 0.4  # of the full width
 
-_HEAD: Final = ("nose", "eye", "ear")  # how names end
+_HEAD: Final = ("nose", "eye", "ear")  # suffixes of keypoint names
 _TORSO: Final = ("shoulder", "hip")
 
-_CLOSED: Final = ("right_eye", "left_eye", "outer_lip", "inner_lip")  # end where they began
+_CLOSED: Final = ("right_eye", "left_eye", "outer_lip", "inner_lip")  # contours of the face
 
 
-_Line = tuple[tuple[int, int], Color]  # the keypoints at its ends
+_Line = tuple[tuple[int, int], Color]  # indices of the keypoints at both ends, and the color
 
 
 class SkeletonStyle(NamedTuple):
-    """How the K keypoints of a skeleton and the S lines between them are drawn."""
+    """Colors and sizes of the K keypoints of a skeleton and the S lines between them."""
 
     colors: np.ndarray  # [K, 3] uint8 RGB
-    line_weights: np.ndarray  # [K] width of the lines that end there in strokes
-    dot_radii: np.ndarray  # [K] radius of the dot in those widths
-    lines: np.ndarray  # [S, 2] int64: the keypoints at both ends
+    line_weights: np.ndarray  # [K] width of the lines that end there, in widths of a body line
+    dot_radii: np.ndarray  # [K] radius of the dot, in widths of the lines that end there
+    lines: np.ndarray  # [S, 2] int64 indices of the keypoints at both ends
     line_colors: np.ndarray  # [S, 3] uint8 RGB
     part_slices: tuple[slice, ...]  # keypoints of each part
 
 
 def make_skeleton_style(skeleton: Skeleton) -> SkeletonStyle:
-    """The style of a skeleton: its bones, and the lines of its face if that is official."""
-    colors, weights, head = keypoint_colors(skeleton), _weights(skeleton), _head(skeleton)
+    """Return the style of a skeleton with its bones and the contours of a COCO-WholeBody face."""
+    colors, weights, head = keypoint_colors(skeleton), _line_weights(skeleton), _head_mask(skeleton)
     lines = _bone_lines(skeleton, colors) + _face_lines(skeleton)
     ends = np.array([ends for ends, _ in lines], np.int64).reshape(-1, 2)
-    alone = ~np.isin(np.arange(skeleton.size), ends)
+    isolated = ~np.isin(np.arange(skeleton.size), ends)
+    # Dots are hardly wider than the thinnest lines, which would look like chains otherwise.
+    radii = np.where(head, _HEAD_RADIUS, 0.5 + 0.5 * weights)
     return SkeletonStyle(
         colors=np.array(colors, np.uint8),
         line_weights=np.where(head, _HEAD_WEIGHT, 1) * weights,
-        # hardly wider than the finest lines, which would be chains
-        dot_radii=np.where(alone, _ISOLATED_DOT, np.where(head, _HEAD_DOT, 0.5 + 0.5 * weights)),
+        dot_radii=np.where(isolated, _ISOLATED_RADIUS, radii),
         lines=ends,
         line_colors=np.array([color for _, color in lines], np.uint8).reshape(-1, 3),
         part_slices=tuple(skeleton.disjoint_parts.values()),
@@ -69,7 +71,7 @@ def make_skeleton_style(skeleton: Skeleton) -> SkeletonStyle:
 
 
 def recolor_style(style: SkeletonStyle, color: Color) -> SkeletonStyle:
-    """Return a style whose keypoints and lines all have one color."""
+    """Return the style with the same color for all keypoints and lines."""
     return style._replace(
         colors=np.full_like(style.colors, color),
         line_colors=np.full_like(style.line_colors, color),
@@ -77,77 +79,79 @@ def recolor_style(style: SkeletonStyle, color: Color) -> SkeletonStyle:
 
 
 def compute_line_widths(
-    style: SkeletonStyle, points: np.ndarray, shown: np.ndarray, stroke: float
+    style: SkeletonStyle, points: np.ndarray, visible: np.ndarray, body_width: float
 ) -> np.ndarray:
-    """Widths [K] of the lines that end in each keypoint: finer where a part is seen small.
+    """Return widths [K] of the lines that end in each keypoint, reduced for parts that are small.
 
     Args:
-        style: of the skeleton.
-        points: [K, 2] in pixels.
-        shown: [K] bool.
-        stroke: width of a line of the body in pixels.
+        style: style of the skeleton.
+        points: x, y [K, 2] in pixels.
+        visible: mask [K] of the keypoints that are drawn.
+        body_width: width of a line of the body in pixels.
     """
     ends = points[style.lines]
     lengths = np.hypot(*(ends[:, 0] - ends[:, 1]).T)
-    seen = shown[style.lines].all(axis=1)
+    is_drawn = visible[style.lines].all(axis=1)
     limits = np.full(len(points), np.inf)
     for at in style.part_slices:
-        inside = seen & ((style.lines >= at.start) & (style.lines < at.stop)).all(axis=1)
+        inside = is_drawn & ((style.lines >= at.start) & (style.lines < at.stop)).all(axis=1)
         if inside.any():
-            limits[at] = _MAX_WIDTH_TO_LENGTH * np.median(lengths[inside])
-    full = stroke * style.line_weights
+            limits[at] = _MAX_WIDTH * np.median(lengths[inside])
+    full = body_width * style.line_weights
     return limits.clip(_MIN_WIDTH * full, full)
 
 
-def _weights(skeleton: Skeleton) -> np.ndarray:
-    """Weights [K], the greatest 1: a face alone is drawn as wide as a body would be."""
+def _line_weights(skeleton: Skeleton) -> np.ndarray:
+    """Return weights [K] with a maximum of 1, so that a face alone has lines as wide as a body."""
     weights = np.zeros(skeleton.size)
     for part, at in skeleton.disjoint_parts.items():
-        known = find_official_part(skeleton, part)
-        weights[at] = _WEIGHTS[known] if known else _custom_weight(skeleton.sigmas[at])
+        coco_part = find_coco_part(skeleton, part)
+        sigmas = skeleton.sigmas[at]
+        weights[at] = _PART_WEIGHTS[coco_part] if coco_part else _custom_weight(sigmas)
     return weights / weights.max()
 
 
-def _head(skeleton: Skeleton) -> np.ndarray:
-    """Which keypoints [K] are those of the head of the official body."""
+def _head_mask(skeleton: Skeleton) -> np.ndarray:
+    """Return the mask [K] of head keypoints of the COCO body."""
     head = np.zeros(skeleton.size, bool)
     for part, at in skeleton.disjoint_parts.items():
-        if find_official_part(skeleton, part) == "body":
+        if find_coco_part(skeleton, part) == "body":
             head[at] = [name.endswith(_HEAD) for name in skeleton.keypoints[at]]
     return head
 
 
 def _custom_weight(sigmas: tuple[float, ...]) -> float:
-    """The weight of a part of one's own: what is labelled finely has fine lines.
+    """Return the weight of a custom part: finely labeled parts have fine lines.
 
-    The root of its sigmas, in those of the body, comes near the weights of the official parts.
+    The square root of the sigmas, relative to those of the body, approximates the weights of the
+    COCO-WholeBody parts.
     """
     return float(np.sqrt(np.median(sigmas) / np.median(BODY.sigmas)).clip(_MIN_CUSTOM_WEIGHT, 1))
 
 
 def _bone_lines(skeleton: Skeleton, colors: list[Color]) -> list[_Line]:
-    """The bones, in the colors of their outer ends: where fewer bones meet, or else the later."""
-    meeting = Counter(end for bone in skeleton.bones for end in bone)
+    """Return the bones in the color of their outer end, the one with fewer bones or else later."""
+    degrees = Counter(end for bone in skeleton.bones for end in bone)
     lines = []
     for bone in skeleton.bones:
-        outer = min(bone, key=lambda end: (meeting[end], -end))
+        outer = min(bone, key=lambda end: (degrees[end], -end))
         names = [skeleton.keypoints[end] for end in bone]
-        across = {get_side(name) for name in names} == {"left", "right"}
-        trunk = all(name.endswith(_HEAD + _TORSO) for name in names)
-        lines.append((bone, MIDDLE if across or trunk else colors[outer]))
+        crosses = {get_side(name) for name in names} == {"left", "right"}
+        is_trunk = all(name.endswith(_HEAD + _TORSO) for name in names)
+        lines.append((bone, MIDDLE if crosses or is_trunk else colors[outer]))
     return lines
 
 
 def _face_lines(skeleton: Skeleton) -> list[_Line]:
-    """The lines of the official face as pairs of keypoints."""
+    """Return the contours of COCO-WholeBody faces."""
     lines = []
     faces = [
         at
         for part, at in skeleton.disjoint_parts.items()
-        if find_official_part(skeleton, part) == "face"
+        if find_coco_part(skeleton, part) == "face"
     ]
     for face, (name, at) in product(faces, FACE_CONTOURS.items()):
-        places = [face.start + place for place in range(at.start, at.stop)]
-        closing = places[:1] if name in _CLOSED else []
-        lines += [(ends, face_line_color(name)) for ends in pairwise(places + closing)]
+        indices = [face.start + i for i in range(at.start, at.stop)]
+        closing = indices[:1] if name in _CLOSED else []
+        lines += [(ends, face_line_color(name)) for ends in pairwise(indices + closing)]
     return lines

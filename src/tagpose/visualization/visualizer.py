@@ -1,4 +1,4 @@
-"""Styles of the pictures that `predict` draws."""
+"""Visualizer of predictions with the drawing options of `tagpose predict`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class PoseVisualizer:
     """Draw people on an image; calling it returns the picture.
 
     Attributes:
-        color_by: "part" colors body, face and fingers, left and right; "person" gives each person
-            one color, which tells people in crowds apart.
-        background: "image", or "black" for the skeletons alone.
-        line_width: factor of the widths of lines and the sizes of dots.
-        boxes: whether each person has a box; None for people with tracks only.
-        ids: whether each person has a number, the track in videos and else the place among the
-            people, as in tables; None for people with tracks only.
-        blur_faces: whether faces are blurred beyond recognition.
+        color_by: "part" uses different colors for body, face and fingers, left and right; "person"
+            uses one color per person, which separates people in crowds.
+        background: "image", or "black" for skeletons only.
+        line_width: factor for the widths of lines and the sizes of dots.
+        boxes: whether to draw the box of each person; None draws boxes of tracked people only.
+        ids: whether to write the number of each person, which is the track in videos and otherwise
+            the index in the results; None writes numbers of tracked people only.
+        blur_faces: whether to blur faces beyond recognition.
 
     Raises:
         ValueError: `color_by` or `background` is unknown, or `line_width` is not above 0.
@@ -60,28 +60,26 @@ class PoseVisualizer:
         """Return the picture [H, W, 3] uint8 RGB.
 
         Args:
-            image: [H, W, 3] uint8 RGB, not changed.
+            image: image [H, W, 3] uint8 RGB, not modified.
             people: people to draw; keypoints with a score of 0 are missing.
-            skeleton: of the keypoints.
-            tracks: number of each person in a video, None where unknown; empty for stills.
-            all_people: people whose faces are blurred, if those are more than the drawn ones.
+            skeleton: skeleton of the keypoints.
+            tracks: track number of each person in a video, None where unknown; empty for images.
+            all_people: people to blur the faces of, by default `people`.
         """
         if self.background == "black":
             image = np.zeros_like(image)
         elif self.blur_faces:
             image = blur_faces(image, people if all_people is None else all_people, skeleton)
         numbers = list(tracks) or list(range(len(people.scores)))
-        has_ids, has_boxes = (
-            bool(tracks) if each is None else each for each in (self.ids, self.boxes)
-        )
+        draw_ids = bool(tracks) if self.ids is None else self.ids
         return draw_poses(
             image,
             people,
             skeleton,
             min_score=float(np.finfo(np.float32).tiny),
-            labels=["" if n is None else str(n) for n in numbers] if has_ids else None,
+            labels=["" if n is None else str(n) for n in numbers] if draw_ids else None,
             identities=numbers,
-            boxes=has_boxes,
+            boxes=bool(tracks) if self.boxes is None else self.boxes,
             color_by_person=self.color_by == "person",
             line_width=self.line_width,
         )
