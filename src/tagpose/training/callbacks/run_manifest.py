@@ -95,7 +95,7 @@ def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> str:
-    """Return the commit of a checkout, with "-dirty" if files are modified; "missing" without git."""
+    """Return the commit of a checkout, with "-dirty" if it is modified; "missing" without git."""
     git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         result = subprocess.run(git, capture_output=True, text=True, check=True)
