@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tagpose.structures import Sample
 
-# Dense bf16 TFLOPS by the CUDA name of the whole chip; a MIG slice has another name. Sources: NVIDIA's
-# data sheets of H100 (SXM5), H200 (SXM), A100 and L40S, and the Ada architecture whitepaper,
+# Dense bf16 TFLOPS by the CUDA name of the whole chip; a MIG slice has another name. Sources: the
+# NVIDIA data sheets of H100 (SXM5), H200 (SXM), A100 and L40S, and the Ada architecture whitepaper,
 # appendix A (RTX 4090, with float32 accumulation). Figures "with sparsity" are halved.
 PEAK_TFLOPS: Final = {
     "NVIDIA H100 80GB HBM3": 989.0,

@@ -24,7 +24,7 @@ PERSON_HEIGHTS: Final = (100.0, 190.0)
 
 
 def make_keypoints(images: int, people: int, max_people: int, input_size: int) -> Tensor:
-    """Return random keypoints [B, max_people, K, 3] in input pixels of `people` people per image."""
+    """Return random keypoints [B, max_people, K, 3] of `people` people, in input pixels."""
     random = np.random.default_rng(0)
     keypoints = np.zeros((images, max_people, WHOLEBODY.size, 3), np.float32)
     for image in range(images):
