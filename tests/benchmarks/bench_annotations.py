@@ -86,7 +86,7 @@ def large(tmp_path_factory):
 @contextmanager
 def waiting(large):
     """A process that opens the annotations when its `open` is called."""
-    command = [sys.executable, str(PROGRAMS / "opening.py"), *map(str, large)]
+    command = [sys.executable, str(PROGRAMS / "open_annotations.py"), *map(str, large)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:
         assert process.stdout.readline() == "ready\n"
@@ -130,7 +130,7 @@ def test_opening_annotations_again(measure, large):
 
 def own(large, workers, start):
     """MB that are each worker's own, epoch by epoch [E, W]."""
-    command = [sys.executable, str(PROGRAMS / "sharing.py"), *map(str, large), str(workers), start]
+    command = [sys.executable, str(PROGRAMS / "worker_memory.py"), *map(str, large), str(workers), start]
     return np.array(json.loads(subprocess.check_output(command, text=True)))
 
 

@@ -1,6 +1,6 @@
-"""Loads the libraries once, and forks a process for each program that it is told to run.
+"""Server that imports the libraries once and forks a process for each program to run.
 
-A line of JSON on its input says which, its exit code on the output is the answer.
+Each request is a line of JSON on stdin; the response is the exit code of the program on stdout.
 """
 
 import atexit
@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 
-# what programs spend their first seconds on
+# modules that take long to import
 SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "torchmetrics")
-# these import what may not be installed
+# modules that import optional dependencies
 EXTRAS = (
     *("tagpose.export", "tagpose.app", "tagpose.video"),
     *("tagpose.inference.formats.parquet", "tagpose.inference.formats.pose_file"),
@@ -25,13 +25,13 @@ EXTRAS = (
 
 
 class Exit:
-    """The last of the functions that are called at exit: it leaves what is loaded to the system.
+    """Last exit function, which ends the process without freeing its modules.
 
-    To take it apart would be five of the six seconds of a short program.
+    Freeing them would take five of the six seconds of a short program.
     """
 
     def __init__(self):
-        self.code = None  # of a child whose program has ended, but not by Ctrl-C
+        self.code = None  # exit code of a child that has ended, except by Ctrl-C
         atexit.register(self)
 
     def __call__(self):
@@ -41,8 +41,8 @@ class Exit:
             os._exit(self.code)
 
 
-def load():
-    """Load them, the package, and its compiled code."""
+def import_libraries():
+    """Import the libraries, the package and its compiled code."""
     for name in SLOW:
         import_module(name)
     for module in walk_packages(import_module("tagpose").__path__, "tagpose."):
@@ -52,15 +52,15 @@ def load():
     gc.freeze()
 
 
-def become(end, argv, cwd, environment, streams):
-    """Be the program, from its directory to its exit code."""
+def become_program(exit_function, argv, cwd, environment, streams):
+    """Turn this process into the program, with its folder, environment and streams."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     for number, file in enumerate(streams):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
-    tempfile.tempdir = None  # its environment may name another one
-    # the first program that ends would remove the folder of wandb that all have inherited
+    tempfile.tempdir = None  # the environment may name another folder
+    # otherwise the first program to end would remove the inherited folder of wandb
     import_module("wandb.sdk.data_types._private").MEDIA_TMP.__init__("wandb-media")
     paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv, sys.path[:1] = argv, [str(Path(argv[0]).parent), *paths]
@@ -69,21 +69,22 @@ def become(end, argv, cwd, environment, streams):
         import_module("sitecustomize")
     try:
         runpy.run_path(argv[0], run_name="__main__")
-        end.code = 0
-    except SystemExit as wanted:
-        end.code = wanted.code if isinstance(wanted.code, int) else int(wanted.code is not None)
+        exit_function.code = 0
+    except SystemExit as error:
+        code = error.code
+        exit_function.code = code if isinstance(code, int) else int(code is not None)
         raise
     except Exception:
-        end.code = 1
+        exit_function.code = 1
         raise
 
 
 if __name__ == "__main__":
-    end = Exit()
-    load()
+    exit_function = Exit()
+    import_libraries()
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            become(end, **json.loads(line))
+            become_program(exit_function, **json.loads(line))
             break
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
