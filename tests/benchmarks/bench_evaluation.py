@@ -1,6 +1,7 @@
 """Six-part evaluation of a split of the size of COCO val, compared with the official evaluator.
 
-Loading is excluded: xtcocotools starts from its own objects, tagpose from `GroundTruth` and `Poses`.
+Loading is excluded: xtcocotools starts from its own objects, tagpose from `GroundTruth` and
+`Poses`.
 """
 
 import warnings

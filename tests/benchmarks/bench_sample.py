@@ -1,7 +1,7 @@
 """Samples of the datasets, compared with the minimum of work: decoding and warping an image.
 
-The reference decodes with OpenCV, which is faster than Pillow with the same pixels, and warps with the
-affine of the sample.
+The reference decodes with OpenCV, which is faster than Pillow with the same pixels, and warps with
+the affine of the sample.
 """
 
 import json
