@@ -32,7 +32,7 @@ def test_a_signal_saves_a_checkpoint_from_which_the_run_resumes_exactly(
 ):
     stopped = train(people, tmp_path, "a", *signal_at(8, signal.SIGTERM))
     assert stopped.returncode == 143
-    assert "SIGTERM: stopped at step 8; resume=" in stopped.stderr + stopped.stdout
+    assert "SIGTERM: stopped at step 8; resume with resume=" in stopped.stderr + stopped.stdout
     assert read_global_step(last(tmp_path, "a")) == 8
     config = last(tmp_path, "a").parent / ".hydra"
     before = {file.name: file.read_text() for file in config.iterdir()}
