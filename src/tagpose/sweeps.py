@@ -168,7 +168,7 @@ def claim_trial(folder: Path, number: int, sweep: Sweep) -> Iterator[Path | None
     """Lock a run of a sweep while its program runs.
 
     Two locks are needed. One is outside the folder of the run, because that folder is removed
-    before the run. The other is inside; a training run holds it that was resumed by hand, or whose
+    before the run. The other is inside; training holds it if the run was resumed manually or its
     sweep was killed.
 
     Args:

@@ -97,7 +97,7 @@ def decode_and_warp(annotations, sample):
     ("step", "index", "is_val"),
     [
         ("one training sample, 640 x 480 JPEG to 512", 0, False),
-        ("the same beside a crowd", 1, False),
+        ("the same with a crowd", 1, False),
         ("one sample at test time, 640 x 480 JPEG to 704 x 512", 0, True),
     ],
 )
