@@ -1,4 +1,4 @@
-"""Folders with one owner, held by real processes, and what those leave that are killed."""
+"""Folder locks of real processes, and the temporary files of killed ones."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from helpers.run_scripts import ROOT
 from tagpose.folder_lock import FolderInUseError, lock_file, lock_folder
 from tagpose.training.checkpoint_io import remove_temporary_checkpoints
 
-OWNING = ROOT / "tests/programs/owning.py"
+PROGRAM = ROOT / "tests/programs/lock_folder.py"
 
 
-def owning(folder, seconds=60.0, child=0.0):
-    """A process that tries to own a folder, and a child of it that lives for some seconds."""
-    program = [sys.executable, str(OWNING), str(folder), str(seconds), str(child)]
+def start_owner(folder, seconds=60.0, child=0.0):
+    """Start a process that locks a folder, with a child process that lives for some seconds."""
+    program = [sys.executable, str(PROGRAM), str(folder), str(seconds), str(child)]
     return subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -29,39 +29,37 @@ def owning(folder, seconds=60.0, child=0.0):
 
 @pytest.fixture
 def processes():
-    """Processes that are killed at the end of a test."""
+    """Return a list for processes, which are killed after the test."""
     started = []
     yield started
     for process in started:
-        with suppress(ProcessLookupError):  # it has ended, and so has its child
+        with suppress(ProcessLookupError):  # the process and its child have ended
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
-def test_of_many_processes_that_start_at_once_one_owns_a_folder_and_the_others_name_it(
-    tmp_path, processes
-):
-    processes += [owning(tmp_path / "a") for _ in range(8)]
+def test_only_one_of_many_processes_locks_a_folder_and_the_others_name_it(tmp_path, processes):
+    processes += [start_owner(tmp_path / "a") for _ in range(8)]
     refused = []
     while len(refused) < 7:
-        refused = [one for one in processes if one.poll() is not None]
+        refused = [process for process in processes if process.poll() is not None]
         time.sleep(0.01)
     (owner,) = set(processes) - set(refused)
-    assert owner.stdout.readline() == "owns\n"
-    for one in refused:
-        assert one.returncode == 1
-        message = one.stderr.read()
+    assert owner.stdout.readline() == "locked\n"
+    for process in refused:
+        assert process.returncode == 1
+        message = process.stderr.read()
         assert f"{tmp_path / 'a'} is in use by process {owner.pid} on {gethostname()}" in message
         assert "Traceback" not in message
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_folder_is_free_at_once_when_its_owner_is_killed_though_its_child_lives(
+def test_a_folder_is_unlocked_when_its_owner_is_killed_even_if_a_child_lives_on(
     tmp_path, processes, number
 ):
-    owner = owning(tmp_path, child=60)
+    owner = start_owner(tmp_path, child=60)
     processes.append(owner)
-    assert owner.stdout.readline() == "owns\n"
+    assert owner.stdout.readline() == "locked\n"
     with pytest.raises(FolderInUseError, match=f"process {owner.pid} on"), lock_folder(tmp_path):
         pass
     (child,) = psutil.Process(owner.pid).children()
@@ -71,50 +69,50 @@ def test_a_folder_is_free_at_once_when_its_owner_is_killed_though_its_child_live
         assert child.is_running()
 
 
-def test_a_lock_is_waited_for_as_long_as_asked(tmp_path, processes):
-    owner = owning(tmp_path, seconds=0.5)
+def test_a_lock_can_be_waited_for(tmp_path, processes):
+    owner = start_owner(tmp_path, seconds=0.5)
     processes.append(owner)
-    assert owner.stdout.readline() == "owns\n"
+    assert owner.stdout.readline() == "locked\n"
     with lock_file(tmp_path / ".lock", what="a", wait=30):
         assert owner.wait() == 0
 
 
-def test_a_folder_that_cannot_be_locked_says_why():
+def test_the_error_of_a_folder_that_cannot_be_created_names_it():
     with pytest.raises(OSError, match="/proc/self/a"), lock_folder(Path("/proc/self/a")):
         pass
 
 
-def temporary(folder, host, process, age=0.0):
-    """A temporary checkpoint of a process, last written so many seconds ago."""
+def make_temporary(folder, host, process, age=0.0):
+    """Create a temporary checkpoint of a process, last written `age` seconds ago."""
     file = folder / f"last.{host}.{process}.tmp.ckpt"
     file.touch()
-    then = time.time() - age
-    os.utime(file, (then, then))
+    written = time.time() - age
+    os.utime(file, (written, written))
     return file
 
 
-def test_a_temporary_checkpoint_is_removed_where_its_process_is_dead_and_nowhere_else(
+def test_temporary_checkpoints_are_removed_if_and_only_if_their_process_has_ended(
     tmp_path, processes
 ):
-    dead = owning(tmp_path / "other", seconds=0)
+    dead = start_owner(tmp_path / "other", seconds=0)
     dead.communicate()
-    live = owning(tmp_path / "other")
+    live = start_owner(tmp_path / "other")
     processes.append(live)
-    assert live.stdout.readline() == "owns\n"
+    assert live.stdout.readline() == "locked\n"
     here, hour = gethostname(), 3600
     (tmp_path / "last.ckpt").touch()
     (tmp_path / "my.tmp.ckpt").touch()
-    kept = {
+    remaining = {
         tmp_path / "last.ckpt",
-        tmp_path / "my.tmp.ckpt",  # no name of a temporary file of ours
-        temporary(tmp_path, here, live.pid),
-        temporary(tmp_path, here, os.getpid()),
-        temporary(tmp_path, "elsewhere", 7),
+        tmp_path / "my.tmp.ckpt",  # not the name of a temporary file of this project
+        make_temporary(tmp_path, here, live.pid),
+        make_temporary(tmp_path, here, os.getpid()),
+        make_temporary(tmp_path, "elsewhere", 7),
     }
-    temporary(tmp_path, here, dead.pid)
-    # written before the process of that number was started
-    temporary(tmp_path, here, f"{live.pid}".zfill(9), age=2 * hour)
-    temporary(tmp_path, "elsewhere", 8, age=2 * hour)
-    temporary(tmp_path, "host.with.dots", 8, age=2 * hour)
+    make_temporary(tmp_path, here, dead.pid)
+    # written before the process with this id was started
+    make_temporary(tmp_path, here, f"{live.pid}".zfill(9), age=2 * hour)
+    make_temporary(tmp_path, "elsewhere", 8, age=2 * hour)
+    make_temporary(tmp_path, "host.with.dots", 8, age=2 * hour)
     remove_temporary_checkpoints(tmp_path)
-    assert {file for file in tmp_path.iterdir() if file.is_file()} == kept
+    assert {file for file in tmp_path.iterdir() if file.is_file()} == remaining

@@ -1,4 +1,4 @@
-"""Folder locks: one process owns a folder until it ends, in whatever way it ends."""
+"""Locks on folders and files that are released when their process ends, also after SIGKILL."""
 
 import errno
 import os
@@ -14,24 +14,24 @@ from filelock import FileLock, Timeout
 
 LOCK_NAME: Final = ".lock"
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-_READ_ATTEMPTS: Final = 10  # the owner writes its name right after it took the lock
+_READ_ATTEMPTS: Final = 10  # the owner writes its name right after acquiring the lock
 
 
 class FolderInUseError(RuntimeError):
-    """A folder is owned by another process."""
+    """The folder is locked by another process."""
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Own a folder, so that no other process trains in it, overwrites it or removes it.
+    """Lock a folder, so that no other process trains in it, overwrites it or removes it.
 
-    See `lock_file` for what the lock promises.
+    `lock_file` describes the guarantees.
 
     Args:
-        folder: created if it is missing.
+        folder: the folder, which is created if it is missing.
 
     Raises:
-        FolderInUseError: another process owns the folder.
+        FolderInUseError: another process holds the lock.
     """
     with lock_file(folder / LOCK_NAME, what=str(folder)):
         yield
@@ -39,23 +39,23 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def lock_file(file: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold an exclusive kernel lock (`flock`) on a file, which stays when the lock is released.
+    """Hold an exclusive kernel lock (`flock`) on a file; the file remains after the release.
 
     The kernel releases the lock when the process ends, also after SIGKILL. Forked processes, such
-    as the workers of a DataLoader, do not keep it. Over NFS (Linux) the lock holds between machines
-    unless it is mounted with `nolock` or `local_lock`. If the file system has no locks, a warning
-    is given and nothing is locked.
+    as DataLoader workers, do not keep it. Over NFS (Linux) the lock holds between machines unless
+    the file system is mounted with `nolock` or `local_lock`. On a file system without locks, this
+    function warns and locks nothing.
 
     Args:
         file: the lock file, which names the owner; its folder is created if it is missing.
-        what: name of what is locked, for messages.
-        wait: seconds to wait for another owner.
+        what: name of the locked resource in messages.
+        wait: seconds to wait for the current owner.
 
     Raises:
         FolderInUseError: another process still holds the lock.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    # a lock that is a mere file would outlive a process that is killed
+    # a soft lock (a file that merely exists) would outlive a killed process
     lock = FileLock(file, timeout=wait, fallback_to_soft=False)
     try:
         lock.acquire()
@@ -67,14 +67,14 @@ def lock_file(file: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
         if error.errno not in _NO_LOCKS:
             raise
         warnings.warn(
-            f"{what} is not locked, because its file system has no locks ({error.strerror}); do "
-            "not start a second process in it",
+            f"{what} is not locked, because its file system does not support locks "
+            f"({error.strerror}); do not start a second process in it",
             stacklevel=4,  # the caller of lock_folder
         )
         yield
         return
     try:
-        with suppress(OSError):  # a full disk; the lock itself needs no room
+        with suppress(OSError):  # on a full disk; the lock itself needs no space
             file.write_text(f"process {os.getpid()} on {gethostname()}")
         yield
     finally:
@@ -82,7 +82,7 @@ def lock_file(file: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
 
 
 def _owner(file: Path) -> str:
-    """Return the owner that a lock file names."""
+    """Return the process and host that a lock file names."""
     for _ in range(_READ_ATTEMPTS):
         with suppress(OSError):
             if owner := file.read_text():

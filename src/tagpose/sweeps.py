@@ -1,4 +1,8 @@
-"""This file says what the runs of a sweep are told; its format is that of `wandb sweep`."""
+"""Hyperparameter sweeps in the format of `wandb sweep`, and the table `runs.csv` of their results.
+
+`parse_sweep` and `list_overrides` turn a sweep file into the overrides of each run. Several
+processes may work on the same sweep: `claim_trial` locks a run, `merge_trials` the table.
+"""
 
 import csv
 import json
@@ -16,147 +20,156 @@ from rich.table import Table
 from tagpose.folder_lock import LOCK_NAME, FolderInUseError, lock_file, lock_folder
 from tagpose.io import atomic_write
 
-# MERGED: """Results of the runs of a sweep: the table `runs.csv`, which several processes may write."""
-Overrides: TypeAlias = dict[str, str]  # overrides of a run, the values as Hydra reads them
-
-_METHODS: Final = ("grid", "random")
-_SIGNIFICANT_DIGITS: Final = 3  # of a number that is drawn
-_SAMPLERS: Final[dict[str, Callable[[np.random.Generator, Any, Any], float]]] = {
-    "uniform": lambda draw, low, high: draw.uniform(low, high),
-    "log_uniform_values": lambda draw, low, high: np.exp(draw.uniform(np.log(low), np.log(high))),
-    "int_uniform": lambda draw, low, high: int(draw.integers(low, high, endpoint=True)),
-}
-
-
-class Sweep(NamedTuple):
-    """What is tried, and what decides."""
-
-    program: str  # a script of this project, relative to its root
-    method: str  # grid or random
-    metric: str  # under the name that runs log
-    maximize: bool  # whether its largest value is best
-    max_runs: int | None  # at most; None for a whole grid
-    parameters: dict[str, dict[str, Any]]  # value, or values, or distribution with min and max
-
-    @property
-    def varied_parameters(self) -> list[str]:
-        """The parameters that differ between runs."""
-        return [name for name, choice in self.parameters.items() if "value" not in choice]
-
-
-def parse_sweep(
-    content: Mapping[str, Any], *, max_runs: str | None = None, metric: str | None = None
-) -> Sweep:
-    """The sweep that a file describes.
-
-    Args:
-        content: of the file.
-        max_runs: in place of its `run_cap`.
-        metric: in place of the name of its own.
-
-    Raises:
-        ValueError: the file lacks something, or asks for what only wandb's server does.
-    """
-    method, parameters = content.get("method"), content.get("parameters")
-    if method not in _METHODS or not parameters or not content.keys() >= {"program", "metric"}:
-        raise ValueError(
-            f"method is {method!r}; what runs here has a program, its parameters, the metric that "
-            f"decides, and one of the methods {', '.join(_METHODS)}; `wandb sweep` has others"
-        )
-    for name, choice in parameters.items():
-        if fault := _find_error(choice, method):
-            raise ValueError(f"parameter {name}: {fault}")
-    most = str(max_runs or content.get("run_cap", ""))
-    if not most.isdecimal() and (most or method == "random"):  # a grid ends by itself
-        raise ValueError(f"{most!r} is no number of runs; run_cap has it, or count=N")
-    return Sweep(
-        program=content["program"],
-        method=method,
-        metric=metric or content["metric"]["name"],
-        maximize=content["metric"].get("goal") == "maximize",
-        max_runs=int(most) if most else None,
-        parameters=parameters,
-    )
-
-
-def _find_error(choice: Mapping[str, Any], method: str) -> str | None:
-    """What is wrong with one parameter, if anything is."""
-    if {"value"} == choice.keys() or ({"values"} == choice.keys() and choice["values"]):
-        return None
-    if choice.keys() != {"distribution", "min", "max"} or choice["distribution"] not in _SAMPLERS:
-        return (
-            f"value, values, or one of {', '.join(_SAMPLERS)} with min and max are what runs here"
-        )
-    if method == "grid":
-        return "a grid has values; method: random draws from distributions"
-    logarithmic = choice["distribution"] == "log_uniform_values"
-    if choice["min"] > choice["max"] or (logarithmic and choice["min"] <= 0):
-        return f"nothing lies between {choice['min']} and {choice['max']}"
-    return None
-
-
-def list_overrides(sweep: Sweep) -> list[Overrides]:
-    """What each run is overrides, always the same: a longer sweep begins with a shorter one's runs."""
-    names, choices = sweep.parameters.keys(), sweep.parameters.values()
-    if sweep.method == "grid":
-        tried = product(*(choice.get("values", [choice.get("value")]) for choice in choices))
-        combinations = list(islice(tried, sweep.max_runs))
-    else:
-        draws = map(np.random.default_rng, range(sweep.max_runs or 0))
-        combinations = [tuple(_sample_value(choice, draw) for choice in choices) for draw in draws]
-    return [dict(zip(names, map(_format_value, values), strict=True)) for values in combinations]
-
-
-def _sample_value(choice: Mapping[str, Any], draw: np.random.Generator) -> Any:
-    """One value of a parameter."""
-    if "distribution" in choice:
-        value = _SAMPLERS[choice["distribution"]](draw, choice["min"], choice["max"])
-        return value if isinstance(value, int) else float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
-    values = choice.get("values", [choice.get("value")])
-    return values[int(draw.integers(len(values)))]
-
-
-def _format_value(value: Any) -> str:
-    """A value as Hydra reads it on a command line."""
-    return value if isinstance(value, str) else json.dumps(value)
-
+Overrides: TypeAlias = dict[str, str]  # Hydra overrides of a run: key to value as text
 
 TABLE_NAME: Final = "runs.csv"  # in the folder of a sweep
 _LOCK_TIMEOUT: Final = 60.0  # seconds; another process writes the table in milliseconds
 _RUN_COLUMNS: Final = ("run", "state", "seconds")  # columns before the metric's and the parameters'
 _DONE: Final = "done"
 
+_METHODS: Final = ("grid", "random")
+_SIGNIFICANT_DIGITS: Final = 3  # of sampled floats
+_SAMPLERS: Final[dict[str, Callable[[np.random.Generator, Any, Any], float]]] = {
+    "uniform": lambda random, low, high: random.uniform(low, high),
+    "log_uniform_values": lambda random, low, high: np.exp(
+        random.uniform(np.log(low), np.log(high))
+    ),
+    "int_uniform": lambda random, low, high: int(random.integers(low, high, endpoint=True)),
+}
+
+
+class Sweep(NamedTuple):
+    """Program, search method, metric and search space of a sweep."""
+
+    program: str  # script, relative to the root of the project
+    method: str  # "grid" or "random"
+    metric: str  # name under which runs log it
+    maximize: bool  # whether larger values of the metric are better
+    max_runs: int | None  # None runs the whole grid
+    parameters: dict[str, dict[str, Any]]  # `value`, `values`, or `distribution`, `min` and `max`
+
+    @property
+    def varied_parameters(self) -> list[str]:
+        """Names of the parameters that differ between runs."""
+        return [name for name, choice in self.parameters.items() if "value" not in choice]
+
+
+def parse_sweep(
+    content: Mapping[str, Any], *, max_runs: str | None = None, metric: str | None = None
+) -> Sweep:
+    """Parse and validate the content of a sweep file.
+
+    Args:
+        content: content of the file.
+        max_runs: overrides its `run_cap`.
+        metric: overrides its `metric.name`.
+
+    Raises:
+        ValueError: a key is missing, or the sweep needs a feature of wandb's server.
+    """
+    if missing := [key for key in ("program", "metric", "parameters") if not content.get(key)]:
+        raise ValueError(f"the sweep has no {', '.join(missing)}; add them to the file")
+    method, parameters = content.get("method"), content["parameters"]
+    if method not in _METHODS:
+        raise ValueError(
+            f"unknown method {method!r}; use {' or '.join(_METHODS)} (`wandb sweep` runs others)"
+        )
+    for name, choice in parameters.items():
+        _check_parameter(name, choice, method)
+    limit = str(max_runs or content.get("run_cap", ""))
+    if not limit.isdecimal() and (limit or method == "random"):  # a grid is finite
+        raise ValueError(
+            f"the number of runs must be an integer, got {limit!r}; set run_cap in the sweep file "
+            "or pass count=N"
+        )
+    return Sweep(
+        program=content["program"],
+        method=method,
+        metric=metric or content["metric"]["name"],
+        maximize=content["metric"].get("goal") == "maximize",
+        max_runs=int(limit) if limit else None,
+        parameters=parameters,
+    )
+
+
+def _check_parameter(name: str, choice: Mapping[str, Any], method: str) -> None:
+    """Raise ValueError if a parameter of a sweep cannot be run here."""
+    if {"value"} == choice.keys() or ({"values"} == choice.keys() and choice["values"]):
+        return
+    if choice.keys() != {"distribution", "min", "max"} or choice["distribution"] not in _SAMPLERS:
+        raise ValueError(
+            f"parameter {name} is {dict(choice)}; use `value`, `values`, or a `distribution` "
+            f"({', '.join(_SAMPLERS)}) with `min` and `max`"
+        )
+    if method == "grid":
+        raise ValueError(
+            f"parameter {name} has a distribution, but a grid needs `values`; list them, or use "
+            "method: random"
+        )
+    logarithmic = choice["distribution"] == "log_uniform_values"
+    if choice["min"] > choice["max"] or (logarithmic and choice["min"] <= 0):
+        raise ValueError(
+            f"parameter {name} has the empty range from {choice['min']} to {choice['max']}; use "
+            "min <= max, and min > 0 for log_uniform_values"
+        )
+
+
+def list_overrides(sweep: Sweep) -> list[Overrides]:
+    """Return the overrides of each run; a longer sweep starts with the runs of a shorter one."""
+    names, choices = sweep.parameters.keys(), sweep.parameters.values()
+    if sweep.method == "grid":
+        grid = product(*(choice.get("values", [choice.get("value")]) for choice in choices))
+        combinations = list(islice(grid, sweep.max_runs))
+    else:
+        generators = map(np.random.default_rng, range(sweep.max_runs or 0))
+        combinations = [tuple(_sample_value(c, random) for c in choices) for random in generators]
+    return [dict(zip(names, map(_format_value, values), strict=True)) for values in combinations]
+
+
+def _sample_value(choice: Mapping[str, Any], random: np.random.Generator) -> Any:
+    """Sample one value of a parameter."""
+    if "distribution" in choice:
+        value = _SAMPLERS[choice["distribution"]](random, choice["min"], choice["max"])
+        return value if isinstance(value, int) else float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+    values = choice.get("values", [choice.get("value")])
+    return values[int(random.integers(len(values)))]
+
+
+def _format_value(value: Any) -> str:
+    """Format a value as Hydra reads it on a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
 
 class Trial(NamedTuple):
-    """A run of a sweep that has ended."""
+    """Result of a run of a sweep that has ended."""
 
     number: int
     overrides: Overrides
-    state: str  # "done", or what went wrong
-    value: float  # the best that it logged; NaN where it did not
+    state: str  # "done", or the reason of the failure
+    value: float  # best logged value of the metric; NaN if none was logged
     seconds: float
 
     @property
     def done(self) -> bool:
-        """Whether it went well."""
+        """Whether the run succeeded."""
         return self.state == _DONE
 
 
 def make_trial(number: int, overrides: Overrides, code: int, value: float, seconds: float) -> Trial:
-    """What came of a run: it is done if its program ended well and logged the metric."""
+    """Return the result of a run, which is done if it exited with code 0 and logged the metric."""
     if code:
         return Trial(number, overrides, f"failed, exit code {code}", math.nan, seconds)
-    return Trial(
-        number, overrides, "logged no metric" if math.isnan(value) else _DONE, value, seconds
-    )
+    state = "logged no metric" if math.isnan(value) else _DONE
+    return Trial(number, overrides, state, value, seconds)
 
 
 @contextmanager
 def claim_trial(folder: Path, number: int, sweep: Sweep) -> Iterator[Path | None]:
-    """Own a run of a sweep as long as its program runs.
+    """Lock a run of a sweep while its program runs.
 
-    Two locks are needed: one outside of the folder of the run, which is removed before the run, and
-    the one inside, which a training holds whose sweep was killed, or that somebody resumed.
+    Two locks are needed. One is outside the folder of the run, because that folder is removed
+    before the run. The other is inside; training holds it if the run was resumed manually or its
+    sweep was killed.
 
     Args:
         folder: folder of the sweep.
@@ -164,50 +177,51 @@ def claim_trial(folder: Path, number: int, sweep: Sweep) -> Iterator[Path | None
         sweep: the sweep.
 
     Yields:
-        The folder of the run, which is missing, or None if another process has run it or runs it.
+        The folder of the run, which does not exist yet, or None if the run is done already or
+        another process is running it.
     """
-    place = folder / str(number)
+    run_folder = folder / str(number)
     with ExitStack() as stack:
         try:
-            stack.enter_context(lock_file(folder / f".{number}{LOCK_NAME}", what=str(place)))
+            stack.enter_context(lock_file(folder / f".{number}{LOCK_NAME}", what=str(run_folder)))
             trials = read_trials(folder / TABLE_NAME, list_overrides(sweep))
-            free = not any(trial.number == number and trial.done for trial in trials)
-            if free and place.exists():
-                with lock_folder(place):
-                    shutil.rmtree(place)
+            is_free = not any(trial.number == number and trial.done for trial in trials)
+            if is_free and run_folder.exists():
+                with lock_folder(run_folder):
+                    shutil.rmtree(run_folder)
         except FolderInUseError:
-            free = False
-        yield place if free else None
+            is_free = False
+        yield run_folder if is_free else None
 
 
 def merge_trials(folder: Path, trials: Sequence[Trial], sweep: Sweep) -> list[Trial]:
-    """Merge runs into the table of a sweep, in place of earlier ones with the same numbers.
+    """Add results to the table of a sweep, replacing earlier results of the same runs.
 
     Args:
         folder: folder of the sweep, in which the table is created if it is missing.
-        trials: runs that have ended.
+        trials: results to add.
         sweep: the sweep of the table.
 
     Returns:
-        All runs of the table, by number.
+        All results in the table, sorted by run number.
 
     Raises:
-        ValueError: the table is of another sweep.
-        FolderInUseError: another process has been writing the table for a minute.
+        ValueError: the table belongs to another sweep.
+        FolderInUseError: another process has held the lock of the table for a minute.
     """
     file = folder / TABLE_NAME
     with lock_file(folder / LOCK_NAME, what=str(file), wait=_LOCK_TIMEOUT):
-        there = {trial.number: trial for trial in read_trials(file, list_overrides(sweep))}
-        merged = there | {trial.number: trial for trial in trials}
-        every = [merged[number] for number in sorted(merged)]
-        write_trials(file, every, sweep)
-    return every
+        earlier = {trial.number: trial for trial in read_trials(file, list_overrides(sweep))}
+        by_number = earlier | {trial.number: trial for trial in trials}
+        merged = [by_number[number] for number in sorted(by_number)]
+        write_trials(file, merged, sweep)
+    return merged
 
 
 def write_trials(file: Path, trials: Sequence[Trial], sweep: Sweep) -> None:
-    """Write a table of runs, whole or not at all."""
-    with atomic_write(file) as partial, partial.open("w", newline="") as lines:
-        table = csv.writer(lines)
+    """Write a table of results atomically."""
+    with atomic_write(file) as partial, partial.open("w", newline="") as stream:
+        table = csv.writer(stream)
         table.writerow([*_RUN_COLUMNS, sweep.metric, *sweep.parameters])
         table.writerows(
             [t.number, t.state, f"{t.seconds:.1f}", t.value, *t.overrides.values()] for t in trials
@@ -215,51 +229,51 @@ def write_trials(file: Path, trials: Sequence[Trial], sweep: Sweep) -> None:
 
 
 def read_trials(file: Path, runs: Sequence[Overrides]) -> list[Trial]:
-    """Return the runs of a sweep that have ended; none where it has not begun.
+    """Read the table of a sweep.
 
     Args:
-        file: that `write_trials` wrote, if anything did.
-        runs: what the runs of the sweep are told.
+        file: table written by `write_trials`; if it is missing, the result is empty.
+        runs: overrides of all runs of the sweep.
 
     Raises:
-        ValueError: the file is of another sweep.
+        ValueError: the table belongs to another sweep.
     """
     if not file.exists():
         return []
     trials = []
-    with file.open(newline="") as lines:
-        header, *rows = csv.reader(lines)
-    for number, state, seconds, value, *words in rows:
-        overrides = dict(zip(header[len(_RUN_COLUMNS) + 1 :], words, strict=True))
+    with file.open(newline="") as stream:
+        header, *rows = csv.reader(stream)
+    for number, state, seconds, value, *values in rows:
+        overrides = dict(zip(header[len(_RUN_COLUMNS) + 1 :], values, strict=True))
         if not int(number) < len(runs) or runs[int(number)] != overrides:
             raise ValueError(
-                f"{file} is of another sweep; the words of its first command go on with it, "
-                "another folder= begins anew"
+                f"{file} belongs to another sweep; repeat the command that started it to resume "
+                "it, or start a new sweep with another folder="
             )
         trials.append(Trial(int(number), overrides, state, float(value), float(seconds)))
     return trials
 
 
 def sort_trials(trials: Sequence[Trial], *, maximize: bool) -> list[Trial]:
-    """The runs, the best first; those that failed last."""
+    """Sort results from best to worst, failed runs last."""
     return sorted(
         trials, key=lambda t: (not t.done, t.done and (-t.value if maximize else t.value), t.number)
     )
 
 
 def make_trial_table(trials: Sequence[Trial], sweep: Sweep, title: str) -> Table:
-    """One row per run, the best first: the metric, what differs between them, what went wrong."""
-    result = Table("run", title=title)
-    varied = [name.rpartition(".")[2] for name in sweep.varied_parameters]
-    for column in (sweep.metric, *varied, "minutes"):
-        result.add_column(column, justify="right")
-    result.add_column("state")
+    """Build a table with one row per run, best first: metric, varied parameters, time and state."""
+    table = Table("run", title=title)
+    short_names = [name.rpartition(".")[2] for name in sweep.varied_parameters]
+    for column in (sweep.metric, *short_names, "minutes"):
+        table.add_column(column, justify="right")
+    table.add_column("state")
     for trial in sort_trials(trials, maximize=sweep.maximize):
-        result.add_row(
+        table.add_row(
             str(trial.number),
             f"{trial.value:.4f}" if trial.done else "-",
             *(trial.overrides[name] for name in sweep.varied_parameters),
             f"{trial.seconds / 60:.1f}",
             trial.state,
         )
-    return result
+    return table

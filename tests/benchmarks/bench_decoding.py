@@ -1,6 +1,6 @@
-"""Cost of decoding what a trained network outputs, compared with two passes of HRNet-w32.
+"""Decoding of network outputs, compared with two forward passes of HRNet-w32.
 
-The network is the demo's, trained on drawn people; where `runs/demo` is missing the demo is run.
+The outputs are those of the demo's network, which is trained first if `runs/demo` is missing.
 """
 
 from functools import partial
@@ -29,10 +29,10 @@ from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps
 
 SIZE, CROWDS = (512, 704), 50
-HELD_OUT = 200  # images of the demo
+VAL_IMAGES = 200  # validation images of the demo
 PASSES = "two w32 forward passes"
 IDENTITY = torch.eye(2, 3, dtype=torch.float64)[None]
-DECODER = build_decoder(WHOLEBODY, subpixel=True)  # as the demo's network was trained
+DECODER = build_decoder(WHOLEBODY, subpixel=True)  # like the demo's network
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +42,26 @@ def checkpoint():
 
 @torch.inference_mode()
 def outputs(checkpoint, people, crowds):
-    """What the network outputs for crowds and for the flipped crowds."""
+    """Return pairs of network outputs for synthetic crowds and their flipped images."""
     network, random = load_network(checkpoint).eval(), np.random.default_rng(people)
     pairs = []
     for _ in range(crowds):
         crowd = render_crowd(random, SIZE, people, PERSON_HEIGHTS)
         image = torch.from_numpy(crowd).permute(2, 0, 1)[None]
-        both = network(image), network(image.flip(-1))
-        pairs.append([KeypointMaps(*(each.contiguous() for each in one)) for one in both])
+        pair = network(image), network(image.flip(-1))
+        pairs.append([KeypointMaps(*(m.contiguous() for m in maps)) for maps in pair])
     return pairs
 
 
 @pytest.fixture(scope="module", params=[5, 30])
 def crowds(request, checkpoint):
-    """People of each crowd, and the outputs of all."""
+    """Return the number of people per crowd and the outputs for all crowds."""
     return request.param, outputs(checkpoint, request.param, CROWDS)
 
 
 @pytest.fixture(scope="module")
 def two_passes():
-    """Two forward passes of HRNet-w32."""
+    """Return two forward passes of HRNet-w32."""
     network = PoseNetwork("hrnet_w32", WHOLEBODY).eval()
     images = torch.randint(0, 256, (1, 3, *SIZE), dtype=torch.uint8)
 
@@ -74,14 +74,14 @@ def two_passes():
     return work
 
 
-def decoding(pairs, min_person_score=0.0):
-    """Decoding of the next pair of outputs at each call."""
-    following = cycle(pairs)
+def make_decoding(pairs, min_person_score=0.0):
+    """Return a function that decodes the next pair of outputs in each call."""
+    cycled = cycle(pairs)
 
     def work():
-        own, flipped = next(following)
+        keypoint_maps, flipped = next(cycled)
         decode_batch(
-            own,
+            keypoint_maps,
             IDENTITY,
             DECODER,
             flipped=flipped_outputs(flipped, WHOLEBODY.channel_flip_indices()),
@@ -91,12 +91,12 @@ def decoding(pairs, min_person_score=0.0):
     return work
 
 
-def one_decoding(checkpoint, people):
-    """The decoding whose memory is measured, in a process of its own."""
-    return decoding(outputs(checkpoint, people, 1))
+def make_single_decoding(checkpoint, people):
+    """Return the decoding of a single crowd, for the measurement of memory in a new process."""
+    return make_decoding(outputs(checkpoint, people, 1))
 
 
-LIMITS = {  # share of the passes: of the median, of the worst image
+LIMITS = {  # ratio to the forward passes: of the median, of the slowest image
     (5, 0.0): (0.02, 0.05),
     (30, 0.0): (0.04, 0.08),
     (5, 0.3): (0.015, 0.02),
@@ -105,34 +105,35 @@ LIMITS = {  # share of the passes: of the median, of the worst image
 
 
 @pytest.mark.timeout(3600)  # the demo may have to be trained
-@pytest.mark.parametrize("least", [0.0, 0.3])
-def test_decode(measure, peak_memory, two_passes, checkpoint, crowds, least):
+@pytest.mark.parametrize("min_score", [0.0, 0.3])
+def test_decode(measure, peak_memory, two_passes, checkpoint, crowds, min_score):
     people, pairs = crowds
-    limit, worst = LIMITS[people, least]
-    chosen = f", min_person_score={least}" if least else ""
+    single = partial(make_single_decoding, checkpoint, people)
+    limit, worst_limit = LIMITS[people, min_score]
+    option = f", min_person_score={min_score}" if min_score else ""
     measure(
-        f"decode with flip test, {people} people, 512 x 704{chosen}",
-        decoding(pairs, least),
-        against=PASSES,
-        yardstick=two_passes,
-        every=10,
+        f"decode with flip test, {people} people, 512 x 704{option}",
+        make_decoding(pairs, min_score),
+        reference_name=PASSES,
+        reference=two_passes,
+        reference_every=10,
         limit=limit,
-        worst_limit=worst,
+        worst_limit=worst_limit,
         rounds=3 * CROWDS,
-        inputs=CROWDS,
-        memory=None if least else lambda: peak_memory(partial(one_decoding, checkpoint, people)),
-        memory_limit=None if least else 100,
+        num_inputs=CROWDS,
+        memory=None if min_score else lambda: peak_memory(single),
+        memory_limit=None if min_score else 100,
     )
 
 
 def test_grouping(measure, crowds):
     people, pairs = crowds
     merged = [merge_flip(*pair, WHOLEBODY.channel_flip_indices()) for pair in pairs]
-    maps = (DECODER.prepare(*(each.numpy() for each in one)) for one in merged)
-    peaks = cycle([find_peaks(one, DECODER.max_peaks, DECODER.min_score) for one in maps])
+    prepared = (DECODER.prepare(*(m.numpy() for m in maps)) for maps in merged)
+    peaks = cycle([find_peaks(maps, DECODER.max_peaks, DECODER.min_score) for maps in prepared])
 
     def work():
-        xy, scores, tags = (each[0] for each in next(peaks))
+        xy, scores, tags = (array[0] for array in next(peaks))
         group_peaks(xy, scores, tags, DECODER.grouping)
 
     limit = 0.002 if people == 5 else 0.006
@@ -140,32 +141,32 @@ def test_grouping(measure, crowds):
 
 
 @pytest.fixture(scope="module")
-def held_out(checkpoint, tmp_path_factory):
-    """Outputs for the demo's held-out images, and the seconds that the network took."""
+def val_outputs(checkpoint, tmp_path_factory):
+    """Return the outputs for the demo's validation images, and the seconds of the network."""
     root = tmp_path_factory.mktemp("demo") / "synthetic"
-    write_synthetic_dataset(root, train=1, val=HELD_OUT)
-    predictor, every, taken = Predictor(checkpoint, device="cpu"), [], 0.0
+    write_synthetic_dataset(root, train=1, val=VAL_IMAGES)
+    predictor, outputs_and_affines, seconds = Predictor(checkpoint, device="cpu"), [], 0.0
     for file in sorted((root / "val2017").iterdir()):
-        views = predictor.preprocess(read_annotated_image(file))
+        inputs = predictor.preprocess(read_annotated_image(file))
         start = perf_counter()
-        keypoint_maps = predictor.predict_maps([one[None] for one in views.images])
-        taken += perf_counter() - start
-        every.append((keypoint_maps, views.affine[None]))
-    return every, taken
+        keypoint_maps = predictor.predict_maps([image[None] for image in inputs.images])
+        seconds += perf_counter() - start
+        outputs_and_affines.append((keypoint_maps, inputs.affine[None]))
+    return outputs_and_affines, seconds
 
 
-def test_decoding_in_the_demo(measure, held_out):
-    every, taken = held_out
+def test_decoding_in_the_demo(measure, val_outputs):
+    outputs_and_affines, seconds = val_outputs
 
     def work():
-        for keypoint_maps, affine in every:
+        for keypoint_maps, affine in outputs_and_affines:
             decode_batch(keypoint_maps, affine, DECODER)
 
     measure(
-        f"decode the demo's {HELD_OUT} held-out images",
+        f"decode the demo's {VAL_IMAGES} held-out images",
         work,
-        against="the demo's network",
-        yardstick=taken,
+        reference_name="the demo's network",
+        reference=seconds,
         limit=0.5,
         rounds=3,
     )

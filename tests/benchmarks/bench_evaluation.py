@@ -1,6 +1,6 @@
-"""Six-part evaluation of a split as large as COCO's, held against the official evaluator.
+"""Six-part evaluation of a split of the size of COCO val, compared with the official evaluator.
 
-Both start from what is loaded: the official one from its own objects, ours from `GroundTruth` and
+Loading is excluded: xtcocotools starts from its own objects, tagpose from `GroundTruth` and
 `Poses`.
 """
 
@@ -21,16 +21,16 @@ IMAGES, PEOPLE = 5000, 10
 K = WHOLEBODY.size
 
 
-def split(rng, images=IMAGES, people=PEOPLE):
-    """Ground truth with a crowd here and there, and parts and people without labels."""
+def make_ground_truth(rng, images=IMAGES, people=PEOPLE):
+    """Return random ground truth with some crowds and some parts and people without labels."""
     count = images * people
     size = rng.uniform(20, 300, (count, 1))
     corner = rng.uniform(0, 500, (count, 2))
     keypoints = np.empty((count, K, 3))
     keypoints[..., :2] = corner[:, None] + size[..., None] * rng.random((count, K, 2))
     keypoints[..., 2] = rng.choice([0, 1, 2], (count, K), p=[0.1, 0.2, 0.7])
-    for at in WHOLEBODY.disjoint_parts.values():
-        keypoints[rng.random(count) < 0.25, at, 2] = 0
+    for part in WHOLEBODY.disjoint_parts.values():
+        keypoints[rng.random(count) < 0.25, part, 2] = 0
     boxes = np.c_[corner, size, size]
     image = np.repeat(np.arange(images), people)
     crowd = rng.random(count) < 0.02
@@ -39,61 +39,63 @@ def split(rng, images=IMAGES, people=PEOPLE):
     )
 
 
-def findings(rng, ground_truth):
-    """10 to 14 detections an image: nine in ten of the people, more or less well; and strays."""
-    found = {}
+def make_predictions(rng, ground_truth):
+    """Return 10 to 14 predictions per image: 90 % of the people with noise, and false positives."""
+    predictions = {}
     for n, image_id in enumerate(ground_truth.image_ids.tolist()):
-        here = np.flatnonzero(ground_truth.image == n)
-        hit = here[rng.random(len(here)) < 0.9]
-        stray = rng.choice(here, rng.integers(10, 15) - len(hit))
-        who = rng.permutation(np.r_[hit, stray])
-        noise = np.sqrt(ground_truth.areas[who]) * rng.choice([0.01, 0.03, 0.1], len(who))
-        keypoints = ground_truth.keypoints[who].astype(np.float32)
-        keypoints[..., :2] += noise[:, None, None] * rng.standard_normal((len(who), K, 2))
-        keypoints[..., 2] = rng.random((len(who), K)) > 0.05
-        for at in WHOLEBODY.disjoint_parts.values():
-            keypoints[rng.random(len(who)) < 0.1, at, 2] = 0
-        found[image_id] = Poses(keypoints, rng.random(len(who), np.float32))
-    return found
+        people = np.flatnonzero(ground_truth.image == n)
+        detected = people[rng.random(len(people)) < 0.9]
+        duplicates = rng.choice(people, rng.integers(10, 15) - len(detected))
+        chosen = rng.permutation(np.r_[detected, duplicates])
+        count = len(chosen)
+        noise = np.sqrt(ground_truth.areas[chosen]) * rng.choice([0.01, 0.03, 0.1], count)
+        keypoints = ground_truth.keypoints[chosen].astype(np.float32)
+        keypoints[..., :2] += noise[:, None, None] * rng.standard_normal((count, K, 2))
+        keypoints[..., 2] = rng.random((count, K)) > 0.05
+        for part in WHOLEBODY.disjoint_parts.values():
+            keypoints[rng.random(count) < 0.1, part, 2] = 0
+        predictions[image_id] = Poses(keypoints, rng.random(count, np.float32))
+    return predictions
 
 
-def rows_of(found):
-    """Poses as result rows, every digit of them."""
+def to_results(predictions):
+    """Return predictions as COCO results, without rounding."""
     return [
         {"image_id": image_id, "category_id": 1, "score": score}
-        | {field: points[at].ravel().tolist() for field, at in WHOLEBODY.json_keys.items()}
-        for image_id, people in found.items()
-        for points, score in zip(people.keypoints, people.scores.tolist(), strict=True)
+        | {key: points[index].ravel().tolist() for key, index in WHOLEBODY.json_keys.items()}
+        for image_id, poses in predictions.items()
+        for points, score in zip(poses.keypoints, poses.scores.tolist(), strict=True)
     ]
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def split():
+    """Return the ground truth and predictions of a split."""
     rng = np.random.default_rng(0)
-    ground_truth = split(rng)
-    return ground_truth, findings(rng, ground_truth)
+    ground_truth = make_ground_truth(rng)
+    return ground_truth, make_predictions(rng, ground_truth)
 
 
 @pytest.mark.timeout(1800)
-def test_six_parts_are_scored_as_officially_in_a_sixth_of_the_time(measure, drawn):
-    ground_truth, found = drawn
-    loaded = official.load(ground_truth, rows_of(found))
-    said = []
+def test_evaluation_equals_xtcocotools_in_a_sixth_of_the_time(measure, split):
+    ground_truth, predictions = split
+    loaded = official.load(ground_truth, to_results(predictions))
+    references = []
 
-    def officially():
-        # it warns once a part that rows have no score of their own for it
+    def evaluate_with_xtcocotools():
+        # it warns once per part that results have no score for the part
         with redirect_stdout(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            said.append(official.evaluate(*loaded))
+            references.append(official.evaluate(*loaded))
 
     measure(
         f"six-part evaluation, {IMAGES} images x {PEOPLE} people",
-        lambda: evaluate_parts(ground_truth, found, WHOLEBODY),
+        lambda: evaluate_parts(ground_truth, predictions, WHOLEBODY),
         limit=1 / 6,
-        against="xtcocotools",
-        yardstick=officially,
+        reference_name="xtcocotools",
+        reference=evaluate_with_xtcocotools,
         rounds=1,
     )
-    ours = evaluate_parts(ground_truth, found, WHOLEBODY)
-    for part, expected in said[-1].items():
-        assert list(ours[part]) == pytest.approx(list(expected), abs=1e-6), part
+    actual = evaluate_parts(ground_truth, predictions, WHOLEBODY)
+    for part, expected in references[-1].items():
+        assert list(actual[part]) == pytest.approx(list(expected), abs=1e-6), part

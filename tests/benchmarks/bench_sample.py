@@ -1,7 +1,7 @@
-"""One sample of a data loader, held against what nothing can leave out: a decode and a warp.
+"""Samples of the datasets, compared with the minimum of work: decoding and warping an image.
 
-The yardstick decodes with OpenCV, which is quicker than Pillow and gives the same pixels, and warps
-through the sample's own affine.
+The reference decodes with OpenCV, which is faster than Pillow with the same pixels, and warps with
+the affine of the sample.
 """
 
 import json
@@ -19,40 +19,41 @@ from tagpose.data.annotations import read_annotations
 from tagpose.data.datasets import SampleKey, TrainDataset, ValDataset
 from tagpose.skeletons.coco import WHOLEBODY
 
-WIDTH, HEIGHT, SIDE = 640, 480, 512
-PEOPLE, MOST = 5, 30  # in the image, and in the fullest one, to which samples are padded
+WIDTH, HEIGHT, INPUT_SIZE = 640, 480, 512
+PEOPLE, MAX_PEOPLE = 5, 30  # per image; samples are padded to the maximum
 RECIPE = ROOT / "conf/augmentation/default.yaml"
-CROWD = [[50, 60, 400, 40, 420, 200, 300, 330, 80, 210]]  # x, y after x, y
+CROWD = [[50, 60, 400, 40, 420, 200, 300, 330, 80, 210]]  # polygon x1, y1, x2, y2, ...
 
 
-def photograph(file):
-    """A picture with detail of all sizes, as large a file as a photograph of COCO."""
+def write_photo(file):
+    """Write an image with details of all sizes and the file size of a COCO image."""
     rng = np.random.default_rng(0)
     layers = [
-        cv2.resize(rng.normal(0, 80 / across**0.5, (across * 3 // 4, across, 3)), (WIDTH, HEIGHT))
-        for across in (4, 16, 64, 256, WIDTH)
+        cv2.resize(rng.normal(0, 80 / width**0.5, (width * 3 // 4, width, 3)), (WIDTH, HEIGHT))
+        for width in (4, 16, 64, 256, WIDTH)
     ]
-    picture = np.clip(128 + np.sum(layers, 0), 0, 255).astype(np.uint8)
-    Image.fromarray(picture).save(file, quality=95)
+    image = np.clip(128 + np.sum(layers, 0), 0, 255).astype(np.uint8)
+    Image.fromarray(image).save(file, quality=95)
 
 
 def person(image_id, number, rng, **more):
-    """An annotation whose keypoints are all labelled."""
+    """Return an annotation with all keypoints labeled."""
     points = np.c_[rng.uniform(0, (WIDTH, HEIGHT), (WHOLEBODY.size, 2)), np.ones(WHOLEBODY.size)]
-    fields = {field: points[at].ravel().tolist() for field, at in WHOLEBODY.json_keys.items()}
-    return {"id": number, "image_id": image_id, "bbox": [9, 9, 99, 99], **fields, **more}
+    keypoints = {key: points[index].ravel().tolist() for key, index in WHOLEBODY.json_keys.items()}
+    return {"id": number, "image_id": image_id, "bbox": [9, 9, 99, 99], **keypoints, **more}
 
 
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory):
-    """Image 0 has 5 people, image 1 a crowd besides, image 2 is the fullest."""
+    """Return annotations of 5 people in image 0, 5 and a crowd in image 1, and 30 in image 2."""
     folder, rng = tmp_path_factory.mktemp("samples"), np.random.default_rng(0)
     names = [f"{n}.jpg" for n in range(3)]
     for name in names:
-        photograph(folder / name)
+        write_photo(folder / name)
     size = {"width": WIDTH, "height": HEIGHT}
-    places = [image for image, many in enumerate((PEOPLE, PEOPLE, MOST)) for _ in range(many)]
-    rows = [person(image, number, rng) for number, image in enumerate(places)]
+    counts = (PEOPLE, PEOPLE, MAX_PEOPLE)
+    image_ids = [image for image, count in enumerate(counts) for _ in range(count)]
+    rows = [person(image, number, rng) for number, image in enumerate(image_ids)]
     rows.append(person(1, len(rows), rng, iscrowd=1, segmentation=CROWD))
     content = {
         "images": [{"id": n, "file_name": name, **size} for n, name in enumerate(names)],
@@ -64,7 +65,7 @@ def annotations(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """As in a worker of a loader."""
+    """Use one thread, like a DataLoader worker."""
     threads = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -73,16 +74,16 @@ def _one_thread():
     torch.set_num_threads(threads[1])
 
 
-def training(annotations):
-    """The set of the default recipe."""
+def train_dataset(annotations):
+    """Return the training set of the default recipe."""
     recipe = OmegaConf.load(RECIPE)
     skeleton = {"_target_": "tagpose.skeletons.custom.build_skeleton", "name": "wholebody"}
-    cfg = OmegaConf.create({"input_size": SIDE, "skeleton": skeleton, "transforms": recipe})
+    cfg = OmegaConf.create({"input_size": INPUT_SIZE, "skeleton": skeleton, "transforms": recipe})
     return TrainDataset(annotations, list(instantiate(cfg.transforms, _convert_="object").values()))
 
 
 def decode_and_warp(annotations, sample):
-    """The yardstick of a sample."""
+    """Return the reference of a sample."""
     file, affine = str(annotations.record(0).file), sample.affine.numpy()
     size = sample.image.shape[:0:-1]
 
@@ -93,25 +94,25 @@ def decode_and_warp(annotations, sample):
 
 
 @pytest.mark.parametrize(
-    ("step", "index", "whole"),
+    ("step", "index", "is_val"),
     [
         ("one training sample, 640 x 480 JPEG to 512", 0, False),
-        ("the same beside a crowd", 1, False),
+        ("the same with a crowd", 1, False),
         ("one sample at test time, 640 x 480 JPEG to 704 x 512", 0, True),
     ],
 )
-def test_a_sample_takes_two_decodes_and_warps_at_most(measure, annotations, step, index, whole):
-    samples = ValDataset(annotations, SIDE) if whole else training(annotations)
-    at = index if whole else SampleKey(0, index)
-    sample = samples[at]
+def test_a_sample_takes_at_most_twice_the_reference(measure, annotations, step, index, is_val):
+    dataset = ValDataset(annotations, INPUT_SIZE) if is_val else train_dataset(annotations)
+    key = index if is_val else SampleKey(0, index)
+    sample = dataset[key]
     measure(
         step,
-        lambda: samples[at],
+        lambda: dataset[key],
         limit=2.0,
-        against="JPEG decode + one warp",
-        yardstick=decode_and_warp(annotations, sample),
+        reference_name="JPEG decode + one warp",
+        reference=decode_and_warp(annotations, sample),
         rounds=50,
-        # what a worker puts into shared memory: storages, not what of them a tensor shows
-        memory=sum(field.untyped_storage().nbytes() for field in sample) / 1e6,
-        memory_limit=None if whole else 1,
+        # a worker puts whole storages into shared memory, not only the visible part of a tensor
+        memory=sum(tensor.untyped_storage().nbytes() for tensor in sample) / 1e6,
+        memory_limit=None if is_val else 1,
     )

@@ -1,4 +1,4 @@
-"""Cost of targets and tag loss compared with a training step of HRNet-w32."""
+"""Target encoding and tag loss, compared with a training step of HRNet-w32."""
 
 from functools import partial
 from statistics import median
@@ -12,9 +12,9 @@ from tagpose.losses import AssociativeEmbeddingLoss, tag_losses
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import WHOLEBODY
 
-IMAGES, PEOPLE, SIDE, MAP_SIZE = 8, 30, 512, 128
+IMAGES, PEOPLE, INPUT_SIZE, MAP_SIZE = 8, 30, 512, 128
 STEP = "w32 training step"
-STEPS = 2  # of training that are timed, after one that is not: each takes many seconds
+STEPS = 2  # timed training steps after a warm-up step; each takes many seconds
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +24,20 @@ def network():
 
 
 def labels():
-    """Keypoints [B, P, K, 3] anywhere in the input, and the mask of heatmap pixels that count."""
+    """Return random keypoints [B, P, K, 3] in input pixels and a mask [B, h, w] of ones."""
     torch.manual_seed(0)
-    places = SIDE * torch.rand(IMAGES, PEOPLE, WHOLEBODY.size, 2)
-    keypoints = torch.cat([places, torch.full_like(places[..., :1], 2.0)], -1)
+    xy = INPUT_SIZE * torch.rand(IMAGES, PEOPLE, WHOLEBODY.size, 2)
+    keypoints = torch.cat([xy, torch.full_like(xy[..., :1], 2.0)], -1)
     return keypoints, torch.ones(IMAGES, MAP_SIZE, MAP_SIZE, dtype=torch.uint8)
 
 
-def drawing():
-    """Targets of a batch."""
+def make_encoding():
+    """Return the target encoding of a batch."""
     return partial(HeatmapEncoder(), *labels())
 
 
-def losing():
-    """The tag loss of a batch, forward and backward."""
+def make_tag_loss():
+    """Return the tag loss of a batch, forward and backward."""
     targets = HeatmapEncoder()(*labels())
     tags = torch.randn(IMAGES, WHOLEBODY.size, MAP_SIZE, MAP_SIZE, requires_grad=True)
 
@@ -51,15 +51,15 @@ def losing():
 
 @pytest.fixture(scope="module")
 def training_step(network):
-    """Seconds of a step on the batch, in this run."""
+    """Return the seconds of a training step in this session."""
     optimizer = torch.optim.Adam(network.train().parameters(), lr=1e-3, fused=True)
-    images = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8)
-    criterion, known = AssociativeEmbeddingLoss(), labels()
+    images = torch.randint(0, 256, (IMAGES, 3, INPUT_SIZE, INPUT_SIZE), dtype=torch.uint8)
+    criterion, arguments = AssociativeEmbeddingLoss(), labels()
 
     def step():
         start = perf_counter()
         optimizer.zero_grad()
-        losses = criterion(network.forward_resolutions(images), [HeatmapEncoder()(*known)])
+        losses = criterion(network.forward_resolutions(images), [HeatmapEncoder()(*arguments)])
         criterion.total(losses).backward()
         optimizer.step()
         return perf_counter() - start
@@ -71,16 +71,16 @@ def training_step(network):
 @pytest.mark.parametrize(
     ("step", "prepare", "limit"),
     [
-        (f"tag loss, forward + backward, {IMAGES} images x {PEOPLE} people", losing, 0.001),
-        ("targets of that batch", drawing, 0.005),
+        (f"tag loss, forward + backward, {IMAGES} images x {PEOPLE} people", make_tag_loss, 0.001),
+        ("targets of that batch", make_encoding, 0.005),
     ],
 )
 def test_part_of_a_training_step(measure, peak_memory, training_step, step, prepare, limit):
     measure(
         step,
         prepare(),
-        against=STEP,
-        yardstick=training_step,
+        reference_name=STEP,
+        reference=training_step,
         limit=limit,
         rounds=15,
         memory=lambda: peak_memory(prepare),

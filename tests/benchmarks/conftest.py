@@ -1,7 +1,7 @@
-"""What `make bench` measures with: a step, what it is held against, both in one run; and the table.
+"""Fixtures of `make bench`: timing relative to a reference, peak memory, and the table of results.
 
-Absolute times wander on shared machines, so a step and its yardstick are run in turn, and the
-median of the shares pair by pair is what is judged. A yardstick of many seconds is timed before.
+Absolute times vary on shared machines, so a step and its reference are timed in turn, and the limit
+applies to the median of the ratios. A reference that takes many seconds is timed once before.
 """
 
 import ctypes
@@ -21,28 +21,28 @@ from tagpose.cli.memory import keep_freed_memory
 _ROWS: Final = pytest.StashKey[list["Row"]]()
 MB: Final = 1e6  # bytes
 
-keep_freed_memory()  # as the programs do
+keep_freed_memory()  # like the programs
 
 
 class Row(NamedTuple):
-    """A line of the table."""
+    """Row of the table."""
 
     step: str
     seconds: float  # median
-    against: str  # what the share is of; "" where the limit is one of seconds
-    value: float  # the share, or the seconds
+    reference: str  # name of the reference; "" if the limit is in seconds
+    value: float  # median ratio to the reference, or seconds
     limit: float  # of the value
     memory: float | None  # MB
     memory_limit: float | None  # MB
-    worst: float  # the largest value of all inputs
+    worst: float  # largest value of all inputs
     worst_limit: float | None
 
     @property
-    def inside(self) -> bool:
-        """Whether the step keeps its limits."""
-        kept = self.memory_limit is None or (self.memory or 0.0) <= self.memory_limit
-        bounded = self.worst_limit is None or self.worst <= self.worst_limit
-        return self.value <= self.limit and kept and bounded
+    def within_limits(self) -> bool:
+        """Whether the step is within its limits."""
+        memory_ok = self.memory_limit is None or (self.memory or 0.0) <= self.memory_limit
+        worst_ok = self.worst_limit is None or self.worst <= self.worst_limit
+        return self.value <= self.limit and memory_ok and worst_ok
 
 
 Measure = Callable[..., Row]
@@ -50,139 +50,140 @@ Measure = Callable[..., Row]
 
 @pytest.fixture
 def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Measure:
-    """Measures a step and puts it into the table; see `measured`."""
+    """Return a function that measures a step and adds it to the table."""
 
-    def measured(
+    def measure_step(
         step: str,
         work: Callable[[], object],
         *,
         limit: float,
-        against: str = "",
-        yardstick: Callable[[], object] | float | None = None,
+        reference_name: str = "",
+        reference: Callable[[], object] | float | None = None,
         rounds: int = 7,
         warmup: bool = True,
         memory: float | Callable[[], float] | None = None,
         memory_limit: float | None = None,
         worst_limit: float | None = None,
-        every: int = 1,
-        inputs: int | None = None,
+        reference_every: int = 1,
+        num_inputs: int | None = None,
     ) -> Row:
-        """Measure `work`.
+        """Measure a step.
 
         Args:
-            step: what the table calls it.
-            work: is timed.
-            limit: of the share of the yardstick, or of the seconds where there is none.
-            against: what the table calls the yardstick.
-            yardstick: is timed before each round; or its seconds, measured in the same session.
-            rounds: of both.
-            warmup: whether `work` is run once before, untimed.
-            memory: MB that the step took, measured by whoever calls; or what tells them afterwards.
-            memory_limit: MB.
-            worst_limit: of the largest value of all inputs.
-            every: how many rounds follow each timing of the yardstick.
-            inputs: how many different inputs `work` takes in turn; the value of each is the median
-                of its rounds. None where each round is an input.
+            step: name of the step in the table.
+            work: function to time.
+            limit: limit of the ratio to the reference, or of the seconds without a reference.
+            reference_name: name of the reference in the table.
+            reference: function to time before the rounds, or its seconds if it was timed already.
+            rounds: number of timed calls.
+            warmup: whether to call `work` once before the timing.
+            memory: MB that the step uses, or a function that returns them after the timing.
+            memory_limit: limit of the memory in MB.
+            worst_limit: limit of the largest value of all inputs.
+            reference_every: number of rounds for each timing of the reference.
+            num_inputs: number of inputs that `work` cycles through; the value of each is the
+                median of its rounds. None if each round has another input.
         """
         if warmup:
             work()
-        times, held = _timed(benchmark, work, yardstick, rounds, every)
-        values = [t / h for t, h in zip(times, held, strict=True)] if against else times
-        taken = memory() if callable(memory) else memory
+        times, reference_times = _time(benchmark, work, reference, rounds, reference_every)
+        pairs = zip(times, reference_times, strict=True)
+        values = [time / reference for time, reference in pairs] if reference_name else times
+        by_input = [values[i::num_inputs] for i in range(num_inputs or 0)]
         row = Row(
             step,
             median(times),
-            against,
+            reference_name,
             median(values),
             limit,
-            taken,
+            memory() if callable(memory) else memory,
             memory_limit,
-            max(median(values[one::inputs]) for one in range(inputs)) if inputs else max(values),
+            max(map(median, by_input), default=max(values)),
             worst_limit,
         )
-        benchmark.extra_info.update(row._asdict(), inside=row.inside)
+        benchmark.extra_info.update(row._asdict(), within_limits=row.within_limits)
         request.config.stash.setdefault(_ROWS, []).append(row)
         return row
 
-    return measured
+    return measure_step
 
 
-def _timed(
+def _time(
     benchmark: BenchmarkFixture,
     work: Callable[[], object],
-    yardstick: Callable[[], object] | float | None,
+    reference: Callable[[], object] | float | None,
     rounds: int,
-    every: int,
+    reference_every: int,
 ) -> tuple[list[float], list[float]]:
-    """Seconds of the work, and of the last yardstick before it, round by round."""
-    held: list[float] = []
+    """Return the seconds of each round, and of the last timing of the reference before it."""
+    reference_times: list[float] = []
 
-    def before() -> None:
-        if callable(yardstick) and len(held) % every:
-            held.append(held[-1])
-        elif callable(yardstick):
+    def time_reference() -> None:
+        if callable(reference) and len(reference_times) % reference_every:
+            reference_times.append(reference_times[-1])
+        elif callable(reference):
             start = perf_counter()
-            yardstick()
-            held.append(perf_counter() - start)
+            reference()
+            reference_times.append(perf_counter() - start)
 
-    benchmark.pedantic(work, setup=before, rounds=rounds)
+    benchmark.pedantic(work, setup=time_reference, rounds=rounds)
     times = list(benchmark.stats.stats.data)
-    return times, [yardstick] * len(times) if isinstance(yardstick, float) else held
+    return times, [reference] * len(times) if isinstance(reference, float) else reference_times
 
 
 @pytest.fixture(scope="session")
 def peak_memory() -> Iterator[Callable[[Callable[[], Callable[[], object]]], float]]:
-    """Measures memory, in a process whose heap has no holes of earlier steps.
+    """Return a function that measures peak memory in a new process without a fragmented heap.
 
-    Takes what prepares the work, from the top of a module.
+    Its argument is a module-level function that prepares the work.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), keep_freed_memory) as pool:
         yield lambda prepare: pool.submit(_peak_memory, prepare).result()
 
 
 def _peak_memory(prepare: Callable[[], Callable[[], object]]) -> float:
-    """MB that the work takes at most beyond what is held when it starts (Linux)."""
+    """Return the peak memory of the work in MB, beyond that before its start (Linux)."""
     work = prepare()
-    work()  # what is loaded or made once is not counted
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed does not count as held
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    work()  # excludes memory that is allocated once
+    ctypes.CDLL(None).malloc_trim(0)  # returns freed memory to the system
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _status("VmRSS")
     work()
     return (_status("VmHWM") - before) / MB
 
 
 def _status(key: str) -> float:
-    """A line of this process's status, in bytes."""
+    """Return a value of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith(key))) * 1024
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table."""
+    """Print the table of results."""
     rows = terminalreporter.config.stash.get(_ROWS, [])
     if not rows:
         return
     terminalreporter.section("steps and their limits")
     head = ("step", "median", "share", "limit", "worst (limit)", "of", "memory (limit)", "")
-    for line in (head, ("---",) * len(head), *map(_shown, rows)):
+    for line in (head, ("---",) * len(head), *map(_format_row, rows)):
         terminalreporter.write_line(f"| {' | '.join(line)} |")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where a step is over its limit."""
-    if any(not row.inside for row in session.config.stash.get(_ROWS, [])):
+    """Fail if a step exceeds a limit."""
+    if any(not row.within_limits for row in session.config.stash.get(_ROWS, [])):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _shown(row: Row) -> tuple[str, ...]:
-    """A line of the table as text."""
+def _format_row(row: Row) -> tuple[str, ...]:
+    """Return the cells of a row."""
 
     def with_unit(value: float) -> str:
-        if not row.against:
+        if not row.reference:
             return f"{value:g} s" if value >= 1 else f"{1e3 * value:g} ms"
         return f"{value:.2%}" if row.limit < 1 else f"{value:.2f} x"
 
-    value, limit = with_unit(row.value) if row.against else "", with_unit(row.limit)
+    value, limit = with_unit(row.value) if row.reference else "", with_unit(row.limit)
     worst = (
         "" if row.worst_limit is None else f"{with_unit(row.worst)} ({with_unit(row.worst_limit)})"
     )
@@ -196,7 +197,7 @@ def _shown(row: Row) -> tuple[str, ...]:
         value,
         limit,
         worst,
-        row.against,
+        row.reference,
         memory,
-        "inside" if row.inside else "OVER",
+        "ok" if row.within_limits else "OVER",
     )

@@ -114,15 +114,15 @@ def test_hydra_reads_a_value_as_it_was_meant(value):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"method": "bayes"}, "method is 'bayes'"),
-        ({"metric": {}, "program": None, "parameters": {}}, "the metric that decides"),
-        ({"method": "random"}, "is no number of runs"),
-        ({"run_cap": "many"}, "is no number of runs"),
-        ({"parameters": {"a": {"min": 1, "max": 2}}}, "parameter a: value, values, or"),
-        ({"parameters": {"a": {"distribution": "beta", "min": 1, "max": 2}}}, "parameter a: value"),
+        ({"method": "bayes"}, "unknown method 'bayes'"),
+        ({"metric": {}, "program": None, "parameters": {}}, "no program, metric, parameters"),
+        ({"method": "random"}, "number of runs must be an integer"),
+        ({"run_cap": "many"}, "number of runs must be an integer"),
+        ({"parameters": {"a": {"min": 1, "max": 2}}}, "parameter a is .* use `value`, "),
+        ({"parameters": {"a": {"distribution": "beta", "min": 1, "max": 2}}}, "parameter a is"),
         (
             {"parameters": {"a": {"distribution": "uniform", "min": 1, "max": 2}}},
-            "a grid has value",
+            "parameter a has a distribution, but a grid needs",
         ),
         (
             {
@@ -130,7 +130,7 @@ def test_hydra_reads_a_value_as_it_was_meant(value):
                 "run_cap": 1,
                 "parameters": {"a": {"distribution": "log_uniform_values", "min": 0, "max": 2}},
             },
-            "nothing lies between 0 and 2",
+            "parameter a has the empty range from 0 to 2",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_what_came_of_a_search_is_read_back_and_what_failed_is_to_be_done_again(
     back = read_trials(tmp_path / "runs.csv", overrides)
     assert back[:2] == trials[:2]
     assert [trial.state for trial in back] == [trial.state for trial in trials]
-    with pytest.raises(ValueError, match="of another sweep"):
+    with pytest.raises(ValueError, match="belongs to another sweep"):
         read_trials(tmp_path / "runs.csv", overrides[1:])
     assert read_trials(tmp_path / "none.csv", overrides) == []
 

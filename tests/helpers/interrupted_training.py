@@ -1,4 +1,4 @@
-"""Runs of the program that are stopped, and what is left of them."""
+"""Training runs in processes of their own, and comparisons of their checkpoints."""
 
 from pathlib import Path
 
@@ -12,47 +12,51 @@ EPOCHS = 4
 
 
 def words(people, name, *more):
+    """Return the overrides of a short training run."""
     return (
-        "experiment=demo_pretrain", f"data.root={people}", "data.batch_size=2", "data.num_workers=0",
-        "input_size=64", "logger=csv", "trainer.accelerator=cpu", "trainer.precision=32-true",
-        f"trainer.max_epochs={EPOCHS}", "~callbacks.image_logger", f"run={name}", *more,
+        "experiment=demo_pretrain", f"data.root={people}", "data.batch_size=2",
+        "data.num_workers=0", "input_size=64", "logger=csv", "trainer.accelerator=cpu",
+        "trainer.precision=32-true", f"trainer.max_epochs={EPOCHS}", "~callbacks.image_logger",
+        f"run={name}", *more,
     )  # fmt: skip
 
 
 def signal_at(step, number, rank=0, kind="Signal"):
+    """Return overrides that send a signal at a step."""
     return at_step(kind, step=step, number=int(number), rank=rank)
 
 
-def at_step(kind, **told):
-    """Overrides that put one of the callbacks of at_step.py into a training."""
-    said = {"_target_": f"at_step.{kind}", **told}
-    return [f"+callbacks.at.{name}={value}" for name, value in said.items()]
+def at_step(kind, **options):
+    """Return overrides that add a callback of at_step.py to a training run."""
+    node = {"_target_": f"at_step.{kind}", **options}
+    return [f"+callbacks.at.{name}={value}" for name, value in node.items()]
 
 
 def train(people, folder, name, *more, **environment):
+    """Run the training program and return the finished process."""
     return run("train", *words(people, name, *more), cwd=folder, **PROGRAMS, **environment)
 
 
 def last(folder, name):
+    """Return the path of the last checkpoint of a run."""
     return folder / "runs/demo_pretrain" / name / "last.ckpt"
 
 
-def assert_same(one, other):
-    """See that two checkpoints have the same weights, moments and averages, bit for bit."""
+def assert_same(first, second):
+    """Assert that weights, optimizer states and averages of two checkpoints are equal."""
     parts = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
-    both = [read_tensors(file) for file in (one, other)]
-    assert both[0]["global_step"] == both[1]["global_step"]
+    contents = [read_tensors(file) for file in (first, second)]
+    assert contents[0]["global_step"] == contents[1]["global_step"]
     for part in parts:
-        left, right = (dict(leaves(content[part])) for content in both)
+        left, right = (dict(leaves(content[part])) for content in contents)
         assert left.keys() == right.keys()
         assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
 def leaves(content, name=""):
-    """The tensors of a tree, by name."""
+    """Yield the names and tensors in nested dicts and lists."""
     if isinstance(content, torch.Tensor):
         yield name, content
-    inner = content if isinstance(content, dict) else {}
-    inner = dict(enumerate(content)) if isinstance(content, list) else inner
-    for key, one in inner.items():
-        yield from leaves(one, f"{name}.{key}")
+    children = dict(enumerate(content)) if isinstance(content, list) else content
+    for key, value in children.items() if isinstance(children, dict) else ():
+        yield from leaves(value, f"{name}.{key}")

@@ -1,4 +1,4 @@
-"""Runs the programs as a user runs them."""
+"""Run the programs as a user does."""
 
 import json
 import os
@@ -9,41 +9,41 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
-
-
 PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 def run(script, *arguments, cwd, **environment):
-    """Run a script; its exit code, what it printed, and what it complained of.
+    """Run a script to its end and return the finished process with its output.
 
-    A process that has the libraries already forks: they are most of a short program's time.
+    The script runs in a fork of a server that has imported the libraries, because imports take
+    most of the time of a short program.
     """
-    said = command(script, *arguments)
+    arguments = command(script, *arguments)
     with TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
-        asked = {
-            "argv": said[1:],
+        request = {
+            "argv": arguments[1:],
             "cwd": str(cwd),
             "environment": os.environ | PLAIN | environment,
             "streams": [os.devnull, str(out), str(err)],
         }
-        loaded = _loaded()
-        print(json.dumps(asked), file=loaded.stdin, flush=True)
-        code = int(loaded.stdout.readline())
-        return subprocess.CompletedProcess(said, code, out.read_text(), err.read_text())
+        server = _fork_server()
+        print(json.dumps(request), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
 
 @cache
-def _loaded():
-    program = [sys.executable, str(ROOT / "tests/programs/loaded.py")]
+def _fork_server():
+    """Start the server once per test process."""
+    program = [sys.executable, str(ROOT / "tests/programs/fork_server.py")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    quiet = {"NO_ALBUMENTATIONS_UPDATE": "1"}  # as tagpose says, which is not loaded
+    quiet = {"NO_ALBUMENTATIONS_UPDATE": "1"}  # tagpose sets it, but is imported too late
     return subprocess.Popen(program, env=os.environ | PLAIN | quiet, **pipes)
 
 
 def started(script, *arguments, cwd, log, **environment):
-    """A script that runs, with all that it starts, in a group of its own; what it says is a log."""
+    """Start a script in a new process group, with its output appended to a log file."""
     with log.open("a") as out:
         return subprocess.Popen(
             command(script, *arguments), cwd=cwd, env=os.environ | PLAIN | environment, stdout=out,
@@ -52,15 +52,17 @@ def started(script, *arguments, cwd, log, **environment):
 
 
 def command(script, *arguments):
+    """Return the command line of a script."""
     return [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
 
 
 def found_first(folder):
-    """Environment of a program that finds the modules of a folder before any others."""
+    """Return environment variables with a folder at the start of the module search path."""
     paths = filter(None, [str(folder), os.environ.get("PYTHONPATH")])
     return {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def succeeded(result):
+    """Return a finished process after checking its exit code."""
     assert result.returncode == 0, result.stdout + result.stderr
     return result

@@ -1,4 +1,4 @@
-"""Trainings of seconds, as the configuration describes them, in the process of a test."""
+"""Short training runs of the real configuration in the process of a test."""
 
 import warnings
 from hashlib import sha256
@@ -20,14 +20,14 @@ SCORES = ("val/loss/total", "val/ap/body")
 
 
 class Run(NamedTuple):
-    """What is left of a run."""
+    """Result of a run."""
 
-    end: dict[str, str]  # a digest of everything by its name
-    seen: list[tuple]  # batches and validations, one after the other
+    end: dict[str, str]  # digests of the final weights, optimizer state and averages, by name
+    seen: list[tuple]  # batches and validations in order
 
 
-class Diary(Callback):
-    """Notes what is learned from and what is found."""
+class RecordBatches(Callback):
+    """Record the training batches and the validation scores."""
 
     def __init__(self):
         self.seen = []
@@ -42,38 +42,49 @@ class Diary(Callback):
 
 
 def digest(*tensors):
-    hashed = sha256()
+    """Return a short hash of tensors."""
+    sha = sha256()
     for tensor in tensors:
-        hashed.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())
-    return hashed.hexdigest()[:12]
+        sha.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()[:12]
 
 
 def configuration(people, folder, *overrides):
-    words = [
+    """Compose the configuration of a short training run."""
+    all_overrides = [
         "experiment=demo_pretrain", f"data.root={people}", "data.batch_size=2",
         "data.val_batch_size=2", "data.num_workers=0", "input_size=64", f"paths.run={folder}",
         "data.transforms.color.p=0.5", *overrides,
     ]  # fmt: skip
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", words)
+        return compose("train", all_overrides)
 
 
 def train(cfg, *callbacks, start=None, any_rate=True, **options):
-    """Train in this process, at whatever learning rate; the trainer and what was seen."""
+    """Train in this process; return the trainer and the recorded batches.
+
+    Args:
+        cfg: composed configuration.
+        callbacks: callbacks in addition to those that affect the results.
+        start: checkpoint to resume from.
+        any_rate: whether to ignore the warning about the learning rate.
+        options: options of the Trainer.
+    """
     seed_everything(0, verbose=False)
     data = instantiate(cfg.data, _convert_="object")
     data.setup("fit")
     module = instantiate(cfg.model, _convert_="object")
-    own = instantiate(cfg.callbacks, _convert_="object")
-    diary = Diary()
-    saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    configured = instantiate(cfg.callbacks, _convert_="object")
+    recorder = RecordBatches()
+    has_checkpoints = any(isinstance(callback, Checkpoint) for callback in callbacks)
     common = {
         "accelerator": "cpu", "max_epochs": EPOCHS, "check_val_every_n_epoch": 2,
         "num_sanity_val_steps": 0, "logger": False, "enable_progress_bar": False,
-        "enable_model_summary": False, "enable_checkpointing": saves,
+        "enable_model_summary": False, "enable_checkpointing": has_checkpoints,
         "use_distributed_sampler": False, "plugins": [AtomicCheckpointIO()],
     }  # fmt: skip
-    chosen = [own[name] for name in ("part_ap", "nan_guard", "ema") if name in own]
+    names = [name for name in ("part_ap", "nan_guard", "ema") if name in configured]
+    manifest = RunManifest(Path(cfg.paths.run), dict, {})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*resuming from a checkpoint that ended")
         warnings.filterwarnings("ignore", message=".*does not have many workers")
@@ -81,18 +92,19 @@ def train(cfg, *callbacks, start=None, any_rate=True, **options):
         if any_rate:
             warnings.filterwarnings("ignore", message="an optimizer step has")
         trainer = Trainer(
-            callbacks=[*chosen, RunManifest(Path(cfg.paths.run), dict, {}), diary, *callbacks],
+            callbacks=[*(configured[name] for name in names), manifest, recorder, *callbacks],
             **(common | options),
         )
         trainer.fit(module, data, ckpt_path=start, weights_only=True)
-    return trainer, diary.seen
+    return trainer, recorder.seen
 
 
 def result(trainer, seen):
+    """Return the result of a run, for comparisons."""
     module = trainer.lightning_module
     end = {name: digest(tensor) for name, tensor in module.state_dict().items()}
     moments = trainer.optimizers[0].state_dict()["state"]
-    end |= {f"{n}.{k}": digest(v) for n, one in moments.items() for k, v in one.items()}
+    end |= {f"{n}.{k}": digest(v) for n, state in moments.items() for k, v in state.items()}
     for callback in trainer.callbacks:
         average = getattr(callback, "_average_model", None)
         if average:

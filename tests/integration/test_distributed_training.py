@@ -1,4 +1,4 @@
-"""Several processes: what one learns, what happens when one dies, and who else starts them."""
+"""Training on several processes: exact resuming, failures of a process, torchrun and SLURM."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ from tagpose.training.trainer import make_trainer
 
 TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=1")
 
-# otherwise processes that torchrun starts anew may meet addresses of the dead ones in its own store
+# otherwise processes that torchrun restarts may get the addresses of the dead ones from its store
 # (github.com/pytorch/pytorch/issues/135712)
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
@@ -45,40 +45,40 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def atomic_write(people, tmp_path_factory):
-    """The checkpoint of a run of two processes that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    succeeded(train(people, folder, "whole", *TWO))
-    return last(folder, "whole")
+def uninterrupted(people, tmp_path_factory):
+    """Return the last checkpoint of an uninterrupted run of two processes."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    succeeded(train(people, folder, "uninterrupted", *TWO))
+    return last(folder, "uninterrupted")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_two_processes_stop_together_and_go_on_exactly(people, whole, tmp_path, workers):
-    told = (*TWO, f"data.num_workers={workers}")
-    stopped = train(people, tmp_path, "a", *told, *signal_at(8, signal.SIGTERM, rank=1))
+def test_two_processes_stop_together_and_resume_exactly(people, uninterrupted, tmp_path, workers):
+    overrides = (*TWO, f"data.num_workers={workers}")
+    stopped = train(people, tmp_path, "a", *overrides, *signal_at(8, signal.SIGTERM, rank=1))
     assert stopped.returncode == 143, stopped.stderr
     assert read_global_step(last(tmp_path, "a")) == 8
-    succeeded(train(people, tmp_path, "a", *told, "resume=auto"))
-    assert_same(last(tmp_path, "a"), whole)
+    succeeded(train(people, tmp_path, "a", *overrides, "resume=auto"))
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
-def test_one_two_and_four_processes_learn_the_same_from_the_same_batches(people, tmp_path):
+def test_one_two_and_four_processes_train_the_same_weights(people, tmp_path):
     plain = (
         "~callbacks.ema", "~optimization.optimizer.fused", "data.batch_size=1",
         "optimization.optimizer._target_=torch.optim.SGD", "optimization.optimizer.lr=1.0e-3",
         "trainer.max_epochs=2",
     )  # fmt: skip
     ends = []
-    for processes, added in ((1, 4), (2, 2), (4, 1)):
-        several = ("trainer=ddp", f"trainer.devices={processes}") if processes > 1 else ()
-        added = f"trainer.accumulate_grad_batches={added}"
-        succeeded(train(people, tmp_path, f"{processes}", *several, *plain, added))
+    for processes, batches in ((1, 4), (2, 2), (4, 1)):
+        ddp = ("trainer=ddp", f"trainer.devices={processes}") if processes > 1 else ()
+        accumulate = f"trainer.accumulate_grad_batches={batches}"
+        succeeded(train(people, tmp_path, f"{processes}", *ddp, *plain, accumulate))
         content = read_tensors(last(tmp_path, f"{processes}"))
         assert content["global_step"] == 2 * 3
         ends.append(content["state_dict"])
     for end in ends[1:]:
         for name, weight in ends[0].items():
-            if "running" not in name and "tracked" not in name:  # statistics are each one's own
+            if "running" not in name and "tracked" not in name:  # each rank has its own statistics
                 torch.testing.assert_close(end[name], weight, rtol=1e-4, atol=1e-6)
 
 
@@ -86,23 +86,23 @@ BROADCASTING = "trainer.strategy={_target_: lightning.pytorch.strategies.DDPStra
 
 
 @pytest.mark.parametrize(("overrides", "broadcasts"), [((), False), ((BROADCASTING,), True)])
-def test_checkpoints_are_the_same_whether_ddp_broadcasts_buffers_which_it_does_not_by_default(
-    people, whole, tmp_path, overrides, broadcasts
+def test_ddp_does_not_broadcast_buffers_by_default_and_results_do_not_depend_on_it(
+    people, uninterrupted, tmp_path, overrides, broadcasts
 ):
     file = tmp_path / "broadcasts.json"
     callback = ("+callbacks.at._target_=at_step.Broadcasts", f"+callbacks.at.file={file}")
     succeeded(train(people, tmp_path, "a", *TWO, *callback, *overrides))
     assert json.loads(file.read_text()) is broadcasts
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
 @pytest.mark.parametrize("ema", [(), ("~callbacks.ema",)])
-def test_two_processes_score_the_weights_and_buffers_that_they_save(people, tmp_path, ema):
+def test_two_processes_validate_the_weights_and_buffers_that_they_save(people, tmp_path, ema):
     short = ("trainer.max_epochs=2", "callbacks.resumable_checkpoint.interval_minutes=0", *ema)
     succeeded(train(people, tmp_path, "a", *TWO, *short))
     best = last(tmp_path, "a").with_name("best.ckpt")
-    with best.with_name("metrics.csv").open(newline="") as lines:
-        (logged,) = [row for row in csv.DictReader(lines) if row["val/loss/total"]]
+    with best.with_name("metrics.csv").open(newline="") as stream:
+        (logged,) = [row for row in csv.DictReader(stream) if row["val/loss/total"]]
     cfg = configuration(people, tmp_path)
     module = instantiate(cfg.model, _convert_="object")
     module.load_state_dict(read_tensors(best)["state_dict"])
@@ -116,7 +116,7 @@ def test_two_processes_score_the_weights_and_buffers_that_they_save(people, tmp_
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_where_a_process_dies_all_end_within_a_minute(people, tmp_path, rank):
+def test_all_processes_end_within_a_minute_after_one_dies(people, tmp_path, rank):
     killed = (*TWO, "trainer.max_epochs=1000", *signal_at(4, signal.SIGKILL, rank=rank))
     log = tmp_path / "log"
     process = started("train", *words(people, "a", *killed), cwd=tmp_path, log=log, **PROGRAMS)
@@ -125,49 +125,49 @@ def test_where_a_process_dies_all_end_within_a_minute(people, tmp_path, rank):
         family |= set(psutil.Process(process.pid).children(recursive=True))
         time.sleep(0.1)
     _, alive = psutil.wait_procs(family, timeout=60)
-    for one in alive:
-        one.kill()
+    for survivor in alive:
+        survivor.kill()
     assert not alive, log.read_text()[-2000:]
     assert process.returncode != 0
 
 
-def test_what_is_not_finite_in_one_process_is_skipped_by_all_and_too_much_of_it_ends_all(
-    people, tmp_path
-):
-    def spoilt(name, steps, *more):
+def test_all_ranks_skip_non_finite_steps_of_one_rank_and_stop_after_too_many(people, tmp_path):
+    def train_with_nan(name, steps, *more):
         at = at_step("NotFinite", step=8, steps=steps, rank=1)
         return train(people, tmp_path, name, *TWO, "~callbacks.ema", *at, *more)
 
-    goes_on = succeeded(spoilt("a", 2))
-    assert "Non-finite loss or gradient at step 8 (images" in goes_on.stderr + goes_on.stdout
+    few = succeeded(train_with_nan("a", 2))
+    assert "Non-finite loss or gradient at step 8 (images" in few.stderr + few.stdout
     content = read_tensors(last(tmp_path, "a"))
     assert content["global_step"] == 4 * 6
     moments = content["optimizer_states"][0]["state"].values()
-    assert {int(one["step"]) for one in moments} == {4 * 6 - 2}
+    assert {int(state["step"]) for state in moments} == {4 * 6 - 2}
     files = sorted(file.name for file in last(tmp_path, "a").parent.glob("skipped_batches/*"))
     assert files == [f"step_000000{step}_rank_{rank}.pt" for step in (8, 9) for rank in (0, 1)]
 
-    ends = spoilt(
+    many = train_with_nan(
         "b",
         20,
         "callbacks.nan_guard.max_skipped=2",
         "callbacks.resumable_checkpoint.interval_minutes=0",
     )
-    assert ends.returncode == 1
-    assert "Non-finite loss or gradient at step 10 (images" in ends.stderr
-    assert "3 of the last 11 steps" in ends.stderr
+    assert many.returncode == 1
+    assert "Non-finite loss or gradient at step 10 (images" in many.stderr
+    assert "3 of the last 11 steps" in many.stderr
     assert read_global_step(last(tmp_path, "b")) == 10
 
 
-def test_two_processes_that_are_stopped_within_a_validation_end_and_go_on(people, whole, tmp_path):
-    halt = signal_at(12, signal.SIGTERM, kind="SignalInValidation")
-    stopped = train(people, tmp_path, "a", *TWO, *halt)
+def test_two_processes_stopped_in_a_validation_exit_and_resume_exactly(
+    people, uninterrupted, tmp_path
+):
+    stop = signal_at(12, signal.SIGTERM, kind="SignalInValidation")
+    stopped = train(people, tmp_path, "a", *TWO, *stop)
     assert stopped.returncode == 143, stopped.stderr
     succeeded(train(people, tmp_path, "a", *TWO, "resume=auto"))
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
-def test_torchrun_starts_two_machines(people, whole, tmp_path):
+def test_torchrun_trains_on_two_machines(people, uninterrupted, tmp_path):
     port = free_port()
     nodes = []
     for node in range(2):
@@ -179,15 +179,17 @@ def test_torchrun_starts_two_machines(people, whole, tmp_path):
         ]  # fmt: skip
         nodes.append(subprocess.Popen(torchrun, cwd=tmp_path, env=os.environ | PLAIN))
     assert [node.wait(300) for node in nodes] == [0, 0]
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
-def test_torchrun_starts_all_anew_where_one_dies_and_they_go_on(people, whole, tmp_path):
-    dies = signal_at(8, signal.SIGKILL, rank=1, kind="SignalAtFirst")
-    told = (*TWO, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0", *dies)
+def test_torchrun_restarts_all_processes_after_one_dies_and_they_resume(
+    people, uninterrupted, tmp_path
+):
+    kill = signal_at(8, signal.SIGKILL, rank=1, kind="SignalAtFirst")
+    overrides = (*TWO, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0", *kill)
     torchrun = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        "--max-restarts=1", *command("train", *words(people, "a", *told))[1:],
+        "--max-restarts=1", *command("train", *words(people, "a", *overrides))[1:],
     ]  # fmt: skip
     ended = subprocess.run(
         torchrun, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | OWN_STORE, timeout=300,
@@ -195,21 +197,16 @@ def test_torchrun_starts_all_anew_where_one_dies_and_they_go_on(people, whole, t
     )  # fmt: skip
     succeeded(ended)
     assert "last.ckpt: goes on" in ended.stdout
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
-def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp_path):
+def test_a_requeued_slurm_job_on_two_machines_resumes_exactly(people, uninterrupted, tmp_path):
     port = free_port()
 
     def job(*more):
         tasks = []
         for task in range(2):
-            told = {
-                "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
-                "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
-                "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "MASTER_PORT": port,
-                "SLURM_JOB_NODELIST": "127.0.0.1", "SLURM_NODELIST": "127.0.0.1",
-            }  # fmt: skip
+            environment = os.environ | PLAIN | PROGRAMS | slurm_variables(task, port)
             program = command(
                 "train",
                 *words(people, "4711", *TWO),
@@ -218,51 +215,55 @@ def test_slurm_starts_two_machines_and_a_requeued_job_goes_on(people, whole, tmp
                 "resume=auto",
                 *more,
             )
-            tasks.append(
-                subprocess.Popen(program, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | told)
-            )
+            tasks.append(subprocess.Popen(program, cwd=tmp_path, env=environment))
         return [task.wait(300) for task in tasks]
 
     assert job(*signal_at(8, signal.SIGUSR1)) == [138, 138]
     assert job() == [0, 0]
-    assert_same(last(tmp_path, "4711"), whole)
+    assert_same(last(tmp_path, "4711"), uninterrupted)
 
 
-def machines(people, folder, *more, slurm):
-    """A training of two machines, as SLURM starts its processes or a person by hand."""
+def slurm_variables(task, port):
+    """Return the environment variables of a SLURM task, one of two on two machines."""
+    return {
+        "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
+        "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "MASTER_PORT": port,
+        "SLURM_JOB_NODELIST": "127.0.0.1", "SLURM_NODELIST": "127.0.0.1",
+    }  # fmt: skip
+
+
+def start_machines(people, folder, *, slurm):
+    """Start a training run on two machines, either by SLURM or manually."""
     port, tasks = free_port(), []
+    overrides = words(people, "a", *TWO, "trainer.num_nodes=2", "trainer.devices=1")
     for task in range(2):
-        place = {
-            "SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "pose", "SLURM_NTASKS": "2",
-            "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_PROCID": f"{task}",
-            "SLURM_LOCALID": "0", "SLURM_NODEID": f"{task}", "SLURM_JOB_NODELIST": "127.0.0.1",
-            "SLURM_NODELIST": "127.0.0.1",
-        } if slurm else {"NODE_RANK": f"{task}", "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
-        told = words(people, "a", *TWO, "trainer.num_nodes=2", "trainer.devices=1", *more)
+        manual = {"NODE_RANK": f"{task}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        variables = slurm_variables(task, port) if slurm else manual
         log = folder / f"log{task}"
-        tasks.append(started("train", *told, cwd=folder, log=log, **place | {"MASTER_PORT": port}))
+        tasks.append(started("train", *overrides, cwd=folder, log=log, **variables))
     return tasks
 
 
 @pytest.mark.parametrize("slurm", [True, False])
-def test_where_the_first_process_is_refused_its_folder_none_runs_and_none_waits(
-    people, whole, tmp_path, slurm
+def test_all_processes_end_if_the_first_one_cannot_lock_the_folder(
+    people, uninterrupted, tmp_path, slurm
 ):
     folder = last(tmp_path, "a").parent
     with lock_folder(folder):
-        ends = [task.wait(240) for task in machines(people, tmp_path, slurm=slurm)]
+        ends = [task.wait(240) for task in start_machines(people, tmp_path, slurm=slurm)]
         assert ends == [1, 1]
         assert sorted(file.name for file in folder.iterdir()) == [".lock"]
     for task in range(2):
         log = tmp_path / f"log{task}"
         assert f"is in use by process {os.getpid()} on {socket.gethostname()}" in log.read_text()
         assert "Traceback" not in log.read_text()
-    assert [task.wait(240) for task in machines(people, tmp_path, slurm=slurm)] == [0, 0]
-    assert_same(last(tmp_path, "a"), whole)
+    assert [task.wait(240) for task in start_machines(people, tmp_path, slurm=slurm)] == [0, 0]
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
-def test_a_training_of_two_processes_is_one_owner_and_frees_its_folder_when_killed(
-    people, whole, tmp_path
+def test_two_processes_lock_their_folder_once_and_unlock_it_when_killed(
+    people, uninterrupted, tmp_path
 ):
     long = words(people, "a", *TWO, "resume=auto", "trainer.max_epochs=1000")
     process = started("train", *long, cwd=tmp_path, log=tmp_path / "log")
@@ -272,7 +273,7 @@ def test_a_training_of_two_processes_is_one_owner_and_frees_its_folder_when_kill
     again = train(people, tmp_path, "a", "resume=auto")
     assert again.returncode == 1
     assert f"in use by process {process.pid} on" in again.stderr
-    os.kill(process.pid, signal.SIGKILL)  # the other process ends by itself
+    os.kill(process.pid, signal.SIGKILL)  # the other process ends, too
     process.wait()
     with lock_folder(last(tmp_path, "a").parent):
         pass
@@ -280,7 +281,7 @@ def test_a_training_of_two_processes_is_one_owner_and_frees_its_folder_when_kill
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP"])
-def test_every_process_ends_when_the_group_is_told_to(people, tmp_path, workers, name):
+def test_every_process_ends_after_a_signal_to_the_group(people, tmp_path, workers, name):
     log, number = tmp_path / "log", signal.Signals[name]
     long = (*TWO, f"data.num_workers={workers}", "trainer.max_epochs=1000")
     process = started("train", *words(people, "a", *long), cwd=tmp_path, log=log)

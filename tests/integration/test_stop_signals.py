@@ -1,4 +1,4 @@
-"""Runs of the program that are stopped, by signals and otherwise, and go on by resume=auto."""
+"""Training runs that are stopped by signals and other causes, and resumed by resume=auto."""
 
 import csv
 import os
@@ -19,31 +19,33 @@ from tagpose.models.checkpoint import read_global_step
 
 
 @pytest.fixture(scope="module")
-def atomic_write(people, tmp_path_factory):
-    """The checkpoint of a run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    succeeded(train(people, folder, "whole"))
-    return last(folder, "whole")
+def uninterrupted(people, tmp_path_factory):
+    """Return the last checkpoint of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    succeeded(train(people, folder, "uninterrupted"))
+    return last(folder, "uninterrupted")
 
 
 @pytest.mark.slow
-def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, whole, tmp_path):
+def test_a_signal_saves_a_checkpoint_from_which_the_run_resumes_exactly(
+    people, uninterrupted, tmp_path
+):
     stopped = train(people, tmp_path, "a", *signal_at(8, signal.SIGTERM))
     assert stopped.returncode == 143
-    assert "SIGTERM: stopped at step 8; resume=" in stopped.stderr + stopped.stdout
+    assert "SIGTERM: stopped at step 8; resume with resume=" in stopped.stderr + stopped.stdout
     assert read_global_step(last(tmp_path, "a")) == 8
-    told = last(tmp_path, "a").parent / ".hydra"
-    before = {file.name: file.read_text() for file in told.iterdir()}
+    config = last(tmp_path, "a").parent / ".hydra"
+    before = {file.name: file.read_text() for file in config.iterdir()}
     refused = train(people, tmp_path, "a", "seed=7")
     assert "has checkpoints of an earlier run; resume=auto goes on" in refused.stderr
-    assert {file.name: file.read_text() for file in told.iterdir()} == before
+    assert {file.name: file.read_text() for file in config.iterdir()} == before
     finished = succeeded(train(people, tmp_path, "a", "resume=auto"))
     assert "last.ckpt: goes on" in finished.stdout
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
     rows = (last(tmp_path, "a").parent / "metrics.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[1]) for row in rows]
     assert steps == sorted(steps)
-    assert len(steps) == len((whole.parent / "metrics.csv").read_text().splitlines()[1:])
+    assert len(steps) == len((uninterrupted.parent / "metrics.csv").read_text().splitlines()[1:])
 
 
 @pytest.mark.slow
@@ -54,26 +56,24 @@ def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, wh
     ("step", "kind", "saved"),
     [
         (8, "Signal", 8),
-        (12, "Signal", 11),  # a validation would follow
-        (18, "Signal", 18),  # the end of an epoch without one
+        (12, "Signal", 11),  # the next step is followed by a validation
+        (18, "Signal", 18),  # the end of an epoch without a validation
         (12, "SignalInValidation", 11),
     ],
 )
-def test_any_signal_anywhere_saves_and_ends_with_its_code(
-    people, whole, tmp_path, name, code, step, kind, saved
+def test_every_stop_signal_saves_a_checkpoint_and_sets_the_exit_code(
+    people, uninterrupted, tmp_path, name, code, step, kind, saved
 ):
     stopped = train(people, tmp_path, "a", *signal_at(step, signal.Signals[name], kind=kind))
     assert stopped.returncode == code
     assert f"{name}: stopped at step {step}" in stopped.stderr + stopped.stdout
     assert read_global_step(last(tmp_path, "a")) == saved
     succeeded(train(people, tmp_path, "a", "resume=auto"))
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_run_that_is_started_twice_is_refused_once_and_free_when_its_process_is_killed(
-    people, tmp_path
-):
+def test_a_second_process_cannot_use_the_folder_until_the_first_one_is_killed(people, tmp_path):
     long = words(
         people,
         "a",
@@ -94,27 +94,24 @@ def test_a_run_that_is_started_twice_is_refused_once_and_free_when_its_process_i
     process.wait()
     epochs = read_global_step(folder / "last.ckpt") // 6 + 2
     succeeded(train(people, tmp_path, "a", "resume=auto", f"trainer.max_epochs={epochs}"))
-    with (folder / "metrics.csv").open() as lines:
-        steps = list(validations(lines))
-        lines.seek(0)
-        rows = [row for row in csv.DictReader(lines) if row["val/loss/total"]]
-    assert steps == [f"{step}" for step in range(11, 6 * epochs, 12)]  # each second epoch
+    with (folder / "metrics.csv").open() as stream:
+        steps = list(validations(stream))
+        stream.seek(0)
+        rows = [row for row in csv.DictReader(stream) if row["val/loss/total"]]
+    assert steps == [f"{step}" for step in range(11, 6 * epochs, 12)]  # every second epoch
     assert len(rows) == len(steps)
 
 
 @pytest.mark.slow
-def test_a_terminal_that_is_closed_ends_a_run_as_other_signals_do(people, whole, tmp_path):
-    # wandb's own process and workers hear of it, too
-    told = [
-        word
-        for word in words(people, "a", "callbacks.resumable_checkpoint.interval_minutes=0")
-        if "=csv" not in word
-    ]
-    told[told.index("data.num_workers=0")] = "data.num_workers=2"
+def test_closing_the_terminal_saves_a_checkpoint(people, uninterrupted, tmp_path):
+    # with wandb and workers, whose processes receive the signal, too
+    every_step = "callbacks.resumable_checkpoint.interval_minutes=0"
+    overrides = [word for word in words(people, "a", every_step) if word != "logger=csv"]
+    overrides[overrides.index("data.num_workers=0")] = "data.num_workers=2"
     master, terminal = pty.openpty()
     name = os.ttyname(terminal)
-    # opened first in a session of its own, it is that session's terminal
-    shell = ["/bin/sh", "-c", f'exec "$@" <>{name} >&0 2>&1', "sh", *command("train", *told)]
+    # the first terminal that a new session opens becomes its controlling terminal
+    shell = ["/bin/sh", "-c", f'exec "$@" <>{name} >&0 2>&1', "sh", *command("train", *overrides)]
     process = subprocess.Popen(shell, cwd=tmp_path, env=os.environ | PLAIN, start_new_session=True)
     os.close(terminal)
     while not last(tmp_path, "a").exists():
@@ -124,25 +121,23 @@ def test_a_terminal_that_is_closed_ends_a_run_as_other_signals_do(people, whole,
     assert process.wait(60) == 129
     assert 0 < read_global_step(last(tmp_path, "a")) < 24
     succeeded(train(people, tmp_path, "a", "resume=auto"))
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_run_that_ignores_its_terminal_goes_on_when_that_is_closed(people, whole, tmp_path):
+def test_a_run_under_nohup_continues_when_the_terminal_is_closed(people, uninterrupted, tmp_path):
     shell = ["/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]  # as nohup does
-    told = words(people, "a", *signal_at(8, signal.SIGHUP))
+    overrides = words(people, "a", *signal_at(8, signal.SIGHUP))
     ended = subprocess.run(
-        [*shell, *command("train", *told)], cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS,
+        [*shell, *command("train", *overrides)], cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     succeeded(ended)
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_log_that_cannot_be_written_and_an_encoding_without_a_character_end_no_run(
-    people, whole, tmp_path
-):
+def test_a_full_log_disk_or_a_limited_encoding_does_not_end_a_run(people, uninterrupted, tmp_path):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         ended = subprocess.run(
             command("train", *words(people, "a")), cwd=tmp_path, stdout=full, check=False,
@@ -150,67 +145,67 @@ def test_a_log_that_cannot_be_written_and_an_encoding_without_a_character_end_no
         )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert b"bytes of stdout were lost: No space left on device" in ended.stderr
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_a_run_at_once(people, tmp_path):
+def test_a_second_signal_ends_a_run_immediately(people, tmp_path):
     twice = signal_at(8, signal.SIGTERM, kind="SignalTwice")
     stopped = train(
         people, tmp_path, "a", "callbacks.resumable_checkpoint.interval_minutes=0", *twice
     )
     assert stopped.returncode == 143
-    assert read_global_step(last(tmp_path, "a")) == 8  # of the nine steps that were begun
+    assert read_global_step(last(tmp_path, "a")) == 8  # the ninth step had started
     assert "stopped at step" not in stopped.stderr + stopped.stdout
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_weights(people, whole, tmp_path):
+def test_the_same_seed_gives_the_same_weights(people, uninterrupted, tmp_path):
     succeeded(train(people, tmp_path, "a", "trainer.deterministic=true"))
-    assert_same(last(tmp_path, "a"), whole)
+    assert_same(last(tmp_path, "a"), uninterrupted)
 
 
 KILLS = 50
-SLEEP = 1.0  # seconds at most that a run may live after it has saved
+SLEEP = 1.0  # maximum seconds between the first checkpoint and the kill
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_never_stopped(people, tmp_path):
-    # 540 steps, of which a busy machine made 7 between two kills
+def test_a_repeatedly_killed_run_equals_an_uninterrupted_one(people, tmp_path):
+    # 540 steps; a busy machine takes 7 of them between two kills
     long = ("trainer.max_epochs=90", "trainer.check_val_every_n_epoch=5")
-    succeeded(train(people, tmp_path, "whole", *long))
-    kills, draw, file = 0, random.Random(0), last(tmp_path, "a")
-    often = words(
+    succeeded(train(people, tmp_path, "uninterrupted", *long))
+    kills, generator, file = 0, random.Random(0), last(tmp_path, "a")
+    overrides = words(
         people, "a", *long, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0"
     )
-    shared_memory = Path("/dev/shm")  # another disk than the run's
-    elsewhere = {"TMPDIR": str(shared_memory)} if shared_memory.is_dir() else {}
+    shared_memory = Path("/dev/shm")  # another disk than that of the run
+    environment = {"TMPDIR": str(shared_memory)} if shared_memory.is_dir() else {}
     while kills < KILLS:
         before = time.time()
-        process = started("train", *often, cwd=tmp_path, log=tmp_path / "log", **elsewhere)
+        process = started("train", *overrides, cwd=tmp_path, log=tmp_path / "log", **environment)
         while process.poll() is None and not (file.exists() and file.stat().st_mtime > before):
             time.sleep(0.01)
-        time.sleep(draw.uniform(0, SLEEP))
+        time.sleep(generator.uniform(0, SLEEP))
         if process.poll() is not None:
             break
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
     assert kills == KILLS, (tmp_path / "log").read_text()[-2000:]
-    finished = succeeded(run("train", *often, cwd=tmp_path, **elsewhere))
+    finished = succeeded(run("train", *overrides, cwd=tmp_path, **environment))
     assert "goes on" in finished.stdout
-    assert_same(file, last(tmp_path, "whole"))
+    assert_same(file, last(tmp_path, "uninterrupted"))
     assert not list(file.parent.glob("*.tmp*"))
     with (
-        (file.parent / "metrics.csv").open() as one,
-        last(tmp_path, "whole").with_name("metrics.csv").open() as other,
+        (file.parent / "metrics.csv").open() as actual,
+        last(tmp_path, "uninterrupted").with_name("metrics.csv").open() as expected,
     ):
-        assert validations(one) == validations(other)
+        assert validations(actual) == validations(expected)
 
 
 def validations(file):
-    """Scores of the validations that a metrics.csv has, by step."""
+    """Return the validation losses in a metrics.csv by step."""
     return {
         row["step"]: row["val/loss/total"] for row in csv.DictReader(file) if row["val/loss/total"]
     }

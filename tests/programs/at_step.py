@@ -1,4 +1,4 @@
-"""What tests put into a training: something happens at a step."""
+"""Callbacks that tests add to a training run to interfere at some step."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from lightning import Callback
 
 
 class Signal(Callback):
-    """Sends a signal to its own process at the end of a step."""
+    """Send a signal to this process at the end of a step."""
 
     def __init__(self, step, number, rank=0):
         self.step, self.number, self.rank = step, number, rank
@@ -23,7 +23,7 @@ class Signal(Callback):
 
 
 class SignalInValidation(Signal):
-    """Sends it within the validation after a step."""
+    """Send the signal in the validation after a step."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         pass
@@ -34,7 +34,7 @@ class SignalInValidation(Signal):
 
 
 class SignalTwice(Signal):
-    """Sends it, and once more after a time that a person would wait, within the same step."""
+    """Send the signal twice in the same step, 1.5 seconds apart."""
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         if trainer.global_step == self.step and trainer.global_rank == self.rank:
@@ -47,7 +47,7 @@ class SignalTwice(Signal):
 
 
 class SignalAtFirst(Signal):
-    """Sends it where torchrun has not started the processes anew."""
+    """Send the signal unless torchrun has restarted the processes."""
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
@@ -55,7 +55,7 @@ class SignalAtFirst(Signal):
 
 
 class Broadcasts(Callback):
-    """Writes whether DDP broadcasts buffers before each batch."""
+    """Write to a file whether DDP broadcasts buffers before each batch."""
 
     def __init__(self, file):
         self.file = Path(file)
@@ -66,32 +66,32 @@ class Broadcasts(Callback):
 
 
 class NotFinite(Callback):
-    """Makes what the network says NaN, in one process, from a step on and for so many steps."""
+    """Make the network outputs NaN on one rank for some steps."""
 
     def __init__(self, step, steps, rank):
         self.steps, self.rank = range(step, step + steps), rank
 
     def on_train_start(self, trainer, module):
-        def spoil(head, inputs, output):
+        def make_nan(head, inputs, output):
             return output * math.nan if trainer.global_step in self.steps else output
 
         if trainer.global_rank == self.rank:
-            module.network.head.register_forward_hook(spoil)
+            module.network.head.register_forward_hook(make_nan)
 
 
 class ReadOnly(Callback):
-    """Makes a disk one that cannot be written, at a step."""
+    """Remount a disk read-only at a step."""
 
-    def __init__(self, step, place):
-        self.step, self.place = step, place
+    def __init__(self, step, disk):
+        self.step, self.disk = step, disk
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         if trainer.global_step == self.step:
-            subprocess.run(["mount", "-o", "remount,ro", self.place], check=True)
+            subprocess.run(["mount", "-o", "remount,ro", self.disk], check=True)
 
 
-class Watch(Callback):
-    """Writes down now and then what memory and files the training has."""
+class RecordResources(Callback):
+    """Write memory use and number of open files to a file at regular steps."""
 
     def __init__(self, file, every=50):
         self.file, self.every = Path(file), every
@@ -99,13 +99,13 @@ class Watch(Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         if trainer.global_step % self.every:
             return
-        own = psutil.Process()
-        workers = [one.memory_info().rss for one in own.children(recursive=True)]
+        process = psutil.Process()
+        workers = [child.memory_info().rss for child in process.children(recursive=True)]
         row = {
             "step": trainer.global_step,
-            "main": own.memory_info().rss / 1e6,
+            "main": process.memory_info().rss / 1e6,
             "workers": sum(workers) / 1e6,
-            "files": own.num_fds(),
+            "files": process.num_fds(),
         }
         with self.file.open("a") as out:
             out.write(json.dumps(row) + "\n")

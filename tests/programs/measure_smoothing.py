@@ -1,8 +1,8 @@
-"""Measures smoothing on drawn videos: python tests/programs/measure_smoothing.py CHECKPOINT.
+"""Measure smoothing on synthetic videos: python tests/programs/measure_smoothing.py CHECKPOINT.
 
-Prints, for the raw keypoints and several filters, the jitter (median second difference of the
-error), the lag (seconds by which the keypoints follow the ground truth, by least squares) and the
-median error. Keypoints of people above 0.3 and of a score above 0.2 count.
+Prints the jitter (median second difference of the error), the lag (delay behind the ground truth,
+by least squares) and the median error, for the raw keypoints and several filters. Includes people
+with a score above 0.3 and keypoints with a score above 0.2.
 """
 
 import sys
@@ -23,8 +23,8 @@ RATE, FRAMES, SEEDS = 30, 150, (1, 2, 3)
 FILTERS = [None, *(KeypointSmoother(beta=beta) for beta in (5.0, 10.0, 20.0, 40.0))]
 
 
-def predicted(predictor, seed, folder):
-    """Return the ground truth [N, K, 2] of a drawn video, and its predictions."""
+def predict_video(predictor, seed, folder):
+    """Return the ground truth [N, K, 2] and the predictions of a synthetic video."""
     file, ground_truth = Path(folder, f"{seed}.mp4"), []
     with write_video(file, RATE) as writer:
         for number, moment in enumerate(render_motion(seed, FRAMES, rate=RATE)):
@@ -37,27 +37,27 @@ def predicted(predictor, seed, folder):
 
 def best_keypoints(results):
     """Return the keypoints [N, K, 3] of the best person of each frame."""
-    return np.stack([one.result.keypoints[0] for one in results])
+    return np.stack([frame.result.keypoints[0] for frame in results])
 
 
-def measures(ground_truth, raw, keypoints):
+def measure(ground_truth, raw, keypoints):
     """Return jitter in pixels, lag in milliseconds and error in pixels."""
-    counts = (raw[..., 2] >= 0.2) & (keypoints[..., 2] >= 0.2)
-    error = np.where(counts[..., None], keypoints[..., :2] - ground_truth, np.nan)
+    is_valid = (raw[..., 2] >= 0.2) & (keypoints[..., 2] >= 0.2)
+    error = np.where(is_valid[..., None], keypoints[..., :2] - ground_truth, np.nan)
     velocity = np.gradient(ground_truth, 1 / RATE, axis=0)
     jitter = np.linalg.norm(error[2:] - 2 * error[1:-1] + error[:-2], axis=-1)
-    lag = -np.nansum(error * velocity) / np.sum(velocity[counts] ** 2)
+    lag = -np.nansum(error * velocity) / np.sum(velocity[is_valid] ** 2)
     return np.nanmedian(jitter), 1000 * lag, np.nanmedian(np.linalg.norm(error, axis=-1))
 
 
 if __name__ == "__main__":
     predictor = Predictor(sys.argv[1])
     with TemporaryDirectory() as folder:
-        videos = [predicted(predictor, seed, folder) for seed in SEEDS]
+        videos = [predict_video(predictor, seed, folder) for seed in SEEDS]
     print("| filter | jitter (px) | lag (ms) | error (px) |\n|---|---|---|---|")
     for smoothing in FILTERS:
         rows = [
-            measures(
+            measure(
                 ground_truth,
                 best_keypoints(results),
                 best_keypoints(smoothing(results) if smoothing else results),

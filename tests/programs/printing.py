@@ -1,4 +1,4 @@
-"""Prints much, a progress bar and a table too, as programs do, and writes its result at the end."""
+"""Print text, progress bars and a table, then write a result file."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Stands in for a training in a search: it owns its folder, waits, and logs a number.
+"""Stand-in for a training run of a sweep: lock the folder, wait, and log a metric.
 
-Overrides are hydra.run.dir=FOLDER, x=NUMBER and wait=SECONDS.
+The overrides are hydra.run.dir=FOLDER, x=NUMBER and wait=SECONDS.
 """
 
 import os
@@ -12,15 +12,15 @@ from tagpose.folder_lock import lock_folder
 from tagpose.training.history import write_history
 
 
-def main(words):
-    told = dict(word.split("=") for word in words)
-    folder = Path(told["hydra.run.dir"])
+def main(arguments):
+    overrides = dict(argument.split("=") for argument in arguments)
+    folder = Path(overrides["hydra.run.dir"])
     with lock_folder(folder):
         (folder / "process").write_text(str(os.getpid()))
         with (folder.parent / "started.txt").open("a") as out:
             out.write(f"{folder.name}\n")
-        time.sleep(float(told["wait"]))
-        write_history(folder, {"val/ap/body": float(told["x"])})
+        time.sleep(float(overrides["wait"]))
+        write_history(folder, {"val/ap/body": float(overrides["x"])})
 
 
 if __name__ == "__main__":

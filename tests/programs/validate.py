@@ -1,4 +1,4 @@
-"""Validate on so many processes: python validate.py ROOT DEVICES OUTPUT."""
+"""Validate with a number of processes: python validate.py ROOT DEVICES OUTPUT."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ from tagpose.training.module import BottomUpPoseModule
 from tagpose.training.optimization import WarmupCosine
 
 
-class Seer(BottomUpPoseModule):
-    """Finds people from the ground truth, with errors that depend on the image alone."""
+class NoisyOracle(BottomUpPoseModule):
+    """Predict maps from the ground truth, with errors that depend on the image only."""
 
     def validation_step(self, batch, batch_idx):
         super().validation_step(batch, batch_idx)
@@ -28,11 +28,9 @@ class Seer(BottomUpPoseModule):
         for i, image_id in enumerate(batch.image_id.tolist()):
             random = torch.Generator().manual_seed(image_id)
             heatmaps[i] *= torch.rand(len(heatmaps[i]), 1, 1, generator=random)
-            for person, (cells, seen) in enumerate(
-                zip(targets.cells[i], targets.visible[i], strict=True)
-            ):
-                around = torch.where(seen, cells, 0)[:, None]
-                tags[i].flatten(1).scatter_(1, around, 5.0 * person)
+            people = zip(targets.tag_pixels[i], targets.visible[i], strict=True)
+            for person, (tag_pixels, visible) in enumerate(people):
+                tags[i].view(-1)[tag_pixels[visible]] = 5.0 * person
         return KeypointMaps(heatmaps, tags[:, None])
 
 
@@ -40,7 +38,7 @@ if __name__ == "__main__":
     root, devices, output = sys.argv[1:]
     seed_everything(0)
     network = PoseNetwork("hrnet_w18_small", WHOLEBODY)
-    module = Seer(network, AssociativeEmbeddingLoss(), torch.optim.Adam, WarmupCosine())
+    module = NoisyOracle(network, AssociativeEmbeddingLoss(), torch.optim.Adam, WarmupCosine())
     files = ("annotations/coco_wholebody_val_v1.0.json", "val2017")
     data = PoseDataModule(root, WHOLEBODY, files, files, 64, 2, 2, 0, {})
     trainer = Trainer(
@@ -54,6 +52,6 @@ if __name__ == "__main__":
     )
     trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:
-        shown = {name: value.item() for name, value in trainer.callback_metrics.items()}
-        shown["images"] = len(trainer.callbacks[0].found.compute())
-        Path(output).write_text(json.dumps(shown))
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        metrics["images"] = len(trainer.callbacks[0].predictions.compute())
+        Path(output).write_text(json.dumps(metrics))

@@ -1,7 +1,7 @@
-"""On a GPU, no operation of a training step or of a test mixes devices.
+"""Training and inference on a GPU do not mix devices.
 
-Fake tensors have a device and a shape, but no values: they run without a GPU, and refuse operations
-whose tensors are on different devices. The backward pass needs a real device.
+Fake tensors have a device and a shape, but no values. They work without a GPU and reject operations
+on tensors of different devices. The backward pass needs a real device.
 """
 
 import pytest
@@ -23,16 +23,16 @@ SIDE, IMAGES, PEOPLE = 128, 2, 3
 
 @pytest.fixture(autouse=True)
 def fake_cuda(monkeypatch):
-    """A GPU whose tensors have no values."""
-    # fake parameters cannot be converted, here to channels_last, but they are on the GPU already
+    """Make all tensors fake CUDA tensors."""
+    # fake parameters cannot be converted to channels_last, and they are on the GPU already
     monkeypatch.setattr(torch.nn.Module, "to", lambda module, *_, **__: module)
-    constants = networks._mean_and_std, encoder_module._on_device
-    for each in constants:
-        each.cache_clear()
+    cached_functions = networks._mean_and_std, encoder_module._on_device
+    for function in cached_functions:
+        function.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):
         yield
-    for each in constants:  # they hold fake tensors now
-        each.cache_clear()
+    for function in cached_functions:  # they hold fake tensors now
+        function.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -45,20 +45,20 @@ def fake_cuda(monkeypatch):
         ("higherhrnet_w48", "part"),
     ],
 )
-def test_training_and_test_stay_on_the_device_of_the_images(architecture, tags):
+def test_training_and_flip_test_stay_on_the_device_of_the_images(architecture, tags):
     network = PoseNetwork(architecture, WHOLEBODY, tag_sharing=tags)
     options = {"ignore_unlabelled": True, "min_sigma": 1.0, "small_part_weight": 2.0}
     images = torch.zeros(IMAGES, 3, SIDE, SIDE, dtype=torch.uint8)
     keypoints = torch.zeros(IMAGES, PEOPLE, WHOLEBODY.size, 3)
     mask = torch.ones(IMAGES, SIDE // STRIDE, SIDE // STRIDE, dtype=torch.uint8)
     unlabelled = torch.zeros(IMAGES, PEOPLE, len(WHOLEBODY.disjoint_parts), 4)
-    encoders = build_encoders(network, lambda *known: HeatmapEncoder(*known, **options))
+    encoders = build_encoders(network, lambda *arguments: HeatmapEncoder(*arguments, **options))
     resolutions = network.forward_resolutions(images)
     targets = [encoder(keypoints, mask, unlabelled) for encoder in encoders]
     criterion = AssociativeEmbeddingLoss(foreground_weight=30)
     total = criterion.total(criterion(resolutions, targets))
     assert total.device.type == "cuda"
     flipped = network(images.flip(-1))
-    merged = merge_flip(merge_resolutions(resolutions), flipped, network.channel_flip_indices)
-    views = merge_scales([merged, merged], 0, (SIDE, SIDE), multi_scale_tags=True)
-    assert {each.device.type for each in views} == {"cuda"}
+    merged_flip = merge_flip(merge_resolutions(resolutions), flipped, network.channel_flip_indices)
+    merged_scales = merge_scales([merged_flip, merged_flip], 0, (SIDE, SIDE), multi_scale_tags=True)
+    assert {maps.device.type for maps in merged_scales} == {"cuda"}

@@ -1,4 +1,4 @@
-"""What wandb keeps of a run, read back from its own file."""
+"""The wandb logger, checked by reading back the files that it writes."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader
 from helpers.run_scripts import run
 from tagpose.training.loggers import OfflineWandbLogger
 
-APS = (0.1, 0.5, 0.3)  # of three epochs
+APS = (0.1, 0.5, 0.3)  # one per epoch
 LOSSES = (3.0, 1.0, 2.0)
 
 
-class Line(LightningModule):
-    """The least that can be trained and scored."""
+class LinearModule(LightningModule):
+    """Minimal module that can be trained and validated."""
 
     def __init__(self):
         super().__init__()
@@ -42,11 +42,11 @@ class Line(LightningModule):
 
 
 def fit(folder, **options):
-    """The records of wandb's file about a run of three epochs."""
+    """Train for three epochs and return the records of the wandb file."""
     logger = OfflineWandbLogger(folder, "tagpose", **options)
     best = {"monitor": "val/ap/whole", "mode": "max"}
     callbacks = [
-        ModelCheckpoint(folder / "kept", name, enable_version_counter=False, **options)
+        ModelCheckpoint(folder / "checkpoints", name, enable_version_counter=False, **options)
         for name, options in (("best", best), ("last", {}))
     ]
     trainer = Trainer(
@@ -59,55 +59,56 @@ def fit(folder, **options):
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The '.*dataloader' does not have many workers")
-        trainer.fit(Line(), DataLoader(images, 2), DataLoader(images, 2))
+        trainer.fit(LinearModule(), DataLoader(images, 2), DataLoader(images, 2))
     wandb.finish()
-    return records(one_run(folder))
+    return read_records(wandb_folder(folder))
 
 
-def one_run(folder):
-    """The folder of the one run of wandb that a folder has."""
-    (kept,) = (folder / "wandb").glob("offline-run-*")
-    return kept
+def wandb_folder(run_folder):
+    """Return the only wandb folder of a run."""
+    (folder,) = (run_folder / "wandb").glob("offline-run-*")
+    return folder
 
 
-def records(kept):
-    """What lies in a run of wandb, by type."""
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(kept)]
-    shown = subprocess.run(command, text=True, capture_output=True, check=True).stdout
-    found = {}
-    for record in map(json.loads, shown.splitlines()):
-        found.setdefault(record["type"], []).append(record[record["type"]])
-    return found
+def read_records(folder):
+    """Read the records of a wandb run by type."""
+    program = str(Path(sys.executable).with_name("wandb"))
+    command = [program, "leet", "inspect", "--json", str(folder)]
+    output = subprocess.run(command, text=True, capture_output=True, check=True).stdout
+    records = {}
+    for record in map(json.loads, output.splitlines()):
+        records.setdefault(record["type"], []).append(record[record["type"]])
+    return records
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def records(tmp_path_factory):
     return fit(tmp_path_factory.mktemp("run"), online=False, log_artifact=True)
 
 
-def test_the_summary_has_the_best_of_each_score(kept):
+def test_the_summary_has_the_best_value_of_each_score(records):
     summary = {}
-    for record in kept["summary"]:
+    for record in records["summary"]:
         summary |= record["update"]
     assert summary["val/ap/whole"] == {"max": pytest.approx(0.5)}
     assert summary["val/loss/total"] == {"min": 1.0}
 
 
-def test_a_chart_has_every_validation_over_the_steps_of_training(kept):
-    rows = [record["item"] for record in kept["history"]]
+def test_every_validation_is_logged_over_the_training_steps(records):
+    rows = [record["item"] for record in records["history"]]
     assert [row["val/ap/whole"] for row in rows] == pytest.approx(APS)
     assert [row["trainer/global_step"] for row in rows] == [1, 3, 5]
-    axes = {record.get("name"): record.get("step_metric") for record in kept["metric"]}
+    axes = {record.get("name"): record.get("step_metric") for record in records["metric"]}
     assert axes["val/ap/whole"] == axes["val/loss/total"] == "trainer/global_step"
 
 
-def test_the_configuration_is_kept_as_it_is_nested(kept):
-    (config,) = (record["update"] for record in kept["config"])
+def test_the_configuration_stays_nested(records):
+    (config,) = (record["update"] for record in records["config"])
     assert config == {"optimizer": {"lr": 0.1, "_target_": "torch.optim.SGD"}, "input_size": 64}
 
 
-def test_the_best_checkpoint_and_its_scores_are_the_one_artefact(kept):
-    (artifact,) = kept["artifact"]
+def test_the_only_artifact_is_the_best_checkpoint_with_its_scores(records):
+    (artifact,) = records["artifact"]
     assert "best" in artifact["aliases"]
     (file,) = artifact["manifest"]["contents"]
     assert file["path"] == "best.ckpt"
@@ -116,22 +117,22 @@ def test_the_best_checkpoint_and_its_scores_are_the_one_artefact(kept):
     assert scores == {"val/ap/whole": pytest.approx(0.5), "val/loss/total": 1.0}
 
 
-def test_a_run_that_goes_on_keeps_its_best_of_before(tmp_path):
+def test_a_resumed_run_keeps_its_earlier_best_score(tmp_path):
     fit(tmp_path, online=False, log_artifact=True)
     logger = OfflineWandbLogger(tmp_path, "tagpose", online=False, log_artifact=True)
-    logger.log_metrics({"val/ap/whole": 0.1})  # nothing better comes
+    logger.log_metrics({"val/ap/whole": 0.1})  # worse than before
     logger.finalize("success")
     wandb.finish()
-    (_, again) = sorted((tmp_path / "wandb").glob("offline-run-*"))
-    (artifact,) = records(again)["artifact"]
+    (_, resumed) = sorted((tmp_path / "wandb").glob("offline-run-*"))
+    (artifact,) = read_records(resumed)["artifact"]
     assert json.loads(artifact["metadata"])["val/ap/whole"] == pytest.approx(0.5)
 
 
-def test_offline_there_is_no_artefact_unless_asked(tmp_path):
+def test_offline_runs_log_no_artifact_by_default(tmp_path):
     assert "artifact" not in fit(tmp_path, online=False)
 
 
-def test_a_run_that_fails_is_kept_as_one_that_failed(people, tmp_path):
+def test_a_failed_run_is_recorded_as_failed(people, tmp_path):
     root = tmp_path / "data"
     shutil.copytree(people, root)
     broken = min((root / "val2017").iterdir())
@@ -139,22 +140,20 @@ def test_a_run_that_fails_is_kept_as_one_that_failed(people, tmp_path):
     words = ("experiment=demo_pretrain", f"data.root={root}", "data.num_workers=0", "input_size=64")
     result = run("train", *words, "trainer.accelerator=cpu", "hydra.run.dir=run", cwd=tmp_path)
     assert result.returncode == 1
-    (end,) = records(one_run(tmp_path / "run"))["exit"]
+    (end,) = read_records(wandb_folder(tmp_path / "run"))["exit"]
     assert end["exit_code"] == 1
 
 
-def test_where_wandb_lets_nobody_in_the_run_is_kept_offline_and_a_warning_says_why(
-    tmp_path, monkeypatch
-):
+def test_a_failed_login_causes_a_warning_and_an_offline_run(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "too short")
-    with pytest.warns(UserWarning, match="kept offline: WANDB_API_KEY invalid"):
+    with pytest.warns(UserWarning, match="runs offline: WANDB_API_KEY invalid"):
         logger = OfflineWandbLogger(tmp_path, "tagpose", online=True)
     assert logger.experiment.offline
     assert not logger.log_artifact
     wandb.finish()
 
 
-LOGS = """
+PROGRAM = """
 from tagpose.training.loggers import OfflineWandbLogger
 import wandb
 logger = OfflineWandbLogger("run", "tagpose", online=False)
@@ -165,17 +164,17 @@ wandb.finish()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("home", [None, "/proc"])  # there is none, and none that can be written
-def test_without_a_home_wandb_is_as_quiet_as_with_one(tmp_path, home):
-    # WANDB_SERVICE is the process that writes, of this test's own process
-    homes = ("HOME", "XDG_CACHE_HOME", "WANDB_")
-    without = {k: v for k, v in os.environ.items() if not k.startswith(homes)}
-    without["MPLCONFIGDIR"] = matplotlib.get_configdir()
-    environment = without | ({"HOME": home} if home else {})
-    program = [sys.executable, "-c", LOGS]
-    said = subprocess.run(
-        program, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True
+@pytest.mark.parametrize("home", [None, "/proc"])  # missing, and not writable
+def test_wandb_prints_nothing_without_a_home_folder(tmp_path, home):
+    # WANDB_SERVICE names the service process of this test process
+    removed = ("HOME", "XDG_CACHE_HOME", "WANDB_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(removed)}
+    environment["MPLCONFIGDIR"] = matplotlib.get_configdir()
+    environment |= {"HOME": home} if home else {}
+    command = [sys.executable, "-c", PROGRAM]
+    finished = subprocess.run(
+        command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True
     )
-    assert said.stdout + said.stderr == ""
-    assert one_run(tmp_path / "run").is_dir()
+    assert finished.stdout + finished.stderr == ""
+    assert wandb_folder(tmp_path / "run").is_dir()
     assert list((tmp_path / "run/wandb/cache").rglob("*.log"))

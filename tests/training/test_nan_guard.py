@@ -1,4 +1,4 @@
-"""Numbers that are not finite reach no weight, no checkpoint and no score."""
+"""Non-finite numbers do not reach weights, checkpoints or scores."""
 
 import math
 from copy import deepcopy
@@ -18,21 +18,23 @@ from tagpose.training.callbacks.nan_guard import NonFiniteGuard
 from tagpose.training.checkpoint_io import AtomicCheckpointIO
 
 
-class Break(Callback):
-    """Breaks the loss of chosen steps, or the gradient of a weight, or the network itself."""
+class MakeNonFinite(Callback):
+    """Make the loss or the gradient of some steps non-finite."""
 
     def __init__(self, *steps, kind="loss"):
         self.steps, self.kind = steps, kind
 
     def on_train_batch_start(self, trainer, module, batch, number):
-        broken = trainer.global_step in self.steps
-        criterion = module.criterion
-        module.criterion = Broken(criterion, self.kind) if broken else sound(criterion)
+        criterion = unwrap(module.criterion)
+        is_broken = trainer.global_step in self.steps
+        module.criterion = NonFiniteLoss(criterion, self.kind) if is_broken else criterion
 
 
-class Broken:
+class NonFiniteLoss:
+    """Loss whose value is infinite, or whose gradient is NaN."""
+
     def __init__(self, criterion, kind):
-        self.criterion, self.kind = sound(criterion), kind
+        self.criterion, self.kind = criterion, kind
 
     def __call__(self, resolutions, targets):
         return self.criterion(resolutions, targets)
@@ -45,33 +47,34 @@ class Broken:
         return total
 
 
-def sound(criterion):
-    return criterion.criterion if isinstance(criterion, Broken) else criterion
+def unwrap(criterion):
+    return criterion.criterion if isinstance(criterion, NonFiniteLoss) else criterion
 
 
-class Compare(Callback):
-    """Notes which steps changed nothing of the network."""
+class RecordUnchangedSteps(Callback):
+    """Record the steps that leave the network unchanged."""
 
     def __init__(self):
-        self.unchanged = []
+        self.steps = []
 
     def on_train_batch_start(self, trainer, module, batch, number):
-        self.before = {name: one.clone() for name, one in module.state_dict().items()}
+        self.before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
     def on_train_batch_end(self, trainer, module, outputs, batch, number):
         after = module.state_dict()
-        same = all(torch.equal(one, after[name]) for name, one in self.before.items())
-        if same:
-            self.unchanged.append(trainer.global_step - 1)
+        if all(torch.equal(tensor, after[name]) for name, tensor in self.before.items()):
+            self.steps.append(trainer.global_step - 1)
 
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
-def test_a_step_that_is_not_finite_changes_nothing_and_its_batch_is_kept(people, kind, tmp_path):
+def test_a_non_finite_step_leaves_the_network_unchanged_and_its_batch_is_saved(
+    people, kind, tmp_path
+):
     cfg = configuration(people, tmp_path)
-    compare = Compare()
+    unchanged = RecordUnchangedSteps()
     with pytest.warns(UserWarning, match=r"at step 3 \(images \[\d+, \d+\]\); the step was"):
-        trainer, _ = train(cfg, Break(3, kind=kind), compare, max_epochs=2)
-    assert compare.unchanged == [3]
+        trainer, _ = train(cfg, MakeNonFinite(3, kind=kind), unchanged, max_epochs=2)
+    assert unchanged.steps == [3]
     assert trainer.current_epoch == 2
     assert float(trainer.callback_metrics["train/skipped_steps"]) == 1
     (file,) = (tmp_path / "skipped_batches").iterdir()
@@ -79,16 +82,16 @@ def test_a_step_that_is_not_finite_changes_nothing_and_its_batch_is_kept(people,
     batch = read_tensors(file)
     assert batch["image"].shape == (2, 3, 64, 64)
     moments = trainer.optimizers[0].state_dict()["state"].values()
-    assert all(int(one["step"]) == 2 * BATCHES - 1 for one in moments)
+    assert all(int(state["step"]) == 2 * BATCHES - 1 for state in moments)
 
 
-def test_a_run_that_diverges_ends_and_says_what_it_saw(people, tmp_path):
+def test_a_diverging_run_is_stopped_and_its_batches_are_saved(people, tmp_path):
     cfg = configuration(people, tmp_path, "callbacks.nan_guard.max_skipped=2")
     with (
         pytest.warns(UserWarning, match="the step was skipped"),
         pytest.raises(RuntimeError, match=r"step 9 .* 3 of the last 10 steps were skipped; their"),
     ):
-        train(cfg, Break(2, 5, 9))
+        train(cfg, MakeNonFinite(2, 5, 9))
     assert len(list((tmp_path / "skipped_batches").iterdir())) == 3
 
 
@@ -96,8 +99,8 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 FUSED, UNFUSED = (), ("optimization.optimizer.fused=false",)
 
 
-class Unseen(Callback):
-    """Omits the forward and backward passes of chosen steps."""
+class OmitSteps(Callback):
+    """Omit the forward and backward passes of some steps."""
 
     def __init__(self, *steps):
         self.steps = steps
@@ -108,65 +111,64 @@ class Unseen(Callback):
             module.training_step = lambda batch, batch_idx: None
 
 
-without_a_step = pytest.mark.filterwarnings("ignore:.training_step. returned .None.")
+ignore_omitted_steps = pytest.mark.filterwarnings("ignore:.training_step. returned .None.")
 
 
-@without_a_step
+@ignore_omitted_steps
 @pytest.mark.parametrize(
     ("kind", "overrides"),
     [("loss", FUSED), ("gradient", UNFUSED), slow("gradient", FUSED), slow("loss", UNFUSED)],
 )
-def test_a_run_with_a_bad_batch_equals_one_that_never_saw_it(people, kind, overrides, tmp_path):
+def test_a_run_with_a_bad_batch_equals_one_without_it(people, kind, overrides, tmp_path):
     cfg = configuration(people, tmp_path, *overrides)
     with pytest.warns(UserWarning, match="the step was skipped"):
-        skipped = result(*train(cfg, Break(0, 4, kind=kind), max_epochs=1))
-    unseen = result(*train(cfg, Unseen(0, 4), max_epochs=1))
-    assert skipped.end == unseen.end
+        skipped = result(*train(cfg, MakeNonFinite(0, 4, kind=kind), max_epochs=1))
+    omitted = result(*train(cfg, OmitSteps(0, 4), max_epochs=1))
+    assert skipped.end == omitted.end
 
 
-@without_a_step
+@ignore_omitted_steps
 @pytest.mark.parametrize("optimizer", ["SGD", slow("Adam"), slow("Adagrad")])
-def test_every_fused_optimizer_leaves_its_state_unchanged_on_a_bad_step(
-    people, optimizer, tmp_path
-):
+def test_fused_optimizers_keep_their_state_in_a_skipped_step(people, optimizer, tmp_path):
     kind = f"optimization.optimizer._target_=torch.optim.{optimizer}"
     momentum = ("+optimization.optimizer.momentum=0.9",) if optimizer == "SGD" else ()
     cfg = configuration(people, tmp_path, kind, *momentum)
     with pytest.warns(UserWarning, match="the step was skipped"):
-        skipped = result(*train(cfg, Break(0, 4, kind="gradient"), max_epochs=1))
-    unseen = result(*train(cfg, Unseen(0, 4), max_epochs=1))
-    assert skipped.end == unseen.end
+        skipped = result(*train(cfg, MakeNonFinite(0, 4, kind="gradient"), max_epochs=1))
+    omitted = result(*train(cfg, OmitSteps(0, 4), max_epochs=1))
+    assert skipped.end == omitted.end
 
 
-@without_a_step
-def test_of_accumulated_batches_a_bad_one_skips_the_step_of_all(people, tmp_path):
+@ignore_omitted_steps
+def test_a_bad_batch_skips_the_step_of_all_accumulated_batches(people, tmp_path):
     cfg = configuration(people, tmp_path)
     with pytest.warns(UserWarning, match=r"at step 2 \(images \[\d+, \d+, \d+, \d+\]\)"):
-        skipped = result(*train(cfg, Break(2), max_epochs=2, accumulate_grad_batches=2))
-    unseen = result(*train(cfg, Unseen(2), max_epochs=2, accumulate_grad_batches=2))
-    assert skipped.end == unseen.end
+        skipped = result(*train(cfg, MakeNonFinite(2), max_epochs=2, accumulate_grad_batches=2))
+    omitted = result(*train(cfg, OmitSteps(2), max_epochs=2, accumulate_grad_batches=2))
+    assert skipped.end == omitted.end
 
 
 class CountHostReads(Callback):
-    """Counts tensors whose value the host reads between the backward pass and the optimizer's end.
+    """Count host reads of tensors from the backward pass to the end of the optimizer step.
 
-    On a GPU each of them would wait for all kernels that are queued.
+    On a GPU, each of them would wait for all queued kernels.
     """
 
     def __init__(self):
-        self.reads, self.watch = [], None
+        self.counters = []
 
     def on_train_start(self, trainer, module):
         (optimizer,) = trainer.optimizers
-        optimizer.register_step_post_hook(lambda *_: self.watch.__exit__(None, None, None))
+        optimizer.register_step_post_hook(lambda *_: self.counters[-1].__exit__(None, None, None))
 
     def on_after_backward(self, trainer, module):
-        self.watch = HostReads()
-        self.reads.append(self.watch)
-        self.watch.__enter__()
+        self.counters.append(HostReadCounter())
+        self.counters[-1].__enter__()
 
 
-class HostReads(TorchDispatchMode):
+class HostReadCounter(TorchDispatchMode):
+    """Count calls of `Tensor.item` and the like."""
+
     def __init__(self):
         super().__init__()
         self.count = 0
@@ -176,18 +178,16 @@ class HostReads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_the_host_reads_no_tensor_between_the_backward_pass_and_the_end_of_a_fused_step(
-    people, tmp_path
-):
-    reads = CountHostReads()
-    train(configuration(people, tmp_path), reads, max_epochs=1, gradient_clip_val=1.0)
-    first, *others = [one.count for one in reads.reads]
-    assert first == 1  # before the optimizer has a state
+def test_fused_steps_need_no_host_reads_after_the_backward_pass(people, tmp_path):
+    host_reads = CountHostReads()
+    train(configuration(people, tmp_path), host_reads, max_epochs=1, gradient_clip_val=1.0)
+    first, *others = [counter.count for counter in host_reads.counters]
+    assert first == 1  # the optimizer has no state yet
     assert others == [0] * (BATCHES - 1)
 
 
-class FoundInf(Callback):
-    """Notes whether the optimizer has a flag to skip its next step."""
+class RecordFlags(Callback):
+    """Record whether the optimizer still has a flag to skip its next step."""
 
     def __init__(self):
         self.present = []
@@ -199,18 +199,18 @@ class FoundInf(Callback):
         self.present.append("found_inf" in vars(trainer.optimizers[0]))
 
 
-def test_no_flag_to_skip_stays_on_the_optimizer_after_a_step(people, tmp_path):
-    cfg, found = configuration(people, tmp_path), FoundInf()
+def test_the_skip_flag_is_removed_after_each_step(people, tmp_path):
+    cfg, flags = configuration(people, tmp_path), RecordFlags()
     with pytest.warns(UserWarning, match="the step was skipped"):
-        train(cfg, Break(1, 2), found, max_epochs=2, accumulate_grad_batches=2)
-    assert found.present == [False] * len(found.present)
+        train(cfg, MakeNonFinite(1, 2), flags, max_epochs=2, accumulate_grad_batches=2)
+    assert flags.present == [False] * len(flags.present)
 
 
 class ExpectedAverage(Callback):
-    """Computes the average that a step must leave if it changes nothing of the network."""
+    """Compute the weight average after a step that leaves the network unchanged."""
 
     def __init__(self, step):
-        self.step, self.same = step, None
+        self.step, self.is_equal = step, None
 
     def on_train_batch_start(self, trainer, module, batch, number):
         if trainer.global_step == self.step:
@@ -221,66 +221,68 @@ class ExpectedAverage(Callback):
         if trainer.global_step == self.step + 1:
             after = average_of(trainer).state_dict()
             expected = self.expected.state_dict()
-            self.same = all(torch.equal(expected[name], after[name]) for name in expected)
+            self.is_equal = all(torch.equal(expected[name], after[name]) for name in expected)
 
 
 def average_of(trainer):
-    (ema,) = [one for one in trainer.callbacks if isinstance(one, WeightAveraging)]
+    (ema,) = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]
     return ema._average_model
 
 
-def test_the_average_of_the_weights_has_no_statistics_of_a_skipped_step(people, tmp_path):
+def test_averaged_weights_exclude_batchnorm_statistics_of_skipped_steps(people, tmp_path):
     average = ExpectedAverage(3)
     with pytest.warns(UserWarning, match="the step was skipped"):
-        train(configuration(people, tmp_path), Break(3), average, max_epochs=1)
-    assert average.same
+        train(configuration(people, tmp_path), MakeNonFinite(3), average, max_epochs=1)
+    assert average.is_equal
 
 
-def test_an_average_of_the_weights_that_is_listed_before_the_guard_is_refused(people, tmp_path):
+def test_a_weight_average_listed_before_the_guard_is_an_error(people, tmp_path):
     guard = NonFiniteGuard(tmp_path)
     with pytest.raises(ValueError, match="list nan_guard first"):
         train(configuration(people, tmp_path, "~callbacks.nan_guard"), guard)
 
 
-def test_a_checkpoint_of_a_skipped_step_has_its_count_and_the_buffers_before_it(people, tmp_path):
+def test_a_checkpoint_after_a_skipped_step_has_the_count_and_the_restored_buffers(people, tmp_path):
     cfg = configuration(
         people, tmp_path, "callbacks.resumable_checkpoint.interval_minutes=0", "~callbacks.ema"
     )
-    last = instantiate(cfg.callbacks.resumable_checkpoint)
-    contents = CheckpointOfEachStep(last.file)
+    checkpoint = instantiate(cfg.callbacks.resumable_checkpoint)
+    reader = ReadCheckpoints(checkpoint.file)
     with pytest.warns(UserWarning, match="the step was skipped"):
-        train(cfg, Break(3), last, contents, max_epochs=1)
-    before, after = (contents.read[step] for step in (3, 4))
+        train(cfg, MakeNonFinite(3), checkpoint, reader, max_epochs=1)
+    before, after = (reader.contents[step] for step in (3, 4))
     assert all(torch.equal(t, after["state_dict"][n]) for n, t in before["state_dict"].items())
-    states = [one["callbacks"]["NonFiniteGuard"] for one in (before, after)]
-    assert [one["total_skipped"] for one in states] == [0, 1]
+    states = [content["callbacks"]["NonFiniteGuard"] for content in (before, after)]
+    assert [state["total_skipped"] for state in states] == [0, 1]
     assert states[1]["recent"] == [False] * 3 + [True]
 
 
-class CheckpointOfEachStep(Checkpoint):
-    """Reads a checkpoint after each step, as the last callback."""
+class ReadCheckpoints(Checkpoint):
+    """Read the checkpoint after each step, as the last callback."""
 
     def __init__(self, file):
-        self.file, self.read = file, {}
+        self.file, self.contents = file, {}
 
     def on_train_batch_end(self, trainer, module, outputs, batch, number):
         content = read_tensors(self.file)
-        self.read[content["global_step"]] = content
+        self.contents[content["global_step"]] = content
 
 
-def test_buffers_are_copied_by_one_call_for_each_dtype_and_restored(people, tmp_path):
+def test_buffers_are_restored_by_one_call_per_dtype(people, tmp_path):
     network = instantiate(configuration(people, tmp_path).model, _convert_="object").network
     snapshot = BufferSnapshot(network)
     before = [buffer.clone() for buffer in network.buffers()]
     for buffer in network.buffers():
         buffer.add_(1)
-    with Calls() as calls:
+    with RecordCalls() as calls:
         snapshot.restore()
     assert calls.names == ["aten._foreach_copy_.default"] * 2
     assert all(map(torch.equal, network.buffers(), before))
 
 
-class Calls(TorchDispatchMode):
+class RecordCalls(TorchDispatchMode):
+    """Record the names of dispatched operations."""
+
     def __init__(self):
         super().__init__()
         self.names = []
@@ -290,8 +292,8 @@ class Calls(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-class Poison(Checkpoint):
-    """Saves a sound network, then one that is not."""
+class SaveNonFinite(Checkpoint):
+    """Save a checkpoint after each step, with NaN weights from the second step on."""
 
     def __init__(self, folder):
         self.file = folder / "last.ckpt"
@@ -301,27 +303,27 @@ class Poison(Checkpoint):
         next(module.parameters()).data[0] = math.nan
 
 
-def test_weights_that_are_not_finite_overwrite_no_checkpoint(people, tmp_path):
+def test_non_finite_weights_never_overwrite_a_checkpoint(people, tmp_path):
     cfg = configuration(people, tmp_path)
     with (
         pytest.warns(UserWarning, match="the step was skipped"),
         pytest.raises(ValueError, match=r"last\.ckpt is not written, because .*network\.backbone"),
     ):
-        train(cfg, Poison(tmp_path))
+        train(cfg, SaveNonFinite(tmp_path))
     assert AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 1
     assert [file.name for file in tmp_path.glob("*.ckpt")] == ["last.ckpt"]
 
 
-class Diverged(Callback):
-    """Makes a network whose fields are NaN."""
+class PredictNan(Callback):
+    """Make the network outputs NaN in validations."""
 
     def on_validation_batch_start(self, trainer, module, batch, number, loader=0):
         module.network.head.bias.data[:] = math.nan
 
 
-def test_a_network_that_predicts_nan_scores_nothing(people, tmp_path):
+def test_a_network_that_predicts_nan_scores_zero(people, tmp_path):
     cfg = configuration(people, tmp_path)
-    trainer, _ = train(cfg, Diverged(), max_epochs=1, check_val_every_n_epoch=1)
+    trainer, _ = train(cfg, PredictNan(), max_epochs=1, check_val_every_n_epoch=1)
     scores = trainer.callback_metrics
     assert float(scores["val/non_finite_images"]) == 6
     assert float(scores["val/ap/body"]) == float(scores["val/ar/body"]) == 0

@@ -1,1 +1,1 @@
-"""Timing of the network, data loading and decoding."""
+"""Benchmarks of training, inference, decoding and data loading."""

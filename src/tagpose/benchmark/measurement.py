@@ -1,4 +1,4 @@
-"""This file measures what a device gets done: time, memory, and the share of what it could do."""
+"""Benchmark measurements: time, memory, utilization of the peak FLOPS, and a table of them."""
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tagpose.structures import Sample
 
-# MERGED: """This file shows what a device gets done, to people and to programs."""
-# Dense bf16, 10^12 operations a second, by the name that CUDA gives the whole chip: a MIG slice has
-# another name. NVIDIA's data sheets H100 (SXM5), H200 (SXM), A100, L40S, and the Ada architecture
-# whitepaper, appendix A (RTX 4090, with float32 accumulation), where a figure "with sparsity" is
-# halved.
+# Dense bf16 TFLOPS by the CUDA name of the whole chip; a MIG slice has another name. Sources: the
+# NVIDIA data sheets of H100 (SXM5), H200 (SXM), A100 and L40S, and the Ada architecture whitepaper,
+# appendix A (RTX 4090, with float32 accumulation). Figures "with sparsity" are halved.
 PEAK_TFLOPS: Final = {
     "NVIDIA H100 80GB HBM3": 989.0,
     "NVIDIA H200": 989.0,
@@ -33,22 +31,22 @@ Work = Callable[[], object]
 
 
 class TimingResult(NamedTuple):
-    """What a piece of work takes; one that fails has no time, but a trouble."""
+    """Time and memory of one call of a workload, or the error that it raised."""
 
-    seconds: float | None  # median
-    memory: int | None  # bytes at the most; only CUDA counts them
+    seconds: float | None  # median over the repeats
+    memory: int | None  # peak in bytes; only measured on CUDA
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Timer:
-    """How a piece of work is timed; calling it does so.
+    """Measure the time and memory of workloads.
 
     Attributes:
-        device: that works.
-        warmup_steps: calls before time counts: compilation, choice of algorithms.
-        steps: calls in a row that are timed as one, as a GPU runs behind the CPU.
-        repeats: of the timing, whose median counts.
+        device: device that runs the workload.
+        warmup_steps: calls before the measurement, for compilation and the choice of algorithms.
+        steps: consecutive calls that are timed together, because a GPU runs asynchronously.
+        repeats: number of timings, of which the median is reported.
     """
 
     device: torch.device
@@ -57,16 +55,15 @@ class Timer:
     repeats: int
 
     def __call__(self, prepare: Callable[[], Work]) -> TimingResult:
-        """The cost of one call of the work that is prepared, which the time leaves out."""
+        """Prepare a workload and measure one call of it, without the preparation."""
         free_memory(self.device)
         try:
             return self._measure(prepare())
         except torch.OutOfMemoryError:
             return TimingResult(None, None, "out of memory")
-        except RuntimeError as error:  # a compiler that is not there must not end the other work
-            return TimingResult(
-                None, None, (str(error).strip() or type(error).__name__).splitlines()[0]
-            )
+        except RuntimeError as error:  # e.g. a missing compiler; other workloads still run
+            message = (str(error).strip() or type(error).__name__).splitlines()[0]
+            return TimingResult(None, None, message)
 
     def _measure(self, work: Work) -> TimingResult:
         for _ in range(self.warmup_steps):
@@ -75,12 +72,11 @@ class Timer:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
         seconds = median(self._time_once(work) for _ in range(self.repeats))
-        return TimingResult(
-            seconds, torch.cuda.max_memory_allocated(self.device) if on_gpu else None
-        )
+        memory = torch.cuda.max_memory_allocated(self.device) if on_gpu else None
+        return TimingResult(seconds, memory)
 
     def _time_once(self, work: Work) -> float:
-        """Seconds of a call, over all steps in a row."""
+        """Return the mean seconds of a call over `steps` consecutive calls."""
         synchronize(self.device)
         start = perf_counter()
         for _ in range(self.steps):
@@ -90,21 +86,21 @@ class Timer:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all that it was told to."""
+    """Wait until a device has finished all queued kernels."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def free_memory(device: torch.device) -> None:
-    """Give back what earlier work left: compiled code, memory."""
-    torch.compiler.reset()  # what was compiled for other sizes makes the next code general and slow
+    """Free the compiled code and memory of earlier workloads."""
+    torch.compiler.reset()  # otherwise a second size is compiled for dynamic shapes, which is slow
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def measure_loader(loader: Iterable[Sample]) -> float:
-    """Images a second that a loader hands over in an epoch, once its workers are there."""
+    """Return the images per second of a data loader in an epoch after its workers have started."""
     for _ in loader:
         pass
     start = perf_counter()
@@ -113,40 +109,40 @@ def measure_loader(loader: Iterable[Sample]) -> float:
 
 
 def count_flops(work: Work) -> int:
-    """Multiplications and additions in the matrices of one call of work that is not compiled."""
+    """Return the FLOPs of the matrix products in one call of a workload that is not compiled."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is called."""
+    """Return the CUDA name of a GPU, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def peak_flops(device: torch.device, given: float | None) -> float | None:
-    """Operations a second that a device can do at most in bf16; None where that is not known.
+def peak_flops(device: torch.device, tflops: float | None) -> float | None:
+    """Return the peak bf16 FLOPS of a device, or None if it is unknown.
 
     Args:
-        device: in question.
-        given: 10^12 operations a second, by someone who knows better.
+        device: the device.
+        tflops: its peak in TFLOPS; None takes the value from `PEAK_TFLOPS`.
     """
-    known = given or PEAK_TFLOPS.get(device_name(device))
-    return known * 1e12 if known else None
+    tflops = tflops or PEAK_TFLOPS.get(device_name(device))
+    return tflops * 1e12 if tflops else None
 
 
 class BenchmarkCase(NamedTuple):
-    """What is measured."""
+    """Workload and settings of a measurement."""
 
-    work: str  # training, network, inference, decoding, loading
-    images: int  # of a batch
+    work: str  # training, network, inference, decoding or loading
+    images: int  # per batch
     model: str = ""
     compiled: bool = False
-    workers: int | None = None  # of the loader
+    workers: int | None = None  # of the data loader
 
 
 class Measurement(NamedTuple):
-    """What was measured; None where there is nothing to say."""
+    """Benchmark case and its results; None if a result does not apply."""
 
     work: str
     images: int
@@ -154,36 +150,36 @@ class Measurement(NamedTuple):
     compiled: bool
     workers: int | None
     images_per_second: float | None = None
-    seconds: float | None = None  # a batch
-    memory: int | None = None  # bytes at the most
-    flops_utilization: float | None = None  # of what the chip multiplies in bf16
-    decoding_fraction: float | None = None  # of the time of inference
+    seconds: float | None = None  # per batch
+    memory: int | None = None  # peak in bytes
+    flops_utilization: float | None = None  # fraction of the peak bf16 FLOPS
+    decoding_fraction: float | None = None  # fraction of the inference time
     error: str | None = None
 
 
 def make_measurement(
-    subject: BenchmarkCase,
-    cost: TimingResult,
+    case: BenchmarkCase,
+    timing: TimingResult,
     *,
     operations: float = 0,
     peak: float | None = None,
     decoding: float | None = None,
 ) -> Measurement:
-    """What a cost says of a subject.
+    """Compute the results of a benchmark case.
 
     Args:
-        subject: that cost it.
-        cost: of a batch.
-        operations: of an image, where they are counted.
-        peak: operations a second of the device, where that is known.
-        decoding: seconds that decoding a batch takes, where that is part of the work.
+        case: the case.
+        timing: time and memory of a batch.
+        operations: FLOPs per image; 0 if they are not counted.
+        peak: peak FLOPS of the device, if it is known.
+        decoding: seconds of decoding a batch, if it is part of the workload.
     """
-    seconds, memory, error = cost
+    seconds, memory, error = timing
     if seconds is None:
-        return Measurement(*subject, error=error)
-    speed = subject.images / seconds
+        return Measurement(*case, error=error)
+    speed = case.images / seconds
     return Measurement(
-        *subject,
+        *case,
         images_per_second=speed,
         seconds=seconds,
         memory=memory,
@@ -193,22 +189,20 @@ def make_measurement(
 
 
 def make_table(measurements: Sequence[Measurement], title: str) -> Table:
-    """One row per figure."""
-    result = Table("work", "model", title=title)
+    """Build a table with one row per measurement."""
+    table = Table("work", "model", title=title)
     for column in ("batch", "workers", "images/s", "ms/batch", "GiB", "of peak", "decoding"):
-        result.add_column(column, justify="right")
-    for one in measurements:
-        result.add_row(
-            one.work,
-            f"{one.model}, compiled" if one.compiled else one.model,
-            str(one.images),
-            "" if one.workers is None else str(one.workers),
-            one.error or f"{one.images_per_second:.1f}",
-            "" if one.seconds is None else f"{1000 * one.seconds:.1f}",
-            "" if one.memory is None else f"{one.memory / 2**30:.2f}",
-            *(
-                "" if s is None else f"{s:.1%}"
-                for s in (one.flops_utilization, one.decoding_fraction)
-            ),
+        table.add_column(column, justify="right")
+    for m in measurements:
+        fractions = (m.flops_utilization, m.decoding_fraction)
+        table.add_row(
+            m.work,
+            f"{m.model}, compiled" if m.compiled else m.model,
+            str(m.images),
+            "" if m.workers is None else str(m.workers),
+            m.error or f"{m.images_per_second:.1f}",
+            "" if m.seconds is None else f"{1000 * m.seconds:.1f}",
+            "" if m.memory is None else f"{m.memory / 2**30:.2f}",
+            *("" if fraction is None else f"{fraction:.1%}" for fraction in fractions),
         )
-    return result
+    return table

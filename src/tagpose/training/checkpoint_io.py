@@ -1,4 +1,4 @@
-"""This file keeps what a run goes on from: whole files, finite weights, the newest of them."""
+"""Checkpoint files: atomic writes of finite weights, and the latest checkpoint of a run."""
 
 import os
 import warnings
@@ -11,16 +11,16 @@ from torch import Tensor
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import read_global_step, read_tensors, write_torch
 
-_TEMPORARY: Final = "*.tmp.ckpt"  # what `writing.whole` leaves of a process that was killed
-# of a checkpoint: weights, and those that Lightning's average of weights stands in front of
+_TEMPORARY: Final = "*.tmp.ckpt"  # files that `atomic_write` leaves if its process is killed
+# `current_model_state`: the weights in training, where `state_dict` has their average
 _CHECKED_KEYS: Final = {"state_dict", "current_model_state", "optimizer_states"}
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """How Lightning writes checkpoints: whole or not at all, and on the disk before it goes on.
+    """Checkpoint plugin that writes atomically, flushes to disk, and rejects non-finite weights.
 
-    Lightning's own way stages a file elsewhere and copies it where the two lie on different disks:
-    who is killed meanwhile, or fills the disk, loses the checkpoint before, too.
+    Lightning itself stages a file in another folder and copies it if the two are on different
+    disks. If the process is killed meanwhile or the disk is full, the previous checkpoint is lost.
     """
 
     def save_checkpoint(
@@ -29,25 +29,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            OSError: the disk is full or may not be written; what was there stays.
-            ValueError: a tensor of it has numbers that are not finite; what was there stays.
+            OSError: the disk is full or not writable; an existing file remains.
+            ValueError: a tensor has non-finite values; an existing file remains.
         """
         for part in _CHECKED_KEYS & checkpoint.keys():
             if name := _find_non_finite(checkpoint[part], part):
                 raise ValueError(
-                    f"{path} is not written, because {name} has numbers that are not finite; what "
-                    "was there before is left as it is"
+                    f"{path} is not written, because {name} has non-finite values; resume from the "
+                    "previous checkpoint with a lower optimization.optimizer.lr"
                 )
         write_torch(Path(path), checkpoint, fsync=True)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read a checkpoint, whatever is asked without running anything that is in it.
+        """Read a checkpoint to the CPU, never unpickling code, whatever `weights_only` is.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is not whole, or holds more than tensors and numbers.
+            FileNotFoundError: the file is missing.
+            ValueError: the file is damaged, or contains more than tensors and plain values.
         """
         del map_location, weights_only
         content: dict[str, Any] = read_tensors(Path(path))
@@ -55,10 +55,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _relocate_best_path(content: dict[str, Any], file: Path) -> dict[str, Any]:
-    """A checkpoint that says of the best one beside it where it is, wherever both were moved.
+    """Update the path of the best checkpoint if it was moved together with this one.
 
-    Lightning forgets which score was the best if the folder has another name than before, and
-    writes the next one over it.
+    Lightning forgets the best score if the folder has another name than before, and overwrites the
+    best checkpoint after the next validation.
     """
     folder = os.path.realpath(file.parent)
     states = content.get("callbacks", {})
@@ -70,50 +70,52 @@ def _relocate_best_path(content: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _replace_folder(content: Any, before: str, now: str) -> Any:
-    """A tree of dicts in which paths, keys too, begin with another folder."""
+    """Replace a folder at the start of all paths, keys included, in nested dicts."""
     if isinstance(content, dict):
         return {
             _replace_folder(k, before, now): _replace_folder(v, before, now)
             for k, v in content.items()
         }
-    inside = isinstance(content, str) and (content == before or content.startswith(f"{before}/"))
-    return now + content[len(before) :] if inside else content
+    is_inside = isinstance(content, str) and (content == before or content.startswith(f"{before}/"))
+    return now + content[len(before) :] if is_inside else content
 
 
 def find_latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of a folder with the most steps; those that are not whole are told.
+    """Return the checkpoint with the most steps in a folder; warn about damaged ones.
 
     Args:
-        folder: of a run, which may not be there yet.
+        folder: folder of a run, which may be missing.
+
+    Returns:
+        The checkpoint, or None if the folder has none.
 
     Raises:
-        ValueError: there are some, and none is whole.
+        ValueError: all checkpoints are damaged.
     """
     steps = {}
     for file in sorted(folder.glob("*.ckpt")):
         try:
             steps[file] = read_global_step(file)
         except ValueError as error:
-            warnings.warn(f"left aside: {error}", stacklevel=2)
+            warnings.warn(f"skipped a damaged checkpoint: {error}", stacklevel=2)
     if not steps and any(folder.glob("*.ckpt")):
         raise ValueError(
-            f"none of the checkpoints in {folder} is whole; another run=NAME begins anew"
+            f"all checkpoints in {folder} are damaged; start a new run with another run=NAME"
         )
     return max(steps, key=lambda file: steps[file], default=None)
 
 
 def remove_temporary_checkpoints(folder: Path) -> None:
-    """Remove temporary checkpoints of processes that were killed while they wrote them."""
+    """Remove the temporary checkpoints of killed processes."""
     remove_stale_files(folder, _TEMPORARY)
 
 
 def _find_non_finite(content: object, name: str) -> str | None:
-    """The name of a tensor with a number that is not finite, if there is one in a tree of them."""
+    """Return the name of a tensor with non-finite values in nested dicts and lists, or None."""
     if isinstance(content, Tensor):
         return None if bool(content.isfinite().all()) else name
     if isinstance(content, list):
         content = dict(enumerate(content))
-    inner = content.items() if isinstance(content, dict) else ()
-    return next(
-        filter(None, (_find_non_finite(value, f"{name}.{key}") for key, value in inner)), None
-    )
+    items = content.items() if isinstance(content, dict) else ()
+    names = (_find_non_finite(value, f"{name}.{key}") for key, value in items)
+    return next(filter(None, names), None)

@@ -1,4 +1,4 @@
-"""This file reads back what a run logged, draws it, and logs for runs without Lightning."""
+"""Logged metrics of a run (`metrics.csv`): reading, writing and drawing them."""
 
 import csv
 import math
@@ -11,11 +11,11 @@ from tagpose.visualization.curves import Curve, draw_curves
 
 
 def read_history(file: Path) -> list[Curve]:
-    """Every number of a run's metrics.csv, by name, over the steps at which it was logged."""
+    """Read a metrics.csv as one curve per metric over the steps at which it was logged."""
     steps: dict[str, list[float]] = defaultdict(list)
     values: dict[str, list[float]] = defaultdict(list)
-    with file.open(newline="") as lines:
-        for row in csv.DictReader(lines):
+    with file.open(newline="") as stream:
+        for row in csv.DictReader(stream):
             for name, value in row.items():
                 if value and name not in ("step", "epoch"):
                     steps[name].append(float(row["step"]))
@@ -23,14 +23,14 @@ def read_history(file: Path) -> list[Curve]:
     return [Curve(name, steps[name], values[name]) for name in sorted(steps)]
 
 
-def write_history(run: Path, numbers: Mapping[str, float]) -> None:
-    """Write the numbers of a run that has one step alone into its metrics.csv."""
-    with atomic_write(run / "metrics.csv") as partial, partial.open("w", newline="") as lines:
-        csv.writer(lines).writerows([("step", *numbers), (0, *numbers.values())])
+def write_history(run: Path, metrics: Mapping[str, float]) -> None:
+    """Write the metrics.csv of a run with a single step."""
+    with atomic_write(run / "metrics.csv") as partial, partial.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("step", *metrics), (0, *metrics.values())])
 
 
 def best_value(run: Path, metric: str, *, maximize: bool) -> float:
-    """The best that a run logged of a metric; NaN where it logged no finite number."""
+    """Return the best finite value that a run logged of a metric, or NaN if there is none."""
     file = run / "metrics.csv"
     curves = read_history(file) if file.exists() else []
     logged = [v for curve in curves if curve.name == metric for v in curve.values]
@@ -39,15 +39,15 @@ def best_value(run: Path, metric: str, *, maximize: bool) -> float:
 
 
 def draw_history(run: Path, title: str) -> None:
-    """Draw losses and AP of a run's metrics.csv into its curves.png, where it has one."""
+    """Draw losses and AP of a run's metrics.csv as curves.png; do nothing if it is missing."""
     file = run / "metrics.csv"
     if not file.exists():
         return
     history = read_history(file)
-    scores = [curve for curve in history if curve.name.startswith("val/ap/")]
+    ap_curves = [curve for curve in history if curve.name.startswith("val/ap/")]
     draw_curves(
         [curve for curve in history if "/loss/" in curve.name],
-        [curve._replace(name=curve.name.removeprefix("val/ap/")) for curve in scores],
+        [curve._replace(name=curve.name.removeprefix("val/ap/")) for curve in ap_curves],
         title=title,
         path=run / "curves.png",
     )

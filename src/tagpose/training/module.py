@@ -1,4 +1,4 @@
-"""This file is what Lightning trains: the network, its losses, its optimiser."""
+"""LightningModule that trains a bottom-up pose network with the Associative Embedding loss."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,15 +24,18 @@ from tagpose.training.validation_loss import ValidationLoss, finite_images, mean
 
 
 class BottomUpPoseModule(LightningModule):
-    """One stage of the training.
+    """Training and validation steps, optimizer and learning-rate schedule of one stage.
 
     Args:
-        network: to train.
-        criterion: what it learns.
-        optimizer: makes one from parameters.
-        lr_schedule: of the learning rate.
-        lr_scaling: of the learning rate with the images of a step.
-        encoder: see `build_encoders`.
+        network: network to train.
+        criterion: loss function.
+        optimizer: builds an optimizer from parameters.
+        lr_schedule: factor of the learning rate for each step.
+        lr_scaling: scaling of the learning rate with the effective batch size; none by default.
+        encoder: builds a target encoder; see `build_encoders`.
+
+    Raises:
+        ValueError: the encoder weights keypoints, but the criterion does not use the weights.
     """
 
     def __init__(
@@ -51,8 +54,8 @@ class BottomUpPoseModule(LightningModule):
         self.encoders = build_encoders(network, encoder)
         if self.encoders[0].has_keypoint_weights and not criterion.foreground_weight:
             raise ValueError(
-                "encoder.weight_by_visibility and encoder.small_part_weight say how criterion.foreground_weight is "
-                "shared, which is 0; criterion.foreground_weight=30 would do"
+                "encoder.weight_by_visibility and encoder.small_part_weight scale "
+                "criterion.foreground_weight, which is 0; set criterion.foreground_weight=30"
             )
         self.validation_loss = ValidationLoss()
 
@@ -63,7 +66,7 @@ class BottomUpPoseModule(LightningModule):
         terms = self._loss_terms(batch, self.network.forward_resolutions(batch.image))
         losses = {f"train/loss/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(losses, batch_size=len(batch.image))
-        # a sum may overflow while no gradient does; now they do, and other processes see it, too
+        # the sum may overflow although no gradient does; NaN reaches the gradients of all ranks
         return terms["total"] * torch.where(terms["total"].isfinite(), 1.0, torch.nan)
 
     def configure_gradient_clipping(
@@ -74,27 +77,27 @@ class BottomUpPoseModule(LightningModule):
     ) -> None:
         precision = self.trainer.precision_plugin
         if getattr(precision, "scaler", None) is None:
-            # Lightning refuses fused optimisers wherever anything is mixed, though only float16's
-            # gradients are scaled until the optimiser steps
-            how = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
-            Precision.clip_gradients(precision, optimizer, gradient_clip_val or 0.0, how)
+            # Lightning rejects fused optimizers with any mixed precision, although only float16
+            # gradients are scaled until the optimizer steps
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or GradClipAlgorithmType.NORM)
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val or 0.0, algorithm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_validation_epoch_start(self) -> None:
         self.validation_loss = ValidationLoss()
 
-    def validation_step(  # type: ignore[override] # keypoint_maps, for the callbacks
+    def validation_step(  # type: ignore[override] # keypoint maps for the callbacks
         self, batch: Sample, batch_idx: int
     ) -> KeypointMaps:
         resolutions = self.network.forward_resolutions(batch.image)
         terms = self._loss_terms(batch, resolutions)
         keypoint_maps = merge_resolutions(resolutions)
-        finite = finite_images(keypoint_maps)
-        for each in keypoint_maps:  # the decoder finds no people in maps of 0
-            each.masked_fill_(~finite.view(-1, *[1] * (each.ndim - 1)), 0)
+        is_finite = finite_images(keypoint_maps)
+        for maps in keypoint_maps:  # maps of zeros are decoded to no poses
+            maps.masked_fill_(~is_finite.view(-1, *[1] * (maps.ndim - 1)), 0)
         if not self._datamodule().is_padding_rank:
-            self.validation_loss.update(terms, finite)
+            self.validation_loss.update(terms, is_finite)
         return keypoint_maps
 
     def on_validation_epoch_end(self) -> None:
@@ -105,9 +108,9 @@ class BottomUpPoseModule(LightningModule):
         optimizer = self.optimizer(self.parameters())
         trainer = self.trainer
         steps = int(trainer.estimated_stepping_batches)
-        added = trainer.accumulate_grad_batches
-        images = self._datamodule().batch_size * trainer.world_size * added
-        if warning := self.lr_scaling.mismatch(images):
+        batches = trainer.world_size * trainer.accumulate_grad_batches
+        images = self._datamodule().batch_size * batches
+        if warning := self.lr_scaling.mismatch_warning(images):
             rank_zero_warn(warning)
         scale = self.lr_scaling(images)
         scheduler = LambdaLR(optimizer, lambda step: scale * self.lr_schedule(step, steps))
@@ -123,32 +126,32 @@ class BottomUpPoseModule(LightningModule):
         update_optimizer_state(checkpoint, self.optimizer(self.parameters()).param_groups)
 
     def losses(self, batch: Sample, resolutions: MultiResolutionMaps) -> LossTerms:
-        """The terms of a batch, not yet weighted."""
-        with torch.autocast(self.device.type, enabled=False):  # small differences, squared
+        """Return the unweighted loss terms [B] of a batch, computed in float32."""
+        with torch.autocast(self.device.type, enabled=False):  # squares of small differences
             labels = batch.keypoints, batch.mask, batch.unlabelled
             return self.criterion(resolutions, [encoder(*labels) for encoder in self.encoders])
 
     def _datamodule(self) -> PoseDataModule:
-        """The data that the Trainer was given."""
+        """Return the data module that was passed to the Trainer."""
         data: PoseDataModule = self.trainer.datamodule  # type: ignore[attr-defined] # set by fit
         return data
 
     def _loss_terms(self, batch: Sample, resolutions: MultiResolutionMaps) -> dict[str, Tensor]:
-        """The total of a batch and its terms, scalars by name."""
+        """Return the total loss of a batch and the means of its terms, as scalars by name."""
         terms = self.losses(batch, resolutions)
-        each = {name: term.mean() for name, term in terms._asdict().items()}
-        return {"total": self.criterion.total(terms)} | each
+        means = {name: term.mean() for name, term in terms._asdict().items()}
+        return {"total": self.criterion.total(terms)} | means
 
 
 def build_encoders(
     network: PoseNetwork, encoder: Callable[..., HeatmapEncoder]
 ) -> list[HeatmapEncoder]:
-    """Return the encoders that draw the targets of a network, one for each of its resolutions.
+    """Return the target encoders of a network, one for each output resolution.
 
     Args:
-        network: to train.
-        encoder: builds one from the parts of keypoints, `subpixel`, `tag_index`, the side of the
-            input and a stride.
+        network: network to train.
+        encoder: builds an encoder from the part index of keypoints, `subpixel`, `tag_index`, the
+            input size in pixels and a stride.
     """
-    known = network.skeleton.part_index, network.subpixel, network.tag_index, network.input_size
-    return [encoder(*known, stride) for stride in network.strides]
+    arguments = network.skeleton.part_index, network.subpixel, network.tag_index, network.input_size
+    return [encoder(*arguments, stride) for stride in network.strides]

@@ -1,4 +1,4 @@
-"""This file makes Lightning's Trainer for the machine at hand."""
+"""Trainer with automatic precision and accelerator, and atomic checkpoints."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ def make_trainer(
     strategy: str | Strategy = "auto",
     **options: Any,
 ) -> Trainer:
-    """A Trainer whose precision is "auto": bf16 on hardware that has it, float32 elsewhere.
+    """Return a Trainer for the available hardware.
 
     Args:
-        precision: "auto", or one of Lightning's.
-        accelerator: "auto" for CUDA where there is a GPU of it, the CPU elsewhere; or one of
-            Lightning's. (Its own "auto" takes Apple's GPUs, which have no float64.)
-        strategy: one of Lightning's; "ddp" does not broadcast buffers before each batch, because
-            BatchNorm does not use its running statistics in training. `PartAPCallback` broadcasts those of
-            rank 0 before a validation.
-        options: of Lightning's Trainer; one that it does not know is an error.
+        precision: "auto" (bf16 if the hardware supports it, else float32) or a Lightning precision.
+        accelerator: "auto" (CUDA if available, else the CPU) or a Lightning accelerator.
+            Lightning's own "auto" also selects Apple GPUs, which have no float64.
+        strategy: a Lightning strategy. "ddp" does not broadcast buffers before each batch, because
+            BatchNorm does not use its running statistics in training; `PartAPCallback` broadcasts
+            those of rank 0 before a validation.
+        options: further options of Lightning's Trainer.
     """
     if accelerator == "auto":
         accelerator = select_device(None).type
@@ -36,14 +36,14 @@ def make_trainer(
     else:
         options["precision"] = precision
     options["strategy"] = DDPStrategy(broadcast_buffers=False) if strategy == "ddp" else strategy
-    # the data module shares the images among processes itself, without repeating any
+    # the data module distributes images to processes itself, without repeating any
     return Trainer(use_distributed_sampler=False, plugins=[AtomicCheckpointIO()], **options)
 
 
 def supports_bf16(accelerator: str) -> bool:
-    """Whether what a Trainer runs on multiplies bf16 faster than float32."""
+    """Return whether an accelerator multiplies bf16 faster than float32."""
     if accelerator in ("gpu", "cuda") and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # emulation is slower than float32, so only matrix units count; older torch cannot tell
+    # emulated bf16 is slower than float32, so AMX is required; older torch cannot detect it
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return accelerator == "cpu" and bool(capabilities.get("amx_bf16"))

@@ -1,4 +1,4 @@
-"""This file draws validation images while a network trains."""
+"""Callback that draws validation images during training."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +18,19 @@ from tagpose.visualization.heatmaps import draw_heatmaps
 from tagpose.visualization.image_grid import make_image_grid, make_image_row
 from tagpose.visualization.poses import draw_ground_truth, draw_poses
 
-_IDENTITY: Final = torch.eye(2, 3, dtype=torch.float64)[None]  # input pixels are drawn
+_IDENTITY: Final = torch.eye(2, 3, dtype=torch.float64)[None]  # poses stay in input pixels
 
 
 class ImageLogger(Callback):
-    """Draws validation images: ground truth, people, heatmaps, in the run's folder and in wandb.
+    """Draw ground truth, predictions and heatmaps of validation images.
+
+    Each validation writes one picture to a folder and logs it to wandb as `val/images`.
 
     Args:
-        skeleton: that is drawn.
-        folder: for the pictures, one for each validation.
-        max_images: drawn at most.
-        decoder: options of the decoder.
+        skeleton: skeleton to draw.
+        folder: folder for the pictures.
+        max_images: maximum number of images in a picture.
+        decoder: options of the decoder, such as `min_score`.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class ImageLogger(Callback):
         self.rows = []
         self.decoder = adapt_decoder(self.decoder, pl_module)
 
-    def on_validation_batch_end(  # type: ignore[override] # our module returns keypoint_maps
+    def on_validation_batch_end(  # type: ignore[override] # our module returns keypoint maps
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -54,28 +56,28 @@ class ImageLogger(Callback):
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         for i in range(min(self.max_images - len(self.rows), len(batch.image))):
-            one = KeypointMaps(outputs.heatmaps[i : i + 1], outputs.tags[i : i + 1])
-            self.rows.append(self._draw_row(one, batch.image[i], batch.keypoints[i]))
+            keypoint_maps = KeypointMaps(outputs.heatmaps[i : i + 1], outputs.tags[i : i + 1])
+            self.rows.append(self._draw_row(keypoint_maps, batch.image[i], batch.keypoints[i]))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.rows:
             return
-        sheet = make_image_grid(self.rows)
-        write_image(self.folder / f"step_{trainer.global_step:07d}.jpg", sheet)
+        grid = make_image_grid(self.rows)
+        write_image(self.folder / f"step_{trainer.global_step:07d}.jpg", grid)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("val/images", [sheet], step=trainer.global_step)
+                logger.log_image("val/images", [grid], step=trainer.global_step)
 
     def _draw_row(
         self, keypoint_maps: KeypointMaps, image: torch.Tensor, keypoints: torch.Tensor
     ) -> np.ndarray:
-        """One row: ground truth, people, heatmaps."""
+        """Draw the ground truth, predictions and heatmaps of one image side by side."""
         pixels = image.permute(1, 2, 0).cpu().numpy()
-        people = decode_batch(keypoint_maps, _IDENTITY, self.decoder)[0]
+        poses = decode_batch(keypoint_maps, _IDENTITY, self.decoder)[0]
         heatmaps = keypoint_maps.heatmaps[0].float().cpu().numpy()
         pictures = (
             draw_ground_truth(pixels, keypoints.cpu().numpy(), self.skeleton),
-            draw_poses(pixels, people, self.skeleton),
+            draw_poses(pixels, poses, self.skeleton),
             draw_heatmaps(pixels, heatmaps, self.skeleton),
         )
-        return make_image_row(pictures, ("ground truth", "found", "heatmaps"))
+        return make_image_row(pictures, ("ground truth", "predictions", "heatmaps"))

@@ -2,8 +2,8 @@
 
 Non-finite numbers are handled in five places, each with one job:
 
-- `BottomUpPoseModule.training_step` turns an infinite loss into NaN, so that every rank sees it in the
-  averaged gradient;
+- `BottomUpPoseModule.training_step` turns an infinite loss into NaN, so that every rank sees it in
+  the averaged gradient;
 - `NonFiniteGuard` (here) skips the step, restores BatchNorm statistics and stops the run if it
   happens too often;
 - `AtomicCheckpointIO` refuses to write non-finite weights;
@@ -91,13 +91,13 @@ class NonFiniteGuard(Callback):
         """Check the order of the callbacks.
 
         Raises:
-            ValueError: an average of the weights would be updated before buffers are restored.
+            ValueError: a weight average would be updated before the buffers are restored.
         """
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined] # set by its constructor
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined] # set in __init__
         earlier = callbacks[: callbacks.index(self)]
         if any(isinstance(callback, WeightAveraging) for callback in earlier):
             raise ValueError(
-                "callbacks has an average of the weights before nan_guard, so it would include "
+                "callbacks lists a weight average before nan_guard, so the average would include "
                 "the BatchNorm statistics of skipped steps; list nan_guard first"
             )
 

@@ -1,4 +1,4 @@
-"""Callbacks that log AP per part and training throughput."""
+"""Callback that logs AP and AR of each part after validations."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,7 +19,6 @@ from tagpose.structures import KeypointMaps, Poses, Sample
 from tagpose.training.buffers import broadcast_buffers
 
 
-# MERGED: """The decoder of a network in training."""
 class PartAPCallback(Callback):
     """Log `val/ap/PART` and `val/ar/PART` after each validation.
 
@@ -27,7 +26,7 @@ class PartAPCallback(Callback):
     reports final numbers.
 
     Args:
-        skeleton: whose parts are scored.
+        skeleton: skeleton whose parts are evaluated.
         decoder: options of the decoder, such as `min_score`.
     """
 
@@ -55,11 +54,12 @@ class PartAPCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if trainer.world_size > 1 and batch_idx == 0:
-            # Each rank has its own BatchNorm statistics, and those of rank 0 are saved, so they are
-            # scored. Not earlier, because EMA swaps buffers when the validation epoch starts.
+            # Each rank has its own BatchNorm statistics; those of rank 0 are evaluated, because
+            # they are saved. This must not run earlier: EMA swaps buffers when the validation
+            # epoch starts.
             broadcast_buffers(pl_module)
 
-    def on_validation_batch_end(  # type: ignore[override] # our module returns fields
+    def on_validation_batch_end(  # type: ignore[override] # our module returns keypoint maps
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -75,22 +75,22 @@ class PartAPCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._collect(self.pending.drain())
         self.predictions.gather()
-        people = self.predictions.compute()
-        # a sanity check or a limit of batches sees a part of the images
-        scores = evaluate_parts(select_images(self.ground_truth, people), people, self.skeleton)
-        for number in ("ap", "ar"):
-            pl_module.log_dict({f"val/{number}/{p}": getattr(s, number) for p, s in scores.items()})
+        poses = self.predictions.compute()
+        # a sanity check or `limit_val_batches` covers only some of the images
+        scores = evaluate_parts(select_images(self.ground_truth, poses), poses, self.skeleton)
+        for metric in ("ap", "ar"):
+            pl_module.log_dict({f"val/{metric}/{p}": getattr(s, metric) for p, s in scores.items()})
 
     def _collect(self, decoded: Iterable[tuple[Tensor, list[Poses]]]) -> None:
-        """Remember the people of decoded batches."""
-        for image_ids, people in decoded:
-            for image_id, poses in zip(image_ids.tolist(), people, strict=True):
+        """Add the poses of decoded batches to the predictions."""
+        for image_ids, batch_poses in decoded:
+            for image_id, poses in zip(image_ids.tolist(), batch_poses, strict=True):
                 self.predictions.update(image_id, poses)
 
 
 def adapt_decoder(
     decoder: AssociativeEmbeddingDecoder, module: LightningModule
 ) -> AssociativeEmbeddingDecoder:
-    """Return a decoder of the outputs of the module's network."""
+    """Return a decoder with the options that the module's network requires."""
     network: PoseNetwork = module.network  # type: ignore[assignment] # of our module
     return replace(decoder, **network.decoder_options)

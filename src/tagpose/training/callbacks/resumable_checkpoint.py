@@ -1,4 +1,4 @@
-"""Lightning callback that writes the checkpoint for resuming, also when a signal stops the run."""
+"""Callback that writes the checkpoint for resuming, also when a signal stops the run."""
 
 import signal
 import time
@@ -36,7 +36,8 @@ class ResumableCheckpoint(Checkpoint):
 
     Args:
         folder: folder of the run.
-        interval_minutes: maximum time between two checkpoints, except for validations; 0 saves each step.
+        interval_minutes: maximum time between two checkpoints, except for validations; 0 saves
+            after each step.
     """
 
     def __init__(self, folder: str | Path, interval_minutes: float = 10.0) -> None:
@@ -47,20 +48,21 @@ class ResumableCheckpoint(Checkpoint):
 
     @property
     def signal(self) -> int:
-        """The signal that this process got, or 0."""
+        """Number of the signal that this process received, or 0."""
         return self.handler.number if self.handler else 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         launcher: Any = trainer.strategy.launcher
-        # before workers start, which hear what their parents hear
+        # before the workers start, because they inherit the handlers
         forward = launcher.kill if launcher else None
         self.handler = StopSignalHandler(is_child=_is_child_process(trainer), forward=forward)
         if trainer.world_size > 1:
-            # apart from the gradients': a GPU would have to end its step before it answers
+            # not the group of the gradients, which waits until the GPU has finished its step
             self.group = distributed.new_group(backend="gloo")
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._install_handlers()  # again, as Lightning puts its own in front, which end with the code 0
+        # again, because Lightning has replaced them by its own, which exit with code 0
+        self._install_handlers()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._install_handlers()
@@ -68,8 +70,8 @@ class ResumableCheckpoint(Checkpoint):
         lowest, highest = -self._max_over_ranks(-step), self._max_over_ranks(step)
         if lowest != highest:
             raise ValueError(
-                f"processes go on from different steps, {lowest} and {highest}; do all see the same "
-                f"files in {self.file.parent}?"
+                f"processes resume from different steps, {lowest} and {highest}; make sure that "
+                f"all of them see the same files in {self.file.parent}"
             )
 
     def on_train_batch_end(
@@ -80,15 +82,16 @@ class ResumableCheckpoint(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        added = trainer.accumulate_grad_batches
-        if not last and (batch_idx + 1) % added:
+        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        accumulated = trainer.accumulate_grad_batches
+        if not is_last and (batch_idx + 1) % accumulated:
             return  # accumulated gradients are not part of a checkpoint
         request, epoch = self._agree_on_request(trainer), trainer.current_epoch
         if not _validation_follows(trainer, epoch, batch_idx, range(1)):
-            if last:
+            if is_last:
                 return  # on_train_epoch_end follows
-            if any(request) or _validation_follows(trainer, epoch, batch_idx, range(1, 1 + added)):
+            next_step = range(1, 1 + accumulated)
+            if any(request) or _validation_follows(trainer, epoch, batch_idx, next_step):
                 self._save(trainer)
         if request.signal:
             self._exit(trainer, request.signal)
@@ -111,7 +114,8 @@ class ResumableCheckpoint(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self.signal:  # saved before; each process leaves, as they have different numbers of them
+        # already saved; without agreement, because ranks have different numbers of batches
+        if self.signal:
             self._exit(trainer, self.signal)
 
     def on_exception(
@@ -120,7 +124,7 @@ class ResumableCheckpoint(Checkpoint):
         number = self.signal
         self.teardown(trainer, pl_module, "fit")
         if number and not isinstance(exception, SystemExit):
-            # one that waited for another, which has left already
+            # this process waited for another one, which has exited already
             raise SystemExit(signal_exit_code(number)) from exception
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -133,13 +137,13 @@ class ResumableCheckpoint(Checkpoint):
 
     def _agree_on_request(self, trainer: Trainer, *, save: bool = False) -> _Request:
         """Return the same decision on all ranks, so that they save or exit after the same step."""
-        late = time.monotonic() - self.last_saved >= self.seconds
-        both = 2 * self.signal + int(save or (late and trainer.is_global_zero))
-        number, due = divmod(self._max_over_ranks(both), 2)
-        return _Request(number, bool(due))
+        is_late = time.monotonic() - self.last_saved >= self.seconds
+        packed = 2 * self.signal + int(save or (is_late and trainer.is_global_zero))
+        number, save_due = divmod(self._max_over_ranks(packed), 2)
+        return _Request(number, bool(save_due))
 
     def _max_over_ranks(self, value: int) -> int:
-        """The largest value of all processes."""
+        """Return the largest value of all ranks."""
         if not self.group:
             return value
         shared = torch.tensor(value)
@@ -147,30 +151,30 @@ class ResumableCheckpoint(Checkpoint):
         return int(shared)
 
     def _save(self, trainer: Trainer) -> None:
-        """Write the checkpoint and the metrics that were logged before it."""
+        """Write the checkpoint and the metrics logged so far."""
         trainer.save_checkpoint(self.file, weights_only=False)
         self.last_saved = time.monotonic()
         for logger in trainer.loggers:
             logger.save()
 
     def _exit(self, trainer: Trainer, number: int) -> None:
-        """End this process."""
+        """Log the stop and exit with the code of the signal."""
         name = signal.Signals(number).name
-        there = f"; resume={self.file} goes on" if self.file.exists() else ""
-        rank_zero_info(f"{name}: stopped at step {trainer.global_step}{there}")
-        # the first process kills all others where one that it started ends with another code
+        hint = f"; resume with resume={self.file}" if self.file.exists() else ""
+        rank_zero_info(f"{name}: stopped at step {trainer.global_step}{hint}")
+        # children exit with 0, because the launcher kills all processes after any other code
         raise SystemExit(0 if _is_child_process(trainer) else signal_exit_code(number))
 
 
 def _is_child_process(trainer: Trainer) -> bool:
-    """Whether another process of the same training started this one."""
+    """Return whether another process of the same training started this one."""
     strategy: Any = trainer.strategy
     cluster = getattr(strategy, "cluster_environment", None)
     return bool(cluster and trainer.local_rank and not cluster.creates_processes_externally)
 
 
 def _is_last_epoch(trainer: Trainer) -> bool:
-    """Return whether the training ends with the current epoch; for `on_train_epoch_end`."""
+    """Return whether training ends with the current epoch; valid in `on_train_epoch_end`."""
     progress: Any = trainer.fit_loop.epoch_progress.current  # as `fit_loop.done` reads it
     epochs, steps = trainer.max_epochs, trainer.max_steps
     return (
@@ -181,12 +185,19 @@ def _is_last_epoch(trainer: Trainer) -> bool:
 
 
 def _validation_follows(trainer: Trainer, epoch: int, batch_idx: int, ahead: range) -> bool:
-    """Return whether a validation follows one of the batches `ahead` of a batch of an epoch."""
-    every, between = trainer.check_val_every_n_epoch, trainer.val_check_batch
-    if not trainer.enable_validation or between is None:  # or it follows the clock
+    """Return whether a validation follows one of the next batches.
+
+    Args:
+        trainer: the trainer.
+        epoch: epoch of the current batch.
+        batch_idx: current batch of the epoch.
+        ahead: offsets of the batches from the current one, of which any may match.
+    """
+    epochs, batches = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if not trainer.enable_validation or batches is None:  # None: validation by wall-clock time
         return False
-    if every is None:  # batches are counted through all epochs
+    if epochs is None:  # batches are counted across epochs
         batch_idx = trainer.fit_loop.total_batch_idx
-    elif (epoch + 1) % every:
+    elif (epoch + 1) % epochs:
         return False
-    return any((batch_idx + 1 + more) % between == 0 for more in ahead)
+    return any((batch_idx + 1 + offset) % batches == 0 for offset in ahead)

@@ -1,4 +1,4 @@
-"""Ownership of a run's folder: the process of rank 0 owns it for all processes of a training."""
+"""Lock on the folder of a run, held by rank 0 for all processes of a training."""
 
 import os
 from collections.abc import Iterator
@@ -10,48 +10,48 @@ from lightning import Callback, LightningModule, Trainer
 
 from tagpose.folder_lock import FolderInUseError, lock_folder
 
-# of torchrun, Lightning (which starts one process for each machine by hand) and SLURM
+# set by torchrun, by Lightning (one manually started process per machine) and by SLURM
 _RANK_VARIABLES: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
 _SIZE_VARIABLES: Final = ("WORLD_SIZE", "SLURM_NTASKS")
 
 
 @contextmanager
 def lock_run(folder: Path, *, nodes: int) -> Iterator["RunLock"]:
-    """Own the folder of a run on the process of rank 0; other processes do not lock it.
+    """Lock the folder of a run on rank 0; other ranks do not lock it.
 
     Args:
         folder: folder of the run.
         nodes: number of machines of the training.
 
     Yields:
-        The callback by which all processes of the training end if rank 0 does not own the folder.
-        Only if other processes run already does it have a refusal to pass on.
+        A callback that ends all processes of the training if rank 0 could not lock the folder. It
+        carries an error only if other processes have been started already.
 
     Raises:
-        FolderInUseError: another training owns the folder, and no other process of this one runs.
+        FolderInUseError: another training holds the lock, and this process is the only one.
     """
-    first = not any(_read_integer(name) for name in _RANK_VARIABLES)
-    others = nodes != 1 or any(_read_integer(name) > 1 for name in _SIZE_VARIABLES)
+    is_first = not any(_read_integer(name) for name in _RANK_VARIABLES)
+    has_others = nodes != 1 or any(_read_integer(name) > 1 for name in _SIZE_VARIABLES)
     lock_error = None
     with ExitStack() as stack:
-        if first:
+        if is_first:
             try:
                 stack.enter_context(lock_folder(folder))
             except FolderInUseError as error:
-                if not others:
+                if not has_others:
                     raise
                 lock_error = str(error)
-        yield RunLock(lock_error, is_owner=first and not lock_error)
+        yield RunLock(lock_error, is_owner=is_first and not lock_error)
 
 
 class RunLock(Callback):
-    """End all processes of a training if its process of rank 0 was refused the folder.
+    """End all processes of a training if rank 0 could not lock the folder of the run.
 
-    Otherwise the others would wait for a process that has ended, 30 minutes by default.
+    Otherwise the other ranks would wait for rank 0, by default for 30 minutes.
 
     Args:
-        lock_error: reason of the refusal on rank 0, or None.
-        is_owner: whether this process owns the folder.
+        lock_error: error message on rank 0, or None.
+        is_owner: whether this process holds the lock.
     """
 
     def __init__(self, lock_error: str | None, *, is_owner: bool) -> None:
@@ -63,6 +63,6 @@ class RunLock(Callback):
 
 
 def _read_integer(name: str) -> int:
-    """Return the number in an environment variable, 0 if it is not set."""
+    """Return the integer in an environment variable, or 0 if it is not set."""
     value = os.environ.get(name, "0")
     return int(value) if value.isdecimal() else 0

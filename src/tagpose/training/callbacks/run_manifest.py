@@ -1,4 +1,4 @@
-"""This file writes down what a run is made of, and tells what has changed when it goes on."""
+"""Callback that records the configuration, data and versions of a run, and reports changes."""
 
 import shutil
 import subprocess
@@ -14,16 +14,18 @@ from tagpose.data.datamodule import PoseDataModule
 from tagpose.io import atomic_write, write_json
 
 FILE_NAME: Final = "run.json"
-_MISSING: Final = "nothing"
+_MISSING: Final = "missing"
 
 
 class RunManifest(Callback):
-    """Keeps what a run is made of in its folder and in its checkpoints.
+    """Save everything that determines a run's results in its folder and in its checkpoints.
+
+    When a run resumes, differences from the checkpoint are logged.
 
     Args:
-        folder: of the run.
-        collect: names and values of all that can change numbers, for JSON; called by one process.
-        config_files: files that tell what it was result, by their names in the folder.
+        folder: folder of the run.
+        collect: returns JSON-compatible values by name; called on rank 0 only.
+        config_files: configuration files to write, from name in the folder to content.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class RunManifest(Callback):
             self.content["processes"] = trainer.world_size
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # not before: an attempt to go on that is refused leaves what is true
+        # not earlier: if resuming fails, the files of the previous attempt must remain
         if trainer.is_global_zero:
             write_json(self.file, self.content)
             for name, text in self.config_files.items():
@@ -59,39 +61,40 @@ class RunManifest(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Refuse what nothing here goes on with.
+        """Check that a checkpoint with averaged weights is resumed with averaging.
 
         Raises:
-            ValueError: the weights are an average, in front of those that are trained.
+            ValueError: the checkpoint has averaged weights, but no callback updates them.
         """
-        callbacks = trainer.callbacks  # type: ignore[attr-defined] # set by its constructor
-        averages = [one for one in callbacks if isinstance(one, WeightAveraging)]
-        if "averaging_state" in checkpoint and not averages:
+        callbacks = trainer.callbacks  # type: ignore[attr-defined] # set in __init__
+        is_averaging = any(isinstance(callback, WeightAveraging) for callback in callbacks)
+        if "averaging_state" in checkpoint and not is_averaging:
             raise ValueError(
-                "the checkpoint keeps an average of the weights; callbacks=ema goes on with both"
+                "the checkpoint contains averaged weights, but the run does not average weights; "
+                "resume with callbacks=ema"
             )
 
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """A line for each name whose value is another."""
+    """Return a line for each name whose values differ."""
     names = sorted({*before, *now})
-    both = [(name, before.get(name, _MISSING), now.get(name, _MISSING)) for name in names]
-    return [f"{name} was {was}, is {value}" for name, was, value in both if was != value]
+    pairs = [(name, before.get(name, _MISSING), now.get(name, _MISSING)) for name in names]
+    return [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
 
 
-def flatten_keys(content: object, name: str = "") -> dict[str, Any]:
-    """A tree of dicts as one, by names with dots."""
+def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts into one, with dotted keys."""
     if not isinstance(content, dict):
-        return {name: content}
+        return {prefix: content}
     return {
-        inner: value
-        for key, one in content.items()
-        for inner, value in flatten_keys(one, f"{name}.{key}".lstrip(".")).items()
+        name: leaf
+        for key, value in content.items()
+        for name, leaf in flatten_keys(value, f"{prefix}.{key}".lstrip(".")).items()
     }
 
 
 def git_revision(folder: Path) -> str:
-    """The commit of a checkout, marked where files differ from it; of no checkout, nothing."""
+    """Return the commit of a checkout, with "-dirty" if it is modified; "missing" without git."""
     git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         result = subprocess.run(git, capture_output=True, text=True, check=True)

@@ -9,10 +9,10 @@ from tagpose.structures import Sample
 
 
 class ThroughputMonitor(Callback):
-    """Logs `train/images_per_second` of all processes together, over the last steps.
+    """Log `train/images_per_second`, the throughput of all processes without validations.
 
     Args:
-        every_n_steps: so many steps.
+        every_n_steps: number of steps over which the throughput is averaged.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:

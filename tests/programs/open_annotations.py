@@ -1,6 +1,6 @@
-"""Opens annotations when told to on its input; tells how many people there are, and its peak in MB.
+"""Open annotations for each line on stdin; print the number of people and the peak memory in MB.
 
-Started before it is needed, so that the time of its imports is not that of the opening.
+The program is started early, so that its imports are not part of the measured time.
 """
 
 import sys
@@ -10,8 +10,8 @@ from tagpose.data.annotations import read_annotations
 from tagpose.skeletons.coco import WHOLEBODY
 
 
-def peak():
-    """Of this program alone: what getrusage tells begins with the parent's."""
+def peak_memory():
+    """Return the peak in MB of this process; getrusage would start with that of the parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
@@ -21,4 +21,4 @@ if __name__ == "__main__":
     print("ready", flush=True)
     for _ in sys.stdin:
         annotations = read_annotations(file, folder, WHOLEBODY, only_annotated=True)
-        print(len(annotations.keypoints), peak(), flush=True)
+        print(len(annotations.keypoints), peak_memory(), flush=True)

@@ -1,6 +1,6 @@
-"""Goes through annotations with workers, epoch after epoch; tells what memory is each worker's own.
+"""Read annotations with DataLoader workers, and print the unshared memory of each worker.
 
-Prints a list of MB for each epoch: of memory that no other process shares, worker by worker.
+The output is a list of epochs, each a list with the MB of each worker.
 """
 
 import json
@@ -17,7 +17,7 @@ EPOCHS = 3
 
 
 class Records(Dataset):
-    """What is known of images, without their pictures."""
+    """Annotations of images, without the images."""
 
     def __init__(self, annotations):
         self.annotations = annotations
@@ -40,13 +40,13 @@ def main(file, folder, workers, start):
         persistent_workers=True,
         multiprocessing_context=start,
     )
-    own = []
+    unshared = []
     for _ in range(EPOCHS):
         for _ in loader:
             pass
         processes = [psutil.Process(worker.pid) for worker in loader._iterator._workers]
-        own.append([process.memory_full_info().uss / 1e6 for process in processes])
-    print(json.dumps(own))
+        unshared.append([process.memory_full_info().uss / 1e6 for process in processes])
+    print(json.dumps(unshared))
 
 
 if __name__ == "__main__":

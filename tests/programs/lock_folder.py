@@ -1,6 +1,6 @@
-"""Owns a folder and says so, while a child of it, as a worker of a loader is, lives on.
+"""Lock a folder and print "locked", with a child process like a DataLoader worker.
 
-The arguments are the folder, the seconds to own it, and those that the child lives.
+The arguments are the folder, the seconds to hold the lock, and the seconds that the child lives.
 """
 
 import os
@@ -16,7 +16,7 @@ def main(folder, seconds, child):
         if not os.fork():
             time.sleep(float(child))
             os._exit(0)
-        print("owns", flush=True)
+        print("locked", flush=True)
         time.sleep(float(seconds))
 
 
