@@ -5,22 +5,22 @@
 PYTHON ?= python3
 ARGS ?=
 RUN := .venv/bin/python
+TAGPOSE := $(RUN) -m tagpose
 READY := .venv/.ready
-# Every variable of the command line but make's own (CHECKPOINT=FILE is checkpoint=FILE, as it is
-# written of files that come from elsewhere), each in quotes, as the shell would go on reading it. make
+# Every variable of the command line but make's own each in quotes, as the shell would go on reading it. make
 # escapes spaces and backslashes by a backslash, and doubles what stands for its variables.
 SPACE := $(subst ,, )
-NAMED = $(patsubst CHECKPOINT=%,checkpoint=%,$(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES))))
+NAMED = $(filter-out ARGS=% PYTHON=%,$(subst \$(SPACE),<space>,$(MAKEOVERRIDES)))
 OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(subst $$$$,$$,$(subst \\,\,$(word)))))') $(ARGS)
 
 # spin count of OpenMP's barriers; src/tagpose/__init__.py explains why
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synthesize coco split skeleton inspect_data pretrain finetune evaluate reproduce score report predict app export import_weights publish cache_outputs tune sweep oracle ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo data_synthesize data_download data_split data_skeleton data_check pretrain finetune evaluate reproduce score report predict app export convert publish cache_outputs tune sweep oracle ablate docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv, and compile the decoder
 
@@ -34,73 +34,73 @@ $(READY): requirements.lock
 	@touch $@
 
 demo: $(READY) ## both stages on synthetic people, a table and pictures: 15 minutes on 2 cores
-	$(RUN) scripts/demo.py $(OVERRIDES)
+	$(TAGPOSE) demo $(OVERRIDES)
 
-synthesize: $(READY) ## draw the synthetic data set only
-	$(RUN) scripts/synthesize.py $(OVERRIDES)
+data_synthesize: $(READY) ## draw the synthetic data set only
+	$(TAGPOSE) data synthesize $(OVERRIDES)
 
-coco: $(READY) ## fetch what is missing of COCO 2017 into root=FOLDER: 21 GB, 42 on the way
-	$(RUN) scripts/coco.py $(OVERRIDES)
+data_download: $(READY) ## fetch what is missing of COCO 2017 into root=FOLDER: 21 GB, 42 on the way
+	$(TAGPOSE) data download $(OVERRIDES)
 
-split: $(READY) ## train and val from source=EXPORT of an annotation tool: COCO or YOLO pose, a file, folder or zip
-	$(RUN) scripts/split.py $(OVERRIDES)
+data_split: $(READY) ## train and val from source=EXPORT of an annotation tool: COCO or YOLO pose, a file, folder or zip
+	$(TAGPOSE) data split $(OVERRIDES)
 
-skeleton: $(READY) ## the YAML files of a skeleton and its data from annotations=COCO_FILE, and a picture to check them
-	$(RUN) scripts/skeleton.py $(OVERRIDES)
+data_skeleton: $(READY) ## the YAML files of a skeleton and its data from annotations=COCO_FILE, and a picture to check them
+	$(TAGPOSE) data skeleton $(OVERRIDES)
 
-inspect_data: $(READY) ## counts, faults and a sheet of samples of data=NAME; fails where there are faults
-	$(RUN) scripts/inspect_data.py $(OVERRIDES)
+data_check: $(READY) ## counts, faults and a sheet of samples of data=NAME; fails where there are faults
+	$(TAGPOSE) data check $(OVERRIDES)
 
 pretrain: $(READY) ## stage one: 17 keypoints on COCO at data.root
-	$(RUN) scripts/train.py $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=pretrain) $(OVERRIDES)
+	$(TAGPOSE) train $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=pretrain) $(OVERRIDES)
 
 finetune: $(READY) ## stage two: 133 keypoints on COCO-WholeBody, from init_from=CHECKPOINT
-	$(RUN) scripts/train.py $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=finetune) $(OVERRIDES)
+	$(TAGPOSE) train $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=finetune) $(OVERRIDES)
 
 evaluate: $(READY) ## table and result file of checkpoint=FILE on a data set
-	$(RUN) scripts/evaluate.py $(OVERRIDES)
+	$(TAGPOSE) evaluate $(OVERRIDES)
 
 score: $(READY) ## table of results=FILE, whoever wrote it, judged by ground_truth=FILE
-	$(RUN) scripts/score.py $(OVERRIDES)
+	$(TAGPOSE) score $(OVERRIDES)
 
 reproduce: $(READY) ## both stages, their evaluation and a table of the published results; the same command resumes
-	$(RUN) scripts/reproduce.py $(OVERRIDES)
+	$(TAGPOSE) reproduce $(OVERRIDES)
 
 report: $(READY) ## a page on results=FILE judged by ground_truth=FILE: curves, errors, worst of images=FOLDER
-	$(RUN) scripts/report.py $(OVERRIDES)
+	$(TAGPOSE) report $(OVERRIDES)
 
 predict: $(READY) ## people in images=FILE_FOLDER_VIDEO by checkpoint=FILE
-	$(RUN) scripts/predict.py $(OVERRIDES)
+	$(TAGPOSE) predict $(OVERRIDES)
 
 app: $(READY) ## a page of this machine that shows what checkpoint=FILE finds in a picture
-	$(RUN) scripts/app.py $(OVERRIDES)
+	$(TAGPOSE) app $(OVERRIDES)
 
 export: $(READY) ## checkpoint=FILE as a bundle that runs without torch: ONNX and the decoder
-	$(RUN) scripts/export.py $(OVERRIDES)
+	$(TAGPOSE) export $(OVERRIDES)
 
-import_weights: $(READY) ## a published CHECKPOINT=FILE as one of this project
-	$(RUN) scripts/import_weights.py $(OVERRIDES)
+convert: $(READY) ## a published checkpoint=FILE as one of this project
+	$(TAGPOSE) convert $(OVERRIDES)
 
-publish: $(READY) ## the weights of CHECKPOINT=FILE in the published layout, for other programs
-	$(RUN) scripts/publish.py $(OVERRIDES)
+publish: $(READY) ## the weights of checkpoint=FILE in the published layout, for other programs
+	$(TAGPOSE) publish $(OVERRIDES)
 
 data/synthetic: | $(READY)
-	$(RUN) scripts/synthesize.py
+	$(TAGPOSE) data synthesize
 
 cache_outputs: $(READY) ## what checkpoint=FILE says of the validation images, saved for tune
-	$(RUN) scripts/cache_outputs.py $(OVERRIDES)
+	$(TAGPOSE) cache_outputs $(OVERRIDES)
 
 tune: $(READY) ## thresholds of predictor.decoder judged on cached_outputs=FOLDER, without the network
-	$(RUN) scripts/tune.py $(OVERRIDES)
+	$(TAGPOSE) tune $(OVERRIDES)
 
 sweep: $(READY) $(if $(filter-out sweep=demo,$(filter sweep=%,$(MAKEOVERRIDES))),,data/synthetic) ## a search of conf/sweep here: sweep=NAME, by default a small one on synthetic people
-	$(RUN) scripts/sweep.py $(OVERRIDES)
+	$(TAGPOSE) sweep $(OVERRIDES)
 
 oracle: $(READY) ## what encoding alone costs on a data set: perfect maps, decoded and scored
-	$(RUN) scripts/oracle.py $(OVERRIDES)
+	$(TAGPOSE) oracle $(OVERRIDES)
 
 ablate: $(READY) ## each variant of accuracy against the classic way, on drawn people: hours; goes on where it stopped
-	$(RUN) scripts/ablate.py $(OVERRIDES)
+	$(TAGPOSE) ablate $(OVERRIDES)
 
 test: $(READY) ## the quick tests, warnings as errors
 	$(RUN) -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)

@@ -3,17 +3,15 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.metadata import requires
-from typing import Any, Final
+from typing import Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
-from tagpose.cli.console import tolerate_output_errors
 
 _OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
 # `wandb agent` writes null as Python does; in a list or pair, too, but not within a text or a path
@@ -32,13 +30,10 @@ _USER_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 
 
-def run_main(main: Callable[[], Any]) -> None:
-    """Run a program of Hydra's; what its configuration refuses is told in a sentence, too."""
-    tolerate_output_errors()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # it would tell in paragraphs, and advise to add the key
-    sys.argv[1:] = move_options_last(list(map(quote_override, sys.argv[1:])))
-    with friendly_errors():
-        main()
+def parse_command_line(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a program as Hydra accepts them, and let it raise its errors."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints them as paragraphs, and exits
+    return move_options_last([quote_override(argument) for argument in arguments])
 
 
 def move_options_last(words: Sequence[str]) -> list[str]:

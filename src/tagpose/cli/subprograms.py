@@ -22,23 +22,20 @@ class ProcessUsage(NamedTuple):
     memory: float  # bytes, the most that one process of it held
 
 
-def run_subprogram(
-    script: str, *overrides: str, folder: Path | None = None, launcher: Sequence[str] = ()
-) -> ProcessUsage:
-    """Run a script of this project, and exit with its code if it fails.
+def run_subprogram(verb: str, *overrides: str, launcher: Sequence[str] = ()) -> ProcessUsage:
+    """Run `tagpose VERB`, and exit with its code if it fails.
 
-    SIGTERM, SIGUSR1 and SIGINT are passed on to the script, which decides when it ends.
+    SIGTERM, SIGUSR1 and SIGINT are passed on to the program, which decides when it ends.
 
     Args:
-        script: its name, without the ending.
+        verb: key of `tagpose.cli.main.PROGRAMS`.
         overrides: overrides of its configuration.
-        folder: folder of the scripts; by default that of the running one.
-        launcher: words before the command, such as srun and its options.
+        launcher: command that starts it, such as srun and its options.
     """
-    before = "".join(f"{word} " for word in launcher)
-    print(f"\n$ {before}python scripts/{script}.py {shlex.join(overrides)}", flush=True)
-    begun, program = time.monotonic(), (folder or Path(sys.argv[0]).parent) / f"{script}.py"
-    process = subprocess.Popen([*launcher, sys.executable, str(program), *overrides])
+    words = [*verb.split(), *overrides]
+    print(f"\n$ {shlex.join([*launcher, 'tagpose', *words])}", flush=True)
+    begun = time.monotonic()
+    process = subprocess.Popen([*launcher, sys.executable, "-m", "tagpose", *words])
     with _forward_signals(process.pid):
         _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
@@ -66,15 +63,14 @@ def _forward_signals(process: int) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def ensure_demo_checkpoint(runs: Path, scripts: Path) -> Path:
+def ensure_demo_checkpoint(runs: Path) -> Path:
     """Return the checkpoint of the demo, a small trained network; train it if it is missing.
 
     Args:
         runs: folder of all runs.
-        scripts: folder of the scripts.
     """
     file = runs / "demo/demo_finetune/best.ckpt"
     if not file.exists():
         print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
-        run_subprogram("demo", f"run={runs / 'demo'}", folder=scripts)
+        run_subprogram("demo", f"run={runs / 'demo'}")
     return file

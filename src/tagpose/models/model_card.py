@@ -61,7 +61,7 @@ def describe_origin(
     init_checkpoint = init_checkpoint and _strip_local_paths(init_checkpoint)
     if init_checkpoint:
         licence += f"; and what {init_checkpoint} asks for, from which training started"
-    command = ["python", "scripts/train.py", *map(_strip_local_paths, overrides)]
+    command = ["tagpose", "train", *map(_strip_local_paths, overrides)]
     return WeightsOrigin(learned, licence, shlex.join(command), init_checkpoint)
 
 

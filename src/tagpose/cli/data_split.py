@@ -1,11 +1,10 @@
-"""Divide an annotation tool's export: python scripts/split.py source=PATH [val_fraction=0.1 ...]."""
+"""Divide an annotation tool's export: tagpose data split source=PATH [val_fraction=0.1 ...]."""
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.program import program
 from tagpose.data.annotation_tools.safe_unzip import safe_unzip
 from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
 from tagpose.data.annotation_tools.source_reader import read_source
@@ -20,14 +19,8 @@ _ARCHIVE = ".zip"
 _UNPACKED = "source"  # folder in the output that an archive is unpacked into
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="split")
+@program("data_split")
 def main(cfg: DictConfig) -> None:
-    """Write train.json and val.json next to a link to the images, and print the next command."""
-    with friendly_errors():
-        split(cfg)
-
-
-def split(cfg: DictConfig) -> None:
     """Divide what the configuration names."""
     path = Path(cfg.source)
     output = Path(cfg.output or Path(cfg.paths.data, path.resolve().name.partition(".")[0]))
@@ -43,7 +36,7 @@ def split(cfg: DictConfig) -> None:
         file = output / one.file.name
         print(f"{one.split}: {one.images} images, {one.annotations} annotations: {file}")
     print(f"images: {output / 'images'} -> {(output / 'images').resolve()}")
-    print(f"next: make skeleton annotations={output / written[0].file.name}")
+    print(f"next: tagpose data skeleton annotations={output / written[0].file.name}")
 
 
 def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDataset:
@@ -61,7 +54,3 @@ def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDatas
         category=None if cfg.category is None else str(cfg.category),
         keypoints=cfg.keypoints,
     )
-
-
-if __name__ == "__main__":
-    run_main(main)

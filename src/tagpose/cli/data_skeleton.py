@@ -1,15 +1,14 @@
-"""Draft a skeleton from a COCO file: python scripts/skeleton.py annotations=FILE [key=value]."""
+"""Draft a skeleton from a COCO file: tagpose data skeleton annotations=FILE [key=value]."""
 
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import hydra
 import numpy as np
 from omegaconf import DictConfig
 
-from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
 from tagpose.data.annotation_tools.config_writer import (
     NO_VAL_LINE,
@@ -40,20 +39,15 @@ from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.keypoint_names import draw_keypoint_names
 
-_CONF: Final = Path(__file__).parents[1] / "conf"
+# an installed package has no folder for files of a user
+_CONFIG_DIR: Final = Path("conf") if is_installed() else config_folder()
 _VAL: Final = ("val", "valid", "validation")
 _EXAMPLES: Final = 3
 _ANNOTATIONS: Final = "annotations"  # the folder of COCO's layout below that of the data set
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="skeleton")
+@program("data_skeleton")
 def main(cfg: DictConfig) -> None:
-    """Write the two YAML files and the picture, and print the next commands."""
-    with friendly_errors():
-        draft(cfg)
-
-
-def draft(cfg: DictConfig) -> None:
     """Draft what the configuration names."""
     file = Path(cfg.annotations)
     content = load_coco_json(file)
@@ -75,7 +69,7 @@ def draft(cfg: DictConfig) -> None:
         print(*described(drafted), sep="\n")
     texts[f"data/{name}.yaml"] = format_data_yaml(train, val, file.name)
     picture = draw(content["images"], rows, train.images, skeleton)
-    write_texts(texts, Path(cfg.config_dir or _CONF), overwrite=cfg.overwrite)
+    write_texts(texts, Path(cfg.config_dir or _CONFIG_DIR), overwrite=cfg.overwrite)
     target = Path(cfg.output) / f"{name}.png"
     write_image(target, picture)
     print(f"picture: {target}; see whether names, sides and bones are right")
@@ -88,8 +82,8 @@ def named_category(content: Row, wanted: object, file: Path) -> Row:
     category = choose_category(content["categories"], content["annotations"], name, file)
     if category is None:
         raise ValueError(
-            f"{file}: no category lists the names of its keypoints; `make split source=PATH "
-            "keypoints=[NAME,...]` adds them"
+            f"{file}: no category lists the names of its keypoints; add them with "
+            "`tagpose data split source=PATH keypoints=[NAME,...]`"
         )
     return category
 
@@ -172,18 +166,16 @@ def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictCon
     if val is None:
         words = [f"source={cfg.annotations}", *([f"category={cfg.category}"] * bool(cfg.category))]
         return [
-            "val: none was found; val_annotations=FILE names it, or a part of this file becomes it by",
-            f"next: make split {shlex.join(words)}",
+            "val: no validation set was found; name it with val_annotations=FILE, or split this file:",
+            f"next: tagpose data split {shlex.join(words)}",
         ]
-    where = f" ARGS=--config-dir={shlex.quote(cfg.config_dir)}" if cfg.config_dir else ""
-    both = f"skeleton={skeleton} data={data}"
+    names, folder = f"skeleton={skeleton} data={data}", Path(cfg.config_dir or _CONFIG_DIR)
+    if folder != config_folder():
+        names += f" --config-dir={shlex.quote(str(folder))}"
+    train = "      tagpose train experiment"
     return [
-        f"next: make inspect_data {both}{where}",
-        f"      make pretrain experiment=demo_pretrain {both}{where}  # a small network: minutes",
-        f"      make pretrain {both} trainer.accumulate_grad_batches=8{where}  # 192 images a step",
-        f"      make finetune {both} init_from=CHECKPOINT{where}  # from weights that know people",
+        f"next: tagpose data check {names}",
+        f"{train}=demo_pretrain {names}  # a small network: minutes",
+        f"{train}=pretrain {names} trainer.accumulate_grad_batches=8  # 192 images a step",
+        f"{train}=finetune {names} init_from=CHECKPOINT  # from a network pretrained on people",
     ]
-
-
-if __name__ == "__main__":
-    run_main(main)

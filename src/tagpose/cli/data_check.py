@@ -1,4 +1,4 @@
-"""Count, doubt and draw a data set: python scripts/inspect_data.py [data=NAME key=value ...].
+"""Count, doubt and draw a data set: tagpose data check [data=NAME key=value ...].
 
 The exit code is 1 where training or scoring would stop at an error, and 0 otherwise.
 """
@@ -6,13 +6,12 @@ The exit code is 1 where training or scoring would stop at an error, and 0 other
 import warnings
 from pathlib import Path
 
-import hydra
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.cli.console import print_tables
-from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule, Split
 from tagpose.data.image_files import write_image
 from tagpose.data.issue_log import IssueLog, format_issues
@@ -29,12 +28,11 @@ from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="inspect_data")
+@program("data_check")
 def main(cfg: DictConfig) -> None:
     """Tell what a data set has and what is wrong with it; draw samples of it."""
-    with friendly_errors():
-        if not inspect_data(cfg):
-            raise SystemExit(1)
+    if not inspect_data(cfg):
+        raise SystemExit(1)
 
 
 def inspect_data(cfg: DictConfig) -> bool:
@@ -120,7 +118,3 @@ def sample_rows(
     return [
         draw_sample(sample, data.skeleton, f"{name}: image {sample.image_id}") for sample in shown
     ]
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,13 +1,12 @@
-"""Fetch what is missing of COCO 2017: python scripts/coco.py [root=FOLDER parts=[val,...]]."""
+"""Fetch what is missing of COCO 2017: tagpose data download [root=FOLDER parts=[val,...]]."""
 
 import sys
 from pathlib import Path
 
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.program import program
 from tagpose.data.download.coco import (
     Archive,
     count_required_bytes,
@@ -18,17 +17,16 @@ from tagpose.data.download.coco import (
 from tagpose.data.download.http import check_free_space
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="coco")
+@program("data_download")
 def main(cfg: DictConfig) -> None:
     """Have the parts on the disk; say what has to be fetched by hand."""
-    with friendly_errors():
-        try:
-            complete(Path(cfg.root), chosen(cfg), keep=cfg.keep_archives)
-        except KeyboardInterrupt:
-            print("stopped: run this again to go on", file=sys.stderr)
-            raise SystemExit(130) from None  # as a shell has it for what Ctrl-C ends
-        print(f"COCO 2017: {', '.join(cfg.parts)} in {cfg.root}")
-        print(by_hand(Path(cfg.root), cfg.manual_downloads))
+    try:
+        complete(Path(cfg.root), chosen(cfg), keep=cfg.keep_archives)
+    except KeyboardInterrupt:
+        print("stopped: run this again to go on", file=sys.stderr)
+        raise SystemExit(130) from None  # as a shell has it for what Ctrl-C ends
+    print(f"COCO 2017: {', '.join(cfg.parts)} in {cfg.root}")
+    print(by_hand(Path(cfg.root), cfg.manual_downloads))
 
 
 def chosen(cfg: DictConfig) -> list[Archive]:
@@ -61,7 +59,3 @@ def by_hand(root: Path, files: list[str]) -> str:
         "https://github.com/jin-s13/COCO-WholeBody#download (for research and non-commercial use "
         f"only), and save as {' and '.join(map(str, lacking))}; stage two needs it, stage one not"
     )
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,0 +1,5 @@
+"""Run the console command: python -m tagpose VERB [OVERRIDE ...]."""
+
+from tagpose.cli.main import main
+
+main()
