@@ -51,7 +51,6 @@ from tagpose.training.history import best_value
 CONF = ROOT / "conf"
 SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
 RANDOM = {"method": "random", "run_cap": 1}
-ROOTS = {"scripts/train.py": "train", "scripts/tune.py": "tune"}
 
 
 def sweep(**changes):
@@ -216,7 +215,7 @@ def test_every_value_of_every_search_can_be_built(name, tmp_path):
             parameters = {n: {"value": v} for n, v in (fixed | {varied: value}).items()}
             (overrides,) = list_overrides(plan._replace(parameters=parameters, method="grid"))
             build(
-                ROOTS[plan.program],
+                plan.program,
                 [f"{n}={v}" for n, v in overrides.items()],
                 tmp_path,
                 plan.metric,
@@ -245,12 +244,12 @@ def test_a_server_is_told_what_is_told_here():
     for name in SWEEPS:
         content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
         command = content["command"]
-        assert command[:3] == ["${env}", ".venv/bin/python", "${program}"]
+        assert command[:5] == ["${env}", ".venv/bin/python", "-m", "tagpose", "${program}"]
         assert command[-1] == "${args_no_hyphens}"
         assert "logger.wandb.online=true" in command
         # a run that was pre-empted keeps its id, and resumes in the folder of that name
         resumes = {"run=${oc.env:WANDB_RUN_ID}", "resume=auto"} <= set(command)
-        assert resumes == (content["program"] == "scripts/train.py")
+        assert resumes == (content["program"] == "train")
         # python's None and PyYAML's 1e-3, which is a text, do not arrive as they are meant
         for choice in content["parameters"].values():
             assert None not in values(choice)
@@ -311,7 +310,7 @@ def test_what_a_folder_is_of_is_read_back(true_fields):
 
 
 TWO = """
-program: scripts/tune.py
+program: tune
 method: grid
 metric: {name: val/ap/body, goal: maximize}
 parameters:

@@ -340,7 +340,7 @@ def test_the_command_divides_once_and_says_what_it_did(tmp_path):
     words = ("source=task_1.zip", "output=out", "group=^frame_(.*)$", "val_fraction=0.25")
     said = [
         subprocess.run(
-            command("split", *words), cwd=tmp_path, capture_output=True, text=True, check=False
+            command("data_split", *words), cwd=tmp_path, capture_output=True, text=True, check=False
         )
         for _ in range(2)
     ]

@@ -397,7 +397,7 @@ def coco(shop, folder, *more):
     facts += [f"archives.{part}.checksum={md5(content)}" for part, (_, content) in goods.items()]
     facts += [f"archives.{part}.contents.{part}2017=2" for part in ("val", "train")]
     facts += [f"archives.{part}.unpacked_size=9" for part in goods]
-    return run("coco", f"host={shop.url('')}", "root=coco", *facts, *more, cwd=folder)
+    return run("data_download", f"host={shop.url('')}", "root=coco", *facts, *more, cwd=folder)
 
 
 def test_the_program_has_the_official_layout_in_the_end_and_says_what_is_left_to_do(shop, tmp_path):

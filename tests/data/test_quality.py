@@ -5,7 +5,6 @@ import os
 import shutil
 import warnings
 from collections import Counter
-from runpy import run_path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.run_scripts import ROOT, run, succeeded
+from tagpose.cli import data_check
 from tagpose.data.annotations import read_annotations
 from tagpose.data.issue_log import format_issues
 from tagpose.data.issue_types import IssueType, Severity
@@ -277,7 +277,7 @@ def test_the_program_prints_counts_and_draws_what_the_network_sees(people, tmp_p
         "samples=3",
         "output=out",
     )
-    told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
+    told = succeeded(run("data_check", *arguments, cwd=tmp_path)).stdout
     assert "synthetic data: coco_wholebody_train_v1.0.json" in told
     assert told.count("no issues") == 2
     with Image.open(tmp_path / "out/sheet.png") as sheet:
@@ -293,7 +293,7 @@ def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(
     first["face_kpts"], second["area"] = [1.0], -1
     file.write_text(json.dumps(content))
     arguments = ("data=synthetic", "data.root=broken", "split=val", "input_size=64", "output=out")
-    result = run("inspect_data", *arguments, cwd=tmp_path)
+    result = run("data_check", *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert "error: 1, note: 1" in result.stdout
     assert f"annotation {first['id']} has 1 numbers in face_kpts, not the 204" in result.stdout
@@ -312,18 +312,17 @@ def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(
     ],
 )
 def test_what_cannot_be_inspected_is_said_before_anything_is_read(override, says):
-    program = run_path(str(ROOT / "scripts/inspect_data.py"))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("inspect_data", ["data.root=nowhere", override])
+        cfg = compose("data_check", ["data.root=nowhere", override])
     with pytest.raises((FileNotFoundError, ValueError), match=says):
-        program["inspect_data"](cfg)
+        data_check.main.__wrapped__(cfg)
 
 
 def test_photographs_have_no_faults_and_can_be_drawn(tmp_path):
     if not SAMPLE:
         pytest.skip("TAGPOSE_COCO_SAMPLE names no folder of photographs, which may not be shipped")
     arguments = ("data=coco_sample", f"data.root={SAMPLE}", "input_size=256", "output=out")
-    told = succeeded(run("inspect_data", *arguments, cwd=tmp_path)).stdout
+    told = succeeded(run("data_check", *arguments, cwd=tmp_path)).stdout
     assert told.count("no issues") == 1  # both halves are the same file
     assert (tmp_path / "out/sheet.png").exists()
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT, run, started, succeeded
 from helpers.sample_videos import decoded, grey, make_video
+from tagpose.cli.predict import write_frames
 from tagpose.inference.results import make_pose_result
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import write_checkpoint
@@ -117,7 +117,6 @@ def test_a_stream_is_a_video_and_its_password_is_not_shown(folder, inputs):
 
 
 def test_an_error_between_frames_keeps_the_frames_until_then(tmp_path):
-    program = runpy.run_path(str(ROOT / "scripts/predict.py"))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("predict", ["checkpoint=x", "images=y", "formats=[coco,jsonl,pictures]"])
     nobody = make_pose_result(Poses(np.zeros((0, BODY.size, 3)), np.zeros(0)), (64, 48), BODY)
@@ -128,7 +127,7 @@ def test_an_error_between_frames_keeps_the_frames_until_then(tmp_path):
         raise RuntimeError("the GPU is full")
 
     with pytest.raises(RuntimeError, match="the GPU is full"):
-        program["write_frames"](cfg, frames(), Video(Fraction(10)), "a.avi", tmp_path)
+        write_frames(cfg, frames(), Video(Fraction(10)), "a.avi", tmp_path)
     assert len(decoded(tmp_path / "a.mp4")[0]) == 4
     assert len((tmp_path / "people.jsonl").read_text().splitlines()) == 4
     assert json.loads((tmp_path / "results.json").read_text()) == []

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.run_scripts import ROOT, found_first, run, succeeded
+from helpers.run_scripts import found_first, run, succeeded
 from tagpose.cli.errors import friendly_errors
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
@@ -239,10 +239,9 @@ def test_what_cannot_be_predicted_on_is_one_sentence(stages, argument, says):
 
 # a process of its own: what a program loads before it is told what to do
 LOADED = """
-import runpy
 import sys
 
-runpy.run_path(sys.argv[1])
+import tagpose.cli.predict
 import tagpose.inference.predictor  # the configuration names it
 
 print(*sys.modules)
@@ -250,7 +249,7 @@ print(*sys.modules)
 
 
 def test_finding_people_loads_nothing_that_only_training_needs():
-    command = [sys.executable, "-c", LOADED, str(ROOT / "scripts/predict.py")]
+    command = [sys.executable, "-c", LOADED]
     loaded = subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
     assert {"torch", "timm", "tagpose.inference"} <= set(loaded)
     # 4 s of 10 until the first picture

@@ -141,10 +141,10 @@ def test_a_stage_starts_from_a_published_checkpoint_but_nothing_is_resumed_from_
 
 def test_import_and_publish_lead_there_and_back(tmp_path, network):
     write_mmpose_checkpoint(tmp_path / "theirs.pth", network)
-    result = run("import_weights", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
+    result = run("convert", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
     said = succeeded(result).stdout
     assert f"{SMALL}, skeleton wholebody (133 keypoints), 1,289,194 parameters" in said
-    again = run("import_weights", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
+    again = run("convert", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
     assert "theirs.ckpt is there already" in again.stderr
     succeeded(run("publish", "checkpoint=ours/theirs.ckpt", "output=out", cwd=tmp_path))
     theirs = torch.load(tmp_path / "theirs.pth")["state_dict"]

@@ -19,7 +19,7 @@ from pkgutil import walk_packages
 SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "torchmetrics")
 # these import what may not be installed
 EXTRAS = (
-    *("tagpose.export", "tagpose.app", "tagpose.video"),
+    *("tagpose.export", "tagpose.app", "tagpose.video", "tagpose.cli.app", "tagpose.cli.export"),
     *("tagpose.inference.formats.parquet", "tagpose.inference.formats.pose_file"),
 )
 

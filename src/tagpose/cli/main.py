@@ -44,7 +44,8 @@ def main() -> None:
     if not words or words[0] in ("-h", "--help"):
         return print(usage())
     tolerate_output_errors()
-    print(f"error: unknown command {words[0]!r}; `tagpose --help` lists them", file=sys.stderr)
+    verb = " ".join(words[:2] if words[0] == "data" else words[:1])
+    print(f"error: unknown command {verb!r}; `tagpose --help` lists them", file=sys.stderr)
     raise SystemExit(2)
 
 
