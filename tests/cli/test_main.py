@@ -1,12 +1,15 @@
 """One name for each program, in the package, scripts, configuration and Makefile."""
 
+import os
 import re
 import subprocess
 import sys
+import zipfile
 
 import pytest
-
+from hatchling.builders.wheel import WheelBuilder
 from helpers.run_scripts import ROOT, run
+
 from tagpose.cli.main import PROGRAMS, usage
 from tagpose.cli.program import config_folder
 
@@ -53,3 +56,20 @@ def test_a_script_and_the_command_are_the_same_program(tmp_path):
     result = subprocess.run(command, text=True, capture_output=True, check=False, cwd=tmp_path)
     assert (script.returncode, script.stderr) == (result.returncode, result.stderr)
     assert "none.json" in result.stderr
+
+
+def test_the_wheel_brings_the_command_and_its_configuration(tmp_path):
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    archive, folder = zipfile.ZipFile(wheel), tmp_path / "site-packages"
+    archive.extractall(folder)
+    (entry_points,) = folder.glob("*.dist-info/entry_points.txt")
+    assert "tagpose = tagpose.cli.main:main" in entry_points.read_text()
+    shipped = {
+        file.relative_to(folder / "tagpose") for file in folder.rglob("tagpose/conf/**/*.yaml")
+    }
+    assert shipped == {file.relative_to(ROOT) for file in (ROOT / "conf").rglob("*.yaml")}
+    words = ["data", "synthesize", "train=1", "val=1", "image_size=64", "root=drawn"]
+    command = [sys.executable, "-m", "tagpose", *words]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert len(list((tmp_path / "drawn").rglob("*.jpg"))) == 2

@@ -281,7 +281,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 @pytest.mark.parametrize(
     ("script", "arguments", "says"),
     [
-        ("train", ("experiment=finetune",), "init_from names no checkpoint"),
+        ("train", ("experiment=finetune",), "init_from is missing"),
         ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
         slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
