@@ -1,4 +1,4 @@
-"""Run the console command: python -m tagpose VERB [OVERRIDE ...]."""
+"""Console command as a module: `python -m tagpose VERB [OVERRIDE ...]`."""
 
 from tagpose.cli.main import main
 

@@ -10,7 +10,7 @@ from tagpose.cli.console import tolerate_output_errors
 from tagpose.cli.errors import friendly_errors
 
 PROGRAMS: Final = {
-    "predict": "find the people in images and videos: images=PATH checkpoint=FILE",
+    "predict": "estimate poses in images and videos: images=PATH checkpoint=FILE",
     "app": "serve a web page that shows poses in uploaded images: checkpoint=FILE",
     "train": "train a network: experiment=pretrain or experiment=finetune",
     "evaluate": "evaluate a checkpoint on a data set: checkpoint=FILE",
@@ -37,33 +37,33 @@ PROGRAMS: Final = {
 
 def main() -> None:
     """Run the program that the command line names."""
-    words = sys.argv[1:]
+    arguments = sys.argv[1:]
     for length in (2, 1):
-        if (verb := " ".join(words[:length])) in PROGRAMS:
-            return run(verb, words[length:])
-    if not words or words[0] in ("-h", "--help"):
+        if (verb := " ".join(arguments[:length])) in PROGRAMS:
+            return run_program(verb, arguments[length:])
+    if not arguments or arguments[0] in ("-h", "--help"):
         return print(usage())
     tolerate_output_errors()
-    verb = " ".join(words[:2] if words[0] == "data" else words[:1])
+    verb = " ".join(arguments[:2] if arguments[0] == "data" else arguments[:1])
     print(f"error: unknown command {verb!r}; `tagpose --help` lists them", file=sys.stderr)
     raise SystemExit(2)
 
 
-def run(verb: str, arguments: Sequence[str]) -> None:
-    """Run a program.
+def run_program(verb: str, arguments: Sequence[str]) -> None:
+    """Run a program in this process.
 
     Args:
         verb: key of `PROGRAMS`.
-        arguments: options and overrides of Hydra.
+        arguments: Hydra options and overrides.
     """
     tolerate_output_errors()
-    with friendly_errors():  # of imports, too: some programs need extras
+    with friendly_errors():  # covers imports, too: some programs need extras
         import_module(f"tagpose.cli.{verb.replace(' ', '_')}").main(arguments)
 
 
 def run_script(file: str) -> None:
     """Run the program of a file in `scripts/` with the arguments of the command line."""
-    run(Path(file).stem.replace("data_", "data "), sys.argv[1:])
+    run_program(Path(file).stem.replace("data_", "data "), sys.argv[1:])
 
 
 def usage() -> str:

@@ -1,4 +1,4 @@
-"""Programs: entry points that Hydra configures and whose errors are one sentence."""
+"""Decorator that turns a function of a Hydra configuration into a command-line program."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,32 +14,31 @@ from tagpose.cli.memory import keep_freed_memory
 
 Program: TypeAlias = Callable[[Sequence[str]], None]
 
-
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
 def is_installed() -> bool:
-    """Whether the configuration is that of a wheel, not of a checkout."""
+    """Return whether the package was installed from a wheel and brings its own `conf/`."""
     return (_PACKAGE / "conf").is_dir()
 
 
 def config_folder() -> Path:
-    """Return the folder of the configuration: that of the wheel, or `conf/` of a checkout."""
+    """Return the configuration folder: that of the wheel, or `conf/` of a checkout."""
     return (_PACKAGE if is_installed() else _PACKAGE.parents[1]) / "conf"
 
 
 def program(
     name: str, *errors: type[Exception]
 ) -> Callable[[Callable[[DictConfig], Any]], Program]:
-    """Decorate a function of a configuration, so that it is called with command-line arguments.
+    """Decorate a function of a configuration so that it takes command-line arguments instead.
 
     Args:
-        name: root of the configuration, the file `conf/NAME.yaml`.
-        errors: further exceptions of libraries that are reported in one sentence.
+        name: name of the primary configuration, `conf/NAME.yaml`.
+        errors: further exception types, of libraries, to report in one sentence.
 
     Returns:
-        A decorator. The program takes options and overrides of Hydra; it exits with code 1 after an
-        error of the user.
+        A decorator. The program takes Hydra options and overrides, and exits with code 1 after a
+        user error.
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Program:
@@ -49,16 +48,17 @@ def program(
 
             @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)
             @wraps(function)
-            def configured(cfg: DictConfig) -> None:
-                # Lightning starts the other processes of a machine by the same command
+            def run(cfg: DictConfig) -> None:
+                # Lightning launches the other processes of a machine with the same command
                 sys.argv = [*command, *words]
+                # inside of Hydra, whose job runner prints its own message otherwise
                 with friendly_errors(*errors):
                     function(cfg)
 
             keep_freed_memory()
             sys.argv = [command[0], *words]
             try:
-                configured()
+                run()
             finally:
                 sys.argv = [*command, *words]
 

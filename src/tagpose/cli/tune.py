@@ -1,4 +1,4 @@
-"""Judge thresholds on saved fields: tagpose tune cached_outputs=FOLDER [predictor.decoder...]."""
+"""Evaluate decoder options: tagpose tune cached_outputs=FOLDER [predictor.decoder.KEY=VALUE ...]."""
 
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,25 @@ from tagpose.training.history import write_history
 
 @program("tune")
 def main(cfg: DictConfig) -> None:
-    """Decode saved fields, print the table, log and write the numbers."""
-    check_open(HydraConfig.get().overrides.task)
+    """Decode cached network outputs, evaluate them, and write and log the scores."""
+    check_overrides(HydraConfig.get().overrides.task)
     with lock_folder(Path(cfg.output)):
         tune(cfg)
 
 
-def check_open(overrides: list[str]) -> None:
-    """See that nothing is overridden that was decided when the fields were saved."""
-    named = [override.lstrip("+~") for override in overrides]
-    late = [o for o in named if o.startswith(("predictor", "input_size=")) and ".decoder." not in o]
-    if [o for o in late if not o.startswith("predictor.device=")]:
+def check_overrides(overrides: list[str]) -> None:
+    """Raise a ValueError for options that were fixed when the network outputs were cached."""
+    keys = [override.lstrip("+~") for override in overrides]
+    fixed = [key for key in keys if key.startswith(("predictor", "input_size=")) and ".decoder." not in key]
+    if fixed := [key for key in fixed if not key.startswith("predictor.device=")]:
         raise ValueError(
-            f"{late[0]} comes too late for fields that are saved; only predictor.decoder.* and "
-            "predictor.device are open"
+            f"{fixed[0]} was fixed when the outputs were cached; override only predictor.decoder.* "
+            "and predictor.device, or run `tagpose cache_outputs` again"
         )
 
 
 def tune(cfg: DictConfig) -> None:
-    """Score the thresholds that the configuration describes."""
+    """Evaluate the configured decoder on cached network outputs."""
     folder = Path(cfg.cached_outputs)
     manifest = read_manifest(folder)
     decoder = instantiate(cfg.predictor.decoder)(
@@ -55,7 +55,7 @@ def tune(cfg: DictConfig) -> None:
     file = Path(cfg.ground_truth or manifest.ground_truth)
     if not file.exists():
         raise FileNotFoundError(
-            f"{file}, the ground truth of {folder}, is missing; name it by ground_truth="
+            f"{file}, the ground truth of {folder}, is missing; name it with ground_truth=FILE"
         )
     options = ReadOptions(cfg.category, cfg.v0_as_labelled)
     ground_truth = read_ground_truth(file, manifest.skeleton, options)
@@ -63,14 +63,14 @@ def tune(cfg: DictConfig) -> None:
     scores = evaluate_parts(
         select_images(ground_truth, manifest.image_ids), predictions, manifest.skeleton
     )
-    about = {
+    settings = {
         "cached_outputs": str(folder),
         "decoder": OmegaConf.to_container(cfg.predictor.decoder, resolve=True),
         "provenance": manifest.provenance,
     }
-    said = {"title": manifest.title, "parts": scores_to_dict(scores), **about}
-    write_json(Path(cfg.output) / "metrics.json", said)
-    log(cfg, scores, about)
+    metrics = {"title": manifest.title, "parts": scores_to_dict(scores), **settings}
+    write_json(Path(cfg.output) / "metrics.json", metrics)
+    log_scores(cfg, scores, settings)
     print_tables(score_table(scores, manifest.title))
     print(f"metrics: {cfg.output}")
 
@@ -78,22 +78,25 @@ def tune(cfg: DictConfig) -> None:
 def decode(
     folder: Path, manifest: CacheManifest, decoder: AssociativeEmbeddingDecoder, device: str
 ) -> dict[int, Poses]:
-    """The people of all saved images, in image pixels."""
-    ids = tqdm(manifest.image_ids, desc="decode", unit="image")
-    every = (read_cached_output(folder, image_id, device) for image_id in ids)
-    submitted = ((s.image_id, submit_batch(s.keypoint_maps, s.affine, decoder)) for s in every)
-    return {image_id: people for image_id, (people,) in overlap(submitted)}
+    """Return the poses of all cached images, by image id, in image pixels."""
+    image_ids = tqdm(manifest.image_ids, desc="decode", unit="image")
+    outputs = (read_cached_output(folder, image_id, device) for image_id in image_ids)
+    submitted = (
+        (output.image_id, submit_batch(output.keypoint_maps, output.affine, decoder))
+        for output in outputs
+    )
+    return {image_id: poses for image_id, (poses,) in overlap(submitted)}
 
 
-def log(cfg: DictConfig, scores: dict[str, PartScores], about: dict[str, Any]) -> None:
-    """Log AP and AR of each part, under the names that training gives them."""
+def log_scores(cfg: DictConfig, scores: dict[str, PartScores], settings: dict[str, Any]) -> None:
+    """Log AP and AR of each part under the names that training uses."""
     metrics = {
-        f"val/{number}/{part}": getattr(some, number)
-        for number in ("ap", "ar")
-        for part, some in scores.items()
+        f"val/{metric}/{part}": getattr(part_scores, metric)
+        for metric in ("ap", "ar")
+        for part, part_scores in scores.items()
     }
     for logger in instantiate(cfg.get("logger") or {}).values():
-        logger.log_hyperparams(about)
+        logger.log_hyperparams(settings)
         logger.log_metrics(metrics, step=0)
         logger.finalize("success")
     write_history(Path(cfg.output), metrics)
