@@ -1,4 +1,4 @@
-"""Measure what a machine gets done: tagpose benchmark device=cuda|cpu [key=value ...]."""
+"""Measure training, inference and data loading: tagpose benchmark device=cuda|cpu [KEY=VALUE ...]."""
 
 import platform
 from collections.abc import Iterator
@@ -42,9 +42,9 @@ from tagpose.structures import KeypointMaps, Sample
 
 @program("benchmark")
 def main(cfg: DictConfig) -> None:
-    """Measure what the configuration describes."""
+    """Print each measurement, write all to a JSON file, and print a table."""
     device = torch.device(cfg.device)
-    about = {
+    settings = {
         "device": device_name(device),
         "peak": peak_flops(device, cfg.peak_tflops),
         "python": platform.python_version(),
@@ -52,123 +52,133 @@ def main(cfg: DictConfig) -> None:
         "input_size": cfg.input_size,
         "precision": cfg.precision,
     }
-    measurements: list[Measurement] = []
-    for one in measured(cfg, device):
-        measurements.append(one)
-        print(*(f"{name}={value}" for name, value in one._asdict().items() if value), flush=True)
-        written = about | {"measurements": [each._asdict() for each in measurements]}
-        write_json(Path(cfg.output), written)
-    title = f"{about['device']}, {cfg.input_size} input pixels, {cfg.precision}"
-    # a log has no width of its own, and the table needs this one
-    print_tables(make_table(measurements, title), width=120)
-    if about["peak"] is None:
-        print("shares of the chip's peak are left out: it is not known here; peak_tflops=NUMBER")
-    print(f"numbers: {cfg.output}")
+    done: list[Measurement] = []
+    for measurement in measure_all(cfg, device):
+        done.append(measurement)
+        values = measurement._asdict().items()
+        print(*(f"{name}={value}" for name, value in values if value), flush=True)
+        content = settings | {"measurements": [item._asdict() for item in done]}
+        write_json(Path(cfg.output), content)
+    title = f"{settings['device']}, {cfg.input_size} input pixels, {cfg.precision}"
+    # a log file has no width, and the table needs this one
+    print_tables(make_table(done, title), width=120)
+    if settings["peak"] is None:
+        print("The peak FLOPS of this device are unknown; set peak_tflops=NUMBER for utilization")
+    print(f"measurements: {cfg.output}")
 
 
-def measured(cfg: DictConfig, device: torch.device) -> Iterator[Measurement]:
-    """All measurements, one after the other."""
-    watch = Timer(device, cfg.warmup_steps, cfg.steps, cfg.repeats)
-    decoding = {n: watch(partial(decode, cfg, device, n)) for n in cfg.inference_batch_sizes}
-    for images, cost in decoding.items():
-        yield make_measurement(BenchmarkCase("decoding", images), cost)
+def measure_all(cfg: DictConfig, device: torch.device) -> Iterator[Measurement]:
+    """Yield all measurements, one after the other."""
+    timer = Timer(device, cfg.warmup_steps, cfg.steps, cfg.repeats)
+    decoding = {n: timer(partial(decoding_work, cfg, device, n)) for n in cfg.inference_batch_sizes}
+    for batch_size, timing in decoding.items():
+        yield make_measurement(BenchmarkCase("decoding", batch_size), timing)
     for model in cfg.models:
         for compiled in cfg.compiled:
-            yield from training_figures(cfg, watch, model, compiled=compiled)
-            yield from inference_figures(cfg, watch, model, decoding, compiled=compiled)
-    yield from loading_figures(cfg)
+            yield from measure_training(cfg, timer, model, compiled=compiled)
+            yield from measure_inference(cfg, timer, model, decoding, compiled=compiled)
+    yield from measure_loading(cfg)
 
 
-def training_figures(
-    cfg: DictConfig, watch: Timer, model: str, *, compiled: bool
+def measure_training(
+    cfg: DictConfig, timer: Timer, model: str, *, compiled: bool
 ) -> Iterator[Measurement]:
-    """Steps of training, by size of the batch."""
-    peak = peak_flops(watch.device, cfg.peak_tflops)
-    operations = count_flops(train(cfg, watch.device, model, 1, compiled=False))
-    for images in cfg.train_batch_sizes:
-        cost = watch(partial(train, cfg, watch.device, model, images, compiled=compiled))
-        subject = BenchmarkCase("training", images, model, compiled)
-        yield make_measurement(subject, cost, operations=operations, peak=peak)
+    """Yield the time of a training step for each batch size."""
+    prepare = partial(training_work, cfg, timer.device, model)
+    flops = count_flops(prepare(1, compiled=False))
+    peak = peak_flops(timer.device, cfg.peak_tflops)
+    for batch_size in cfg.train_batch_sizes:
+        timing = timer(partial(prepare, batch_size, compiled=compiled))
+        case = BenchmarkCase("training", batch_size, model, compiled)
+        yield make_measurement(case, timing, operations=flops, peak=peak)
 
 
-def inference_figures(
-    cfg: DictConfig, watch: Timer, model: str, decoding: dict[int, TimingResult], *, compiled: bool
+def measure_inference(
+    cfg: DictConfig, timer: Timer, model: str, decoding: dict[int, TimingResult], *, compiled: bool
 ) -> Iterator[Measurement]:
-    """Inference with flip test, without decoding and with it, by size of the batch."""
-    prepare = partial(find, cfg, watch.device, model)
-    operations = count_flops(prepare(1, compiled=False, decoded=False))
-    peak = peak_flops(watch.device, cfg.peak_tflops)
-    figured = partial(make_measurement, operations=operations, peak=peak)
-    for images in cfg.inference_batch_sizes:
-        cost = watch(partial(prepare, images, compiled=compiled, decoded=False))
-        yield figured(BenchmarkCase("network", images, model, compiled), cost)
-        cost = watch(partial(prepare, images, compiled=compiled, decoded=True))
-        subject, own = BenchmarkCase("inference", images, model, compiled), decoding[images].seconds
-        yield figured(subject, cost, decoding=own)
+    """Yield the time of inference with flip test, without and with decoding, for each batch size."""
+    prepare = partial(inference_work, cfg, timer.device, model)
+    flops = count_flops(prepare(1, compiled=False, decode=False))
+    peak = peak_flops(timer.device, cfg.peak_tflops)
+    measure = partial(make_measurement, operations=flops, peak=peak)
+    for batch_size in cfg.inference_batch_sizes:
+        timing = timer(partial(prepare, batch_size, compiled=compiled, decode=False))
+        yield measure(BenchmarkCase("network", batch_size, model, compiled), timing)
+        timing = timer(partial(prepare, batch_size, compiled=compiled, decode=True))
+        case = BenchmarkCase("inference", batch_size, model, compiled)
+        yield measure(case, timing, decoding=decoding[batch_size].seconds)
 
 
-def loading_figures(cfg: DictConfig) -> Iterator[Measurement]:
-    """What the loader of training feeds, by number of workers."""
-    loader = cfg.loader
+def measure_loading(cfg: DictConfig) -> Iterator[Measurement]:
+    """Yield the throughput of the training loader for each number of workers."""
+    options = cfg.loader
     with TemporaryDirectory() as folder:
         root = Path(folder) / "synthetic"
-        drawing = {
-            "image_size": loader.image_size,
-            "seed": cfg.seed,
-            "processes": loader.drawing_processes,
-        }
-        write_synthetic_dataset(root, train=loader.num_images, val=1, **drawing)
-        for workers in loader.workers:
-            share = {
-                "batch_size": loader.batch_size,
-                "num_workers": workers,
-                "repeat": max(1, workers),
-            }
-            data = instantiate(cfg.data, root=str(root), **share, _convert_="object")
-            data.setup("fit")
-            seconds = loader.batch_size / measure_loader(data.train_dataloader())
-            yield make_measurement(
-                BenchmarkCase("loading", loader.batch_size, workers=workers),
-                TimingResult(seconds, None),
+        write_synthetic_dataset(
+            root,
+            train=options.num_images,
+            val=1,
+            image_size=options.image_size,
+            seed=cfg.seed,
+            processes=options.drawing_processes,
+        )
+        for workers in options.workers:
+            data = instantiate(
+                cfg.data,
+                root=str(root),
+                batch_size=options.batch_size,
+                num_workers=workers,
+                repeat=max(1, workers),
+                _convert_="object",
             )
+            data.setup("fit")
+            seconds = options.batch_size / measure_loader(data.train_dataloader())
+            case = BenchmarkCase("loading", options.batch_size, workers=workers)
+            yield make_measurement(case, TimingResult(seconds, None))
 
 
-def drawn(cfg: DictConfig, images: int, device: torch.device) -> Sample:
-    """A batch of images."""
-    return make_batch(images, cfg.people_per_image, cfg.max_people, cfg.input_size, device)
+def synthetic_batch(cfg: DictConfig, batch_size: int, device: torch.device) -> Sample:
+    """Return a batch of synthetic images and people."""
+    return make_batch(batch_size, cfg.people_per_image, cfg.max_people, cfg.input_size, device)
 
 
-def train(
-    cfg: DictConfig, device: torch.device, model: str, images: int, *, compiled: bool
+def training_work(
+    cfg: DictConfig, device: torch.device, model: str, batch_size: int, *, compiled: bool
 ) -> Work:
-    """A step of training."""
+    """Return a function that runs one training step."""
     network = {"architecture": model, "compiled": compiled}
-    training = instantiate(cfg.model, network=network, _convert_="object").to(device)
-    return make_training_work(training, drawn(cfg, images, device), bf16=cfg.precision == "bf16")
+    module = instantiate(cfg.model, network=network, _convert_="object").to(device)
+    batch = synthetic_batch(cfg, batch_size, device)
+    return make_training_work(module, batch, bf16=cfg.precision == "bf16")
 
 
-def find(
-    cfg: DictConfig, device: torch.device, model: str, images: int, *, compiled: bool, decoded: bool
+def inference_work(
+    cfg: DictConfig,
+    device: torch.device,
+    model: str,
+    batch_size: int,
+    *,
+    compiled: bool,
+    decode: bool,
 ) -> Work:
-    """Inference, or the network's part of it."""
+    """Return a function that runs the network on a batch, and the decoder if wanted."""
     network = instantiate(cfg.model.network, architecture=model)
     predictor = instantiate(cfg.predictor, compiled=compiled, _convert_="object")(network)
-    batch = drawn(cfg, images, device)
-    if decoded:
-        return make_inference_work(predictor, batch.image, outputs(cfg, device, images))
+    batch = synthetic_batch(cfg, batch_size, device)
+    if decode:
+        return make_inference_work(predictor, batch.image, trained_outputs(cfg, device, batch_size))
     return partial(predictor.predict_maps, (batch.image,))
 
 
-def decode(cfg: DictConfig, device: torch.device, images: int) -> Work:
-    """The decoding alone."""
+def decoding_work(cfg: DictConfig, device: torch.device, batch_size: int) -> Work:
+    """Return a function that decodes a batch of network outputs."""
     decoder = instantiate(cfg.predictor.decoder)(WHOLEBODY, subpixel=True)
-    return make_decoding_work(decoder, outputs(cfg, device, images))
+    return make_decoding_work(decoder, trained_outputs(cfg, device, batch_size))
 
 
-def outputs(cfg: DictConfig, device: torch.device, images: int) -> KeypointMaps:
-    """Outputs of the demo's network."""
+def trained_outputs(cfg: DictConfig, device: torch.device, batch_size: int) -> KeypointMaps:
+    """Return outputs of a trained network, as those of a random one would not decode to people."""
     checkpoint = Path(cfg.checkpoint or ensure_demo_checkpoint(Path(cfg.paths.runs)))
     predictor = Predictor(checkpoint, device=device.type)
-    return compute_crowd_maps(
-        predictor, images, cfg.people_per_image, (cfg.input_size, cfg.input_size)
-    )
+    size = (cfg.input_size, cfg.input_size)
+    return compute_crowd_maps(predictor, batch_size, cfg.people_per_image, size)

@@ -1,8 +1,8 @@
-"""Save what a network says of images: tagpose cache_outputs checkpoint=FILE [key=value]."""
+"""Save network outputs for `tune`: tagpose cache_outputs checkpoint=FILE [KEY=VALUE ...]."""
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -25,78 +25,72 @@ from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
 
-_NOT_FOR_EVALUATION = (
-    "checkpoint=",
-    "output=",
-    "num_images=",
-)  # overrides that an evaluation lacks
+_NOT_OF_EVALUATE: Final = ("checkpoint=", "output=", "num_images=")  # overrides it does not take
 
 
 @program("cache_outputs")
 def main(cfg: DictConfig) -> None:
-    """Save the fields that the configuration describes."""
-    environment, network = package_versions(), load_network(Path(cfg.checkpoint))
+    """Save the network outputs of the validation images, and a manifest."""
+    versions, network = package_versions(), load_network(Path(cfg.checkpoint))
     with open_dict(cfg):
-        cfg.skeleton, cfg.input_size = (
-            skeleton_to_config(network.skeleton),
-            cfg.input_size or network.input_size,
-        )
+        cfg.skeleton = skeleton_to_config(network.skeleton)
+        cfg.input_size = cfg.input_size or network.input_size
     folder = Path(cfg.output)
     if (folder / "manifest.json").exists():
-        raise FileExistsError(f"{folder} has fields already; name another output=")
+        raise FileExistsError(f"{folder} has cached outputs already; use another output=FOLDER")
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
-    views = TestTimeDataset(
+    images = TestTimeDataset(
         data.annotations[data.val_split], predictor.input_size, predictor.scales
     )
-    chosen = pick_evenly(len(views), cfg.num_images)
+    indices = pick_evenly(len(images), cfg.num_images)
     loader = DataLoader(
-        Subset(views, chosen), num_workers=data.num_workers, worker_init_fn=worker_init
+        Subset(images, indices), num_workers=data.num_workers, worker_init_fn=worker_init
     )
     manifest = CacheManifest(
-        title=f"{data.description}: {len(chosen)} images",
+        title=f"{data.description}: {len(indices)} images",
         skeleton=network.skeleton,
         ground_truth=data.ground_truth_file.resolve(),
         image_ids=write_outputs(folder, predictor, loader),
         subpixel=network.subpixel,
         tag_sharing=network.tag_sharing,
-        provenance=describe_provenance(cfg) | {"versions": environment},
+        provenance=describe_provenance(cfg) | {"versions": versions},
     )
     write_manifest(folder, manifest)
-    print(f"fields: {folder}")
+    print(f"cached outputs: {folder}")
 
 
 def describe_provenance(cfg: DictConfig) -> dict[str, Any]:
-    """The checkpoint, the test but for its decoder, which comes later, and what was told."""
+    """Return the checkpoint, the predictor's options other than the decoder, and the overrides."""
     test: Any = OmegaConf.to_container(cfg.predictor, resolve=True)
     del test["decoder"]
     overrides = HydraConfig.get().overrides.task
-    overrides = [override for override in overrides if not override.startswith(_NOT_FOR_EVALUATION)]
+    overrides = [override for override in overrides if not override.startswith(_NOT_OF_EVALUATE)]
     return {"checkpoint": fingerprint(Path(cfg.checkpoint)), "test": test, "overrides": overrides}
 
 
 def write_outputs(
     folder: Path, predictor: Predictor, loader: DataLoader[ScaledInputs]
 ) -> tuple[int, ...]:
-    """Save the fields of all images, one after the other; their ids."""
-    ids: list[int] = []
-    for views in tqdm(loader, desc="save fields", unit="image"):
-        keypoint_maps = predictor.predict_maps(views.images)
+    """Save the network outputs of all images, and return the image ids."""
+    image_ids: list[int] = []
+    for inputs in tqdm(loader, desc="cache outputs", unit="image"):
+        keypoint_maps = predictor.predict_maps(inputs.images)
         file = write_cached_output(
-            folder, CachedOutput(int(views.image_id), keypoint_maps, views.affine)
+            folder, CachedOutput(int(inputs.image_id), keypoint_maps, inputs.affine)
         )
-        if not ids:
+        if not image_ids:
             check_disk_space(folder, file.stat().st_size * (len(loader) - 1))
-        ids.append(int(views.image_id))
-    return tuple(ids)
+        image_ids.append(int(inputs.image_id))
+    return tuple(image_ids)
 
 
 def check_disk_space(folder: Path, needed: int) -> None:
-    """See that as many bytes as are needed are free, before hours are spent on filling a disk."""
+    """Raise a ValueError early, not after hours, if fewer bytes are free than needed."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ValueError(
-            f"the fields need about {needed / 1e9:.0f} GB, and {folder} has {free / 1e9:.0f} GB "
-            "free; num_images=N saves those of fewer images"
+            f"{folder} has {free / 1e9:.0f} GB free, but the outputs need about "
+            f"{needed / 1e9:.0f} GB; cache those of fewer images with num_images=N"
         )

@@ -1,4 +1,4 @@
-"""Import a published checkpoint: tagpose convert checkpoint=FILE."""
+"""Convert an MMPose checkpoint: tagpose convert checkpoint=FILE."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from tagpose.models.transfer import load_network
 
 @program("convert")
 def main(cfg: DictConfig) -> None:
-    """Write FILE.ckpt, and say what was found in it."""
+    """Write a checkpoint of this project, and print a summary of the network."""
     file = Path(cfg.checkpoint)
     network = load_network(file)
-    written = Path(cfg.output) / f"{file.stem}.ckpt"
-    if written.exists():
-        raise FileExistsError(f"{written} is there already; remove it, or name another output=")
-    write_checkpoint(written, network)
+    target = Path(cfg.output) / f"{file.stem}.ckpt"
+    if target.exists():
+        raise FileExistsError(f"{target} exists; remove it, or use another output=FOLDER")
+    write_checkpoint(target, network)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     keypoints = network.skeleton.size
     print(
         f"{file}: {network.architecture}, skeleton {network.skeleton.name} ({keypoints} "
         f"keypoints), {parameters:,} parameters in {len(network.state_dict())} tensors"
     )
-    print(f"checkpoint: {written}")
+    print(f"checkpoint: {target}")

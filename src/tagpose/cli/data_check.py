@@ -1,6 +1,6 @@
-"""Count, doubt and draw a data set: tagpose data check [data=NAME key=value ...].
+"""Count annotations, list issues and draw samples: tagpose data check [data=NAME KEY=VALUE ...].
 
-The exit code is 1 where training or scoring would stop at an error, and 0 otherwise.
+The exit code is 1 if the data set has errors at which training or evaluation would stop.
 """
 
 import warnings
@@ -30,91 +30,93 @@ from tagpose.visualization.samples import draw_sample
 
 @program("data_check")
 def main(cfg: DictConfig) -> None:
-    """Tell what a data set has and what is wrong with it; draw samples of it."""
-    if not inspect_data(cfg):
+    """Print the statistics and issues of a data set, and draw samples of it."""
+    if not check_dataset(cfg):
         raise SystemExit(1)
 
 
-def inspect_data(cfg: DictConfig) -> bool:
-    """Inspect what the configuration names; whether it has no error."""
+def check_dataset(cfg: DictConfig) -> bool:
+    """Check the configured splits, and return whether they have no errors."""
     for key in ("max_issues", "samples"):
         if not isinstance(cfg[key], int) or cfg[key] < 0:
-            raise ValueError(f"{key}={cfg[key]} is no number from 0 on")
+            raise ValueError(f"{key}={cfg[key]} is not a non-negative integer; use 0 or more")
     data = instantiate(cfg.data, _convert_="object")
-    splits = named_splits(data, cfg.split)
+    splits = select_splits(data, cfg.split)
     inspections = {
-        split: tell(data, split, cfg.max_issues, read_pixels=cfg.read_pixels)
+        split: inspect_split(data, split, cfg.max_issues, read_pixels=cfg.read_pixels)
         for split in dict.fromkeys(splits.values())
     }
     if len(splits) > 1:
         train, val = (inspections[split].files for split in splits.values())
-        shared = IssueLog(data.root)
-        log_shared_images(train, val, shared, content=cfg.read_pixels)
-        for line in format_issues(shared, cfg.max_issues):
+        log = IssueLog(data.root)
+        log_shared_images(train, val, log, content=cfg.read_pixels)
+        for line in format_issues(log, cfg.max_issues):
             print(line)
-    rows = []
-    for n, (name, split) in enumerate(splits.items()):
-        share = len(range(n, cfg.samples, len(splits)))
-        rows += sample_rows(data, name, inspections[split], share) if share else []
-    if rows:
+    images = []
+    for index, (name, split) in enumerate(splits.items()):
+        count = len(range(index, cfg.samples, len(splits)))  # share of this split
+        images += draw_samples(data, name, inspections[split], count) if count else []
+    if images:
         sheet = Path(cfg.output) / "sheet.png"
-        write_image(sheet, make_image_grid(rows))
+        write_image(sheet, make_image_grid(images))
         print(f"sheet: {sheet}")
     return not any(inspection.log.first_error for inspection in inspections.values())
 
 
-def named_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
-    """The splits of a data set by name, once it is seen that they are there."""
+def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
+    """Return splits of a data set by name, after a check that their files exist."""
     splits = {"train": data.train_split, "val": data.val_split}
-    named = [names] if isinstance(names, str) else list(names)
-    if not named or not set(named) <= set(splits):
-        raise ValueError(f"split={names} is neither train, nor val, nor [train, val]")
-    chosen = {name: splits[name] for name in named}
-    data.check_exists(list(chosen.values()))
-    return chosen
+    names = [names] if isinstance(names, str) else list(names)
+    if not names or not set(names) <= set(splits):
+        raise ValueError(f"unknown split in split={names}; use train, val or [train,val]")
+    selected = {name: splits[name] for name in names}
+    data.check_exists(list(selected.values()))
+    return selected
 
 
-def tell(data: PoseDataModule, split: Split, shown: int, *, read_pixels: bool) -> Inspection:
-    """Print what a split has and the first issues of each type."""
+def inspect_split(
+    data: PoseDataModule, split: Split, max_issues: int, *, read_pixels: bool
+) -> Inspection:
+    """Print the statistics of a split and the first issues of each type."""
     file = data.root / split.annotations
     images, options = data.root / split.images, data.options
     inspection = inspect_dataset(
         file, images, data.skeleton, read_pixels=read_pixels, options=options
     )
     title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
-    tables = (
+    print_tables(
         format_overview(coverage, title),
         format_parts(coverage.parts),
         format_visibilities(coverage.parts),
     )
-    print_tables(*tables)
-    print(f"{file}: {summary(inspection)}", *format_issues(inspection.log, shown), sep="\n")
+    issues = format_issues(inspection.log, max_issues)
+    print(f"{file}: {summarize_issues(inspection)}", *issues, sep="\n")
     return inspection
 
 
-def summary(inspection: Inspection) -> str:
-    """How many issues of each severity there are."""
+def summarize_issues(inspection: Inspection) -> str:
+    """Return the number of issues of each severity as text."""
     counts = dict.fromkeys(Severity, 0)
     for type_, number in inspection.log.counts.items():
         counts[type_.severity] += number
-    told = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
-    return ", ".join(told) or "no issues"
+    texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
+    return ", ".join(texts) or "no issues"
 
 
-def sample_rows(
-    data: PoseDataModule, name: str, inspection: Inspection, number: int
+def draw_samples(
+    data: PoseDataModule, name: str, inspection: Inspection, count: int
 ) -> list[np.ndarray]:
-    """Pictures of samples of one split; none where the reader refuses the file."""
-    samples = {"train": load_train_samples, "val": load_val_samples}[name]
+    """Draw samples of a split; return none if its errors make it unreadable."""
+    load_samples = {"train": load_train_samples, "val": load_val_samples}[name]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # listed above
-            shown = samples(data, number)
+            warnings.simplefilter("ignore")  # listed among the issues
+            samples = load_samples(data, count)
     except (OSError, ValueError) as error:
         if not inspection.log.first_error:
             raise
-        print(f"no sample of {name} is drawn: {error}")
+        print(f"No samples of {name} are drawn: {error}")
         return []
     return [
-        draw_sample(sample, data.skeleton, f"{name}: image {sample.image_id}") for sample in shown
+        draw_sample(sample, data.skeleton, f"{name}: image {sample.image_id}") for sample in samples
     ]

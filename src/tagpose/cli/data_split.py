@@ -1,6 +1,7 @@
-"""Divide an annotation tool's export: tagpose data split source=PATH [val_fraction=0.1 ...]."""
+"""Split an annotation tool's export: tagpose data split source=PATH [val_fraction=0.1 ...]."""
 
 from pathlib import Path
+from typing import Final
 
 from omegaconf import DictConfig
 
@@ -15,32 +16,39 @@ from tagpose.data.annotation_tools.split_writer import (
     write_split,
 )
 
-_ARCHIVE = ".zip"
-_UNPACKED = "source"  # folder in the output that an archive is unpacked into
+_ARCHIVE: Final = ".zip"
+_UNPACKED: Final = "source"  # folder in the output for the content of an archive
 
 
 @program("data_split")
 def main(cfg: DictConfig) -> None:
-    """Divide what the configuration names."""
+    """Write train.json, val.json and the images to a new folder."""
     path = Path(cfg.source)
     output = Path(cfg.output or Path(cfg.paths.data, path.resolve().name.partition(".")[0]))
     log = DropLog()
     with atomic_folder(output) as folder:
-        source = read(cfg, path, folder, log)
+        source = read_or_unpack(cfg, path, folder, log)
         print(describe_source(source), *(f"note: {note}" for note in source.notes), sep="\n")
         print(*log.lines(), sep="\n", end="\n" * bool(log.examples))
-        division = assign_splits(source, cfg.group, cfg.val_fraction, cfg.seed)
-        print(f"divided: {division.reason}")
-        written = write_split(source, division.splits, folder)
-    for one in written:
-        file = output / one.file.name
-        print(f"{one.split}: {one.images} images, {one.annotations} annotations: {file}")
+        assignment = assign_splits(source, cfg.group, cfg.val_fraction, cfg.seed)
+        print(f"split: {assignment.reason}")
+        written = write_split(source, assignment.splits, folder)
+    for split in written:
+        file = output / split.file.name
+        print(f"{split.split}: {split.images} images, {split.annotations} annotations: {file}")
     print(f"images: {output / 'images'} -> {(output / 'images').resolve()}")
     print(f"next: tagpose data skeleton annotations={output / written[0].file.name}")
 
 
-def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDataset:
-    """Read the source, unpacked if it is an archive."""
+def read_or_unpack(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDataset:
+    """Read the source; unpack it first if it is an archive.
+
+    Args:
+        cfg: `conf/data_split.yaml`, composed.
+        path: source.
+        folder: output folder, which receives the content of an archive.
+        log: log of everything that is dropped.
+    """
     if path.is_file() and path.suffix.lower() == _ARCHIVE:
         unpacked = folder / _UNPACKED
         unpacked.mkdir()

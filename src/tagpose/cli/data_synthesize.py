@@ -10,7 +10,7 @@ from tagpose.data.synthetic import write_synthetic_dataset
 
 @program("data_synthesize")
 def main(cfg: DictConfig) -> None:
-    """Write it in the official layout, once."""
+    """Write the data set in COCO's layout to a new folder."""
     write_synthetic_dataset(
         Path(cfg.root),
         train=cfg.train,
@@ -20,4 +20,4 @@ def main(cfg: DictConfig) -> None:
         seed=cfg.seed,
         sparse=cfg.sparse,
     )
-    print(f"synthetic people: {cfg.root}")
+    print(f"synthetic data set: {cfg.root}")
