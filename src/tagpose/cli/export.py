@@ -1,4 +1,4 @@
-"""Export a network to a bundle that needs no torch: tagpose export checkpoint=FILE."""
+"""Export a checkpoint to an ONNX bundle that needs no torch: tagpose export checkpoint=FILE."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tagpose.models.transfer import load_network
 
 @program("export")
 def main(cfg: DictConfig) -> None:
-    """Write the bundle."""
+    """Write the network, the decoder and an example to a folder."""
     check_exportable(cfg.predictor)
     network = load_network(Path(cfg.checkpoint))
     decoder = instantiate(cfg.predictor.decoder, _convert_="object")
@@ -29,14 +29,14 @@ def main(cfg: DictConfig) -> None:
     folder = Path(cfg.output) / (cfg.output_name or name)
     difference = write_bundle(folder, spec)
     print(f"ONNX and PyTorch differ by {difference:.1e} of the largest output")
-    print(f"Bundle written to {folder}")
+    print(f"bundle: {folder}")
 
 
 def check_exportable(predictor: DictConfig) -> None:
-    """Raise a ValueError for options of the predictor that a bundle does not support."""
+    """Raise a ValueError for predictor options that a bundle does not support."""
     if list(predictor.scales) != [1] or predictor.precision != "float32":
         raise ValueError(
-            f"predictor.scales={list(predictor.scales)} predictor.precision={predictor.precision}: "
-            "only a single scale in float32 can be exported; use predictor.scales=[1] "
+            f"predictor.scales={list(predictor.scales)} predictor.precision={predictor.precision} "
+            "cannot be exported, only a single scale in float32; use predictor.scales=[1] "
             "predictor.precision=float32"
         )

@@ -1,4 +1,4 @@
-"""Score perfect maps, what encoding alone costs: tagpose oracle [data=... key=value]."""
+"""Evaluate decoded ground truth, the upper bound of the encoding: tagpose oracle [KEY=VALUE ...]."""
 
 from pathlib import Path
 
@@ -23,14 +23,13 @@ from tagpose.training.module import build_encoders
 
 @program("oracle")
 def main(cfg: DictConfig) -> None:
-    """Encode and decode as the configuration describes."""
+    """Encode the ground truth, decode the maps, and print and write the scores."""
     network_maps = list(cfg.network_maps)
-    if not set(network_maps) <= set(KeypointMaps._fields) or bool(network_maps) != bool(
-        cfg.checkpoint
-    ):
+    is_known = set(network_maps) <= set(KeypointMaps._fields)
+    if not is_known or bool(network_maps) != bool(cfg.checkpoint):
         raise ValueError(
-            f"network_maps={network_maps} and checkpoint={cfg.checkpoint} do not go together; name heatmaps "
-            "or tags and the checkpoint that they are taken from, or neither"
+            f"network_maps={network_maps} and checkpoint={cfg.checkpoint} do not match; set "
+            "network_maps to heatmaps or tags and the checkpoint that predicts them, or neither"
         )
     data = instantiate(cfg.data, _convert_="object")
     data.setup("validate")
@@ -40,27 +39,26 @@ def main(cfg: DictConfig) -> None:
         network = load_network(Path(cfg.checkpoint))
         encoders = build_encoders(network, instantiate(cfg.encoder))
     decoder = instantiate(cfg.predictor.decoder)(network.skeleton, **network.decoder_options)
-    images = ValDataset(data.annotations[data.val_split], cfg.input_size)
-    chosen = pick_evenly(len(images), cfg.num_images)
+    dataset = ValDataset(data.annotations[data.val_split], cfg.input_size)
+    indices = pick_evenly(len(dataset), cfg.num_images)
     loader = DataLoader(
-        Subset(images, chosen), num_workers=data.num_workers, worker_init_fn=worker_init
+        Subset(dataset, indices), num_workers=data.num_workers, worker_init_fn=worker_init
     )
-    samples = tqdm(loader, desc="perfect maps", unit="image")
+    samples = tqdm(loader, desc="oracle", unit="image")
     predictions = decode_oracle_maps(samples, encoders, decoder, network, network_maps)
     ground_truth = select_images(
         read_ground_truth(data.ground_truth_file, network.skeleton, data.options), predictions
     )
     scores = evaluate_parts(ground_truth, predictions, network.skeleton)
-    title = f"{data.description}, {describe_maps(network_maps)}: {len(chosen)} images"
+    title = f"{data.description}, {describe_maps(network_maps)}: {len(indices)} images"
     write_json(Path(cfg.output) / "metrics.json", {"title": title, "parts": scores_to_dict(scores)})
     print_tables(score_table(scores, title))
 
 
 def describe_maps(network_maps: list[str]) -> str:
-    """What was decoded, for the title of the table."""
+    """Return which maps are ground truth and which are predicted, for the title of the table."""
     if not network_maps:
-        return "perfect maps"
-    perfect = [name for name in KeypointMaps._fields if name not in network_maps]
-    return " and ".join(
-        [*(f"learned {n}" for n in network_maps), *(f"perfect {n}" for n in perfect)]
-    )
+        return "ground-truth maps"
+    encoded = [name for name in KeypointMaps._fields if name not in network_maps]
+    predicted_names = [f"predicted {name}" for name in network_maps]
+    return " and ".join([*predicted_names, *(f"ground-truth {name}" for name in encoded)])

@@ -1,4 +1,4 @@
-"""Write a checkpoint for others to use: tagpose publish checkpoint=FILE."""
+"""Publish weights in MMPose's layout with a model card: tagpose publish checkpoint=FILE."""
 
 from pathlib import Path
 
@@ -20,33 +20,35 @@ from tagpose.provenance import fingerprint
 
 @program("publish")
 def main(cfg: DictConfig) -> None:
-    """Write three files of one name, none over another."""
+    """Write NAME.pth, NAME.safetensors and NAME.md, without overwriting any."""
     checkpoint = Path(cfg.checkpoint)
     network = load_network(checkpoint)
     name = cfg.output_name or f"{network.architecture}_{network.skeleton.name}"
-    files = {ending: Path(cfg.output) / f"{name}.{ending}" for ending in ("pth", "safetensors")}
+    weights = [Path(cfg.output) / f"{name}.{suffix}" for suffix in ("pth", "safetensors")]
     card = Path(cfg.output) / f"{name}.md"
-    for file in (*files.values(), card):
+    for file in (*weights, card):
         if file.exists():
-            raise FileExistsError(f"{file} is there already; name another output=")
+            raise FileExistsError(f"{file} exists; remove it, or use another output=FOLDER")
     metrics = None
     if cfg.metrics:
         metrics = read_metrics(Path(cfg.metrics), fingerprint(checkpoint)["sha256"])
-    said = render_model_card(name, network, trained(checkpoint.parent / ".hydra"), metrics)
-    for file in files.values():
+    text = render_model_card(name, network, read_origin(checkpoint.parent / ".hydra"), metrics)
+    for file in weights:
         write_mmpose_checkpoint(file, network)
-        print(f"published layout: {file}")
-    write_model_card(card, said)
-    print(f"model card: {card}" + ("" if metrics else ", without numbers: name metrics=FILE"))
+        print(f"weights: {file}")
+    write_model_card(card, text)
+    print(f"model card: {card}" + ("" if metrics else " (without scores; add metrics=FILE)"))
 
 
-def trained(said: Path) -> WeightsOrigin:
-    """Where weights come from, as the configuration beside them says."""
-    if not (said / "hydra.yaml").is_file():
+def read_origin(folder: Path) -> WeightsOrigin:
+    """Return the origin of weights from the Hydra files of the run that trained them."""
+    if not (folder / "hydra.yaml").is_file():
         return UNKNOWN_ORIGIN
     files = ("hydra.yaml", "overrides.yaml", "config.yaml")
-    composed, overrides, config = (OmegaConf.load(said / file) for file in files)
-    choices = OmegaConf.select(composed, "hydra.runtime.choices")
+    hydra, overrides, config = (OmegaConf.load(folder / file) for file in files)
+    choices = OmegaConf.select(hydra, "hydra.runtime.choices")
     return describe_origin(
-        choices.data, [str(one) for one in overrides], OmegaConf.select(config, "init_from")
+        choices.data,
+        [str(override) for override in overrides],
+        OmegaConf.select(config, "init_from"),
     )

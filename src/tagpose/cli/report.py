@@ -1,4 +1,4 @@
-"""Write a page on a result file: tagpose report results=FILE ground_truth=FILE [images=...]."""
+"""Write an HTML report on a result file: tagpose report results=FILE ground_truth=FILE [images=FOLDER]."""
 
 from pathlib import Path
 
@@ -13,16 +13,18 @@ from tagpose.report.analysis import analyze_results, name_results
 from tagpose.report.embedded_images import ImageRenderer, find_image_files
 from tagpose.report.html_report import build_report, write_report
 
+_RESERVED = "ground_truth"  # name of the ground truth in the report
+
 
 @program("report")
 def main(cfg: DictConfig) -> None:
-    """Read what the configuration names, and say where the page is."""
+    """Analyze one or two result files, and write report.html."""
     results = [Path(file) for file in (cfg.results, cfg.compare_with) if file]
     names = [str(name) for name in cfg.names or name_results(results)][: len(results)]
-    if len(set(names)) < len(results) or "ground_truth" in names:
+    if len(set(names)) < len(results) or _RESERVED in names:
         raise ValueError(
-            f"names={names} are not {len(results)} names, none of them ground_truth; names=[ONE,OTHER] "
-            "gives them"
+            f"names={names} are not {len(results)} different names other than {_RESERVED}; set "
+            "names=[NAME,NAME]"
         )
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.ground_truth)
     ground_truth = read_ground_truth(file, skeleton, ReadOptions(cfg.category, cfg.v0_as_labelled))
@@ -39,11 +41,10 @@ def main(cfg: DictConfig) -> None:
     page = build_report(
         runs, file, ground_truth, skeleton, num_worst_images=cfg.num_worst_images, pictures=pictures
     )
-    written = Path(cfg.output) / "report.html"
-    write_report(written, page)
+    target = Path(cfg.output) / "report.html"
+    write_report(target, page)
     for run in runs:
-        if missing := describe_missing(
-            ground_truth, ground_truth.image_ids[run.paired.detections.image]
-        ):
+        image_ids = ground_truth.image_ids[run.paired.detections.image]
+        if missing := describe_missing(ground_truth, image_ids):
             print(f"{run.file}: {missing}")
-    print(f"page: {written} ({written.stat().st_size / 1e6:.1f} MB)")
+    print(f"report: {target} ({target.stat().st_size / 1e6:.1f} MB)")

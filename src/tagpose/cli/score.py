@@ -1,4 +1,4 @@
-"""Score a result file: tagpose score results=FILE ground_truth=FILE [skeleton=body]."""
+"""Score a COCO result file: tagpose score results=FILE ground_truth=FILE [skeleton=body]."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tagpose.evaluation.score_tables import score_table
 
 @program("score")
 def main(cfg: DictConfig) -> None:
-    """Print the table of a file in the official format, whoever wrote it."""
+    """Print the scores of a result file in COCO's format, from any program."""
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
     options = ReadOptions(cfg.category, cfg.v0_as_labelled)
     ground_truth = read_ground_truth(Path(cfg.ground_truth), skeleton, options)
