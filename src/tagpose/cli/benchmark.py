@@ -1,4 +1,4 @@
-"""Measure training, inference and data loading: tagpose benchmark device=cuda|cpu [KEY=VALUE ...]."""
+"""Measure training, inference and data loading: tagpose benchmark [device=cpu KEY=VALUE ...]."""
 
 import platform
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def measure_training(
 def measure_inference(
     cfg: DictConfig, timer: Timer, model: str, decoding: dict[int, TimingResult], *, compiled: bool
 ) -> Iterator[Measurement]:
-    """Yield the time of inference with flip test, without and with decoding, for each batch size."""
+    """Yield the time of the network and of inference, with flip test, for each batch size."""
     prepare = partial(inference_work, cfg, timer.device, model)
     flops = count_flops(prepare(1, compiled=False, decode=False))
     peak = peak_flops(timer.device, cfg.peak_tflops)

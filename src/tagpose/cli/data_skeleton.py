@@ -1,4 +1,4 @@
-"""Draft the skeleton of a COCO file's keypoints: tagpose data skeleton annotations=FILE [KEY=VALUE ...]."""
+"""Draft a skeleton from a COCO file: tagpose data skeleton annotations=FILE [KEY=VALUE ...]."""
 
 import shlex
 from collections.abc import Mapping
@@ -96,7 +96,9 @@ def describe_draft(draft: SkeletonDraft) -> list[str]:
         f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
     ]
     if bones.skipped:
-        lines.append(f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}")
+        lines.append(
+            f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}"
+        )
     return lines
 
 
@@ -106,14 +108,9 @@ def draw_examples(
     """Return a picture [H, W, 3] of example images below each other."""
     examples = choose_examples(images, rows, folder, skeleton.size, _NUM_EXAMPLES)
     if not examples:
-        raise ValueError(
-            f"{folder} has no annotated image to draw; check annotations= and images="
-        )
+        raise ValueError(f"{folder} has no annotated image to draw; check annotations= and images=")
     return make_image_grid(
-        [
-            draw_keypoint_names(e.image, e.keypoints, e.best, skeleton, e.name)
-            for e in examples
-        ]
+        [draw_keypoint_names(e.image, e.keypoints, e.best, skeleton, e.name) for e in examples]
     )
 
 

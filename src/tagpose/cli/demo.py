@@ -1,4 +1,4 @@
-"""Train and evaluate both stages on synthetic people in 15 minutes: tagpose demo [KEY=VALUE ...]."""
+"""Train and evaluate both stages on synthetic people, in minutes: tagpose demo [KEY=VALUE ...]."""
 
 import shutil
 import time

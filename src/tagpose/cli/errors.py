@@ -39,7 +39,7 @@ def parse_command_line(arguments: Sequence[str]) -> list[str]:
 def move_options_last(words: Sequence[str]) -> list[str]:
     """Return command-line words with Hydra's options after the overrides.
 
-    Hydra's parser rejects overrides on both sides of an option, such as `a=1 --config-dir=DIR +b=2`.
+    Hydra's parser rejects overrides on both sides of an option, as in `a=1 --config-dir=DIR +b=2`.
     """
     overrides = [word for word in words if not word.startswith("-") and _OVERRIDE.match(word)]
     return [*overrides, *(word for word in words if word not in overrides)]

@@ -1,4 +1,4 @@
-"""Evaluate decoded ground truth, the upper bound of the encoding: tagpose oracle [KEY=VALUE ...]."""
+"""Evaluate decoded ground truth, an upper bound on accuracy: tagpose oracle [KEY=VALUE ...]."""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
-"""Write an HTML report on a result file: tagpose report results=FILE ground_truth=FILE [images=FOLDER]."""
+"""Write an HTML report: tagpose report results=FILE ground_truth=FILE [images=FOLDER ...]."""
 
 from pathlib import Path
+from typing import Final
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -13,7 +14,7 @@ from tagpose.report.analysis import analyze_results, name_results
 from tagpose.report.embedded_images import ImageRenderer, find_image_files
 from tagpose.report.html_report import build_report, write_report
 
-_RESERVED = "ground_truth"  # name of the ground truth in the report
+_RESERVED: Final = "ground_truth"  # name of the ground truth in the report
 
 
 @program("report")

@@ -1,5 +1,6 @@
-"""Evaluate decoder options: tagpose tune cached_outputs=FOLDER [predictor.decoder.KEY=VALUE ...]."""
+"""Evaluate decoder options: tagpose tune cached_outputs=FOLDER [KEY=VALUE ...]."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def main(cfg: DictConfig) -> None:
 def check_overrides(overrides: list[str]) -> None:
     """Raise a ValueError for options that were fixed when the network outputs were cached."""
     keys = [override.lstrip("+~") for override in overrides]
-    fixed = [key for key in keys if key.startswith(("predictor", "input_size=")) and ".decoder." not in key]
-    if fixed := [key for key in fixed if not key.startswith("predictor.device=")]:
+    cached = [key for key in keys if key.startswith(("predictor", "input_size="))]
+    if fixed := [key for key in cached if not re.search(r"\.decoder\.|^predictor\.device=", key)]:
         raise ValueError(
             f"{fixed[0]} was fixed when the outputs were cached; override only predictor.decoder.* "
             "and predictor.device, or run `tagpose cache_outputs` again"

@@ -16,7 +16,7 @@ from tagpose.visualization.poses import draw_ground_truth
 DrawFunction: TypeAlias = Callable[[np.ndarray, Poses], np.ndarray]
 
 _TITLES: Final = ("ground truth", "prediction")
-_COLUMNS: Final = 3  # records in a row of people.png
+_COLUMNS: Final = 6  # panels in a row of people.png
 
 
 def write_comparisons(
@@ -35,18 +35,16 @@ def write_comparisons(
         skeleton: skeleton of the keypoints.
         draw: function that draws poses on an image [H, W, 3].
     """
-    pairs = []
+    panels: list[np.ndarray] = []
     for record in records:
         image = load_record_image(record)
         pair = [
             draw_ground_truth(image, record.keypoints, skeleton),
             draw(image, predictions[record.image_id]),
         ]
-        pairs.append(pair)
+        panels += pair
         picture = make_image_row(pair, _TITLES)
         write_image(folder / "pictures" / f"{record.file.stem}.png", picture)
-    rows = [
-        make_image_row(sum(pairs[i : i + _COLUMNS], []), _TITLES * len(pairs[i : i + _COLUMNS]))
-        for i in range(0, len(pairs), _COLUMNS)
-    ]
+    parts = [panels[i : i + _COLUMNS] for i in range(0, len(panels), _COLUMNS)]
+    rows = [make_image_row(part, _TITLES * (len(part) // 2)) for part in parts]
     write_image(folder / "people.png", make_image_grid(rows))
