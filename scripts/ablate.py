@@ -1,4 +1,4 @@
-"""The same as `tagpose ablate`."""
+"""Script form of `tagpose ablate`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose app`."""
+"""Script form of `tagpose app`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose benchmark`."""
+"""Script form of `tagpose benchmark`."""
 
 from tagpose.cli.main import run_script
 

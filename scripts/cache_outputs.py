@@ -1,4 +1,4 @@
-"""The same as `tagpose cache_outputs`."""
+"""Script form of `tagpose cache_outputs`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose convert`."""
+"""Script form of `tagpose convert`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose data check`."""
+"""Script form of `tagpose data check`."""
 
 from tagpose.cli.main import run_script
 

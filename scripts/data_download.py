@@ -1,4 +1,4 @@
-"""The same as `tagpose data download`."""
+"""Script form of `tagpose data download`."""
 
 from tagpose.cli.main import run_script
 

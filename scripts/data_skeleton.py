@@ -1,4 +1,4 @@
-"""The same as `tagpose data skeleton`."""
+"""Script form of `tagpose data skeleton`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose data split`."""
+"""Script form of `tagpose data split`."""
 
 from tagpose.cli.main import run_script
 

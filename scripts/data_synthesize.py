@@ -1,4 +1,4 @@
-"""The same as `tagpose data synthesize`."""
+"""Script form of `tagpose data synthesize`."""
 
 from tagpose.cli.main import run_script
 

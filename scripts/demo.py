@@ -1,4 +1,4 @@
-"""The same as `tagpose demo`."""
+"""Script form of `tagpose demo`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose evaluate`."""
+"""Script form of `tagpose evaluate`."""
 
 from tagpose.cli.main import run_script
 

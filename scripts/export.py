@@ -1,4 +1,4 @@
-"""The same as `tagpose export`."""
+"""Script form of `tagpose export`."""
 
 from tagpose.cli.main import run_script
 

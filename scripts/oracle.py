@@ -1,4 +1,4 @@
-"""The same as `tagpose oracle`."""
+"""Script form of `tagpose oracle`."""
 
 from tagpose.cli.main import run_script
 

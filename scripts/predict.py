@@ -1,4 +1,4 @@
-"""The same as `tagpose predict`."""
+"""Script form of `tagpose predict`."""
 
 from tagpose.cli.main import run_script
 

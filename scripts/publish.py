@@ -1,4 +1,4 @@
-"""The same as `tagpose publish`."""
+"""Script form of `tagpose publish`."""
 
 from tagpose.cli.main import run_script
 

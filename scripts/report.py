@@ -1,4 +1,4 @@
-"""The same as `tagpose report`."""
+"""Script form of `tagpose report`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose reproduce`."""
+"""Script form of `tagpose reproduce`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose score`."""
+"""Script form of `tagpose score`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""The same as `tagpose sweep`."""
+"""Script form of `tagpose sweep`."""
 
 from tagpose.cli.main import run_script
 

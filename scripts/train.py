@@ -1,4 +1,4 @@
-"""The same as `tagpose train`."""
+"""Script form of `tagpose train`."""
 
 from tagpose.cli.main import run_script
 

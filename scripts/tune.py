@@ -1,4 +1,4 @@
-"""The same as `tagpose tune`."""
+"""Script form of `tagpose tune`."""
 
 from tagpose.cli.main import run_script
 

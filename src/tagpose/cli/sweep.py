@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         print(__doc__)
         return
     overrides = dict(word.partition("=")[::2] for word in arguments)
-    options = {name: overrides.pop(name) for name in _OPTIONS if name in overrides}
+    options: dict[str, str] = {n: overrides.pop(n) for n in _OPTIONS if n in overrides}
     with friendly_errors():
         name = options.get("sweep", "demo")
         sweep = read_sweep(name, overrides, options)
