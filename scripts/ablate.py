@@ -1,4 +1,4 @@
-"""Script form of `tagpose ablate`."""
+"""Run `tagpose ablate`."""
 
 from tagpose.cli.main import run_script
 

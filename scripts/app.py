@@ -1,4 +1,4 @@
-"""Script form of `tagpose app`."""
+"""Run `tagpose app`."""
 
 from tagpose.cli.main import run_script
 

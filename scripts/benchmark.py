@@ -1,4 +1,4 @@
-"""Script form of `tagpose benchmark`."""
+"""Run `tagpose benchmark`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose cache_outputs`."""
+"""Run `tagpose cache_outputs`."""
 
 from tagpose.cli.main import run_script
 

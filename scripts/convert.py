@@ -1,4 +1,4 @@
-"""Script form of `tagpose convert`."""
+"""Run `tagpose convert`."""
 
 from tagpose.cli.main import run_script
 

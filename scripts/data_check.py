@@ -1,4 +1,4 @@
-"""Script form of `tagpose data check`."""
+"""Run `tagpose data check`."""
 
 from tagpose.cli.main import run_script
 

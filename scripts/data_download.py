@@ -1,4 +1,4 @@
-"""Script form of `tagpose data download`."""
+"""Run `tagpose data download`."""
 
 from tagpose.cli.main import run_script
 

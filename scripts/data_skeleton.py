@@ -1,4 +1,4 @@
-"""Script form of `tagpose data skeleton`."""
+"""Run `tagpose data skeleton`."""
 
 from tagpose.cli.main import run_script
 

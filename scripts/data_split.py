@@ -1,4 +1,4 @@
-"""Script form of `tagpose data split`."""
+"""Run `tagpose data split`."""
 
 from tagpose.cli.main import run_script
 

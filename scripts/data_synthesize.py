@@ -1,4 +1,4 @@
-"""Script form of `tagpose data synthesize`."""
+"""Run `tagpose data synthesize`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose demo`."""
+"""Run `tagpose demo`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose evaluate`."""
+"""Run `tagpose evaluate`."""
 
 from tagpose.cli.main import run_script
 

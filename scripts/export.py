@@ -1,4 +1,4 @@
-"""Script form of `tagpose export`."""
+"""Run `tagpose export`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose oracle`."""
+"""Run `tagpose oracle`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose predict`."""
+"""Run `tagpose predict`."""
 
 from tagpose.cli.main import run_script
 

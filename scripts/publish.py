@@ -1,4 +1,4 @@
-"""Script form of `tagpose publish`."""
+"""Run `tagpose publish`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose report`."""
+"""Run `tagpose report`."""
 
 from tagpose.cli.main import run_script
 

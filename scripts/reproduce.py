@@ -1,4 +1,4 @@
-"""Script form of `tagpose reproduce`."""
+"""Run `tagpose reproduce`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose score`."""
+"""Run `tagpose score`."""
 
 from tagpose.cli.main import run_script
 

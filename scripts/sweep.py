@@ -1,4 +1,4 @@
-"""Script form of `tagpose sweep`."""
+"""Run `tagpose sweep`."""
 
 from tagpose.cli.main import run_script
 

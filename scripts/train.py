@@ -1,4 +1,4 @@
-"""Script form of `tagpose train`."""
+"""Run `tagpose train`."""
 
 from tagpose.cli.main import run_script
 

@@ -1,4 +1,4 @@
-"""Script form of `tagpose tune`."""
+"""Run `tagpose tune`."""
 
 from tagpose.cli.main import run_script
 

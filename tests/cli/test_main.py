@@ -1,4 +1,4 @@
-"""One name for each program, in the package, scripts, configuration and Makefile."""
+"""Console command: program names in the package, scripts, configuration, Makefile and wheel."""
 
 import os
 import re
@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
-from helpers.run_scripts import ROOT, run
 
+from helpers.run_scripts import ROOT, run
 from tagpose.cli.main import PROGRAMS, usage
 from tagpose.cli.program import config_folder
 
@@ -17,7 +17,7 @@ NAMES = {verb.replace(" ", "_") for verb in PROGRAMS}
 ENTRY_POINT = re.compile(r"^(@program\(|def main\()", re.M)
 
 
-def test_every_program_is_a_module_a_script_and_a_make_target():
+def test_every_program_has_a_module_a_script_and_a_make_target():
     files = (ROOT / "src/tagpose/cli").glob("*.py")
     modules = {file.stem for file in files if ENTRY_POINT.search(file.read_text())}
     assert modules - {"main"} == NAMES
@@ -26,9 +26,9 @@ def test_every_program_is_a_module_a_script_and_a_make_target():
     assert set(recipes) == {*PROGRAMS} - {"benchmark"}  # for machines without make
 
 
-def test_the_configuration_of_a_program_has_its_name():
+def test_every_program_uses_the_configuration_of_its_name():
     roots = {file.stem for file in config_folder().glob("*.yaml")}
-    assert roots == NAMES - {"sweep"}  # whose arguments are not Hydra's
+    assert roots == NAMES - {"sweep"}  # which does not use Hydra
     for name in roots:
         text = (ROOT / "src/tagpose/cli" / f"{name}.py").read_text()
         assert f'@program("{name}"' in text
@@ -42,14 +42,14 @@ def test_the_command_lists_its_programs(words):
     assert all(f"  {verb} " in result.stdout for verb in PROGRAMS)
 
 
-def test_an_unknown_program_is_one_sentence():
+def test_an_unknown_program_is_an_error_in_one_sentence():
     command = [sys.executable, "-m", "tagpose", "data", "upload"]
     result = subprocess.run(command, text=True, capture_output=True, check=False)
     assert result.returncode == 2
     assert result.stderr == "error: unknown command 'data upload'; `tagpose --help` lists them\n"
 
 
-def test_a_script_and_the_command_are_the_same_program(tmp_path):
+def test_a_script_and_the_command_run_the_same_program(tmp_path):
     words = ["results=none.json", "ground_truth=none.json"]
     script = run("score", *words, cwd=tmp_path)
     command = [sys.executable, "-m", "tagpose", "score", *words]
@@ -58,7 +58,7 @@ def test_a_script_and_the_command_are_the_same_program(tmp_path):
     assert "none.json" in result.stderr
 
 
-def test_the_wheel_brings_the_command_and_its_configuration(tmp_path):
+def test_the_wheel_contains_the_command_and_the_configuration(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     archive, folder = zipfile.ZipFile(wheel), tmp_path / "site-packages"
     archive.extractall(folder)

@@ -349,7 +349,7 @@ def test_the_command_divides_once_and_says_what_it_did(tmp_path):
         "read: 8 images, 8 annotations (COCO keypoints: person_keypoints_default" in said[0].stdout
     )
     assert "val: 2 images, 2 annotations: out/val.json" in said[0].stdout
-    assert "next: make skeleton annotations=out/train.json" in said[0].stdout
+    assert "next: tagpose data skeleton annotations=out/train.json" in said[0].stdout
     assert (tmp_path / "out/images/frame_000000.png").is_file()
     assert said[1].returncode == 1
     assert said[1].stderr == (

@@ -298,7 +298,7 @@ def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(
     assert "error: 1, note: 1" in result.stdout
     assert f"annotation {first['id']} has 1 numbers in face_kpts, not the 204" in result.stdout
     assert f"annotation {second['id']} has the area -1" in result.stdout
-    assert "no sample of val is drawn" in result.stdout
+    assert "No samples of val are drawn" in result.stdout
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out/sheet.png").exists()
 
@@ -307,8 +307,8 @@ def test_the_program_fails_where_there_are_faults_and_says_why_it_draws_nothing(
     ("override", "says"),
     [
         ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
-        ("split=test", "split=test is neither train, nor val"),
-        ("max_issues=-1", "max_issues=-1 is no number from 0 on"),
+        ("split=test", "unknown split in split=test"),
+        ("max_issues=-1", "max_issues=-1 is not a non-negative integer"),
     ],
 )
 def test_what_cannot_be_inspected_is_said_before_anything_is_read(override, says):

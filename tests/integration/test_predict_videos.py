@@ -19,7 +19,7 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT, run, started, succeeded
 from helpers.sample_videos import decoded, grey, make_video
-from tagpose.cli.predict import write_frames
+from tagpose.cli.predict_videos import write_frames
 from tagpose.inference.results import make_pose_result
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import write_checkpoint

@@ -35,10 +35,10 @@ def test_a_run_that_is_told_to_stop_saves_says_so_and_goes_on_exactly(people, wh
     told = last(tmp_path, "a").parent / ".hydra"
     before = {file.name: file.read_text() for file in told.iterdir()}
     refused = train(people, tmp_path, "a", "seed=7")
-    assert "has checkpoints of an earlier run; resume=auto goes on" in refused.stderr
+    assert "has checkpoints of an earlier run; set resume=auto to resume" in refused.stderr
     assert {file.name: file.read_text() for file in told.iterdir()} == before
     finished = succeeded(train(people, tmp_path, "a", "resume=auto"))
-    assert "last.ckpt: goes on" in finished.stdout
+    assert "Resuming from" in finished.stdout
     assert_same(last(tmp_path, "a"), whole)
     rows = (last(tmp_path, "a").parent / "metrics.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[1]) for row in rows]
@@ -88,7 +88,7 @@ def test_a_run_that_is_started_twice_is_refused_once_and_free_when_its_process_i
     again = run("train", *long, cwd=tmp_path)
     assert again.returncode == 1
     assert f"is in use by process {process.pid} on {gethostname()}" in again.stderr
-    assert "goes on" not in again.stdout
+    assert "Resuming" not in again.stdout
     assert process.poll() is None
     process.kill()
     process.wait()
@@ -199,7 +199,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_never_stopped
         kills += 1
     assert kills == KILLS, (tmp_path / "log").read_text()[-2000:]
     finished = succeeded(run("train", *often, cwd=tmp_path, **elsewhere))
-    assert "goes on" in finished.stdout
+    assert "Resuming from" in finished.stdout
     assert_same(file, last(tmp_path, "whole"))
     assert not list(file.parent.glob("*.tmp*"))
     with (

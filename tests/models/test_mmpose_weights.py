@@ -145,7 +145,7 @@ def test_import_and_publish_lead_there_and_back(tmp_path, network):
     said = succeeded(result).stdout
     assert f"{SMALL}, skeleton wholebody (133 keypoints), 1,289,194 parameters" in said
     again = run("convert", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
-    assert "theirs.ckpt is there already" in again.stderr
+    assert "theirs.ckpt exists; remove it" in again.stderr
     succeeded(run("publish", "checkpoint=ours/theirs.ckpt", "output=out", cwd=tmp_path))
     theirs = torch.load(tmp_path / "theirs.pth")["state_dict"]
     for ending in ("pth", "safetensors"):
@@ -251,7 +251,7 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
     result = run("evaluate", *arguments, "output=out", "checkpoint=w32.ckpt", cwd=tmp_path)
     assert result.returncode == 1
     assert (
-        "wholebody ap, wholebody ar differ from what was published for hrnet_w32" in result.stderr
+        "wholebody ap, wholebody ar differ from the published results of hrnet_w32" in result.stderr
     )
     shown = json.loads((tmp_path / "out/published.json").read_text())
     assert {"part": "body", "metric": "ar", "published": 0.65, "measured": 0.0} in shown
@@ -264,14 +264,14 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("experiment=published",), "name it by model=hrnet_w32"),
+        (("experiment=published",), "set model=hrnet_w32 or another"),
         (
             ("experiment=published", "model=hrnet_w32", "input_size=256"),
-            "the published test has input_size",
+            "differ from the published evaluation; use input_size=512",
         ),
         slow(
             ("experiment=published", "model=hrnet_w32", "predictor.precision=bf16"),
-            "predictor.precision=float32; leave them so",
+            "predictor.flip_test=true predictor.precision=float32",
         ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         slow(
@@ -280,7 +280,7 @@ def test_a_checkpoint_that_misses_the_published_numbers_ends_with_an_error(tmp_p
         slow(("experiment=publishd", "model=hrnet_w32"), "publishd"),
         (
             ("model=hrnet_w32", "checkpoint=w18.ckpt"),
-            "is of hrnet_w18_small with the skeleton wholebody, not of",
+            "is a checkpoint of hrnet_w18_small with the skeleton wholebody, expected",
         ),
     ],
 )

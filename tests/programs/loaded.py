@@ -1,6 +1,7 @@
-"""Loads the libraries once, and forks a process for each program that it is told to run.
+"""Server that imports the libraries once, and forks a process for each program to run.
 
-A line of JSON on its input says which, its exit code on the output is the answer.
+Each line of standard input is a JSON request with the arguments of `run_program`. The answer on
+standard output is the exit code.
 """
 
 import atexit
@@ -15,23 +16,23 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 
-# what programs spend their first seconds on
+# imports that take seconds
 SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "torchmetrics")
-# these import what may not be installed
+# modules that import optional dependencies
 EXTRAS = (
     *("tagpose.export", "tagpose.app", "tagpose.video", "tagpose.cli.app", "tagpose.cli.export"),
     *("tagpose.inference.formats.parquet", "tagpose.inference.formats.pose_file"),
 )
 
 
-class Exit:
-    """The last of the functions that are called at exit: it leaves what is loaded to the system.
+class FastExit:
+    """The last exit handler of a program, which skips the interpreter's cleanup.
 
-    To take it apart would be five of the six seconds of a short program.
+    The cleanup would take five of the six seconds of a short program.
     """
 
     def __init__(self):
-        self.code = None  # of a child whose program has ended, but not by Ctrl-C
+        self.code = None  # exit code of a child that ended, unless by Ctrl-C
         atexit.register(self)
 
     def __call__(self):
@@ -41,8 +42,8 @@ class Exit:
             os._exit(self.code)
 
 
-def load():
-    """Load them, the package, and its compiled code."""
+def import_all():
+    """Import the libraries and the package, and load its compiled code."""
     for name in SLOW:
         import_module(name)
     for module in walk_packages(import_module("tagpose").__path__, "tagpose."):
@@ -52,15 +53,23 @@ def load():
     gc.freeze()
 
 
-def become(end, argv, cwd, environment, streams):
-    """Be the program, from its directory to its exit code."""
+def run_program(fast_exit, argv, cwd, environment, streams):
+    """Run a program in this process as if it was started from the command line.
+
+    Args:
+        fast_exit: exit handler, which receives the exit code.
+        argv: script and its arguments.
+        cwd: working directory.
+        environment: environment variables.
+        streams: files of stdin, stdout and stderr.
+    """
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     for number, file in enumerate(streams):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
-    tempfile.tempdir = None  # its environment may name another one
-    # the first program that ends would remove the folder of wandb that all have inherited
+    tempfile.tempdir = None  # the environment may name another one
+    # wandb's temporary folder would be shared, and removed by the first program that ends
     import_module("wandb.sdk.data_types._private").MEDIA_TMP.__init__("wandb-media")
     paths = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv, sys.path[:1] = argv, [str(Path(argv[0]).parent), *paths]
@@ -69,21 +78,21 @@ def become(end, argv, cwd, environment, streams):
         import_module("sitecustomize")
     try:
         runpy.run_path(argv[0], run_name="__main__")
-        end.code = 0
-    except SystemExit as wanted:
-        end.code = wanted.code if isinstance(wanted.code, int) else int(wanted.code is not None)
+        fast_exit.code = 0
+    except SystemExit as error:
+        fast_exit.code = error.code if isinstance(error.code, int) else int(error.code is not None)
         raise
     except Exception:
-        end.code = 1
+        fast_exit.code = 1
         raise
 
 
 if __name__ == "__main__":
-    end = Exit()
-    load()
+    fast_exit = FastExit()
+    import_all()
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            become(end, **json.loads(line))
+            run_program(fast_exit, **json.loads(line))
             break
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

@@ -426,7 +426,7 @@ def test_two_files_of_one_name_are_refused_in_a_sentence(people, results):
     files = ("results=lost.json", "compare_with=faulty.json", "names=[a, a]", "output=none")
     told = run("report", ground_truth, *files, cwd=results)
     assert told.returncode == 1
-    assert "names=['a', 'a'] are not 2 names" in told.stderr
+    assert "names=['a', 'a'] are not 2 different names" in told.stderr
     assert "Traceback" not in told.stderr
     assert not (results / "none").exists()
 

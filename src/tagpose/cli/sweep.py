@@ -112,13 +112,14 @@ def run_trials(sweep: Sweep, folder: Path) -> list[Trial]:
 
 
 def run_trial(sweep: Sweep, folder: Path, number: int, overrides: Overrides) -> Trial:
-    """Run the program of a sweep once, as a subprocess."""
+    """Run the program of a sweep, a verb of `tagpose` or a Python file, once as a subprocess."""
     words = [*to_words(overrides), f"hydra.run.dir={folder}"]
     print(f"\n{number}: {shlex.join(words)}", flush=True)
     start = time.monotonic()
     try:
-        command = [sys.executable, "-m", "tagpose", *sweep.program.split()]
-        code = subprocess.run([*command, *words], check=False).returncode
+        is_file = sweep.program.endswith(".py")
+        program = [sweep.program] if is_file else ["-m", "tagpose", *sweep.program.split()]
+        code = subprocess.run([sys.executable, *program, *words], check=False).returncode
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     value = best_value(folder, sweep.metric, maximize=sweep.maximize)
