@@ -79,9 +79,9 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
     check_no_overwrite([*pictures.values(), *others], files)
     name = {ids[file]: names[file] for file in files}.__getitem__
     draw = build_drawer(cfg)
-    results = tqdm(predictor.predict_iter(files), desc="predict", total=len(files), unit="image")
     with open_results(cfg, output, name=name) as write_result:
-        for image_result in results:
+        results = predictor.predict_iter(files)
+        for image_result in tqdm(results, desc="predict", total=len(files), unit="image"):
             if image_result.error:
                 failures.append(str(image_result.error))
                 continue
