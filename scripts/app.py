@@ -1,47 +1,6 @@
-"""Show people in pictures on a page in the browser: python scripts/app.py checkpoint=FILE."""
+"""Run `tagpose app`."""
 
-import hydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-
-from tagpose.app.session_cache import SessionCache
-from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, Thresholds
-from tagpose.cli.errors import friendly_errors, run_main
-from tagpose.cli.memory import keep_freed_memory
-
-with friendly_errors():  # gradio is an extra
-    from tagpose.app.server import serve
-
-MILLION = 1_000_000
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="app")
-def main(cfg: DictConfig) -> None:
-    """Serve the page until it is stopped."""
-    keep_freed_memory()
-    with friendly_errors():
-        app(cfg)
-
-
-def app(cfg: DictConfig) -> None:
-    """Serve the page that the configuration describes."""
-    predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
-    if predictor.fuse_by_size:
-        raise ValueError("the page decodes merged scales; predictor.fuse_by_size=false does so")
-    cache = SessionCache(
-        max_bytes=cfg.cache_megabytes * MILLION, max_idle_seconds=60 * cfg.cache_minutes
-    )
-    decoder = predictor.decoder
-    start = Thresholds(
-        min_person_score=cfg.min_person_score,
-        min_keypoint_score=cfg.min_keypoint_score,
-        min_score=decoder.min_score,
-        max_tag_distance=decoder.grouping.max_tag_distance,
-        max_people=decoder.max_people or MAX_PEOPLE,
-    )
-    viewer = PoseViewer(predictor, cache, max_pixels=int(cfg.max_megapixels * MILLION))
-    serve(viewer, start, host=cfg.host, port=cfg.port, max_upload=cfg.max_upload_megabytes)
-
+from tagpose.cli.main import run_script
 
 if __name__ == "__main__":
-    run_main(main)
+    run_script(__file__)

@@ -1,60 +1,6 @@
-"""Write a page on a result file: python scripts/report.py results=FILE ground_truth=FILE [images=...]."""
+"""Run `tagpose report`."""
 
-from pathlib import Path
-
-import hydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-
-from tagpose.cli.errors import friendly_errors, run_main
-from tagpose.data.coco_schema import ReadOptions
-from tagpose.evaluation.ground_truth import read_ground_truth
-from tagpose.evaluation.image_ids import describe_missing
-from tagpose.report.analysis import analyze_results, name_results
-from tagpose.report.embedded_images import ImageRenderer, find_image_files
-from tagpose.report.html_report import build_report, write_report
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="report")
-def main(cfg: DictConfig) -> None:
-    """Write one HTML file: scores, curves, errors, the worst images, a second file beside."""
-    with friendly_errors():
-        report(cfg)
-
-
-def report(cfg: DictConfig) -> None:
-    """Read what the configuration names, and say where the page is."""
-    results = [Path(file) for file in (cfg.results, cfg.compare_with) if file]
-    names = [str(name) for name in cfg.names or name_results(results)][: len(results)]
-    if len(set(names)) < len(results) or "ground_truth" in names:
-        raise ValueError(
-            f"names={names} are not {len(results)} names, none of them ground_truth; names=[ONE,OTHER] "
-            "gives them"
-        )
-    skeleton, file = instantiate(cfg.skeleton), Path(cfg.ground_truth)
-    ground_truth = read_ground_truth(file, skeleton, ReadOptions(cfg.category, cfg.v0_as_labelled))
-    runs = [
-        analyze_results(name, path, ground_truth, skeleton, min_score=cfg.min_person_score)
-        for name, path in zip(names, results, strict=True)
-    ]
-    pictures = None
-    if cfg.images:
-        files = find_image_files(ground_truth, Path(cfg.images))
-        pictures = ImageRenderer(
-            files, ground_truth, skeleton, cfg.max_image_size, cfg.min_keypoint_score
-        )
-    page = build_report(
-        runs, file, ground_truth, skeleton, num_worst_images=cfg.num_worst_images, pictures=pictures
-    )
-    written = Path(cfg.output) / "report.html"
-    write_report(written, page)
-    for run in runs:
-        if missing := describe_missing(
-            ground_truth, ground_truth.image_ids[run.paired.detections.image]
-        ):
-            print(f"{run.file}: {missing}")
-    print(f"page: {written} ({written.stat().st_size / 1e6:.1f} MB)")
-
+from tagpose.cli.main import run_script
 
 if __name__ == "__main__":
-    run_main(main)
+    run_script(__file__)

@@ -1,33 +1,6 @@
-"""Score a result file: python scripts/score.py results=FILE ground_truth=FILE [skeleton=body]."""
+"""Run `tagpose score`."""
 
-from pathlib import Path
-
-import hydra
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-
-from tagpose.cli.console import print_tables
-from tagpose.cli.errors import friendly_errors, run_main
-from tagpose.data.coco_schema import ReadOptions
-from tagpose.evaluation.coco_results import read_results
-from tagpose.evaluation.ground_truth import read_ground_truth
-from tagpose.evaluation.image_ids import describe_missing, match_image_ids
-from tagpose.evaluation.keypoint_ap import evaluate_results
-from tagpose.evaluation.score_tables import score_table
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="score")
-def main(cfg: DictConfig) -> None:
-    """Print the table of a file in the official format, whoever wrote it."""
-    with friendly_errors():
-        skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
-        options = ReadOptions(cfg.category, cfg.v0_as_labelled)
-        ground_truth = read_ground_truth(Path(cfg.ground_truth), skeleton, options)
-        results = match_image_ids(read_results(file), ground_truth, file)
-        print_tables(score_table(evaluate_results(ground_truth, results, skeleton), str(file)))
-        if missing := describe_missing(ground_truth, [result["image_id"] for result in results]):
-            print(missing)
-
+from tagpose.cli.main import run_script
 
 if __name__ == "__main__":
-    run_main(main)
+    run_script(__file__)

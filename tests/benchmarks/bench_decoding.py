@@ -37,7 +37,7 @@ DECODER = build_decoder(WHOLEBODY, subpixel=True)  # like the demo's network
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    return ensure_demo_checkpoint(ROOT / "runs", ROOT / "scripts")
+    return ensure_demo_checkpoint(ROOT / "runs")
 
 
 @torch.inference_mode()

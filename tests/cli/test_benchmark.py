@@ -1,4 +1,4 @@
-"""The benchmark runs where there is no GPU too, and says what there is to say."""
+"""Benchmark program: measurements, units of work, and failures of a single measurement."""
 
 import json
 
@@ -25,62 +25,67 @@ from tagpose.skeletons.coco import BODY, WHOLEBODY
 
 CPU = torch.device("cpu")
 SMALL = (
-    "device=cpu", "models=[hrnet_w18_small]", "input_size=64", "compiled=[false]", "train_batch_sizes=[2]",
-    "inference_batch_sizes=[1,2]", "warmup_steps=1", "steps=1", "repeats=1", "loader.workers=[0,1]",
-    "loader.num_images=8", "loader.image_size=96", "loader.batch_size=4", "loader.drawing_processes=1",
+    "device=cpu", "models=[hrnet_w18_small]", "input_size=64", "compiled=[false]",
+    "train_batch_sizes=[2]", "inference_batch_sizes=[1,2]", "warmup_steps=1", "steps=1",
+    "repeats=1", "loader.workers=[0,1]", "loader.num_images=8", "loader.image_size=96",
+    "loader.batch_size=4", "loader.drawing_processes=1",
 )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_every_kind_of_work_is_measured_without_a_gpu(tmp_path):
+def test_all_kinds_of_work_are_measured_on_a_cpu(tmp_path):
     network = PoseNetwork("hrnet_w18_small", WHOLEBODY)
     write_checkpoint(tmp_path / "small.ckpt", network)
     words = (*SMALL, "checkpoint=small.ckpt", "output=numbers.json")
     result = succeeded(run("benchmark", *words, cwd=tmp_path))
     assert "peak_tflops=NUMBER" in result.stdout
-    written = json.loads((tmp_path / "numbers.json").read_text())
-    measurements = written["measurements"]
-    done = [(one["work"], one["images"], one["workers"]) for one in measurements]
-    assert done == [
+    measurements = json.loads((tmp_path / "numbers.json").read_text())["measurements"]
+    cases = [(m["work"], m["images"], m["workers"]) for m in measurements]
+    assert cases == [
         ("decoding", 1, None), ("decoding", 2, None), ("training", 2, None), ("network", 1, None),
         ("inference", 1, None), ("network", 2, None), ("inference", 2, None), ("loading", 4, 0),
         ("loading", 4, 1),
     ]  # fmt: skip
-    assert all(one["images_per_second"] > 0 for one in measurements)
-    assert all(one["flops_utilization"] is None for one in measurements)
+    assert all(m["images_per_second"] > 0 for m in measurements)
+    assert all(m["flops_utilization"] is None for m in measurements)
     assert {f.name for f in tmp_path.iterdir()} == {"numbers.json", "small.ckpt"}
 
 
-def test_work_that_does_not_fit_is_told_and_the_rest_goes_on():
-    def too_much():
+def test_failed_work_is_reported_and_the_other_work_is_measured():
+    def out_of_memory():
         raise torch.OutOfMemoryError
 
     def broken():
-        raise RuntimeError("no compiler\nand where it was looked for")
+        raise RuntimeError("no compiler\nand details")
 
-    watch = Timer(CPU, warmup_steps=0, steps=1, repeats=1)
-    costs = [watch(prepare) for prepare in (too_much, broken, lambda: too_much, lambda: list)]
-    said = [cost.error for cost in costs]
-    assert said == ["out of memory", "no compiler", "out of memory", None]
-    measurements = [make_measurement(BenchmarkCase("training", 2), cost) for cost in costs]
-    assert [one.images_per_second is None for one in measurements] == [True, True, True, False]
+    timer = Timer(CPU, warmup_steps=0, steps=1, repeats=1)
+    prepared = (out_of_memory, broken, lambda: out_of_memory, lambda: list)
+    timings = [timer(prepare) for prepare in prepared]
+    assert [timing.error for timing in timings] == [
+        "out of memory",
+        "no compiler",
+        "out of memory",
+        None,
+    ]
+    measurements = [make_measurement(BenchmarkCase("training", 2), timing) for timing in timings]
+    assert [m.images_per_second is None for m in measurements] == [True, True, True, False]
     assert len(make_table(measurements, "").rows) == len(measurements)
 
 
-def test_shares_are_of_the_peak_and_of_the_time():
-    subject, cost = BenchmarkCase("inference", images=4), TimingResult(seconds=2.0, memory=None)
-    one = make_measurement(subject, cost, operations=3e12, peak=12e12, decoding=0.5)
-    assert (one.images_per_second, one.flops_utilization, one.decoding_fraction) == (2, 0.5, 0.25)
-    assert make_measurement(subject, cost, operations=3e12).flops_utilization is None
+def test_utilization_is_relative_to_the_peak_and_decoding_to_the_total_time():
+    case, timing = BenchmarkCase("inference", images=4), TimingResult(seconds=2.0, memory=None)
+    m = make_measurement(case, timing, operations=3e12, peak=12e12, decoding=0.5)
+    assert (m.images_per_second, m.flops_utilization, m.decoding_fraction) == (2, 0.5, 0.25)
+    assert make_measurement(case, timing, operations=3e12).flops_utilization is None
     assert (peak_flops(CPU, None), peak_flops(CPU, 2.0)) == (None, 2e12)
 
 
-def test_operations_of_a_matrix_are_counted():
+def test_flops_of_a_matrix_product_are_counted():
     a, b = torch.ones(2, 3), torch.ones(3, 5)
     assert count_flops(lambda: a @ b) == 2 * 2 * 3 * 5
 
 
-def test_outputs_are_repeated_to_fill_a_batch():
+def test_crowd_outputs_are_repeated_to_fill_a_batch():
     network = PoseNetwork("hrnet_w18_small", BODY)
     keypoint_maps = compute_crowd_maps(
         Predictor(network, device="cpu"), 10, people=3, size=(64, 96)
@@ -90,7 +95,7 @@ def test_outputs_are_repeated_to_fill_a_batch():
     assert not torch.equal(keypoint_maps.tags[0], keypoint_maps.tags[1])
 
 
-def test_a_crowd_fills_the_picture():
+def test_a_crowd_covers_the_image():
     image = render_crowd(np.random.default_rng(0), (128, 192), 12, heights=(30, 50))
     assert image.shape == (128, 192, 3)
     assert np.ptp(image.astype(int), axis=(0, 1)).min() > 100

@@ -1,4 +1,4 @@
-"""Every experiment composes and can be built; what is misspelt is refused."""
+"""Configuration: everything composes and can be built, and misspelled keys are errors."""
 
 import inspect
 from pathlib import Path
@@ -26,31 +26,31 @@ from tagpose.training.module import BottomUpPoseModule
 from tagpose.training.trainer import make_trainer, supports_bf16
 
 CONF = Path(__file__).parents[2] / "conf"
-TESTS = ("published", "published_body")  # experiments of the evaluation
+EVALUATIONS = ("published", "published_body")  # experiments of `tagpose evaluate`
 EXPERIMENTS = sorted(
-    file.stem for file in (CONF / "experiment").glob("*.yaml") if file.stem not in TESTS
+    file.stem for file in (CONF / "experiment").glob("*.yaml") if file.stem not in EVALUATIONS
 )
 FIRST_STAGES = ("pretrain", "demo_pretrain", "overfit")
 
 
 @pytest.fixture
-def composed(tmp_path):
-    """Compose the root of training with overrides."""
+def compose_config(tmp_path):
+    """Return a function that composes a program's configuration with overrides."""
 
-    def composed(*overrides, root="train"):
+    def compose_config(*overrides, root="train"):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose(root, list(overrides), return_hydra_config=True)
             cfg.hydra.runtime.output_dir = str(tmp_path)
             HydraConfig.instance().set_config(cfg)
             return cfg
 
-    return composed
+    return compose_config
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_can_be_built(composed, experiment, tmp_path):
+def test_every_experiment_can_be_built(compose_config, experiment, tmp_path):
     small = ("model.network.architecture=hrnet_w18_small", "model.network.pretrained=false")
-    cfg = composed(f"experiment={experiment}", *small, f"data.root={tmp_path}", "logger=csv")
+    cfg = compose_config(f"experiment={experiment}", *small, f"data.root={tmp_path}", "logger=csv")
     model = instantiate(cfg.model, _convert_="object")
     assert isinstance(model, BottomUpPoseModule)
     data = instantiate(cfg.data, _convert_="object")
@@ -59,24 +59,24 @@ def test_every_experiment_can_be_built(composed, experiment, tmp_path):
     instantiate(cfg.trainer, logger=False, _convert_="object")
 
 
-def test_what_every_lever_of_an_ablation_asks_for_is_there(composed):
-    cfg = composed(root="ablate")
+def test_every_variant_of_the_ablation_composes(compose_config):
+    cfg = compose_config(root="ablate")
     variants = OmegaConf.to_container(cfg.variants, resolve=True).values()
     for variant in variants:
-        composed(*cfg.finetune_overrides, *cfg.baseline_overrides, *variant.get("train", []))
-        composed(*cfg.evaluate_overrides, *variant.get("test", []), root="evaluate")
+        compose_config(*cfg.finetune_overrides, *cfg.baseline_overrides, *variant.get("train", []))
+        compose_config(*cfg.evaluate_overrides, *variant.get("test", []), root="evaluate")
 
 
 @pytest.mark.parametrize("root", ["benchmark", "oracle"])
-def test_whatever_builds_a_model_has_all_that_it_is_made_of(composed, root):
-    cfg = composed("model=tiny", root=root)
+def test_other_programs_can_build_a_model(compose_config, root):
+    cfg = compose_config("model=tiny", root=root)
     assert isinstance(instantiate(cfg.model, _convert_="object"), BottomUpPoseModule)
 
 
 @pytest.mark.parametrize("model", sorted(file.stem for file in (CONF / "model").glob("*.yaml")))
-def test_every_model_can_be_built(composed, model):
-    cfg = composed("experiment=pretrain", f"model={model}", "model.network.pretrained=false")
-    with torch.device("meta"):  # without the time to draw weights
+def test_every_model_can_be_built(compose_config, model):
+    cfg = compose_config("experiment=pretrain", f"model={model}", "model.network.pretrained=false")
+    with torch.device("meta"):  # skips the initialization of weights
         training = instantiate(cfg.model, _convert_="object")
     assert training.network.architecture == cfg.model.network.architecture
     assert len(training.encoders) == len(training.network.strides)
@@ -98,8 +98,8 @@ def test_every_model_can_be_built(composed, model):
         "optimization.lr_scaling.rule=linear",
     ],
 )
-def test_every_option_composes_with_a_stage(composed, override):
-    cfg = composed("experiment=pretrain", override)
+def test_every_option_composes_with_a_stage(compose_config, override):
+    cfg = compose_config("experiment=pretrain", override)
     instantiate(cfg.callbacks, _convert_="object")
     instantiate(cfg.trainer, logger=False, _convert_="object")
 
@@ -108,44 +108,46 @@ def test_every_option_composes_with_a_stage(composed, override):
     "override",
     ["trainer.max_epoch=5", "experiment=finetun", "model=hrnet_w33", "dta.root=x"],
 )
-def test_a_misspelt_override_is_refused(composed, override):
-    named = () if override.startswith("experiment") else ("experiment=pretrain",)
+def test_a_misspelled_override_is_an_error(compose_config, override):
+    experiment = () if override.startswith("experiment") else ("experiment=pretrain",)
     with pytest.raises((HydraException, OmegaConfBaseException)):
-        composed(*named, override)
+        compose_config(*experiment, override)
 
 
-def test_a_key_that_nothing_takes_is_refused(composed):
-    cfg = composed("experiment=pretrain", "+criterion.pul=1")
+def test_an_unknown_argument_of_a_class_is_an_error(compose_config):
+    cfg = compose_config("experiment=pretrain", "+criterion.pul=1")
     with pytest.raises(HydraException, match="pul"):
         instantiate(cfg.criterion, _convert_="object")
 
 
-def test_what_only_the_code_knows_is_named_with_the_plus_that_adds_it(composed):
-    with pytest.raises(HydraException) as refused:
-        composed("experiment=pretrain", "data.repeat=20")
-    assert "+data.repeat=VALUE adds what only the code knows" in format_error(refused.value)
-    assert composed("experiment=pretrain", "+data.repeat=20").data.repeat == 20
+def test_a_key_that_conf_does_not_list_needs_a_plus(compose_config):
+    with pytest.raises(HydraException) as error:
+        compose_config("experiment=pretrain", "data.repeat=20")
+    assert "+data.repeat=VALUE for an argument that conf/ does not list" in format_error(
+        error.value
+    )
+    assert compose_config("experiment=pretrain", "+data.repeat=20").data.repeat == 20
 
 
 @pytest.mark.parametrize(("input_size", "near"), [(1, 32), (100, 96), (500, 512)])
-def test_a_side_that_the_network_cannot_divide_is_refused_with_one_that_it_can(
-    composed, input_size, near
+def test_an_invalid_input_size_is_an_error_that_names_the_nearest_valid_one(
+    compose_config, input_size, near
 ):
-    cfg = composed("experiment=pretrain", f"input_size={input_size}")
-    with pytest.raises(HydraException) as refused:
+    cfg = compose_config("experiment=pretrain", f"input_size={input_size}")
+    with pytest.raises(HydraException) as error:
         instantiate(cfg.data, _convert_="object")
-    assert f"; use {near}" in format_error(refused.value)
+    assert f"; use {near}" in format_error(error.value)
 
 
-def test_stage_two_needs_weights_unless_told(composed):
-    assert OmegaConf.is_missing(composed("experiment=finetune"), "init_from")
-    assert composed("experiment=finetune", "init=scratch").init_from is None
+def test_stage_two_needs_a_checkpoint_unless_initialized_from_scratch(compose_config):
+    assert OmegaConf.is_missing(compose_config("experiment=finetune"), "init_from")
+    assert compose_config("experiment=finetune", "init=scratch").init_from is None
     for experiment in FIRST_STAGES:
-        assert composed(f"experiment={experiment}").init_from is None
+        assert compose_config(f"experiment={experiment}").init_from is None
 
 
-def test_the_published_recipe_is_the_default(composed):
-    cfg = composed("experiment=finetune", "init_from=x")
+def test_the_default_schedule_is_the_published_one(compose_config):
+    cfg = compose_config("experiment=finetune", "init_from=x")
     model = cfg.model
     assert (cfg.input_size, cfg.trainer.max_epochs, cfg.data.batch_size) == (512, 300, 24)
     assert model.optimizer.lr == 1.5e-3
@@ -158,32 +160,32 @@ def test_the_published_recipe_is_the_default(composed):
     assert transforms.color.p == transforms.blur.p == 0
 
 
-def test_maps_of_what_nobody_has_are_learned_in_stage_one_alone_as_published(composed):
-    for stage, skips in (("pretrain", False), ("finetune", True)):
-        cfg = composed(f"experiment={stage}", "init_from=x")
-        assert cfg.model.criterion.ignore_empty_maps is skips
+def test_empty_maps_are_learned_in_stage_one_only_as_in_mmpose(compose_config):
+    for stage, ignores in (("pretrain", False), ("finetune", True)):
+        cfg = compose_config(f"experiment={stage}", "init_from=x")
+        assert cfg.model.criterion.ignore_empty_maps is ignores
 
 
-def test_compilation_is_an_option_of_training_and_off(composed):
+def test_compilation_is_off_by_default(compose_config):
     small = ("model.network.architecture=hrnet_w18_small", "model.network.pretrained=false")
     for compiled in (False, True):
         words = ("model.network.compiled=true",) if compiled else ()
-        cfg = composed("experiment=pretrain", *small, *words)
+        cfg = compose_config("experiment=pretrain", *small, *words)
         backbone = instantiate(cfg.model, _convert_="object").network.backbone
         assert (backbone._compiled_call_impl is not None) is compiled
 
 
-@pytest.mark.parametrize("experiment", TESTS)
-def test_an_experiment_of_the_evaluation_trains_nothing(composed, experiment):
+@pytest.mark.parametrize("experiment", EVALUATIONS)
+def test_an_experiment_of_evaluate_cannot_be_trained(compose_config, experiment):
     with pytest.raises(HydraException, match="predictor"):
-        composed(f"experiment={experiment}")
+        compose_config(f"experiment={experiment}")
 
 
-def test_the_predictor_of_the_configuration_is_the_published_one(composed):
-    cfg = composed("checkpoint=x", root="evaluate")
+def test_the_configured_predictor_has_the_defaults_of_the_class(compose_config):
+    cfg = compose_config("checkpoint=x", root="evaluate")
     predictor = instantiate(cfg.predictor, _convert_="object")
     assert predictor.keywords["decoder"](BODY) == build_decoder(BODY)
-    given = inspect.signature(Predictor).parameters
+    parameters = inspect.signature(Predictor).parameters
     for name in (
         "flip_test",
         "multi_scale_tags",
@@ -193,21 +195,21 @@ def test_the_predictor_of_the_configuration_is_the_published_one(composed):
         "precision",
         "compiled",
     ):
-        assert predictor.keywords[name] == given[name].default
-    assert tuple(predictor.keywords["scales"]) == given["scales"].default
+        assert predictor.keywords[name] == parameters[name].default
+    assert tuple(predictor.keywords["scales"]) == parameters["scales"].default
 
 
 def test_automatic_precision_follows_the_hardware(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    for there in (True, False):
-        monkeypatch.setattr("torch.cpu.get_capabilities", lambda there=there: {"amx_bf16": there})
-        assert supports_bf16("cpu") is there
+    for supported in (True, False):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda bf16=supported: {"amx_bf16": bf16})
+        assert supports_bf16("cpu") is supported
         assert not supports_bf16("gpu")
 
 
 @pytest.mark.filterwarnings("ignore:GPU available but not used")
-def test_a_training_takes_cuda_or_the_cpu_where_nothing_else_is_told(monkeypatch):
-    # an Apple's GPU has no float64, which frames and means are of
+def test_training_uses_cuda_or_the_cpu_by_default(monkeypatch):
+    # MPS has no float64, which affines and running means use
     monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert isinstance(make_trainer(logger=False).accelerator, CPUAccelerator)
@@ -217,8 +219,8 @@ def test_a_training_takes_cuda_or_the_cpu_where_nothing_else_is_told(monkeypatch
 @example("Zürich (2).jpg")
 @example("epoch=3.ckpt")
 @example("it's \\'(")
-def test_what_hydra_cannot_read_arrives_as_it_stands_and_what_it_can_stays(value):
-    assume("None" not in value)  # null, as the next test states
+def test_values_that_hydra_cannot_parse_are_quoted_and_others_are_unchanged(value):
+    assume("None" not in value)  # becomes null, see below
     word, parser = f"images={value}", OverridesParser.create()
     try:
         parser.parse_override(word)
@@ -229,7 +231,7 @@ def test_what_hydra_cannot_read_arrives_as_it_stands_and_what_it_can_stays(value
         assert quote_override(word) == word
 
 
-def test_a_home_is_found_and_what_is_no_override_stays(monkeypatch):
+def test_the_home_folder_is_expanded_and_other_words_are_unchanged(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert quote_override("data.root=~/coco") == "data.root='/home/me/coco'"
     for word in (
@@ -244,19 +246,18 @@ def test_a_home_is_found_and_what_is_no_override_stays(monkeypatch):
         assert quote_override(word) == word
 
 
-TRIED = {"program": "a.py", "method": "grid", "metric": {"name": "m"}}
+SWEEP = {"program": "a.py", "method": "grid", "metric": {"name": "m"}}
 
 
 @pytest.mark.parametrize("value", [None, [None, 1], ["None", None, "a"], [[None], "it's None"]])
-def test_null_means_the_same_however_a_sweep_is_run(value):
-    """What `wandb agent` makes of the value of a sweep file is what `make sweep` makes of it."""
+def test_null_in_a_sweep_file_means_the_same_to_wandb_and_to_tagpose(value):
     args = create_sweep_command_args({"args": {"a.b": {"value": value}}})
-    (of_agent,) = args["args_no_hyphens"]
-    (told,) = list_overrides(parse_sweep(TRIED | {"parameters": {"a.b": {"value": value}}}))
-    for word in (of_agent, f"a.b={told['a.b']}"):
+    (agent_word,) = args["args_no_hyphens"]
+    (overrides,) = list_overrides(parse_sweep(SWEEP | {"parameters": {"a.b": {"value": value}}}))
+    for word in (agent_word, f"a.b={overrides['a.b']}"):
         assert OverridesParser.create().parse_override(quote_override(word)).value() == value
 
 
 @pytest.mark.parametrize("value", ["runs/None/a", "'None'", "None.ckpt", "a,'None'", "Nones"])
-def test_none_within_a_text_stays(value):
+def test_none_inside_a_string_is_unchanged(value):
     assert quote_override(f"a={value}") == f"a={value}"

@@ -1,4 +1,4 @@
-"""What stands on make's command line reaches Hydra."""
+"""Makefile: overrides on make's command line reach Hydra unchanged."""
 
 import os
 import shlex
@@ -10,51 +10,46 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def dry(*words):
-    """The last command that make would run."""
-    # `make test` hands its own flags and variables to the makes below it
-    own = ("MAKE", "ARGS")
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+def dry_run(*words):
+    """Return the last command that make would run."""
+    # `make test` exports its own flags and variables
+    inherited = ("MAKE", "ARGS")
+    environment = {n: value for n, value in os.environ.items() if not n.startswith(inherited)}
     result = subprocess.run(
-        ["make", "--dry-run", *words], cwd=ROOT, env=plain, text=True, capture_output=True,
-        check=True,
+        ["make", "--dry-run", *words], cwd=ROOT, env=environment, text=True,
+        capture_output=True, check=True,
     )  # fmt: skip
     return result.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_overrides_reach_the_script_and_the_stage_is_its_experiment(stage):
-    command = dry(stage, "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco")
-    assert "scripts/train.py" in command
+def test_overrides_reach_the_program_and_the_stage_is_the_experiment(stage):
+    command = dry_run(stage, "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco")
+    assert "-m tagpose train " in command
     words = {f"experiment={stage}", "model=hrnet_w48", "trainer.devices=8", "data.root=/data/coco"}
     assert words <= set(shlex.split(command))
 
 
-def test_another_experiment_takes_the_place_of_the_stage():
-    command = dry("finetune", "experiment=overfit")
+def test_another_experiment_replaces_that_of_the_stage():
+    command = dry_run("finetune", "experiment=overfit")
     assert command.count("experiment=") == 1
 
 
-def test_what_make_cannot_parse_goes_through_args_once():
-    command = dry("pretrain", "ARGS=~callbacks.image_logger +trainer.gradient_clip_val=1")
+def test_args_reach_the_program_once():
+    command = dry_run("pretrain", "ARGS=~callbacks.image_logger +trainer.gradient_clip_val=1")
     assert command.endswith("~callbacks.image_logger +trainer.gradient_clip_val=1")
     assert command.count("gradient_clip_val") == 1
     assert "ARGS" not in command
 
 
-@pytest.mark.parametrize("target", ["import_weights", "publish"])
-def test_a_checkpoint_may_be_named_in_capitals(target):
-    assert shlex.split(dry(target, "CHECKPOINT=a.pth"))[2:] == ["checkpoint=a.pth"]
-
-
-@pytest.mark.parametrize("target", ["coco", "inspect_data", "score", "evaluate"])
-def test_every_target_hands_on_what_is_overridden(target):
-    words = shlex.split(dry(target, "some.key=[1,2]", "root=/data"))
-    assert words[2:] == ["root=/data", "some.key=[1,2]"]
+@pytest.mark.parametrize("target", ["data_download", "data_check", "score", "evaluate"])
+def test_every_target_passes_overrides_on(target):
+    words = shlex.split(dry_run(target, "some.key=[1,2]", "root=/data"))
+    assert words[1:] == ["-m", "tagpose", *target.split("_"), "root=/data", "some.key=[1,2]"]
 
 
 @pytest.mark.parametrize(
     "name", ["Zürich (2).jpg", "it's.jpg", "R&D;a|b.jpg", "a\\b.jpg", "$HOME*.jpg"]
 )
-def test_the_shell_reads_nothing_into_the_name_of_a_file(name):
-    assert shlex.split(dry("predict", f"images={name}"))[2:] == [f"images={name}"]
+def test_file_names_are_quoted_for_the_shell(name):
+    assert shlex.split(dry_run("predict", f"images={name}"))[4:] == [f"images={name}"]

@@ -1,4 +1,4 @@
-"""Each recipe sets what the table of docs/recipes.md says, for every model and both stages."""
+"""Recipes: options as in the table of docs/recipes.md, for every model and both stages."""
 
 import re
 from itertools import product
@@ -20,7 +20,7 @@ TABLE = re.findall(
 )
 
 
-def composed(root, *words):
+def compose_config(root, *words):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose(root, list(words), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
@@ -29,21 +29,21 @@ def composed(root, *words):
     return cfg
 
 
-def stated(cell, model):
-    """The value that a cell of the table has for a model: of its width, or of all."""
+def cell_value(cell, model):
+    """Return the value of a table cell for the width of a model, or for all models."""
     values = {width: value for value, width in re.findall(r"`([^`]+)`(?: \((w\d\d)\))?", cell)}
     return values.get(model[-3:]) or values[""]
 
 
-def rows(recipe, *places):
+def table_rows(recipe, *scopes):
     column = 2 + RECIPES.index(recipe)
-    return [(row[0], row[column]) for row in TABLE if row[1] in places]
+    return [(row[0], row[column]) for row in TABLE if row[1] in scopes]
 
 
-def test_the_table_quotes_a_source_for_every_value():
+def test_the_table_cites_a_source_for_every_value():
     assert len(TABLE) >= 17
     assert all(source.strip() for *_, source in TABLE)
-    assert {place for _, place, *_ in TABLE} == {"", " in evaluation", " in stage one"}
+    assert {scope for _, scope, *_ in TABLE} == {"", " in evaluation", " in stage one"}
 
 
 @pytest.mark.parametrize(
@@ -54,54 +54,54 @@ def test_the_table_quotes_a_source_for_every_value():
         ("tagpose", "higherhrnet_w48", "finetune"),
     ],
 )
-def test_a_recipe_sets_the_values_of_the_table(recipe, model, stage):
-    places = ("", " in stage one") if stage == "pretrain" else ("",)
+def test_a_recipe_sets_the_training_options_of_the_table(recipe, model, stage):
+    scopes = ("", " in stage one") if stage == "pretrain" else ("",)
     words = (f"experiment={stage}", f"model={model}", f"recipe={recipe}", "init_from=x")
-    cfg = composed("train", *words)
-    for option, cell in rows(recipe, *places):
-        assert OmegaConf.select(cfg, option) == parsed(stated(cell, model)), option
+    cfg = compose_config("train", *words)
+    for option, cell in table_rows(recipe, *scopes):
+        assert OmegaConf.select(cfg, option) == parse_value(cell_value(cell, model)), option
     assert cfg.model.network.pretrained is False or stage == "pretrain"
     assert 8 * cfg.data.batch_size == cfg.optimization.lr_scaling.base_batch_size
 
 
-def parsed(value):
-    """A value as YAML reads it."""
-    return OmegaConf.create(f"it: {value}").it
+def parse_value(text):
+    """Return the value of a YAML scalar."""
+    return OmegaConf.create(f"value: {text}").value
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_sets_the_evaluation_of_the_table(recipe):
-    cfg = composed("evaluate", f"recipe={recipe}", "checkpoint=x")
-    for option, cell in rows(recipe, " in evaluation"):
-        assert OmegaConf.select(cfg, option) == parsed(stated(cell, "hrnet_w32")), option
+def test_a_recipe_sets_the_evaluation_options_of_the_table(recipe):
+    cfg = compose_config("evaluate", f"recipe={recipe}", "checkpoint=x")
+    for option, cell in table_rows(recipe, " in evaluation"):
+        assert OmegaConf.select(cfg, option) == parse_value(cell_value(cell, "hrnet_w32")), option
 
 
 def test_the_default_recipe_is_tagpose():
     for words in (["train", "experiment=pretrain"], ["evaluate", "checkpoint=x"]):
         now = "paths.now=x"
-        assert composed(*words, now) == composed(*words, now, "recipe=tagpose")
+        assert compose_config(*words, now) == compose_config(*words, now, "recipe=tagpose")
 
 
-def test_an_experiment_and_an_override_win_over_the_recipe():
-    demo = composed("train", "experiment=demo_pretrain", "recipe=mmpose")
+def test_experiments_and_overrides_take_precedence_over_the_recipe():
+    demo = compose_config("train", "experiment=demo_pretrain", "recipe=mmpose")
     assert demo.trainer.check_val_every_n_epoch == 2
-    assert demo.model.network.pretrained is False  # MMPose has no weights of its network
+    assert demo.model.network.pretrained is False  # MMPose has no weights for its network
     assert demo.model.network.subpixel is False
     words = ("trainer.precision=16-mixed", "model.network.pretrained=x.pth", "data.batch_size=2")
-    own = composed("train", "experiment=pretrain", "recipe=mmpose", "model=hrnet_w48", *words)
-    assert own.trainer.precision == "16-mixed"
-    assert own.model.network.pretrained == "x.pth"
-    assert own.data.batch_size == 2
-    assert composed(
+    cfg = compose_config("train", "experiment=pretrain", "recipe=mmpose", "model=hrnet_w48", *words)
+    assert cfg.trainer.precision == "16-mixed"
+    assert cfg.model.network.pretrained == "x.pth"
+    assert cfg.data.batch_size == 2
+    assert compose_config(
         "evaluate", "checkpoint=x", "recipe=mmpose", "per_part_scores=true"
     ).per_part_scores
 
 
 @pytest.mark.parametrize("experiment", ["demo_finetune", "overfit"])
-def test_the_rate_of_a_short_experiment_is_for_its_batch(experiment):
-    cfg = composed("train", f"experiment={experiment}", "data.root=x", "init_from=x")
-    added = cfg.trainer.accumulate_grad_batches
+def test_the_learning_rate_of_a_short_experiment_fits_its_batch_size(experiment):
+    cfg = compose_config("train", f"experiment={experiment}", "data.root=x", "init_from=x")
+    accumulated = cfg.trainer.accumulate_grad_batches
     assert (
-        cfg.trainer.devices * cfg.data.batch_size * added
+        cfg.trainer.devices * cfg.data.batch_size * accumulated
         == cfg.optimization.lr_scaling.base_batch_size
     )

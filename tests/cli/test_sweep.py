@@ -1,4 +1,4 @@
-"""Searches: what their runs are told, what came of them, and the files of conf/sweep."""
+"""Sweeps: overrides of trials, the table of results, cached outputs, and files of conf/sweep."""
 
 import csv
 import json
@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from torch.utils.data import default_collate
 
 from helpers.run_scripts import ROOT, run, started, succeeded
+from tagpose.cli.main import PROGRAMS
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.data.annotations import read_annotations
 from tagpose.data.datasets import ValDataset
@@ -51,11 +52,10 @@ from tagpose.training.history import best_value
 CONF = ROOT / "conf"
 SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
 RANDOM = {"method": "random", "run_cap": 1}
-ROOTS = {"scripts/train.py": "train", "scripts/tune.py": "tune"}
 
 
 def sweep(**changes):
-    """A small sweep, and how it differs from it."""
+    """Return the content of a small sweep file, with changes."""
     grid = {"a.b": {"values": [1, 2.5e-4]}, "c": {"values": [True, None, "x"]}, "d": {"value": 3}}
     content = {"program": "p.py", "method": "grid", "metric": {"name": "m", "goal": "maximize"}}
     return content | {"parameters": grid} | changes
@@ -65,54 +65,54 @@ def between(distribution, low, high):
     return {"distribution": distribution, "min": low, "max": high}
 
 
-def drawn(runs):
-    """A random sweep."""
+def random_sweep(runs):
+    """Return a random sweep."""
     parameters = {
         "low": between("log_uniform_values", 1e-4, 1e-1),
-        "whole": between("int_uniform", 2, 4),
+        "integer": between("int_uniform", 2, 4),
         "flat": between("uniform", -1.0, 1.0),
-        "one": {"values": ["x", "y"]},
+        "choice": {"values": ["x", "y"]},
     }
     return parse_sweep(sweep(method="random", run_cap=runs, parameters=parameters))
 
 
-def test_a_grid_has_every_combination_once():
+def test_a_grid_contains_every_combination_once():
     overrides = list_overrides(parse_sweep(sweep()))
-    assert len({tuple(one.items()) for one in overrides}) == len(overrides) == 6
+    assert len({tuple(trial.items()) for trial in overrides}) == len(overrides) == 6
     assert overrides[0] == {"a.b": "1", "c": "true", "d": "3"}
     assert overrides[-1] == {"a.b": "0.00025", "c": "x", "d": "3"}
 
 
 @given(st.integers(1, 30), st.integers(0, 30))
-def test_draws_lie_between_and_a_longer_search_begins_with_a_shorter_one(runs, more):
-    overrides = list_overrides(drawn(runs))
+def test_samples_are_in_range_and_a_longer_sweep_starts_with_a_shorter_one(runs, more):
+    overrides = list_overrides(random_sweep(runs))
     assert len(overrides) == runs
-    assert list_overrides(drawn(runs + more))[:runs] == overrides
-    for one in overrides:
-        assert 1e-4 <= float(one["low"]) <= 1e-1
-        assert one["whole"] in "234"
-        assert -1 <= float(one["flat"]) <= 1
-        assert one["one"] in "xy"
+    assert list_overrides(random_sweep(runs + more))[:runs] == overrides
+    for trial in overrides:
+        assert 1e-4 <= float(trial["low"]) <= 1e-1
+        assert trial["integer"] in "234"
+        assert -1 <= float(trial["flat"]) <= 1
+        assert trial["choice"] in "xy"
 
 
-def test_draws_differ_and_reach_both_ends():
-    overrides = list_overrides(drawn(200))
-    powers = [math.log10(float(one["low"])) for one in overrides]
+def test_samples_differ_and_cover_the_range():
+    overrides = list_overrides(random_sweep(200))
+    powers = [math.log10(float(trial["low"])) for trial in overrides]
     assert len(set(powers)) > 180
     assert min(powers) < -3.9
     assert max(powers) > -1.1
-    assert {one["whole"] for one in overrides} == {"2", "3", "4"}
+    assert {trial["integer"] for trial in overrides} == {"2", "3", "4"}
 
 
 @pytest.mark.parametrize("value", [True, None, 2, 1e-7, 2.5e-4, [1, 0.5], "exp", "runs/a/b.ckpt"])
-def test_hydra_reads_a_value_as_it_was_meant(value):
+def test_hydra_parses_the_original_value(value):
     (overrides,) = list_overrides(parse_sweep(sweep(parameters={"a.b": {"value": value}})))
     (override,) = OverridesParser.create().parse_overrides([f"a.b={overrides['a.b']}"])
     assert override.value() == value
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"method": "bayes"}, "unknown method 'bayes'"),
         ({"metric": {}, "program": None, "parameters": {}}, "no program, metric, parameters"),
@@ -134,12 +134,12 @@ def test_hydra_reads_a_value_as_it_was_meant(value):
         ),
     ],
 )
-def test_a_search_that_cannot_run_here_is_refused(changes, says):
-    with pytest.raises(ValueError, match=says):
+def test_unsupported_sweeps_are_errors(changes, message):
+    with pytest.raises(ValueError, match=message):
         parse_sweep(sweep(**changes))
 
 
-def test_what_came_of_a_search_is_read_back_and_what_failed_is_to_be_done_again(tmp_path):
+def test_trials_are_read_back_and_failed_ones_are_not_done(tmp_path):
     plan = parse_sweep(sweep())
     overrides = list_overrides(plan)
     trials = [
@@ -159,7 +159,7 @@ def test_what_came_of_a_search_is_read_back_and_what_failed_is_to_be_done_again(
     assert read_trials(tmp_path / "none.csv", overrides) == []
 
 
-def test_processes_that_share_a_search_merge_their_runs(tmp_path):
+def test_processes_that_share_a_sweep_merge_their_trials(tmp_path):
     plan = parse_sweep(sweep())
     overrides = list_overrides(plan)
     assert merge_trials(tmp_path, [], plan) == []
@@ -167,32 +167,32 @@ def test_processes_that_share_a_search_merge_their_runs(tmp_path):
     merge_trials(tmp_path, [make_trial(1, overrides[1], 0, 0.5, 1.0)], plan)
     merged = merge_trials(
         tmp_path, [make_trial(3, overrides[3], 0, 0.7, 2.0)], plan
-    )  # it was run again
+    )  # a second attempt
     assert [(trial.number, trial.value) for trial in merged] == [(1, 0.5), (3, 0.7)]
     assert merged == read_trials(tmp_path / "runs.csv", overrides)
 
 
-def test_a_run_is_free_where_no_process_owns_it_and_none_has_done_it(tmp_path):
+def test_a_trial_is_free_if_no_process_runs_it_and_it_is_not_done(tmp_path):
     plan = parse_sweep(sweep())
     overrides = list_overrides(plan)
     (tmp_path / "0").mkdir()
     (tmp_path / "0/left").touch()
-    with claim_trial(tmp_path, 0, plan) as place:
-        assert not place.exists()  # what a run left that was broken off
+    with claim_trial(tmp_path, 0, plan) as trial_folder:
+        assert not trial_folder.exists()  # files of an interrupted trial are removed
         with claim_trial(tmp_path, 0, plan) as again, claim_trial(tmp_path, 1, plan) as other:
             assert again is None
             assert other == tmp_path / "1"
-    # a training whose sweep was killed, or that somebody resumed
-    with lock_folder(tmp_path / "2"), claim_trial(tmp_path, 2, plan) as place:
-        assert place is None
+    # the training of a killed sweep, or one that was resumed separately
+    with lock_folder(tmp_path / "2"), claim_trial(tmp_path, 2, plan) as trial_folder:
+        assert trial_folder is None
         assert (tmp_path / "2").exists()
     merge_trials(tmp_path, [make_trial(2, overrides[2], 0, 0.5, 1.0)], plan)
-    with claim_trial(tmp_path, 2, plan) as place:
-        assert place is None
+    with claim_trial(tmp_path, 2, plan) as trial_folder:
+        assert trial_folder is None
         assert (tmp_path / "2").exists()
 
 
-def test_the_best_value_of_a_run_is_finite(tmp_path):
+def test_the_best_value_of_a_trial_ignores_non_finite_numbers(tmp_path):
     assert math.isnan(best_value(tmp_path, "m", maximize=True))
     (tmp_path / "metrics.csv").write_text("step,m,n\n0,1,\n1,nan,\n2,3,5\n3,2,inf\n")
     assert best_value(tmp_path, "m", maximize=True) == 3
@@ -200,23 +200,23 @@ def test_the_best_value_of_a_run_is_finite(tmp_path):
     assert best_value(tmp_path, "n", maximize=True) == 5
 
 
-def values(choice):
-    """The values of a parameter that are certain to be tried, or its ends."""
+def listed_values(choice):
+    """Return the values of a parameter, or the ends of its range."""
     return choice.get("values") or [choice[end] for end in ("value", "min", "max") if end in choice]
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_value_of_every_search_can_be_built(name, tmp_path):
+def test_every_value_of_every_sweep_can_be_built(name, tmp_path):
     content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
     plan = parse_sweep(content)
-    assert (ROOT / plan.program).exists()
+    assert plan.program in PROGRAMS
     fixed = {n: c["value"] for n, c in plan.parameters.items() if "value" in c}
     for varied in plan.varied_parameters:
-        for value in values(plan.parameters[varied]):
+        for value in listed_values(plan.parameters[varied]):
             parameters = {n: {"value": v} for n, v in (fixed | {varied: value}).items()}
             (overrides,) = list_overrides(plan._replace(parameters=parameters, method="grid"))
             build(
-                ROOTS[plan.program],
+                plan.program,
                 [f"{n}={v}" for n, v in overrides.items()],
                 tmp_path,
                 plan.metric,
@@ -224,7 +224,7 @@ def test_every_value_of_every_search_can_be_built(name, tmp_path):
 
 
 def build(root, overrides, folder, metric):
-    """Compose a root and make what a sweep may change."""
+    """Compose a configuration and instantiate the objects that a sweep may change."""
     small = ["model.network.architecture=hrnet_w18_small", "model.network.pretrained=false"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         words = [*overrides, *(small if root == "train" else ())]
@@ -241,31 +241,31 @@ def build(root, overrides, folder, metric):
         assert cfg.monitor == metric
 
 
-def test_a_server_is_told_what_is_told_here():
+def test_wandb_runs_the_same_command():
     for name in SWEEPS:
         content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
         command = content["command"]
-        assert command[:3] == ["${env}", ".venv/bin/python", "${program}"]
+        assert command[:5] == ["${env}", ".venv/bin/python", "-m", "tagpose", "${program}"]
         assert command[-1] == "${args_no_hyphens}"
         assert "logger.wandb.online=true" in command
-        # a run that was pre-empted keeps its id, and resumes in the folder of that name
+        # a preempted run keeps its id, which names its folder, and resumes
         resumes = {"run=${oc.env:WANDB_RUN_ID}", "resume=auto"} <= set(command)
-        assert resumes == (content["program"] == "scripts/train.py")
-        # python's None and PyYAML's 1e-3, which is a text, do not arrive as they are meant
+        assert resumes == (content["program"] == "train")
+        # None and 1e-3, which PyYAML reads as a string, are not passed on correctly
         for choice in content["parameters"].values():
-            assert None not in values(choice)
-            for word in values(choice):
+            assert None not in listed_values(choice)
+            for word in listed_values(choice):
                 assert not (isinstance(word, str) and word[0].isdigit())
 
 
-def test_saved_fields_come_back_in_half_precision_and_what_is_not_finite_is_refused(tmp_path):
+def test_cached_outputs_have_half_precision_and_must_be_finite(tmp_path):
     keypoint_maps = KeypointMaps(torch.randn(1, 17, 6, 8), torch.randn(1, 2, 17, 6, 8))
     saved = CachedOutput(7, keypoint_maps, torch.randn(1, 2, 3, dtype=torch.float64))
     write_cached_output(tmp_path, saved)
     back = read_cached_output(tmp_path, 7)
     assert torch.equal(back.affine, saved.affine)
-    for one, other in zip(back.keypoint_maps, keypoint_maps, strict=True):
-        assert torch.equal(one, other.half())
+    for read, written in zip(back.keypoint_maps, keypoint_maps, strict=True):
+        assert torch.equal(read, written.half())
     with pytest.raises(ValueError, match="image 8: the network outputs contain NaN or values"):
         write_cached_output(
             tmp_path,
@@ -284,14 +284,14 @@ def test_saved_fields_come_back_in_half_precision_and_what_is_not_finite_is_refu
 
 
 @pytest.fixture(scope="module")
-def true_fields(people, tmp_path_factory):
-    """A folder with fields that say what is true, as a good network's would."""
-    folder = tmp_path_factory.mktemp("fields")
+def oracle_outputs(people, tmp_path_factory):
+    """Return a folder of cached outputs that are encoded ground truth."""
+    folder = tmp_path_factory.mktemp("outputs")
     ground_truth = people / "annotations/person_keypoints_val2017.json"
-    whole = ValDataset(
+    dataset = ValDataset(
         read_annotations(ground_truth, people / "val2017", BODY, only_annotated=False), 192
     )
-    samples = [whole[i] for i in range(len(whole))]
+    samples = [dataset[i] for i in range(len(dataset))]
     for sample in samples:
         keypoint_maps = build_oracle_maps(default_collate([sample]), [HeatmapEncoder()])
         write_cached_output(
@@ -303,27 +303,27 @@ def true_fields(people, tmp_path_factory):
     return folder
 
 
-def test_what_a_folder_is_of_is_read_back(true_fields):
-    manifest = read_manifest(true_fields)
+def test_the_manifest_of_cached_outputs_is_read_back(oracle_outputs):
+    manifest = read_manifest(oracle_outputs)
     assert manifest.skeleton == BODY
     assert manifest.title == "drawn"
     assert len(manifest.image_ids) == 6
 
 
 TWO = """
-program: scripts/tune.py
+program: tune
 method: grid
 metric: {name: val/ap/body, goal: maximize}
 parameters:
-  cached_outputs: {value: FIELDS}
+  cached_outputs: {value: OUTPUTS}
   predictor.decoder.min_score: {values: [-1.0, 0.1]}
 """
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_after_a_run_that_fails_and_after_it_was_broken_off(true_fields, tmp_path):
+def test_a_sweep_continues_after_a_failed_trial_and_resumes(oracle_outputs, tmp_path):
     file = tmp_path / "two.yaml"
-    file.write_text(TWO.replace("FIELDS", str(true_fields)))
+    file.write_text(TWO.replace("OUTPUTS", str(oracle_outputs)))
     words = (f"sweep={file}", "folder=out")
     first = run("sweep", *words, cwd=tmp_path)
     assert first.returncode == 1
@@ -339,16 +339,18 @@ def test_a_search_goes_on_after_a_run_that_fails_and_after_it_was_broken_off(tru
     assert parts["body"]["ap"] == pytest.approx(float(done["val/ap/body"]))
     again = run("sweep", *words, cwd=tmp_path)
     assert "2 runs, 1 done" in again.stdout
-    assert "metrics: " not in again.stdout  # the one that is done does not run again
+    assert "metrics: " not in again.stdout  # the finished trial does not run again
 
 
-def test_what_was_decided_when_the_fields_were_saved_cannot_be_overridden(true_fields, tmp_path):
-    result = run("tune", f"cached_outputs={true_fields}", "predictor.flip_test=false", cwd=tmp_path)
+def test_options_that_were_fixed_by_the_cache_cannot_be_overridden(oracle_outputs, tmp_path):
+    result = run(
+        "tune", f"cached_outputs={oracle_outputs}", "predictor.flip_test=false", cwd=tmp_path
+    )
     assert result.returncode == 1
-    assert "predictor.flip_test=false comes too late" in result.stderr
+    assert "predictor.flip_test=false was fixed when the outputs were cached" in result.stderr
 
 
-def test_fields_are_saved_once_and_tuned_without_the_network(people, tmp_path):
+def test_outputs_are_cached_once_and_tuned_without_the_network(people, tmp_path):
     write_checkpoint(tmp_path / "x.ckpt", PoseNetwork("hrnet_w18_small", BODY, input_size=64))
     words = (
         "checkpoint=x.ckpt",
@@ -356,16 +358,16 @@ def test_fields_are_saved_once_and_tuned_without_the_network(people, tmp_path):
         f"data.root={people}",
         "data.num_workers=0",
     )
-    succeeded(run("cache_outputs", *words, "num_images=3", "output=fields", cwd=tmp_path))
-    manifest = read_manifest(tmp_path / "fields")
+    succeeded(run("cache_outputs", *words, "num_images=3", "output=outputs", cwd=tmp_path))
+    manifest = read_manifest(tmp_path / "outputs")
     assert len(manifest.image_ids) == 3
     assert manifest.provenance["test"]["input_size"] == 64
     assert manifest.provenance["overrides"] == list(words[1:])
-    result = succeeded(run("tune", "cached_outputs=fields", "hydra.run.dir=tuned", cwd=tmp_path))
+    result = succeeded(run("tune", "cached_outputs=outputs", "hydra.run.dir=tuned", cwd=tmp_path))
     assert "synthetic data: 3 images" in result.stdout
     assert (tmp_path / "tuned/metrics.csv").exists()
-    twice = run("cache_outputs", *words, "output=fields", cwd=tmp_path)
-    assert "has fields already" in twice.stderr
+    twice = run("cache_outputs", *words, "output=outputs", cwd=tmp_path)
+    assert "has cached outputs already" in twice.stderr
 
 
 WAITING = """
@@ -379,34 +381,34 @@ parameters:
 
 
 def is_running(file):
-    """Whether the process whose number is in a file runs."""
+    """Return whether the process whose id is in a file is running."""
     number = file.read_text()
     return number and psutil.pid_exists(int(number))
 
 
 @pytest.mark.slow
-def test_processes_that_share_a_search_run_each_of_its_runs_once_though_one_is_killed(tmp_path):
+def test_processes_that_share_a_sweep_run_each_trial_once_even_if_one_is_killed(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text(WAITING.replace("PROGRAM", str(ROOT / "tests/programs/trial.py")))
     words = (f"sweep={file}", "folder=out")
     out, logs = tmp_path / "out", [tmp_path / f"{number}" for number in range(3)]
-    searches = [started("sweep", *words, cwd=tmp_path, log=log) for log in logs]
-    family = {process.pid: process for process in searches}
+    processes = [started("sweep", *words, cwd=tmp_path, log=log) for log in logs]
+    sweeps = {process.pid: process for process in processes}
     while not all("6 runs" in log.read_text() for log in logs):
         time.sleep(0.1)
     while not (running := [file for file in out.glob("*/process") if is_running(file)]):
         time.sleep(0.1)
-    # the program that a killed sweep has started lives on and ends as it would
+    # the program of a killed sweep keeps running until it ends
     first = running[0]
     orphan = psutil.Process(int(first.read_text()))
-    killed = family.pop(orphan.ppid())
+    killed = sweeps.pop(orphan.ppid())
     killed.kill()
     killed.wait()
     inside = first.stat().st_ino
-    assert [process.wait(120) for process in family.values()] == [0, 0]
+    assert [process.wait(120) for process in sweeps.values()] == [0, 0]
     begun = (out / "started.txt").read_text().split()
     assert sorted(begun) == list("012345")
-    assert first.stat().st_ino == inside  # nobody removed it
+    assert first.stat().st_ino == inside  # it was not removed
     with (out / "runs.csv").open() as lines:
         rows = {row["run"]: row for row in csv.DictReader(lines)}
     lost = first.parent.name
@@ -420,7 +422,7 @@ def test_processes_that_share_a_search_run_each_of_its_runs_once_though_one_is_k
 
 
 @pytest.mark.slow
-def test_a_search_over_trainings_says_how_to_go_on_with_the_best(people, tmp_path):
+def test_a_sweep_of_trainings_prints_the_command_for_the_best_trial(people, tmp_path):
     words = (
         "count=2", "folder=out", f"data.root={people}", "data.batch_size=4", "data.num_workers=0",
         "input_size=64", "trainer.accelerator=cpu",

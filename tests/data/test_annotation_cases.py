@@ -279,7 +279,7 @@ def test_flip_pairs_are_derived_if_a_skeleton_has_none():
 @pytest.mark.parametrize("val", ["null", "0.1"])
 def test_a_data_set_without_a_validation_split_is_rejected(val):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("inspect_data", [f"data.val={val}"])
+        cfg = compose("data_check", [f"data.val={val}"])
     with pytest.raises(InstantiationException) as error:
         instantiate(cfg.data, _convert_="object")
     assert "is not [FILE,FOLDER]" in format_error(error.value)

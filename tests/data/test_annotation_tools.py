@@ -348,14 +348,14 @@ def test_the_program_splits_once_and_reports_its_results(tmp_path):
     overrides = ("source=task_1.zip", "output=out", "group=^frame_(.*)$", "val_fraction=0.25")
     first, second = [
         subprocess.run(
-            command("split", *overrides), cwd=tmp_path, capture_output=True, text=True, check=False
+            command("data_split", *overrides), cwd=tmp_path, capture_output=True, text=True, check=False
         )
         for _ in range(2)
     ]
     assert first.returncode == 0, first.stderr
     assert "read: 8 images, 8 annotations (COCO keypoints: person_keypoints_default" in first.stdout
     assert "val: 2 images, 2 annotations: out/val.json" in first.stdout
-    assert "next: make skeleton annotations=out/train.json" in first.stdout
+    assert "next: tagpose data skeleton annotations=out/train.json" in first.stdout
     assert (tmp_path / "out/images/frame_000000.png").is_file()
     assert second.returncode == 1
     assert second.stderr == (

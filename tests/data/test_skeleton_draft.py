@@ -154,12 +154,13 @@ def run_script(script, *overrides, cwd):
 
 def test_two_commands_prepare_an_export_for_training(tmp_path):
     cvat(tmp_path)
-    assert run_script("split", "source=task_1.zip", "output=foxes", cwd=tmp_path).returncode == 0
-    result = run_script("skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path)
+    assert run_script("data_split", "source=task_1.zip", "output=foxes", cwd=tmp_path).returncode == 0
+    result = run_script("data_skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "flip pairs: left_ear/right_ear" in result.stdout
-    command = "make pretrain skeleton=fox data=fox trainer.accumulate_grad_batches=8"
-    assert f"      {command} ARGS=--config-dir=conf  # 192 images a step\n" in result.stdout
+    command = "tagpose train experiment=pretrain skeleton=fox data=fox --config-dir=conf"
+    options = "trainer.accumulate_grad_batches=8  # 192 images a step"
+    assert f"      {command} {options}\n" in result.stdout
     overrides = ["experiment=pretrain", "skeleton=fox", "data=fox"]
     search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -176,20 +177,20 @@ def test_two_commands_prepare_an_export_for_training(tmp_path):
 def test_existing_files_are_not_overwritten_and_missing_data_is_reported(tmp_path):
     write_coco(tmp_path, ["1.png", "2.png"])
     overrides = ("annotations=foxes.json", "config_dir=conf")
-    first = run_script("skeleton", *overrides, cwd=tmp_path)
-    assert "next: make split source=foxes.json" in first.stdout
+    first = run_script("data_skeleton", *overrides, cwd=tmp_path)
+    assert "next: tagpose data split source=foxes.json" in first.stdout
     data = tmp_path / "conf/data/fox.yaml"
     assert "val: null" in data.read_text()
     (tmp_path / "val.json").write_text((tmp_path / "foxes.json").read_text())
     again = run_script(
-        "skeleton", *overrides, "val_annotations=val.json", cwd=tmp_path
+        "data_skeleton", *overrides, "val_annotations=val.json", cwd=tmp_path
     )  # it was incomplete
     assert (again.returncode, "val: null" in data.read_text()) == (0, False)
     data.write_text(data.read_text() + "batch_size: 4\n")
-    refused = run_script("skeleton", *overrides, "val_annotations=val.json", cwd=tmp_path)
+    refused = run_script("data_skeleton", *overrides, "val_annotations=val.json", cwd=tmp_path)
     assert refused.returncode == 1
     assert "error: conf/data/fox.yaml exists and differs" in refused.stderr
     unnamed = coco(["1.png", "2.png"], categories=[])
     (tmp_path / "foxes.json").write_text(json.dumps(unnamed))
-    refused = run_script("skeleton", *overrides, cwd=tmp_path)
+    refused = run_script("data_skeleton", *overrides, cwd=tmp_path)
     assert "no category lists the names of its keypoints" in refused.stderr

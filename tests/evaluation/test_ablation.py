@@ -106,8 +106,8 @@ def test_an_ablation_resumes_after_its_finished_runs(sparse, tmp_path):
     ]  # fmt: skip
     again = succeeded(run("ablate", *overrides, cwd=tmp_path))
     # stage one, classic and finer, which "all together" reuses
-    assert first.stdout.count("$ python scripts/train.py") == 3
-    assert first.stdout.count("$ python scripts/oracle.py") == 1
-    assert "$ python" in first.stdout
-    assert "$ python" not in again.stdout
+    assert first.stdout.count("$ tagpose train") == 3
+    assert first.stdout.count("$ tagpose oracle") == 1
+    assert "$ tagpose" in first.stdout
+    assert "$ tagpose" not in again.stdout
     assert (tmp_path / "ablate/table.md").read_text() == table

@@ -35,21 +35,24 @@ def commands(page):
     text = "".join(content for _, content in blocks(page, "sh"))
     text += "".join(re.findall(r"^    (.*\n)", page.read_text(encoding="utf-8"), re.M))
     lines = text.replace("\\\n", " ").splitlines()
-    started = [line for line in lines if re.match(r"make |\.venv/bin/python scripts/", line)]
+    started = [line for line in lines if re.match(r"make |tagpose |python scripts/", line)]
     return [shlex.split(line, comments=True) for line in started]
 
 
-def script_of(command):
-    """The script that a command runs, if it is one, and the words that the script is given."""
-    if command[0] != "make":
+def program_of(command):
+    """The program that a command runs, if it is one, and the arguments that the program gets."""
+    if command[0] == "python":
         return Path(command[1]).stem, command[2:]
+    if command[0] == "tagpose":
+        length = 2 if command[1] == "data" else 1
+        return "_".join(command[1 : 1 + length]), command[1 + length :]
     target, *words = command[1:]
-    script = re.search(r"scripts/(\w+)\.py", RECIPES[target])
+    verb = re.search(r"\$\(TAGPOSE\) (data \w+|\w+)", RECIPES[target])
     more = [w for word in words if word.startswith("ARGS=") for w in word[5:].split()]
-    given = [word.replace("CHECKPOINT=", "checkpoint=") for word in words if word[:5] != "ARGS="]
+    given = [word for word in words if word[:5] != "ARGS="]
     stage = target in ("pretrain", "finetune") and not any("experiment=" in w for w in given)
     words = [*([f"experiment={target}"] if stage else []), *given, *more]
-    return script and script[1], words
+    return verb and verb[1].replace(" ", "_"), words
 
 
 def overrides(words, folder):
@@ -122,9 +125,9 @@ def test_every_command_of_a_page_composes(page, tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     for command in commands(page):
-        script, words = script_of(command)
-        source = (ROOT / "scripts" / f"{script}.py").read_text() if script else ""
-        root = re.search(r"config_name=\"(\w+)\"", source)
+        program, words = program_of(command)
+        source = (ROOT / "src/tagpose/cli" / f"{program}.py").read_text() if program else ""
+        root = re.search(r"@program\(\"(\w+)\"", source)
         if root:
             with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
                 cfg = compose(root[1], overrides(words, tmp_path), return_hydra_config=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT, run, started, succeeded
 from helpers.sample_videos import decode, gray_frame, make_video
+from tagpose.cli.predict_videos import write_frames
 from tagpose.inference.results import make_pose_result
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import write_checkpoint
@@ -117,7 +117,6 @@ def test_a_url_is_read_as_a_video_and_its_password_is_redacted(folder, inputs):
 
 
 def test_results_before_an_error_are_complete(tmp_path):
-    program = runpy.run_path(str(ROOT / "scripts/predict.py"))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("predict", ["checkpoint=x", "images=y", "formats=[coco,jsonl,pictures]"])
     empty = make_pose_result(Poses(np.zeros((0, BODY.size, 3)), np.zeros(0)), (64, 48), BODY)
@@ -128,7 +127,7 @@ def test_results_before_an_error_are_complete(tmp_path):
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        program["write_frames"](cfg, frames(), Video(Fraction(10)), "a.avi", tmp_path)
+        write_frames(cfg, frames(), Video(Fraction(10)), "a.avi", tmp_path)
     assert len(decode(tmp_path / "a.mp4")[0]) == 4
     assert len((tmp_path / "people.jsonl").read_text().splitlines()) == 4
     assert json.loads((tmp_path / "results.json").read_text()) == []

@@ -1,4 +1,4 @@
-"""The programs, run as a user runs them: both stages, scores, pictures, and what goes wrong."""
+"""Programs as users run them: both stages, evaluation, prediction, and errors."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.run_scripts import ROOT, found_first, run, succeeded
+from helpers.run_scripts import found_first, run, succeeded
 from tagpose.cli.errors import friendly_errors
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
@@ -37,39 +37,39 @@ LEFT_HAND = WHOLEBODY.keypoints[WHOLEBODY.parts["lefthand"]]
 
 @pytest.fixture(scope="module")
 def stages(people, tmp_path_factory):
-    """A folder in which both stages were trained for an epoch."""
+    """Return a folder in which both stages were trained for one epoch."""
     folder = tmp_path_factory.mktemp("stages")
     data = f"data.root={people}"
-    logged = [word for word in SMALL if not word.startswith("logger")]  # wandb, offline
-    one = run("train", "experiment=demo_pretrain", data, "hydra.run.dir=one", *logged, cwd=folder)
-    succeeded(one)
-    two = run(
+    small = [word for word in SMALL if not word.startswith("logger")]  # wandb, offline
+    first = run("train", "experiment=demo_pretrain", data, "hydra.run.dir=one", *small, cwd=folder)
+    succeeded(first)
+    second = run(
         "train", "experiment=demo_finetune", data, "hydra.run.dir=two", "init_from=one/best.ckpt",
         *SMALL, cwd=folder,
     )  # fmt: skip
-    assert "keypoints taken" in succeeded(two).stdout
+    assert "keypoints taken" in succeeded(second).stdout
     return folder
 
 
-def test_stage_two_carries_stage_one_and_both_leave_checkpoints_curves_and_panels(stages):
+def test_both_stages_write_checkpoints_curves_and_images(stages):
     for stage in ("one", "two"):
         for name in ("best.ckpt", "last.ckpt", "metrics.csv", "curves.png", ".hydra/config.yaml"):
             assert (stages / stage / name).exists()
         assert list((stages / stage / "validation_images").glob("*.jpg"))
 
 
-def test_wandb_keeps_the_run_offline_with_its_panel(stages):
-    (kept,) = (stages / "one/wandb").glob("offline-run-*")
-    assert list(kept.glob("*.wandb"))
-    assert list(kept.glob("files/media/images/val/images*.png"))
+def test_wandb_logs_offline_with_images(stages):
+    (folder,) = (stages / "one/wandb").glob("offline-run-*")
+    assert list(folder.glob("*.wandb"))
+    assert list(folder.glob("files/media/images/val/images*.png"))
 
 
-def test_a_checkpoint_is_read_without_running_code(stages):
+def test_checkpoints_can_be_read_without_running_code(stages):
     for stage in ("one", "two"):
         torch.load(stages / stage / "last.ckpt", weights_only=True)
 
 
-def test_evaluation_prints_the_table_and_writes_official_results(stages, people):
+def test_evaluate_prints_the_table_and_writes_coco_results(stages, people):
     arguments = (
         "checkpoint=two/best.ckpt",
         "data=synthetic",
@@ -89,20 +89,20 @@ def test_evaluation_prints_the_table_and_writes_official_results(stages, people)
     assert len(list((stages / "scored/pictures").iterdir())) == 2
 
 
-def test_prediction_writes_one_file_and_a_picture_for_each_image(stages, people):
+def test_predict_writes_one_result_file_and_a_picture_per_image(stages, people):
     arguments = (
         "checkpoint=two/best.ckpt",
         f"images={people}/val2017",
         "input_size=64",
-        "output=found",
+        "output=predicted",
     )
     succeeded(run("predict", *arguments, cwd=stages))
-    assert isinstance(json.loads((stages / "found/results.json").read_text()), list)
-    drawn = {file.stem for file in (stages / "found").glob("*.png")}
+    assert isinstance(json.loads((stages / "predicted/results.json").read_text()), list)
+    drawn = {file.stem for file in (stages / "predicted").glob("*.png")}
     assert drawn == {file.stem for file in (people / "val2017").iterdir()}
 
 
-def test_a_broken_picture_is_named_at_the_end_and_the_others_are_done(stages, people, tmp_path):
+def test_unreadable_images_are_listed_and_the_others_are_predicted(stages, people, tmp_path):
     good = sorted((people / "val2017").iterdir())[:2]
     for file in good:
         shutil.copy(file, tmp_path)
@@ -110,14 +110,14 @@ def test_a_broken_picture_is_named_at_the_end_and_the_others_are_done(stages, pe
     arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}/*.jpg", "output=partly")
     result = run("predict", *arguments, "formats=[jsonl,pictures]", cwd=stages)
     assert result.returncode == 1
-    assert "1 of 3 pictures could not be looked at" in result.stderr
+    assert "1 of 3 images cannot be read:" in result.stderr
     assert "broken.jpg cannot be read" in result.stderr
     lines = (stages / "partly/people.jsonl").read_text().splitlines()
     assert [Path(json.loads(line)["file"]).name for line in lines] == [file.name for file in good]
     assert {file.stem for file in (stages / "partly").glob("*.png")} == {f.stem for f in good}
 
 
-def test_a_video_comes_back_drawn_with_the_people_of_each_frame(stages, people, tmp_path):
+def test_a_video_is_written_with_poses_and_results_per_frame(stages, people, tmp_path):
     image = np.asarray(Image.open(next((people / "val2017").iterdir())).convert("RGB"))
     with write_video(tmp_path / "walk.mp4", Fraction(10)) as writer:
         for number in range(4):
@@ -133,7 +133,9 @@ def test_a_video_comes_back_drawn_with_the_people_of_each_frame(stages, people, 
     assert {"track_id", "image_id", "keypoints"} <= set().union(*rows)
 
 
-def test_pictures_of_one_name_lie_apart_and_none_is_drawn_over(stages, people, tmp_path):
+def test_images_of_equal_names_get_different_outputs_and_no_input_is_overwritten(
+    stages, people, tmp_path
+):
     good = sorted((people / "val2017").iterdir())[:2]
     for folder, file in zip(("a", "b"), good, strict=True):
         (tmp_path / folder).mkdir()
@@ -142,18 +144,18 @@ def test_pictures_of_one_name_lie_apart_and_none_is_drawn_over(stages, people, t
     succeeded(run("predict", *arguments, cwd=stages))
     drawn = {str(f.relative_to(stages / "apart")) for f in (stages / "apart").rglob("*.png")}
     assert drawn == {"a/1.png.png", "b/1.png.png"}
-    named = f"images={tmp_path}/a/1.png"
-    result = run("predict", "checkpoint=two/best.ckpt", named, f"output={tmp_path}/a", cwd=stages)
-    assert "would be drawn over" in result.stderr
+    image = f"images={tmp_path}/a/1.png"
+    result = run("predict", "checkpoint=two/best.ckpt", image, f"output={tmp_path}/a", cwd=stages)
+    assert "would be overwritten" in result.stderr
     assert (tmp_path / "a/1.png").read_bytes() == good[0].read_bytes()
 
 
-def size_of(file):
+def image_size(file):
     with Image.open(file) as picture:
         return picture.size
 
 
-def test_predictions_are_written_in_each_format_with_the_same_people(stages, people, tmp_path):
+def test_all_formats_contain_the_same_people(stages, people, tmp_path):
     files = sorted((people / "val2017").iterdir())[:2]
     for file in files:
         shutil.copy(file, tmp_path)
@@ -181,27 +183,25 @@ def test_predictions_are_written_in_each_format_with_the_same_people(stages, peo
         rows = list(csv.DictReader(stream))
     assert {row["keypoint"] for row in rows} <= {*BODY.keypoints, *LEFT_HAND}
     for file in files:
-        assert max(size_of(folder / file.name)) == 96
+        assert max(image_size(folder / file.name)) == 96
         document = json.loads((folder / f"openpose/{file.stem}_keypoints.json").read_text())
-        own = {row["person"] for row in rows if Path(row["image"]).name == file.name}
-        assert len(document["people"]) == len(own)
+        people_of_file = {row["person"] for row in rows if Path(row["image"]).name == file.name}
+        assert len(document["people"]) == len(people_of_file)
         canvas = json.loads((folder / f"controlnet/{file.stem}.json").read_text())
-        assert size_of(file) == (canvas["canvas_width"], canvas["canvas_height"])
-        assert size_of(file) == size_of(folder / f"dwpose/{file.stem}.png")
+        assert image_size(file) == (canvas["canvas_width"], canvas["canvas_height"])
+        assert image_size(file) == image_size(folder / f"dwpose/{file.stem}.png")
 
 
-def test_an_unknown_part_is_one_sentence_before_any_work(stages, people):
+def test_an_unknown_part_is_an_error_before_any_work(stages, people):
     words = ("checkpoint=two/best.ckpt", f"images={people}/val2017", "parts=[hand]", "output=none")
-    told = run("predict", *words, cwd=stages)
-    assert told.returncode == 1
-    sentence = "error: unknown part 'hand'; skeleton 'wholebody' has body, foot, face, lefthand"
-    assert told.stderr.startswith(sentence)
+    result = run("predict", *words, cwd=stages)
+    assert result.returncode == 1
+    message = "error: unknown part 'hand'; skeleton 'wholebody' has body, foot, face, lefthand"
+    assert result.stderr.startswith(message)
     assert not (stages / "none").exists()
 
 
-def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
-    stages, people, tmp_path
-):
+def test_a_format_with_a_missing_package_is_an_error_before_any_work(stages, people, tmp_path):
     (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError(name='pyarrow')")
     words = (
         "checkpoint=two/best.ckpt",
@@ -209,52 +209,51 @@ def test_a_format_whose_package_is_missing_is_one_sentence_before_any_work(
         "formats=[parquet]",
         "output=none",
     )
-    told = run("predict", *words, cwd=stages, **found_first(tmp_path))
-    assert told.returncode == 1
-    assert told.stderr.startswith("error: ")
-    assert "pyarrow" in told.stderr
-    assert "pip install" in told.stderr
-    assert "Traceback" not in told.stderr
+    result = run("predict", *words, cwd=stages, **found_first(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "pyarrow" in result.stderr
+    assert "pip install" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("argument", "says"),
+    ("argument", "message"),
     [
         ("images=https://host/a.jpg", "is the URL of an image"),
         ("images=nowhere", "no images found at nowhere"),
         ("images=77", "camera 77 cannot be opened"),
-        ("formats=coco", "no list of any of pictures, coco, jsonl, openpose"),
-        ("formats=[openpse]", "no list of any of pictures, coco, jsonl, openpose"),
+        ("formats=coco", "is not a list of known formats; use some of [pictures, coco, jsonl"),
+        ("formats=[openpse]", "not a list of known formats; use some of [pictures, coco, jsonl"),
         ("parts=body", "parts=body is not a list; use one such as [body,lefthand]"),
         ("style.color_by=side", "unknown color_by 'side'; use part or person"),
         ("picture.format=gig", "unknown image format 'gig'; use source or one of"),
     ],
 )
-def test_what_cannot_be_predicted_on_is_one_sentence(stages, argument, says):
-    named = () if argument.startswith("images") else ("images=.",)
-    result = run("predict", "checkpoint=two/best.ckpt", argument, *named, cwd=stages)
+def test_invalid_options_of_predict_are_errors_in_one_sentence(stages, argument, message):
+    images = () if argument.startswith("images") else ("images=.",)
+    result = run("predict", "checkpoint=two/best.ckpt", argument, *images, cwd=stages)
     assert result.returncode == 1
-    assert says in result.stderr
+    assert message in result.stderr
 
 
-# a process of its own: what a program loads before it is told what to do
+# run in a new process, which lists the modules that a program imports at start
 LOADED = """
-import runpy
 import sys
 
-runpy.run_path(sys.argv[1])
-import tagpose.inference.predictor  # the configuration names it
+import tagpose.cli.predict
+import tagpose.inference.predictor  # named by the configuration
 
 print(*sys.modules)
 """
 
 
-def test_finding_people_loads_nothing_that_only_training_needs():
-    command = [sys.executable, "-c", LOADED, str(ROOT / "scripts/predict.py")]
+def test_predict_does_not_import_the_libraries_of_training():
+    command = [sys.executable, "-c", LOADED]
     loaded = subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
     assert {"torch", "timm", "tagpose.inference"} <= set(loaded)
-    # 4 s of 10 until the first picture
-    only_others_need = {
+    # they would take 4 of the 10 seconds until the first result
+    training_only = {
         "lightning",
         "albumentations",
         "torchmetrics",
@@ -262,11 +261,11 @@ def test_finding_people_loads_nothing_that_only_training_needs():
         "av",
         "trackers",
     }
-    assert not only_others_need & set(loaded)
+    assert not training_only & set(loaded)
 
 
 def _broken_annotations(people, folder):
-    """A data set whose annotations are cut in the middle."""
+    """Return a copy of a data set with truncated annotations."""
     (folder / "annotations").mkdir(parents=True)
     for split in ("train", "val"):
         (folder / f"{split}2017").symlink_to(people / f"{split}2017")
@@ -280,9 +279,9 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "says"),
+    ("script", "arguments", "message"),
     [
-        ("train", ("experiment=finetune",), "init_from names no checkpoint"),
+        ("train", ("experiment=finetune",), "init_from is missing"),
         ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
         slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
@@ -295,14 +294,14 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         (
             "train",
             ("experiment=demo_pretrain", "DATA", "trainer.max_epoch=1"),
-            "there is no trainer.max_epoch in the configuration; did you mean max_epochs?",
+            "unknown key trainer.max_epoch in the configuration; did you mean max_epochs?",
         ),
         slow("train", ("experiment=demo_pretrain", "DATA", "+trainer.max_epoch=1"), "max_epoch"),
-        ("evaluate", (), "checkpoint must be given"),
+        ("evaluate", (), "checkpoint is missing; set it with checkpoint=VALUE"),
         ("predict", ("checkpoint=x.ckpt", "images=nowhere"), "no images found at nowhere"),
     ],
 )
-def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, says):
+def test_user_errors_are_reported_in_one_sentence(people, tmp_path, script, arguments, message):
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     replaced = {"DATA": f"data.root={people}", "init_from=TEXT": "init_from=text.ckpt"}
     if "BROKEN" in arguments:
@@ -311,7 +310,7 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     words = [replaced.get(a, a) for a in arguments]
     result = run(script, *words, *small, "hydra.run.dir=run", cwd=tmp_path)
     assert result.returncode != 0
-    assert says in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.count("error: ") == 1
     written = {f.name for f in tmp_path.rglob("*.*") if f.is_file() and "broken" not in f.parts}
@@ -325,31 +324,32 @@ def test_what_goes_wrong_is_one_sentence(people, tmp_path, script, arguments, sa
     }
 
 
-def test_a_gpu_that_is_full_is_told_with_what_needs_less(capsys):
+def test_out_of_memory_names_the_options_that_need_less(capsys):
     with pytest.raises(SystemExit), friendly_errors():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has")
-    assert capsys.readouterr().err.startswith("error: CUDA out of memory: a smaller data.batch")
+    assert capsys.readouterr().err.startswith("error: CUDA out of memory; use a smaller data.batch")
 
 
 @pytest.mark.parametrize(
     ("script", "module", "extra"),
     [("app", "gradio", "app"), ("export", "onnxruntime", "export"), ("predict", "av", "video")],
 )
-def test_without_an_extra_a_program_says_how_to_get_it(tmp_path, script, module, extra):
+def test_a_missing_extra_is_an_error_that_names_the_command_to_install_it(
+    tmp_path, script, module, extra
+):
     (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
     write_checkpoint(tmp_path / "x.ckpt", PoseNetwork("hrnet_w18_small", BODY, input_size=64))
     (tmp_path / "film.mp4").touch()
     words = ("checkpoint=x.ckpt", *(("images=film.mp4",) if script == "predict" else ()))
-    told = run(script, *words, cwd=tmp_path, **found_first(tmp_path))
-    assert told.returncode == 1
-    says = (
-        f"error: {module} is not installed; pip install 'FOLDER[{extra}]' brings it, with the "
-        "folder of tagpose\n"
+    result = run(script, *words, cwd=tmp_path, **found_first(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: {module} is not installed; install it with pip install 'FOLDER[{extra}]', where "
+        "FOLDER is the checkout of tagpose\n"
     )
-    assert told.stderr == says
 
 
-def test_an_error_that_a_program_names_is_reported_in_a_sentence_and_no_other(capsys):
+def test_only_listed_exceptions_are_reported_without_a_traceback(capsys):
     with pytest.raises(SystemExit), friendly_errors(ArithmeticError):
         raise ArithmeticError("a number")
     assert capsys.readouterr().err == "error: a number\n"
@@ -357,7 +357,7 @@ def test_an_error_that_a_program_names_is_reported_in_a_sentence_and_no_other(ca
         raise ArithmeticError("a number")
 
 
-def test_a_truncated_picture_ends_training_with_its_name(people, tmp_path):
+def test_a_truncated_image_ends_training_with_its_name(people, tmp_path):
     root = tmp_path / "data"
     (root / "train2017").mkdir(parents=True)
     (root / "annotations").symlink_to(people / "annotations")
@@ -376,7 +376,7 @@ def test_a_truncated_picture_ends_training_with_its_name(people, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(stages, people):
+def test_a_checkpoint_of_another_architecture_is_an_error(stages, people):
     result = run(
         "train", "experiment=demo_finetune", f"data.root={people}", "init_from=one/best.ckpt",
         "model.network.architecture=hrnet_w18_small_v2", *SMALL, cwd=stages,
@@ -385,46 +385,46 @@ def test_a_checkpoint_of_another_architecture_is_refused(stages, people):
     assert "is of hrnet_w18_small, the model is hrnet_w18_small_v2" in result.stderr
 
 
-def test_a_picture_of_any_kind_can_be_predicted(stages, tmp_path):
+def test_images_of_any_mode_can_be_predicted(stages, tmp_path):
     for mode in ("L", "P", "RGBA", "CMYK"):
-        ending = "jpg" if mode == "CMYK" else "png"
-        Image.new(mode, (90, 70)).save(tmp_path / f"{mode}.{ending}")
-    arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}", "input_size=64", "output=kinds")
+        suffix = "jpg" if mode == "CMYK" else "png"
+        Image.new(mode, (90, 70)).save(tmp_path / f"{mode}.{suffix}")
+    arguments = ("checkpoint=two/best.ckpt", f"images={tmp_path}", "input_size=64", "output=modes")
     succeeded(run("predict", *arguments, cwd=stages))
-    assert len(list((stages / "kinds").glob("*.png"))) == 4
+    assert len(list((stages / "modes").glob("*.png"))) == 4
 
 
-def test_a_picture_of_any_name_can_be_predicted(stages, tmp_path):
+def test_images_of_any_name_can_be_predicted(stages, tmp_path):
     Image.new("RGB", (90, 70)).save(tmp_path / "Zürich (2)=it's.png")
     words = ("checkpoint=two/best.ckpt", f"images={tmp_path}/Zürich (2)=it's.png", "input_size=64")
     succeeded(run("predict", *words, "output=named", cwd=stages))
     assert [file.name for file in (stages / "named").glob("*.png")] == ["Zürich (2)=it's.png"]
 
 
-def test_a_training_that_keeps_no_best_weights_ends_as_any_other(people, tmp_path):
+def test_training_without_a_best_checkpoint_succeeds(people, tmp_path):
     words = ("experiment=demo_pretrain", f"data.root={people}", "hydra.run.dir=run", *SMALL)
     succeeded(run("train", *words, "~callbacks.best_checkpoint", cwd=tmp_path))
     assert [file.name for file in (tmp_path / "run").glob("*.ckpt")] == ["last.ckpt"]
 
 
 @pytest.mark.parametrize(
-    ("told", "begun"), [(("init_from=gone.ckpt",), "gone.ckpt"), slow((), "null")]
+    ("init", "logged"), [(("init_from=gone.ckpt",), "gone.ckpt"), slow((), "null")]
 )
-def test_a_resumed_run_needs_no_other_weights_and_goes_on_where_it_was(stages, people, told, begun):
-    name = f"resumed_{begun}"
+def test_a_resumed_run_ignores_init_from_and_continues_at_its_epoch(stages, people, init, logged):
+    name = f"resumed_{logged}"
     result = run(
         "train", "experiment=demo_finetune", f"data.root={people}", "resume=two/last.ckpt",
-        *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2", *told,
+        *(word for word in SMALL if "max_epochs" not in word), "trainer.max_epochs=2", *init,
         f"hydra.run.dir={name}", cwd=stages,
     )  # fmt: skip
     succeeded(result)
     epochs = {row.split(",")[0] for row in (stages / name / "metrics.csv").read_text().split()}
     assert "1" in epochs
     assert "0" not in epochs
-    assert f"init_from: {begun}" in (stages / name / "hparams.yaml").read_text()
+    assert f"init_from: {logged}" in (stages / name / "hparams.yaml").read_text()
 
 
-def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_path):
+def test_resuming_from_a_missing_checkpoint_is_an_error(people, tmp_path):
     result = run(
         "train", "experiment=demo_pretrain", f"data.root={people}", "resume=last", *SMALL,
         cwd=tmp_path,
@@ -434,7 +434,7 @@ def test_a_checkpoint_to_resume_that_is_not_there_is_no_fresh_start(people, tmp_
 
 
 @pytest.mark.slow
-def test_two_processes_train_a_stage(people, tmp_path):
+def test_a_stage_can_be_trained_by_two_processes(people, tmp_path):
     result = run(
         "train", "experiment=demo_pretrain", f"data.root={people}", "trainer=ddp", *SMALL,
         "trainer.devices=2", "hydra.run.dir=run", cwd=tmp_path,
@@ -443,10 +443,10 @@ def test_two_processes_train_a_stage(people, tmp_path):
     assert (tmp_path / "run/best.ckpt").exists()
     logged = (tmp_path / "run/metrics.csv").read_text()
     assert "val/ap/body" in logged
-    assert {f.name for f in tmp_path.iterdir()} == {"run"}  # nothing beside the run's folder
+    assert {f.name for f in tmp_path.iterdir()} == {"run"}  # only the run folder
 
 
-def test_a_transform_that_is_misspelt_is_refused(people, tmp_path):
+def test_a_misspelled_argument_of_a_transform_is_an_error(people, tmp_path):
     result = run(
         "train", "experiment=demo_pretrain", f"data.root={people}", *SMALL,
         "+data.transforms.color.brightnes=1", cwd=tmp_path,
@@ -456,7 +456,7 @@ def test_a_transform_that_is_misspelt_is_refused(people, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_a_checkpoint_of_another_skeleton_is_not_resumed(stages, people):
+def test_a_checkpoint_of_another_skeleton_cannot_be_resumed(stages, people):
     result = run(
         "train", "experiment=demo_finetune", f"data.root={people}", "resume=one/last.ckpt", *SMALL,
         cwd=stages,
@@ -466,13 +466,13 @@ def test_a_checkpoint_of_another_skeleton_is_not_resumed(stages, people):
     assert "Traceback" not in result.stderr
 
 
-def test_the_average_of_the_weights_is_what_is_kept(people, tmp_path):
+def test_the_best_checkpoint_contains_the_averaged_weights(people, tmp_path):
     result = run(
         "train", "experiment=demo_pretrain", f"data.root={people}", "callbacks=ema", *SMALL,
         "hydra.run.dir=run", cwd=tmp_path,
     )  # fmt: skip
     succeeded(result)
     content = torch.load(tmp_path / "run/best.ckpt", weights_only=True)
-    raw, kept = content["current_model_state"], content["state_dict"]
+    current, averaged = content["current_model_state"], content["state_dict"]
     key = "network.head.weight"
-    assert not torch.equal(raw[key], kept[key])
+    assert not torch.equal(current[key], averaged[key])

@@ -37,10 +37,10 @@ def test_a_signal_saves_a_checkpoint_from_which_the_run_resumes_exactly(
     config = last(tmp_path, "a").parent / ".hydra"
     before = {file.name: file.read_text() for file in config.iterdir()}
     refused = train(people, tmp_path, "a", "seed=7")
-    assert "has checkpoints of an earlier run; resume=auto goes on" in refused.stderr
+    assert "has checkpoints of an earlier run; set resume=auto to resume" in refused.stderr
     assert {file.name: file.read_text() for file in config.iterdir()} == before
     finished = succeeded(train(people, tmp_path, "a", "resume=auto"))
-    assert "last.ckpt: goes on" in finished.stdout
+    assert "Resuming from" in finished.stdout
     assert_same(last(tmp_path, "a"), uninterrupted)
     rows = (last(tmp_path, "a").parent / "metrics.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[1]) for row in rows]
@@ -88,7 +88,7 @@ def test_a_second_process_cannot_use_the_folder_until_the_first_one_is_killed(pe
     again = run("train", *long, cwd=tmp_path)
     assert again.returncode == 1
     assert f"is in use by process {process.pid} on {gethostname()}" in again.stderr
-    assert "goes on" not in again.stdout
+    assert "Resuming" not in again.stdout
     assert process.poll() is None
     process.kill()
     process.wait()
@@ -194,7 +194,7 @@ def test_a_repeatedly_killed_run_equals_an_uninterrupted_one(people, tmp_path):
         kills += 1
     assert kills == KILLS, (tmp_path / "log").read_text()[-2000:]
     finished = succeeded(run("train", *overrides, cwd=tmp_path, **environment))
-    assert "goes on" in finished.stdout
+    assert "Resuming from" in finished.stdout
     assert_same(file, last(tmp_path, "uninterrupted"))
     assert not list(file.parent.glob("*.tmp*"))
     with (

@@ -142,11 +142,11 @@ def test_mmpose_checkpoints_can_initialize_but_not_resume_a_run(tmp_path, networ
 
 def test_importing_and_publishing_cancel(tmp_path, network):
     write_mmpose_checkpoint(tmp_path / "theirs.pth", network)
-    result = run("import_weights", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
+    result = run("convert", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
     expected = f"{SMALL}, skeleton wholebody (133 keypoints), 1,289,194 parameters"
     assert expected in succeeded(result).stdout
-    again = run("import_weights", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
-    assert "theirs.ckpt is there already" in again.stderr
+    again = run("convert", "checkpoint=theirs.pth", "output=ours", cwd=tmp_path)
+    assert "theirs.ckpt exists; remove it" in again.stderr
     succeeded(run("publish", "checkpoint=ours/theirs.ckpt", "output=out", cwd=tmp_path))
     for suffix in ("pth", "safetensors"):
         content = read_checkpoint(tmp_path / f"out/{SMALL}_wholebody.{suffix}")
@@ -257,7 +257,7 @@ def test_a_checkpoint_that_misses_the_published_results_is_an_error(tmp_path):
     result = run("evaluate", *arguments, "output=out", "checkpoint=w32.ckpt", cwd=tmp_path)
     assert result.returncode == 1
     assert (
-        "wholebody ap, wholebody ar differ from what was published for hrnet_w32" in result.stderr
+        "wholebody ap, wholebody ar differ from the published results of hrnet_w32" in result.stderr
     )
     comparison = json.loads((tmp_path / "out/published.json").read_text())
     assert {"part": "body", "metric": "ar", "published": 0.65, "measured": 0.0} in comparison
@@ -270,14 +270,14 @@ def test_a_checkpoint_that_misses_the_published_results_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("experiment=published",), "name it by model=hrnet_w32"),
+        (("experiment=published",), "set model=hrnet_w32 or another"),
         (
             ("experiment=published", "model=hrnet_w32", "input_size=256"),
-            "the published test has input_size",
+            "differ from the published evaluation; use input_size=512",
         ),
         slow(
             ("experiment=published", "model=hrnet_w32", "predictor.precision=bf16"),
-            "predictor.precision=float32; leave them so",
+            "predictor.flip_test=true predictor.precision=float32",
         ),
         (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
         slow(
@@ -286,7 +286,7 @@ def test_a_checkpoint_that_misses_the_published_results_is_an_error(tmp_path):
         slow(("experiment=publishd", "model=hrnet_w32"), "publishd"),
         (
             ("model=hrnet_w32", "checkpoint=w18.ckpt"),
-            "is of hrnet_w18_small with the skeleton wholebody, not of",
+            "is a checkpoint of hrnet_w18_small with the skeleton wholebody, expected",
         ),
     ],
 )

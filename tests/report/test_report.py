@@ -434,7 +434,7 @@ def test_two_files_with_the_same_name_are_an_error(people, results):
     files = ("results=half.json", "compare_with=faulty.json", "names=[a, a]", "output=none")
     process = run("report", ground_truth, *files, cwd=results)
     assert process.returncode == 1
-    assert "names=['a', 'a'] are not 2 names" in process.stderr
+    assert "names=['a', 'a'] are not 2 different names" in process.stderr
     assert "Traceback" not in process.stderr
     assert not (results / "none").exists()
 

@@ -1,1 +1,1 @@
-"""Entry points shared by all programs: errors, console output, subprograms."""
+"""Command-line programs: one module per verb of the console command `tagpose`."""

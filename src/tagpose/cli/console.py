@@ -1,4 +1,4 @@
-"""Output of programs: tables as plain text, and streams whose failure does not end a program."""
+"""Console output: plain-text tables, and standard streams that tolerate write errors."""
 
 import atexit
 import io
@@ -13,28 +13,28 @@ _NAMES: Final = ("stdin", "stdout", "stderr")
 
 
 def print_tables(*tables: Any, width: int | None = None) -> None:
-    """Print tables or texts of rich; brackets and colons in names and titles are no markup.
+    """Print rich tables or strings, without interpreting markup or emoji codes in names.
 
     Args:
-        tables: what rich can print.
-        width: in characters; by default that of the terminal.
+        tables: rich renderables.
+        width: line width in characters; by default that of the terminal.
     """
     Console(markup=False, emoji=False, width=width).print(*tables)
 
 
 def render_tables(*tables: Any, width: int) -> str:
-    """Return tables as plain text; arguments are those of `print_tables`."""
+    """Return tables as plain text; the arguments are those of `print_tables`."""
     console = Console(markup=False, emoji=False, width=width, file=io.StringIO(), record=True)
     console.print(*tables)
     return console.export_text()
 
 
 def tolerate_output_errors() -> None:
-    """Make stdout and stderr drop what they cannot write, and count it.
+    """Make stdout and stderr drop output that cannot be written.
 
-    A closed pipe, a terminal that is gone, a full disk under a log or an encoding without a
-    character would otherwise end a program whose results are files. Characters that an encoding
-    lacks are written as escapes. Bytes that were dropped are counted on stderr at exit.
+    Otherwise a closed pipe, a closed terminal, a full disk under a log, or a character that the
+    encoding lacks would end a program whose results are files. Missing characters are written as
+    escapes. The number of dropped bytes is reported on stderr at exit.
     """
     _open_missing_streams()
     for name in _NAMES[1:]:
@@ -42,21 +42,21 @@ def tolerate_output_errors() -> None:
 
 
 def _open_missing_streams() -> None:
-    """Open closed standard streams as /dev/null, as the next file would get their descriptor."""
+    """Reopen closed standard streams as /dev/null; the next file would get their descriptors."""
     for descriptor, name in enumerate(_NAMES):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115 -- a descriptor
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115 -- stays open
 
 
 def _make_tolerant(stream: TextIO, name: str) -> TextIO:
-    """Return a stream to the same descriptor that drops what cannot be written."""
+    """Return a stream to the same descriptor that drops output that cannot be written."""
     try:
         raw = _DroppingFile(stream.fileno(), name)
-    except (OSError, AttributeError):  # in memory, such as that of a notebook or a test
+    except (OSError, AttributeError):  # an in-memory stream, as in notebooks and tests
         return stream
     with suppress(OSError):
         stream.flush()
@@ -70,7 +70,7 @@ def _make_tolerant(stream: TextIO, name: str) -> TextIO:
 
 
 class _DroppingFile(io.RawIOBase):
-    """Write bytes to a descriptor, and count the bytes that cannot be written."""
+    """Raw stream that counts the bytes that its descriptor does not accept."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self.descriptor, self.name = descriptor, name
@@ -86,16 +86,16 @@ class _DroppingFile(io.RawIOBase):
         return os.isatty(self.descriptor)
 
     def write(self, data: Any, /) -> int:
-        left = memoryview(data)
-        size = len(left)
+        remaining = memoryview(data)
+        size = len(remaining)
         try:
-            while left:
-                left = left[os.write(self.descriptor, left) :]
+            while remaining:
+                remaining = remaining[os.write(self.descriptor, remaining) :]
         except OSError as error:
-            self.dropped, self.error = self.dropped + len(left), str(error.strerror)
+            self.dropped, self.error = self.dropped + len(remaining), str(error.strerror)
         return size
 
     def report(self) -> None:
-        """Tell stderr how much was dropped."""
+        """Print the number of dropped bytes to stderr."""
         if self.dropped:
             print(f"{self.dropped} bytes of {self.name} were lost: {self.error}", file=sys.stderr)

@@ -1,22 +1,20 @@
-"""This file turns an error of the border into one sentence and an exit code."""
+"""Errors of users in one sentence, and command-line arguments as Hydra accepts them."""
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.metadata import requires
-from typing import Any, Final
+from typing import Final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from tagpose.cli.console import tolerate_output_errors
-
 _OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
-# `wandb agent` writes null as Python does; in a list or pair, too, but not within a text or a path
+# `wandb agent` writes null as None, also in lists and pairs; strings and paths are left alone
 _PYTHON_NULL: Final = re.compile(r"""('[^']*'|"[^"]*")|(?:^|(?<=[\[{(,:])) *None *(?=$|[\]}),])""")
 
 _USER_ERRORS: Final[tuple[type[Exception], ...]] = (
@@ -32,61 +30,60 @@ _USER_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 
 
-def run_main(main: Callable[[], Any]) -> None:
-    """Run a program of Hydra's; what its configuration refuses is told in a sentence, too."""
-    tolerate_output_errors()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # it would tell in paragraphs, and advise to add the key
-    sys.argv[1:] = move_options_last(list(map(quote_override, sys.argv[1:])))
-    with friendly_errors():
-        main()
+def parse_command_line(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a program as Hydra accepts them, and let Hydra raise its errors."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its errors at length and exits
+    return move_options_last([quote_override(argument) for argument in arguments])
 
 
 def move_options_last(words: Sequence[str]) -> list[str]:
-    """Words of the command line in an order that Hydra takes: its options behind the overrides.
+    """Return command-line words with Hydra's options after the overrides.
 
-    Its parser refuses overrides on both sides of an option, as `a=1 --config-dir=DIR +b=2`.
+    Hydra's parser rejects overrides on both sides of an option, as in `a=1 --config-dir=DIR +b=2`.
     """
     overrides = [word for word in words if not word.startswith("-") and _OVERRIDE.match(word)]
     return [*overrides, *(word for word in words if word not in overrides)]
 
 
 def quote_override(word: str) -> str:
-    """A word of the command line as Hydra reads it: the names of files in quotes where need be.
+    """Return a command-line word with its value quoted if Hydra could not parse it otherwise.
 
-    Its grammar knows none of `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt`, `root=~/coco`.
-    What it cannot read can mean nothing else than what stands there, unless it begins as a list,
-    a pair or in quotes; a home is found as a shell would where it stands alone. None is null, as
-    `wandb agent` writes the null of a sweep file that way.
+    Hydra's grammar rejects `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt` and `root=~/coco`.
+    Such a value is a plain string, unless it starts as a list, a dictionary or in quotes. A leading
+    `~` is expanded as in a shell. None becomes null, because `wandb agent` writes the null of a
+    sweep file that way.
     """
     key, is_override, value = word.partition("=")
     if not is_override or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key):
         return word
-    value = _PYTHON_NULL.sub(lambda at: at[1] or "null", value)
+    value = _PYTHON_NULL.sub(lambda match: match[1] or "null", value)
     word = f"{key}={value}"
     if value[:1] in tuple("[{(\"'"):
         return word
     try:
         OverridesParser.create().parse_override(word)
     except HydraException:
-        home = os.path.expanduser(value)  # noqa: PTH111 -- a Path would tidy what it is given
-        # a backslash stands for itself but before a quote (Hydra's grammar, "Quoted values")
-        quoted = re.sub(r"(\\*)('|$)", lambda at: 2 * at[1] + at[2].replace("'", "\\'"), home)
+        expanded = os.path.expanduser(value)  # noqa: PTH111 -- a Path would normalize the value
+        # backslashes are escaped only before a quote (Hydra's grammar, "Quoted values")
+        quoted = re.sub(
+            r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), expanded
+        )
         return f"{key}='{quoted}'"
     return word
 
 
 @contextmanager
-def friendly_errors(*others: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence instead of a traceback.
+def friendly_errors(*errors: type[Exception]) -> Iterator[None]:
+    """Exit with code 1 and one sentence on stderr instead of a traceback.
 
-    TAGPOSE_TRACEBACK=1 shows the traceback, for those who mend the program.
+    TAGPOSE_TRACEBACK=1 shows the traceback, for debugging.
 
     Args:
-        others: errors of libraries that only this program loads; loading them takes seconds.
+        errors: further exception types, of libraries that not every program imports.
     """
     try:
         yield
-    except _USER_ERRORS + others as error:
+    except _USER_ERRORS + errors as error:
         if os.environ.get("TAGPOSE_TRACEBACK"):
             raise
         print(f"error: {format_error(error)}", file=sys.stderr)
@@ -94,23 +91,25 @@ def friendly_errors(*others: type[Exception]) -> Iterator[None]:
 
 
 def format_error(error: BaseException) -> str:
-    """What an error says, without the layers that others put around it."""
+    """Return the message of an error without the layers that libraries wrap around it."""
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} must be given, as {error.full_key}=VALUE"
+        return f"{error.full_key} is missing; set it with {error.full_key}=VALUE"
     if isinstance(error, ModuleNotFoundError) and (extra := _find_extra(error.name)):
-        how = f"pip install 'FOLDER[{extra}]' brings it, with the folder of tagpose"
-        return f"{error.name} is not installed; {how}"
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program loads
         return (
-            f"{str(error).partition('. ')[0]}: a smaller data.batch_size with more "
-            "trainer.accumulate_grad_batches, a smaller input_size, or bf16 in place of float32 need less"
+            f"{error.name} is not installed; install it with pip install 'FOLDER[{extra}]', where "
+            "FOLDER is the checkout of tagpose"
+        )
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program imports
+        return (
+            f"{str(error).partition('. ')[0]}; use a smaller data.batch_size with more "
+            "trainer.accumulate_grad_batches, a smaller input_size, or bf16 instead of float32"
         )
     if isinstance(error, ConfigCompositionException):
         return _format_composition_error(error)
-    # hydra wraps what a constructor raises, and what importing it does
+    # Hydra wraps the errors of constructors and of their imports
     if isinstance(error, (InstantiationException, ImportError)) and error.__cause__ is not None:
         return format_error(error.__cause__)
-    # a worker's error arrives with its traceback as text; the sentence is its last line
+    # the error of a DataLoader worker has its traceback as text; the last line is the message
     text = str(error).strip()
     if "Original Traceback" in text:
         return text.splitlines()[-1].partition(": ")[2]
@@ -118,24 +117,27 @@ def format_error(error: BaseException) -> str:
 
 
 def _format_composition_error(error: ConfigCompositionException) -> str:
-    """What an override asks for that is not there, and what may be meant."""
+    """Return a message that names the unknown key and the nearest or all known ones."""
     cause = error.__cause__
     if not isinstance(cause, OmegaConfBaseException) or cause.parent_node is None:
-        # behind the first lines stands where Hydra has looked
+        # the first lines are the message; Hydra's search path follows
         lines = str(error).partition("Config search path")[0].splitlines()
         return ", ".join(filter(None, map(str.strip, lines))).replace(":,", ":")
     known = [str(key) for key in cause.parent_node if key != "_target_"]
     near = get_close_matches(str(cause.key), known, n=1)
     name = cause.full_key or cause.key
-    others = f"there are {', '.join(known)}, and +{name}=VALUE adds what only the code knows"
-    meant = f"did you mean {near[0]}?" if near else others
-    return f"there is no {name} in the configuration; {meant}"
+    if near:
+        return f"unknown key {name} in the configuration; did you mean {near[0]}?"
+    return (
+        f"unknown key {name} in the configuration; use one of {', '.join(known)}, or "
+        f"+{name}=VALUE for an argument that conf/ does not list"
+    )
 
 
 def _find_extra(module: str | None) -> str | None:
-    """The extra of this package that brings a module, where one does; dev has them all."""
+    """Return the extra of this package that installs a module, other than dev, which has all."""
     project = str(module).replace("_", "[-_]")
     for requirement in requires("tagpose") or ():
-        if named := re.fullmatch(rf"{project}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
-            return named[1]
+        if match := re.fullmatch(rf"{project}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
+            return match[1]
     return None

@@ -1,5 +1,6 @@
-"""Run programs of this project from another one."""
+"""Programs that run as subprocesses of other programs, such as `reproduce`."""
 
+import json
 import os
 import shlex
 import signal
@@ -12,69 +13,127 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # that end a training
+from tagpose.evaluation.coco_results import write_json
+
+STEP_NAME: Final = "step.json"  # record of `run_once`
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_SIGNAL_CODES: Final = 128  # exit codes above are 128 plus the number of a signal
+# overrides that may differ between machines, and locations of files
+_MACHINE_OVERRIDES: Final = (
+    "checkpoint", "data.root", "hydra.run.dir", "images", "init_from", "metrics", "output",
+    "results", "trainer", "trainer.accelerator", "trainer.accumulate_grad_batches",
+    "trainer.devices", "trainer.num_nodes", "ground_truth",
+)  # fmt: skip
 
 
 class ProcessUsage(NamedTuple):
-    """What a program took."""
+    """Resources that a subprocess used."""
 
     seconds: float
-    memory: float  # bytes, the most that one process of it held
+    memory: float  # bytes, peak resident size of its largest process
 
 
-def run_subprogram(
-    script: str, *overrides: str, folder: Path | None = None, launcher: Sequence[str] = ()
-) -> ProcessUsage:
-    """Run a script of this project, and exit with its code if it fails.
+def run_subprogram(verb: str, *overrides: str, launcher: Sequence[str] = ()) -> ProcessUsage:
+    """Run `tagpose VERB`, and exit with its code if it fails.
 
-    SIGTERM, SIGUSR1 and SIGINT are passed on to the script, which decides when it ends.
+    SIGTERM, SIGUSR1 and SIGINT are forwarded to the program, which decides when it ends.
 
     Args:
-        script: its name, without the ending.
+        verb: key of `tagpose.cli.main.PROGRAMS`.
         overrides: overrides of its configuration.
-        folder: folder of the scripts; by default that of the running one.
-        launcher: words before the command, such as srun and its options.
+        launcher: command that launches it, such as srun and its options.
     """
-    before = "".join(f"{word} " for word in launcher)
-    print(f"\n$ {before}python scripts/{script}.py {shlex.join(overrides)}", flush=True)
-    begun, program = time.monotonic(), (folder or Path(sys.argv[0]).parent) / f"{script}.py"
-    process = subprocess.Popen([*launcher, sys.executable, str(program), *overrides])
+    words = [*verb.split(), *overrides]
+    print(f"\n$ {shlex.join([*launcher, 'tagpose', *words])}", flush=True)
+    start = time.monotonic()
+    process = subprocess.Popen([*launcher, sys.executable, "-m", "tagpose", *words])
     with _forward_signals(process.pid):
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)  # nobody may wait for it again
-    if process.returncode:
-        code = process.returncode
-        raise SystemExit(code if code > 0 else 128 - code)  # as a shell has it after a signal
+        _, status, usage = os.wait4(process.pid, 0)
+    code = process.returncode = os.waitstatus_to_exitcode(status)  # Popen must not wait again
+    if code:
+        raise SystemExit(code if code > 0 else _SIGNAL_CODES - code)  # as shells encode signals
     kibibytes = 1 if sys.platform == "darwin" else 1024
-    return ProcessUsage(time.monotonic() - begun, float(used.ru_maxrss * kibibytes))
+    return ProcessUsage(time.monotonic() - start, float(usage.ru_maxrss * kibibytes))
+
+
+def run_once(
+    folder: Path, verb: str, *overrides: str, launcher: Sequence[str] = ()
+) -> ProcessUsage:
+    """Run `tagpose VERB`, unless it has succeeded before, and record that in its output folder.
+
+    Args:
+        folder: output folder of the program, which the overrides name.
+        verb: key of `tagpose.cli.main.PROGRAMS`.
+        overrides: overrides of its configuration.
+        launcher: command that launches it, such as srun and its options.
+
+    Returns:
+        The resources that the successful run used.
+
+    Raises:
+        ValueError: it has succeeded before with other overrides.
+    """
+    if is_done(folder):
+        return _read_step(folder, overrides)
+    try:
+        usage = run_subprogram(verb, *overrides, launcher=launcher)
+    except SystemExit as error:
+        if int(error.code or 0) > _SIGNAL_CODES:
+            print(f"{folder} was interrupted; run the same command to resume", file=sys.stderr)
+        raise
+    write_json(folder / STEP_NAME, {"verb": verb, "overrides": overrides, **usage._asdict()})
+    return usage
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether `run_once` has succeeded in a folder."""
+    return (folder / STEP_NAME).exists()
+
+
+def _read_step(folder: Path, overrides: Sequence[str]) -> ProcessUsage:
+    """Return the recorded resources, after a check that the overrides are the recorded ones."""
+    step = json.loads((folder / STEP_NAME).read_bytes())
+    old, new = (_result_overrides(words) for words in (step["overrides"], overrides))
+    if old != new:
+        raise ValueError(
+            f"{folder} was run with other options ({', '.join(sorted(old ^ new))}); repeat the "
+            "earlier command, or use another folder with run=FOLDER"
+        )
+    print(f"{folder} is done and is skipped")
+    return ProcessUsage(step["seconds"], step["memory"])
+
+
+def _result_overrides(overrides: Sequence[str]) -> set[str]:
+    """Return the overrides that results depend on."""
+    return {word for word in overrides if word.partition("=")[0] not in _MACHINE_OVERRIDES}
 
 
 @contextmanager
 def _forward_signals(process: int) -> Iterator[None]:
-    """Pass signals on to a process instead of ending before it."""
+    """Forward signals to a process instead of ending before it."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         del frame
         with suppress(ProcessLookupError):
             os.kill(process, number)
 
-    handlers = {one: signal.signal(one, pass_on) for one in _SIGNALS}
+    handlers = {number: signal.signal(number, forward) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
-def ensure_demo_checkpoint(runs: Path, scripts: Path) -> Path:
+def ensure_demo_checkpoint(runs: Path) -> Path:
     """Return the checkpoint of the demo, a small trained network; train it if it is missing.
 
     Args:
         runs: folder of all runs.
-        scripts: folder of the scripts.
     """
     file = runs / "demo/demo_finetune/best.ckpt"
     if not file.exists():
         print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
-        run_subprogram("demo", f"run={runs / 'demo'}", folder=scripts)
+        run_subprogram("demo", f"run={runs / 'demo'}")
     return file

@@ -67,7 +67,7 @@ def describe_origin(
     init_checkpoint = init_checkpoint and _strip_local_paths(init_checkpoint)
     if init_checkpoint:
         weights_license += f"; and the license of {init_checkpoint}, from which training started"
-    command = ["python", "scripts/train.py", *map(_strip_local_paths, overrides)]
+    command = ["tagpose", "train", *map(_strip_local_paths, overrides)]
     return WeightsOrigin(description, weights_license, shlex.join(command), init_checkpoint)
 
 

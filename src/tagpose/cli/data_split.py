@@ -1,11 +1,11 @@
-"""Divide an annotation tool's export: python scripts/split.py source=PATH [val_fraction=0.1 ...]."""
+"""Split an annotation tool's export: tagpose data split source=PATH [val_fraction=0.1 ...]."""
 
 from pathlib import Path
+from typing import Final
 
-import hydra
 from omegaconf import DictConfig
 
-from tagpose.cli.errors import friendly_errors, run_main
+from tagpose.cli.program import program
 from tagpose.data.annotation_tools.safe_unzip import safe_unzip
 from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
 from tagpose.data.annotation_tools.source_reader import read_source
@@ -16,38 +16,39 @@ from tagpose.data.annotation_tools.split_writer import (
 )
 from tagpose.data.annotation_tools.train_val_split import assign_splits
 
-_ARCHIVE = ".zip"
-_UNPACKED = "source"  # folder in the output that an archive is unpacked into
+_ARCHIVE: Final = ".zip"
+_UNPACKED: Final = "source"  # folder in the output for the content of an archive
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="split")
+@program("data_split")
 def main(cfg: DictConfig) -> None:
-    """Write train.json and val.json next to a link to the images, and print the next command."""
-    with friendly_errors():
-        split(cfg)
-
-
-def split(cfg: DictConfig) -> None:
-    """Divide what the configuration names."""
+    """Write train.json, val.json and the images to a new folder."""
     path = Path(cfg.source)
     output = Path(cfg.output or Path(cfg.paths.data, path.resolve().name.partition(".")[0]))
     log = DropLog()
     with atomic_folder(output) as folder:
-        source = read(cfg, path, folder, log)
+        source = read_or_unpack(cfg, path, folder, log)
         print(describe_source(source), *(f"note: {note}" for note in source.notes), sep="\n")
         print(*log.lines(), sep="\n", end="\n" * bool(log.examples))
-        division = assign_splits(source, cfg.group, cfg.val_fraction, cfg.seed)
-        print(f"divided: {division.reason}")
-        written = write_split(source, division.splits, folder)
-    for one in written:
-        file = output / one.file.name
-        print(f"{one.split}: {one.images} images, {one.annotations} annotations: {file}")
+        assignment = assign_splits(source, cfg.group, cfg.val_fraction, cfg.seed)
+        print(f"split: {assignment.reason}")
+        written = write_split(source, assignment.splits, folder)
+    for split in written:
+        file = output / split.file.name
+        print(f"{split.split}: {split.images} images, {split.annotations} annotations: {file}")
     print(f"images: {output / 'images'} -> {(output / 'images').resolve()}")
-    print(f"next: make skeleton annotations={output / written[0].file.name}")
+    print(f"next: tagpose data skeleton annotations={output / written[0].file.name}")
 
 
-def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDataset:
-    """Read the source, unpacked if it is an archive."""
+def read_or_unpack(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDataset:
+    """Read the source; unpack it first if it is an archive.
+
+    Args:
+        cfg: `conf/data_split.yaml`, composed.
+        path: source.
+        folder: output folder, which receives the content of an archive.
+        log: log of everything that is dropped.
+    """
     if path.is_file() and path.suffix.lower() == _ARCHIVE:
         unpacked = folder / _UNPACKED
         unpacked.mkdir()
@@ -61,7 +62,3 @@ def read(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> SourceDatas
         category=None if cfg.category is None else str(cfg.category),
         keypoints=cfg.keypoints,
     )
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,0 +1,6 @@
+"""Run `tagpose data check`."""
+
+from tagpose.cli.main import run_script
+
+if __name__ == "__main__":
+    run_script(__file__)

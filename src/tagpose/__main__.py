@@ -1,0 +1,6 @@
+"""Console command as a module: `python -m tagpose VERB [OVERRIDE ...]`."""
+
+from tagpose.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Evaluate variants of the recipe one by one: tagpose ablate [KEY=VALUE ...]."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from omegaconf import DictConfig, OmegaConf
+
+from tagpose.cli.program import program
+from tagpose.cli.subprograms import ProcessUsage, run_once, run_subprogram
+from tagpose.evaluation.score_tables import VariantResult, ablation_table
+from tagpose.io import atomic_write
+
+Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablate.yaml
+
+_COMBINED: Final = "all together"
+_TRAIN_KEYS: Final = ("both_stages", "train")
+_OVERRIDE_KEYS: Final = (*_TRAIN_KEYS, "test")
+
+
+@program("ablate")
+def main(cfg: DictConfig) -> None:
+    """Train and evaluate the variants that are not done, and print the table after each."""
+    if not Path(cfg.root).exists():
+        sizes = [
+            f"train={cfg.num_train_images}",
+            f"val={cfg.num_val_images}",
+            f"image_size={cfg.image_size}",
+        ]
+        run_subprogram("data synthesize", f"root={cfg.root}", "sparse=true", "max_people=6", *sizes)
+    variants = add_combined(OmegaConf.to_container(cfg.variants, resolve=True), list(cfg.combined))
+    oracle = {name: variant for name, variant in variants.items() if variant.get("oracle")}
+    write_table(cfg, "oracle.md", (evaluate_oracle(cfg, oracle, name) for name in oracle))
+    pairs = ((seed, name) for seed in cfg.seeds for name in variants)
+    results = (evaluate_variant(cfg, variants, name, seed) for seed, name in pairs)
+    write_table(cfg, "table.md", results)
+
+
+def write_table(cfg: DictConfig, name: str, results: Iterable[VariantResult]) -> None:
+    """Print and write the table of the results so far, after each result."""
+    done: list[VariantResult] = []
+    for result in results:
+        done.append(result)
+        lines = ablation_table(done)
+        with atomic_write(Path(cfg.run) / name) as partial:
+            partial.write_text("\n".join(lines) + "\n")
+        print("\n".join(lines), flush=True)
+
+
+def add_combined(variants: Any, combined: list[str]) -> dict[str, Variant]:
+    """Return the variants, followed by the combination of the named ones."""
+    unknown = [name for name in combined if name not in variants]
+    if unknown:
+        raise ValueError(f"unknown variant {unknown[0]!r} in combined; use names of variants")
+    chosen = [variants[name] for name in combined]
+    overrides = {
+        key: [override for variant in chosen for override in variant.get(key, [])]
+        for key in _OVERRIDE_KEYS
+    }
+    flags = {
+        key: any(variant.get(key) for variant in chosen) for key in ("per_part_scores", "oracle")
+    }
+    return variants | {_COMBINED: overrides | flags}
+
+
+def evaluate_variant(
+    cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int
+) -> VariantResult:
+    """Train and evaluate a variant with a seed, or read its result if it is done."""
+    run, variant = Path(cfg.run) / f"seed{seed}", variants[name]
+    trained_as = first_equal(variants, name, _TRAIN_KEYS)
+    folder = run / folder_name(trained_as)
+    pretrained = pretrain(cfg, run, seed, variant)
+    stage = [*cfg.finetune_overrides, f"init_from={pretrained}"]
+    training = train(cfg, folder, stage, variant, seed)
+    output = run / "tests" / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
+    evaluation = run_once(
+        output,
+        "evaluate",
+        f"checkpoint={folder}/best.ckpt",
+        "data=synthetic",
+        f"data.root={cfg.root}",
+        *cfg.evaluate_overrides,
+        *variant.get("test", []),
+        f"hydra.run.dir={output}",
+    )
+    is_own = name == trained_as  # the cost of a shared training counts once
+    return VariantResult(
+        variant=name,
+        seed=seed,
+        ap=read_ap(output, "per_part_scores" if variant.get("per_part_scores") else "parts"),
+        train_seconds=training.seconds if is_own else 0.0,
+        test_seconds=evaluation.seconds,
+        memory=max(training.memory, evaluation.memory) if is_own else evaluation.memory,
+    )
+
+
+def evaluate_oracle(cfg: DictConfig, variants: dict[str, Variant], name: str) -> VariantResult:
+    """Evaluate a variant on encoded ground truth, which needs no training and no seed."""
+    variant = variants[name]
+    folder = Path(cfg.run) / "oracle" / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
+    changes = [override for key in _OVERRIDE_KEYS for override in variant.get(key, [])]
+    usage = run_once(
+        folder,
+        "oracle",
+        "data=synthetic",
+        *cfg.baseline_overrides,
+        *changes,
+        *data_overrides(cfg),
+        f"hydra.run.dir={folder}",
+    )
+    return VariantResult(
+        variant=name,
+        seed=0,
+        ap=read_ap(folder, "parts"),
+        train_seconds=0.0,
+        test_seconds=usage.seconds,
+        memory=usage.memory,
+    )
+
+
+def pretrain(cfg: DictConfig, run: Path, seed: int, variant: Variant) -> Path:
+    """Train stage one with a seed and the changes of a variant in both stages."""
+    changes = variant.get("both_stages", [])
+    folder = run / "_".join(["first", *map(folder_name, changes)])
+    train(cfg, folder, list(cfg.pretrain_overrides), {"both_stages": changes}, seed)
+    return folder / "best.ckpt"
+
+
+def train(
+    cfg: DictConfig, folder: Path, stage: list[str], variant: Variant, seed: int
+) -> ProcessUsage:
+    """Train a variant, or resume its training."""
+    changes = [override for key in _TRAIN_KEYS for override in variant.get(key, [])]
+    overrides = [*stage, *cfg.baseline_overrides, *cfg.train_overrides, *changes]
+    return run_once(
+        folder,
+        "train",
+        *overrides,
+        *data_overrides(cfg),
+        f"seed={seed}",
+        "resume=auto",
+        f"hydra.run.dir={folder}",
+    )
+
+
+def first_equal(variants: dict[str, Variant], name: str, keys: Sequence[str]) -> str:
+    """Return the first variant with the same values for some keys; equal variants share results."""
+    values = {n: [variant.get(key, []) for key in keys] for n, variant in variants.items()}
+    return next(n for n in variants if values[n] == values[name])
+
+
+def folder_name(variant: str) -> str:
+    """Return the folder name of a variant."""
+    return variant.replace(" ", "_")
+
+
+def read_ap(folder: Path, table: str) -> dict[str, float]:
+    """Return the AP of each part from a table of metrics.json."""
+    parts = json.loads((folder / "metrics.json").read_bytes())[table]
+    return {part: scores["ap"] for part, scores in parts.items()}
+
+
+def data_overrides(cfg: DictConfig) -> list[str]:
+    """Return the overrides of the data set and the input size."""
+    return [f"data.root={cfg.root}", f"input_size={cfg.input_size}"]

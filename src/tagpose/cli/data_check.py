@@ -1,0 +1,122 @@
+"""Count annotations, list issues and draw samples: tagpose data check [data=NAME KEY=VALUE ...].
+
+The exit code is 1 if the data set has errors at which training or evaluation would stop.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from tagpose.cli.console import print_tables
+from tagpose.cli.program import program
+from tagpose.data.datamodule import PoseDataModule, Split
+from tagpose.data.image_files import write_image
+from tagpose.data.issue_log import IssueLog, format_issues
+from tagpose.data.issue_types import Severity
+from tagpose.data.quality.inspection import Inspection, inspect_dataset
+from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
+from tagpose.data.quality.statistics_tables import (
+    format_overview,
+    format_parts,
+    format_visibilities,
+)
+from tagpose.data.quality.train_val_overlap import log_shared_images
+from tagpose.visualization.image_grid import make_image_grid
+from tagpose.visualization.samples import draw_sample
+
+
+@program("data_check")
+def main(cfg: DictConfig) -> None:
+    """Print the statistics and issues of a data set, and draw samples of it."""
+    if not check_dataset(cfg):
+        raise SystemExit(1)
+
+
+def check_dataset(cfg: DictConfig) -> bool:
+    """Check the configured splits, and return whether they have no errors."""
+    for key in ("max_issues", "samples"):
+        if not isinstance(cfg[key], int) or cfg[key] < 0:
+            raise ValueError(f"{key}={cfg[key]} is not a non-negative integer; use 0 or more")
+    data = instantiate(cfg.data, _convert_="object")
+    splits = select_splits(data, cfg.split)
+    inspections = {
+        split: inspect_split(data, split, cfg.max_issues, read_pixels=cfg.read_pixels)
+        for split in dict.fromkeys(splits.values())
+    }
+    if len(splits) > 1:
+        train, val = (inspections[split].files for split in splits.values())
+        log = IssueLog(data.root)
+        log_shared_images(train, val, log, content=cfg.read_pixels)
+        for line in format_issues(log, cfg.max_issues):
+            print(line)
+    images = []
+    for index, (name, split) in enumerate(splits.items()):
+        count = len(range(index, cfg.samples, len(splits)))  # share of this split
+        images += draw_samples(data, name, inspections[split], count) if count else []
+    if images:
+        sheet = Path(cfg.output) / "sheet.png"
+        write_image(sheet, make_image_grid(images))
+        print(f"sheet: {sheet}")
+    return not any(inspection.log.first_error for inspection in inspections.values())
+
+
+def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
+    """Return splits of a data set by name, after a check that their files exist."""
+    splits = {"train": data.train_split, "val": data.val_split}
+    names = [names] if isinstance(names, str) else list(names)
+    if not names or not set(names) <= set(splits):
+        raise ValueError(f"unknown split in split={names}; use train, val or [train,val]")
+    selected = {name: splits[name] for name in names}
+    data.check_exists(list(selected.values()))
+    return selected
+
+
+def inspect_split(
+    data: PoseDataModule, split: Split, max_issues: int, *, read_pixels: bool
+) -> Inspection:
+    """Print the statistics of a split and the first issues of each type."""
+    file = data.root / split.annotations
+    images, options = data.root / split.images, data.options
+    inspection = inspect_dataset(
+        file, images, data.skeleton, read_pixels=read_pixels, options=options
+    )
+    title, coverage = f"{inspection.description}: {file.name}", inspection.coverage
+    print_tables(
+        format_overview(coverage, title),
+        format_parts(coverage.parts),
+        format_visibilities(coverage.parts),
+    )
+    issues = format_issues(inspection.log, max_issues)
+    print(f"{file}: {summarize_issues(inspection)}", *issues, sep="\n")
+    return inspection
+
+
+def summarize_issues(inspection: Inspection) -> str:
+    """Return the number of issues of each severity as text."""
+    counts = dict.fromkeys(Severity, 0)
+    for type_, number in inspection.log.counts.items():
+        counts[type_.severity] += number
+    texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
+    return ", ".join(texts) or "no issues"
+
+
+def draw_samples(
+    data: PoseDataModule, name: str, inspection: Inspection, count: int
+) -> list[np.ndarray]:
+    """Draw samples of a split; return none if its errors make it unreadable."""
+    load_samples = {"train": load_train_samples, "val": load_val_samples}[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # listed among the issues
+            samples = load_samples(data, count)
+    except (OSError, ValueError) as error:
+        if not inspection.log.first_error:
+            raise
+        print(f"No samples of {name} are drawn: {error}")
+        return []
+    return [
+        draw_sample(sample, data.skeleton, f"{name}: image {sample.image_id}") for sample in samples
+    ]

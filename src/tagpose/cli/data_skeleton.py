@@ -1,0 +1,156 @@
+"""Draft a skeleton from a COCO file: tagpose data skeleton annotations=FILE [KEY=VALUE ...]."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from omegaconf import DictConfig
+
+from tagpose.cli.program import config_folder, is_installed, program
+from tagpose.data.annotation_tools.coco_reader import load_coco_json
+from tagpose.data.annotation_tools.config_writer import (
+    NO_VAL_LINE,
+    SplitPaths,
+    format_data_yaml,
+    format_skeleton_yaml,
+)
+from tagpose.data.annotation_tools.example_images import choose_examples
+from tagpose.data.annotation_tools.skeleton_draft import (
+    SkeletonDraft,
+    custom_skeleton_arguments,
+    draft_skeleton,
+    official_skeleton,
+    to_identifier,
+)
+from tagpose.data.annotation_tools.source_dataset import (
+    Row,
+    choose_category,
+    is_in_category,
+    keypoint_names,
+)
+from tagpose.data.annotation_tools.split_search import dataset_name, find_val_file, locate_split
+from tagpose.data.image_files import write_image
+from tagpose.io import atomic_write
+from tagpose.skeletons.coco import BODY
+from tagpose.skeletons.custom import make_custom_skeleton
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.visualization.image_grid import make_image_grid
+from tagpose.visualization.keypoint_names import draw_keypoint_names
+
+# an installed package has no folder for configuration files of users
+_CONFIG_DIR: Final = Path("conf") if is_installed() else config_folder()
+_NUM_EXAMPLES: Final = 3
+
+
+@program("data_skeleton")
+def main(cfg: DictConfig) -> None:
+    """Write configuration files for a data set, and a picture to verify them."""
+    file = Path(cfg.annotations)
+    content = load_coco_json(file)
+    category = select_category(content, cfg.category, file)
+    rows = [row for row in content["annotations"] if is_in_category(row, category)]
+    train, val = locate_split(file, cfg.images), None
+    if val_file := Path(cfg.val_annotations) if cfg.val_annotations else find_val_file(file):
+        val = locate_split(val_file, cfg.val_images)
+    flips = None if cfg.flip_pairs is None else [list(pair) for pair in cfg.flip_pairs]
+    official = official_skeleton(keypoint_names(category), rows)
+    name = None if cfg.name is None else to_identifier(str(cfg.name))
+    if official:
+        name, skeleton, texts = name or dataset_name(file), BODY, {}
+        print(f"skeleton: the keypoints are those of skeleton={official}")
+    else:
+        draft = draft_skeleton(category, name, flips, file)
+        name, skeleton = draft.name, make_custom_skeleton(**custom_skeleton_arguments(draft))
+        texts = {f"skeleton/{name}.yaml": format_skeleton_yaml(draft, file.name)}
+        print(*describe_draft(draft), sep="\n")
+    texts[f"data/{name}.yaml"] = format_data_yaml(train, val, file.name)
+    picture = draw_examples(content["images"], rows, train.images, skeleton)
+    write_configs(texts, Path(cfg.config_dir or _CONFIG_DIR), overwrite=cfg.overwrite)
+    target = Path(cfg.output) / f"{name}.png"
+    write_image(target, picture)
+    print(f"picture: {target}; verify the names, the sides and the bones")
+    print(*next_commands(official or name, name, val, cfg), sep="\n")
+
+
+def select_category(content: Row, name: object, file: Path) -> Row:
+    """Return the row of the category to draft, which must list its keypoints."""
+    name = None if name is None else str(name)
+    category = choose_category(content["categories"], content["annotations"], name, file)
+    if category is None:
+        raise ValueError(
+            f"{file}: no category lists the names of its keypoints; add them with "
+            "`tagpose data split source=PATH keypoints=[NAME,...]`"
+        )
+    return category
+
+
+def describe_draft(draft: SkeletonDraft) -> list[str]:
+    """Return lines that list the keypoints, flip pairs and bones of a draft."""
+    flips = ", ".join(f"{a}/{b}" for a, b in draft.flips) or "none"
+    bones = draft.bones
+    lines = [
+        f"keypoints: {len(draft.keypoints)}: {', '.join(draft.keypoints)}",
+        f"flip pairs: {flips}",
+        f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
+    ]
+    if bones.skipped:
+        lines.append(
+            f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}"
+        )
+    return lines
+
+
+def draw_examples(
+    images: list[Row], rows: list[Row], folder: Path, skeleton: Skeleton
+) -> np.ndarray:
+    """Return a picture [H, W, 3] of example images below each other."""
+    examples = choose_examples(images, rows, folder, skeleton.size, _NUM_EXAMPLES)
+    if not examples:
+        raise ValueError(f"{folder} has no annotated image to draw; check annotations= and images=")
+    return make_image_grid(
+        [draw_keypoint_names(e.image, e.keypoints, e.best, skeleton, e.name) for e in examples]
+    )
+
+
+def write_configs(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
+    """Write configuration files by name, either all or none."""
+    kept = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
+    if kept and not overwrite:
+        raise FileExistsError(
+            f"{' and '.join(kept)} exists and differs; keep it with another name=NAME, or replace "
+            "it with overwrite=true"
+        )
+    for name, text in texts.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(f"written: {folder / name}")
+
+
+def has_edits(file: Path, text: str) -> bool:
+    """Return whether a file differs in more than its first comment, and already names a val set."""
+    if not file.exists():
+        return False
+    content = file.read_text(encoding="utf-8")
+    return content.splitlines()[1:] != text.splitlines()[1:] and NO_VAL_LINE not in content
+
+
+def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictConfig) -> list[str]:
+    """Return lines with the commands to run next."""
+    if val is None:
+        words = [f"source={cfg.annotations}", *([f"category={cfg.category}"] * bool(cfg.category))]
+        return [
+            "val: no val set was found; name it with val_annotations=FILE, or split this file:",
+            f"next: tagpose data split {shlex.join(words)}",
+        ]
+    options, folder = f"skeleton={skeleton} data={data}", Path(cfg.config_dir or _CONFIG_DIR)
+    if folder != config_folder():
+        options += f" --config-dir={shlex.quote(str(folder))}"
+    train = "      tagpose train experiment"
+    return [
+        f"next: tagpose data check {options}",
+        f"{train}=demo_pretrain {options}  # a small network: minutes",
+        f"{train}=pretrain {options} trainer.accumulate_grad_batches=8  # 192 images a step",
+        f"{train}=finetune {options} init_from=CHECKPOINT  # from a network pretrained on people",
+    ]

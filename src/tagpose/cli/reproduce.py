@@ -1,0 +1,143 @@
+"""Train and evaluate both stages: tagpose reproduce model=NAME data.root=FOLDER."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Final
+
+from omegaconf import DictConfig
+
+from tagpose.cli.console import print_tables, render_tables
+from tagpose.cli.program import program
+from tagpose.cli.subprograms import is_done, run_once, run_subprogram
+from tagpose.evaluation.coco_results import write_json
+from tagpose.evaluation.keypoint_ap import PartScores
+from tagpose.evaluation.published_results import (
+    PublishedResult,
+    compare_to_published,
+    find_published_result,
+)
+from tagpose.evaluation.score_tables import comparison_table
+from tagpose.io import atomic_write
+
+_WIDTH: Final = 80  # characters of comparison.txt
+
+
+@program("reproduce")
+def main(cfg: DictConfig) -> None:
+    """Run the steps that are not done, and compare the results with the published ones."""
+    published = {
+        name: find_published_result(cfg.reference_model, stage.skeleton, (1,))
+        for name, stage in cfg.stages.items()
+    }
+    reproduce(cfg, published)
+
+
+def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
+    """Train and evaluate one stage after the other, then describe the last one.
+
+    Args:
+        cfg: `conf/reproduce.yaml`, composed.
+        published: published results by stage.
+    """
+    run, root, previous = Path(cfg.run), Path(cfg.data.root), ""
+    if cfg.synthesize and not root.exists():
+        run_subprogram("data synthesize", f"root={root}", *cfg.synthesize)
+    for stage in cfg.stages:
+        was_done = is_done(run / f"evaluate_{stage}")
+        train(cfg, stage, previous)
+        evaluate(cfg, stage)
+        if not was_done or stage == [*published][-1]:
+            write_comparison(
+                cfg, {n: row for n, row in published.items() if is_done(run / f"evaluate_{n}")}
+            )
+        previous = stage
+    describe(cfg, previous)
+    print("\nresults:")
+    for name in ("comparison.txt", "report/report.html", "published"):
+        print(f"  {run / name}")
+
+
+def train(cfg: DictConfig, stage: str, previous: str) -> None:
+    """Train a stage from the best weights of the previous one, or resume its training."""
+    init = [f"init_from={cfg.run}/{previous}/best.ckpt"] if previous else []
+    folder = Path(cfg.run) / stage
+    run_once(
+        folder,
+        "train",
+        *cfg.stages[stage].train,
+        f"model={cfg.name}",
+        f"recipe={cfg.recipe}",
+        *machine_overrides(cfg),
+        *init,
+        *cfg.train_overrides,
+        f"hydra.run.dir={folder}",
+        "resume=auto",
+        launcher=shlex.split(cfg.launcher),
+    )
+
+
+def machine_overrides(cfg: DictConfig) -> list[str]:
+    """Return the overrides of a training that may differ between machines."""
+    options = [f"data.root={cfg.data.root}"]
+    options += [f"trainer.{key}={cfg.trainer[key]}" for key in ("accelerator", "devices")]
+    options += [f"trainer.accumulate_grad_batches={cfg.trainer.accumulate_grad_batches}"]
+    if (cfg.trainer.devices, cfg.trainer.num_nodes) == (1, 1):
+        return options
+    return ["trainer=ddp", f"trainer.num_nodes={cfg.trainer.num_nodes}", *options]
+
+
+def evaluate(cfg: DictConfig, stage: str) -> None:
+    """Evaluate the best weights of a stage with flip test."""
+    folder = Path(cfg.run) / f"evaluate_{stage}"
+    run_once(
+        folder,
+        "evaluate",
+        *cfg.stages[stage].evaluate,
+        f"recipe={cfg.recipe}",
+        f"data.root={cfg.data.root}",
+        f"checkpoint={cfg.run}/{stage}/best.ckpt",
+        f"hydra.run.dir={folder}",
+    )
+
+
+def write_comparison(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
+    """Print and write the results of the evaluated stages next to the published ones."""
+    tables, numbers = [], {}
+    for stage, row in published.items():
+        metrics = json.loads((Path(cfg.run) / f"evaluate_{stage}" / "metrics.json").read_bytes())
+        # published results rank parts by the score of their person, as this table does
+        scores = {part: PartScores(**values) for part, values in metrics["parts"].items()}
+        differences = compare_to_published(row, scores)
+        title = f"{stage} of {cfg.name} ({cfg.recipe}), published {row.architecture}"
+        tables.append(comparison_table(differences, title))
+        numbers[stage] = [difference._asdict() for difference in differences]
+    print_tables(*tables)
+    with atomic_write(Path(cfg.run) / "comparison.txt") as partial:
+        partial.write_text(render_tables(*tables, width=_WIDTH))
+    write_json(Path(cfg.run) / "comparison.json", numbers)
+
+
+def describe(cfg: DictConfig, stage: str) -> None:
+    """Write the report and the model card of an evaluated stage."""
+    run = Path(cfg.run)
+    evaluation, report, published = run / f"evaluate_{stage}", run / "report", run / "published"
+    ground_truth = json.loads((evaluation / "metrics.json").read_bytes())["annotations"]["file"]
+    run_once(
+        report,
+        "report",
+        f"results={evaluation}/results.json",
+        f"ground_truth={ground_truth}",
+        f"images={cfg.data.root}/val2017",
+        f"output={report}",
+    )
+    if not is_done(published):  # `publish` refuses to overwrite files of an interrupted run
+        shutil.rmtree(published, ignore_errors=True)
+    run_once(
+        published,
+        "publish",
+        f"checkpoint={run}/{stage}/best.ckpt",
+        f"metrics={evaluation}/metrics.json",
+        f"output={published}",
+    )

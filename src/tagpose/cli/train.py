@@ -1,0 +1,197 @@
+"""Train a stage: tagpose train experiment=pretrain|finetune|... [KEY=VALUE ...]."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+
+from tagpose.cli.program import program
+from tagpose.data.datamodule import PoseDataModule
+from tagpose.models.checkpoint import read_global_step
+from tagpose.models.transfer import check_resumable, transfer_weights
+from tagpose.provenance import fingerprint, package_versions
+from tagpose.training.callbacks.run_lock import RunLock, lock_run
+from tagpose.training.callbacks.run_manifest import RunManifest, flatten_keys, git_revision
+from tagpose.training.checkpoint_io import find_latest_checkpoint, remove_temporary_checkpoints
+from tagpose.training.history import draw_history
+from tagpose.training.loggers import ResumableCSVLogger
+
+_AUTO: Final = "auto"
+_HARMLESS: Final = (
+    "Experiment logs directory .* exists",  # Hydra created the folder of the run
+    "Checkpoint directory .* exists",
+    ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
+    "The '.*dataloader' does not have many workers",
+    "You're resuming from a checkpoint that ended before the epoch",  # PoseDataModule supports it
+)
+_NOT_OF_RESULTS: Final = ("paths", "resume", "run", "logger", "name")  # keys without effect on them
+
+
+@program("train", MisconfigurationException)
+def main(cfg: DictConfig) -> None:
+    """Train the configured model in a folder that no other run uses."""
+    for message in _HARMLESS:
+        warnings.filterwarnings("ignore", message=message)
+    folder, nodes = Path(cfg.paths.run), OmegaConf.select(cfg, "trainer.num_nodes", default=1)
+    with lock_run(folder, nodes=nodes) as run_lock:
+        if run_lock.is_owner:
+            remove_temporary_checkpoints(folder)
+        checkpoint = find_resume_checkpoint(cfg.resume, folder, is_named=is_run_named())
+        if OmegaConf.is_missing(cfg, "init_from"):
+            if not checkpoint:
+                raise ValueError(
+                    "init_from is missing; name the checkpoint to start from, as "
+                    "init_from=runs/pretrain/.../best.ckpt, or set init=scratch"
+                )
+            cfg.init_from = None
+        configured: Any = OmegaConf.to_container(cfg, resolve=True)
+        if checkpoint:  # which contains all weights
+            cfg.init_from, cfg.model.network.pretrained = None, False
+        failed = True
+        try:
+            train(cfg, checkpoint, configured, run_lock)
+            failed = False
+        finally:
+            # another run may follow in this process, and a failed run must not appear finished
+            wandb.finish(exit_code=int(failed))
+
+
+def is_run_named() -> bool:
+    """Return whether the same command would use the same run folder again."""
+    overrides = HydraConfig.get().overrides
+    words = [*overrides.task, *overrides.hydra]
+    return any(word.startswith(("run=", "hydra.run.dir=")) for word in words)
+
+
+def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) -> Path | None:
+    """Return the checkpoint to resume from, or None for a new run.
+
+    Args:
+        resume: a checkpoint, or auto for the latest one of the folder.
+        folder: folder of the run.
+        is_named: whether the same command would use the same folder again.
+
+    Raises:
+        ValueError: the folder is ambiguous, or has checkpoints that would be overwritten.
+    """
+    is_worker = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
+    if not is_named and (resume == _AUTO or is_worker):
+        raise ValueError(
+            "the run has no name, which resume=auto and runs of several processes need to find "
+            "their folder; set run=NAME"
+        )
+    if resume == _AUTO:
+        latest = find_latest_checkpoint(folder)
+        print(f"Resuming from {latest}" if latest else f"Starting a new run in {folder}")
+        return latest
+    file = Path(resume) if resume else None
+    is_inside = file is not None and file.resolve().parent == folder.resolve()
+    if any(folder.glob("*.ckpt")) and not is_inside:
+        raise ValueError(
+            f"{folder} has checkpoints of an earlier run; set resume=auto to resume it, or another "
+            "run=NAME to start a new one"
+        )
+    return file
+
+
+def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: RunLock) -> float:
+    """Train the configured model.
+
+    Args:
+        cfg: `conf/train.yaml`, composed.
+        checkpoint: checkpoint to resume from.
+        configured: resolved configuration, to log and to save.
+        run_lock: lock of the run folder.
+
+    Returns:
+        The best value of the monitored metric, or NaN.
+    """
+    seed_everything(cfg.seed, workers=True)
+    data = make_data(cfg)
+    model = instantiate(cfg.model, _convert_="object")
+    if cfg.init_from:
+        print(f"{cfg.init_from}: {transfer_weights(model.network, Path(cfg.init_from))}")
+    callbacks = instantiate(cfg.callbacks, _convert_="object")
+    manifest = RunManifest(
+        Path(cfg.paths.run), lambda: collect_facts(configured, data), config_files(configured)
+    )
+    # a process that could not lock the folder must not touch the logs in it
+    logger = {} if run_lock.lock_error else instantiate(cfg.logger, _convert_="object")
+    loggers = list(logger.values())
+    if checkpoint:
+        check_resumable(model.network, checkpoint)
+        truncate_logs(loggers, read_global_step(checkpoint))
+    trainer: Trainer = instantiate(
+        cfg.trainer,
+        callbacks=[run_lock, *callbacks.values(), manifest],
+        logger=loggers,
+        _convert_="object",
+    )
+    for logger in loggers:
+        logger.log_hyperparams(configured)  # a resumed run keeps its init_from
+    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.is_global_zero:
+        draw_history(Path(cfg.paths.run), f"{cfg.name} on {data.description}")
+        print(f"run: {cfg.paths.run}")
+    return best_score(trainer, callbacks)
+
+
+def make_data(cfg: DictConfig) -> PoseDataModule:
+    """Return the data module, set up for training."""
+    with warnings.catch_warnings():
+        # albumentations only warns about unknown arguments
+        warnings.filterwarnings("error", message=".*not valid for transform")
+        data: PoseDataModule = instantiate(cfg.data, _convert_="object")
+    data.setup("fit")
+    return data
+
+
+def best_score(trainer: Trainer, callbacks: dict[str, Any]) -> float:
+    """Return the best value of the monitored metric, or NaN without one."""
+    if "best_checkpoint" not in callbacks:  # ~callbacks.best_checkpoint
+        return float("nan")
+    score = callbacks["best_checkpoint"].best_model_score
+    if score is None and trainer.is_global_zero:
+        interval = trainer.check_val_every_n_epoch
+        print(f"no best.ckpt was written, as validation runs only every {interval} epochs")
+    return float("nan") if score is None else float(score)
+
+
+def config_files(configured: dict[str, Any]) -> dict[str, str]:
+    """Return the files that Hydra would write itself, by name, to write when training starts."""
+    hydra = HydraConfig.get()
+    contents: dict[str, Any] = {
+        "config": configured,
+        "hydra": {"hydra": hydra},
+        "overrides": hydra.overrides.task,
+    }
+    return {
+        f".hydra/{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(content))
+        for name, content in contents.items()
+    }
+
+
+def truncate_logs(loggers: list[Any], step: int) -> None:
+    """Discard logged rows from a step on, which a resumed run logs again."""
+    for logger in loggers:
+        if isinstance(logger, ResumableCSVLogger):
+            logger.discard_rows_from(step)
+
+
+def collect_facts(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:
+    """Return everything that the results of a run depend on, by name."""
+    files = (data.train_split.annotations, data.val_split.annotations)
+    options = {name: value for name, value in configured.items() if name not in _NOT_OF_RESULTS}
+    return {
+        **flatten_keys(options),
+        **flatten_keys({"annotations": {file: fingerprint(data.root / file) for file in files}}),
+        **flatten_keys({"versions": package_versions()}),
+        "code": git_revision(Path(__file__).parent),
+    }
