@@ -348,7 +348,11 @@ def test_the_program_splits_once_and_reports_its_results(tmp_path):
     overrides = ("source=task_1.zip", "output=out", "group=^frame_(.*)$", "val_fraction=0.25")
     first, second = [
         subprocess.run(
-            command("data_split", *overrides), cwd=tmp_path, capture_output=True, text=True, check=False
+            command("data_split", *overrides),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         for _ in range(2)
     ]

@@ -409,7 +409,9 @@ def run_coco(server, folder, *overrides):
     ]
     changes += [f"archives.{part}.contents.{part}2017=2" for part in ("val", "train")]
     changes += [f"archives.{part}.unpacked_size=9" for part in archives]
-    return run("data_download", f"host={server.url('')}", "root=coco", *changes, *overrides, cwd=folder)
+    return run(
+        "data_download", f"host={server.url('')}", "root=coco", *changes, *overrides, cwd=folder
+    )
 
 
 def test_the_program_creates_the_official_layout_and_names_manual_downloads(server, tmp_path):

@@ -154,8 +154,12 @@ def run_script(script, *overrides, cwd):
 
 def test_two_commands_prepare_an_export_for_training(tmp_path):
     cvat(tmp_path)
-    assert run_script("data_split", "source=task_1.zip", "output=foxes", cwd=tmp_path).returncode == 0
-    result = run_script("data_skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path)
+    assert (
+        run_script("data_split", "source=task_1.zip", "output=foxes", cwd=tmp_path).returncode == 0
+    )
+    result = run_script(
+        "data_skeleton", "annotations=foxes/train.json", "config_dir=conf", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     assert "flip pairs: left_ear/right_ear" in result.stdout
     command = "tagpose train experiment=pretrain skeleton=fox data=fox --config-dir=conf"

@@ -285,7 +285,9 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
         slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
-        slow("train", ("experiment=demo_finetune", "init=scratch", "BROKEN"), "not a valid JSON file"),
+        slow(
+            "train", ("experiment=demo_finetune", "init=scratch", "BROKEN"), "not a valid JSON file"
+        ),
         slow(
             "train",
             ("experiment=demo_pretrain", "DATA", "model.network.architecture=hrnet_w33"),

@@ -34,8 +34,8 @@ from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import ensure_demo_checkpoint
 from tagpose.data.synthetic import write_synthetic_dataset
-from tagpose.evaluation.coco_results import write_json
 from tagpose.inference.predictor import Predictor
+from tagpose.io import write_json
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps, Sample
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
-from tagpose.data.datamodule import PoseDataModule, Split
+from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
 from tagpose.data.issue_log import IssueLog, format_issues
 from tagpose.data.issue_types import Severity
@@ -24,6 +24,7 @@ from tagpose.data.quality.statistics_tables import (
     format_visibilities,
 )
 from tagpose.data.quality.train_val_overlap import log_shared_images
+from tagpose.data.splits import Split
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample
 

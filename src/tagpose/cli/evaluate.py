@@ -16,14 +16,13 @@ from tagpose.evaluation.coco_results import (
     CocoResult,
     from_coco_results,
     to_coco_results,
-    write_json,
     write_results,
 )
 from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth
 from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts
 from tagpose.evaluation.predictions import part_ranking_scores
 from tagpose.evaluation.score_tables import score_table, scores_to_dict
-from tagpose.inference.dataset_prediction import predict_dataset
+from tagpose.io import write_json
 from tagpose.models.network import ModelSpec
 from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint, package_versions
@@ -54,7 +53,7 @@ def evaluate(cfg: DictConfig) -> dict[str, PartScores]:
     ground_truth = read_ground_truth(data.ground_truth_file, network.skeleton, data.options)
     predictor = instantiate(cfg.predictor, _convert_="object")(network)
     loader = data.test_time_dataloader(predictor.input_size, predictor.scales)
-    predictions = predict_dataset(predictor, loader)
+    predictions = predictor.predict_dataset(loader)
     output = Path(cfg.output)
     scores, ranked_scores = score_and_write(
         ground_truth, predictions, network.skeleton, output, per_part_scores=cfg.per_part_scores

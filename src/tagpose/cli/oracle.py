@@ -9,13 +9,14 @@ from tqdm import tqdm
 
 from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
-from tagpose.data.datasets import ValDataset, worker_init
+from tagpose.data.datasets import ValDataset
 from tagpose.data.samplers import pick_evenly
-from tagpose.evaluation.coco_results import write_json
+from tagpose.data.workers import worker_init
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
 from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.evaluation.score_tables import score_table, scores_to_dict
 from tagpose.inference.oracle import decode_oracle_maps
+from tagpose.io import write_json
 from tagpose.models.transfer import load_network
 from tagpose.structures import KeypointMaps
 from tagpose.training.module import build_encoders

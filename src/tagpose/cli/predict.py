@@ -20,9 +20,9 @@ from tagpose.cli.predict_videos import predict_videos
 from tagpose.cli.program import program
 from tagpose.codec.compilation import compile_in_background
 from tagpose.data.image_files import output_extension, write_image
-from tagpose.evaluation.coco_results import write_json
 from tagpose.inference.result_writers import FORMATS, per_image_files
 from tagpose.inference.results import keypoint_mask
+from tagpose.io import write_json
 from tagpose.video.inputs import find_inputs
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from tagpose.cli.console import print_tables
 from tagpose.codec.decoder import build_decoder
 from tagpose.data.download.coco import lock_dataset
 from tagpose.data.download.http import download_file
-from tagpose.evaluation.coco_results import write_json
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import (
     PublishedResult,
@@ -18,6 +17,7 @@ from tagpose.evaluation.published_results import (
     find_published_result,
 )
 from tagpose.evaluation.score_tables import comparison_table
+from tagpose.io import write_json
 from tagpose.structures import DEFAULT_INPUT_SIZE
 
 

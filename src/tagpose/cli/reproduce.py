@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from tagpose.cli.console import print_tables, render_tables
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import is_done, run_once, run_subprogram
-from tagpose.evaluation.coco_results import write_json
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import (
     PublishedResult,
@@ -19,7 +18,7 @@ from tagpose.evaluation.published_results import (
     find_published_result,
 )
 from tagpose.evaluation.score_tables import comparison_table
-from tagpose.io import atomic_write
+from tagpose.io import atomic_write, write_json
 
 _WIDTH: Final = 80  # characters of comparison.txt
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
-from tagpose.evaluation.coco_results import write_json
+from tagpose.io import write_json
 
 STEP_NAME: Final = "step.json"  # record of `run_once`
 
