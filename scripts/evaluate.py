@@ -36,8 +36,8 @@ from tagpose.evaluation.published_results import (
 )
 from tagpose.evaluation.score_tables import comparison_table, score_table, scores_to_dict
 from tagpose.inference.dataset_prediction import predict_dataset
+from tagpose.models.checkpoint import load_network
 from tagpose.models.network import ModelSpec
-from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
 from tagpose.skeletons.skeleton import Skeleton

@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.cli.errors import friendly_errors, run_main
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network
 
 with friendly_errors():  # onnxruntime is an extra
     from tagpose.export.bundle import write_bundle

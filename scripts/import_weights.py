@@ -6,8 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from tagpose.cli.errors import friendly_errors, run_main
-from tagpose.models.checkpoint import write_checkpoint
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network, write_checkpoint
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="import_weights")

@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.errors import friendly_errors, run_main
-from tagpose.models.checkpoint import write_mmpose_checkpoint
+from tagpose.models.checkpoint import load_network, write_mmpose_checkpoint
 from tagpose.models.model_card import (
     UNKNOWN_ORIGIN,
     WeightsOrigin,
@@ -15,7 +15,6 @@ from tagpose.models.model_card import (
     render_model_card,
     write_model_card,
 )
-from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint
 
 

@@ -30,8 +30,8 @@ from tagpose.inference.batch_decoding import (
 from tagpose.inference.predictor_arguments import check_option_names, check_scales, select_device
 from tagpose.inference.results import PoseResult, make_pose_result
 from tagpose.inference.scale_fusion import TYPICAL_PERSON_SIZE, fuse_scales_by_size
+from tagpose.models.checkpoint import load_network
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import load_network
 from tagpose.structures import KeypointMaps, Poses
 
 _READER_THREADS: Final = 4  # threads that read and warp the next images while the network works
