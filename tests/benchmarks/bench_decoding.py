@@ -23,8 +23,8 @@ from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.batch_decoding import decode_batch, flipped_outputs
 from tagpose.inference.predictor import Predictor
+from tagpose.models.checkpoint import load_network
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import load_network
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps
 

@@ -20,6 +20,7 @@ from tagpose.data.images import read_annotated_image
 from tagpose.evaluation.coco_results import from_coco_results, read_results, to_coco_results
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.models.checkpoint import (
+    load_network,
     read_global_step,
     read_tensors,
     write_checkpoint,
@@ -27,7 +28,6 @@ from tagpose.models.checkpoint import (
     write_torch,
 )
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import load_network
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
 

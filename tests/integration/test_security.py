@@ -8,9 +8,14 @@ import torch
 
 from helpers.interrupted_training import last, signal_at, train, words
 from helpers.run_scripts import run
-from tagpose.models.checkpoint import SPEC_KEY, read_tensors, write_checkpoint, write_torch
+from tagpose.models.checkpoint import (
+    SPEC_KEY,
+    load_network,
+    read_tensors,
+    write_checkpoint,
+    write_torch,
+)
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import load_network
 from tagpose.skeletons.coco import BODY
 
 

@@ -12,7 +12,12 @@ from helpers.run_scripts import run, succeeded
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import compare_to_published, find_published_result
-from tagpose.models.checkpoint import read_checkpoint, write_checkpoint, write_mmpose_checkpoint
+from tagpose.models.checkpoint import (
+    load_network,
+    read_checkpoint,
+    write_checkpoint,
+    write_mmpose_checkpoint,
+)
 from tagpose.models.model_card import (
     UNKNOWN_ORIGIN,
     describe_origin,
@@ -20,7 +25,7 @@ from tagpose.models.model_card import (
     render_model_card,
 )
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import check_resumable, load_network, transfer_weights
+from tagpose.models.transfer import check_resumable, transfer_weights
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 

@@ -7,9 +7,15 @@ import torch
 from safetensors.torch import save_file
 
 from tagpose.models.backbone import build_hrnet
-from tagpose.models.checkpoint import SPEC_KEY, read_tensors, write_checkpoint, write_torch
+from tagpose.models.checkpoint import (
+    SPEC_KEY,
+    load_network,
+    read_tensors,
+    write_checkpoint,
+    write_torch,
+)
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import load_network, transfer_weights
+from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.custom import build_skeleton
 

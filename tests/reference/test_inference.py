@@ -16,7 +16,7 @@ from tagpose.data.preprocessing import resize_to_scales
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.inference.predictor import Predictor
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import Poses
 

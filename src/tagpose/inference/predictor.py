@@ -36,8 +36,8 @@ from tagpose.inference.predictor_arguments import (
 )
 from tagpose.inference.results import ImageResult, PoseResult, make_pose_result
 from tagpose.inference.scale_fusion import TYPICAL_PERSON_SIZE, fuse_scales_by_size
+from tagpose.models.checkpoint import load_network
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import load_network
 from tagpose.structures import KeypointMaps, Poses
 
 _ACCELERATOR_BATCH_SIZE: Final = 8  # images per forward pass; on a CPU batches are not faster

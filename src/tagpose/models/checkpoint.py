@@ -1,4 +1,4 @@
-"""Reading and writing of checkpoints, in the formats of this project and of MMPose.
+"""Reading, loading and writing of checkpoints, in the formats of this project and of MMPose.
 
 Files cannot run code when they are read: pickles are loaded with `weights_only`, and safetensors
 contain no code.
@@ -6,6 +6,7 @@ contain no code.
 
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -70,6 +71,42 @@ def read_checkpoint(file: Path) -> CheckpointContent:
         return CheckpointContent(*from_mmpose(state, spec), resumable=False)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def load_network(file: Path) -> PoseNetwork:
+    """Load the network of a checkpoint of this project or of MMPose, for inference.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, or its tensors do not fit its network.
+    """
+    source_spec, state, _ = read_checkpoint(file)
+    with torch.device("meta"):  # skips the initialization of weights
+        network = PoseNetwork(**source_spec._asdict())
+    missing, unexpected = load_state(network, state, file, assign=True)
+    if missing or unexpected:
+        raise ValueError(
+            f"{file} lacks {len(missing)} tensors of {source_spec.architecture} and has "
+            f"{len(unexpected)} unexpected ones, such as {[*missing, *unexpected][0]}; use a "
+            "complete checkpoint"
+        )
+    # assigned tensors have the precision and memory format of the file
+    return network.float().to(memory_format=torch.channels_last).eval()
+
+
+def load_state(
+    network: PoseNetwork, state: Mapping[str, Tensor], file: Path, *, assign: bool = False
+) -> tuple[list[str], list[str]]:
+    """Load tensors into a network, and return the names of missing and unexpected ones."""
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False, assign=assign)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise ValueError(
+            f"{file} does not contain the {network.architecture} that it names: {first}; use a "
+            "complete checkpoint"
+        ) from error
+    return missing, unexpected
 
 
 def write_checkpoint(file: Path, network: PoseNetwork) -> None:

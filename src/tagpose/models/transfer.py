@@ -1,13 +1,12 @@
-"""Loading of weights into networks: for inference, to resume, and from stage one to stage two."""
+"""Transfer of weights from stage one to stage two, and the check before a run is resumed."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from tagpose.models.checkpoint import read_checkpoint
+from tagpose.models.checkpoint import load_state, read_checkpoint
 from tagpose.models.higherhrnet import HIGHER_PREFIX
 from tagpose.models.network import HIGHER_HEAD_PREFIX, ChannelLayout, ModelSpec, PoseNetwork
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT
@@ -27,27 +26,6 @@ class TransferReport(NamedTuple):
             f"{len(self.loaded_keypoints)} keypoints; {len(self.new_keypoints)} keypoints are "
             f"randomly initialized{self.head_note}"
         )
-
-
-def load_network(file: Path) -> PoseNetwork:
-    """Load the network of a checkpoint of this project or of MMPose, for inference.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if the file is not a checkpoint, or its tensors do not fit its network.
-    """
-    source_spec, state, _ = read_checkpoint(file)
-    with torch.device("meta"):  # skips the initialization of weights
-        network = PoseNetwork(**source_spec._asdict())
-    missing, unexpected = _load_state(network, state, file, assign=True)
-    if missing or unexpected:
-        raise ValueError(
-            f"{file} lacks {len(missing)} tensors of {source_spec.architecture} and has "
-            f"{len(unexpected)} unexpected ones, such as {[*missing, *unexpected][0]}; use a "
-            "complete checkpoint"
-        )
-    # assigned tensors have the precision and memory format of the file
-    return network.float().to(memory_format=torch.channels_last).eval()
 
 
 def check_resumable(network: PoseNetwork, file: Path) -> None:
@@ -96,7 +74,7 @@ def transfer_weights(network: PoseNetwork, file: Path) -> TransferReport:
     layouts = network.keypoint_channels.items()
     channels = {name: layout for name, layout in layouts if not name.startswith(skipped)}
     _transfer_channels(network, channels, state, source_spec, file)
-    missing, unexpected = _load_state(network, state, file)
+    missing, unexpected = load_state(network, state, file)
     missing = [name for name in missing if not name.startswith(skipped)]
     if missing or unexpected:
         raise ValueError(
@@ -175,18 +153,3 @@ def _describe_head_mismatch(network: PoseNetwork) -> str:
     if network.higher_head:
         return ", and so is the HigherHRNet head"
     return "; the HigherHRNet head of the file was skipped"
-
-
-def _load_state(
-    network: PoseNetwork, state: Mapping[str, Tensor], file: Path, *, assign: bool = False
-) -> tuple[list[str], list[str]]:
-    """Load tensors into a network, and return the names of missing and unexpected ones."""
-    try:
-        missing, unexpected = network.load_state_dict(state, strict=False, assign=assign)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise ValueError(
-            f"{file} does not contain the {network.architecture} that it names: {first}; use a "
-            "complete checkpoint"
-        ) from error
-    return missing, unexpected
