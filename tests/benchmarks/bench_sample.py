@@ -40,7 +40,11 @@ def person(image_id, number, rng, **more):
     """Return an annotation with all keypoints labeled."""
     points = np.c_[rng.uniform(0, (WIDTH, HEIGHT), (WHOLEBODY.size, 2)), np.ones(WHOLEBODY.size)]
     keypoints = {key: points[index].ravel().tolist() for key, index in WHOLEBODY.json_keys.items()}
-    return {"id": number, "image_id": image_id, "bbox": [9, 9, 99, 99], **keypoints, **more}
+    return (
+        {"id": number, "image_id": image_id, "iscrowd": 0, "bbox": [9, 9, 99, 99]}
+        | keypoints
+        | more
+    )
 
 
 @pytest.fixture(scope="module")
