@@ -119,8 +119,8 @@ def write_configs(texts: Mapping[str, str], folder: Path, *, overwrite: bool) ->
     edited = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
     if edited and not overwrite:
         raise FileExistsError(
-            f"{' and '.join(edited)} exists and differs; keep it with another name=NAME, or replace "
-            "it with overwrite=true"
+            f"{' and '.join(edited)} exists and differs; keep it with another name=NAME, or "
+            "replace it with overwrite=true"
         )
     for name, text in texts.items():
         with atomic_write(folder / name) as partial:
