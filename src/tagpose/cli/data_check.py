@@ -67,12 +67,11 @@ def check_dataset(cfg: DictConfig) -> bool:
 def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
     """Return splits of a data set by name, after a check that their files exist."""
     splits = {"train": data.train_split, "val": data.val_split}
-    names = [names] if isinstance(names, str) else list(names)
-    if not names or not set(names) <= set(splits):
+    selected = [names] if isinstance(names, str) else list(names)
+    if not selected or not set(selected) <= set(splits):
         raise ValueError(f"unknown split in split={names}; use train, val or [train,val]")
-    selected = {name: splits[name] for name in names}
-    data.check_exists(list(selected.values()))
-    return selected
+    data.check_exists([splits[name] for name in selected])
+    return {name: splits[name] for name in selected}
 
 
 def inspect_split(

@@ -116,11 +116,11 @@ def draw_examples(
 
 def write_configs(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
     """Write configuration files by name, either all or none."""
-    kept = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
-    if kept and not overwrite:
+    edited = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
+    if edited and not overwrite:
         raise FileExistsError(
-            f"{' and '.join(kept)} exists and differs; keep it with another name=NAME, or replace "
-            "it with overwrite=true"
+            f"{' and '.join(edited)} exists and differs; keep it with another name=NAME, or "
+            "replace it with overwrite=true"
         )
     for name, text in texts.items():
         with atomic_write(folder / name) as partial:
