@@ -11,8 +11,8 @@ from tagpose.data.synthetic import write_synthetic_dataset
 
 ROOT = Path(__file__).parents[1]
 
-# No deadline, so that laws hold on a busy machine too. CI tries the same examples every time: whether
-# a change passes must not depend on chance. Local runs try others each time.
+# No deadline: laws also hold on a busy machine. CI tries the same examples every time, as whether a
+# change passes must not depend on chance; local runs try new ones.
 settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("patient")
 

@@ -22,7 +22,7 @@ from tagpose.evaluation.cached_outputs import (
     write_manifest,
 )
 from tagpose.inference.predictor import Predictor
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network
 from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from tagpose.cli.program import program
-from tagpose.models.checkpoint import write_checkpoint
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network, write_checkpoint
 
 
 @program("convert")

@@ -23,8 +23,8 @@ from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts
 from tagpose.evaluation.predictions import part_ranking_scores
 from tagpose.evaluation.score_tables import score_table, scores_to_dict
 from tagpose.io import write_json
+from tagpose.models.checkpoint import load_network
 from tagpose.models.network import ModelSpec
-from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
 from tagpose.skeletons.skeleton import Skeleton

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from tagpose.cli.program import program
 from tagpose.export.bundle import write_bundle
 from tagpose.export.bundle_metadata import ExportSpec
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network
 
 
 @program("export")

@@ -17,7 +17,7 @@ from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.evaluation.score_tables import score_table, scores_to_dict
 from tagpose.inference.oracle import decode_oracle_maps
 from tagpose.io import write_json
-from tagpose.models.transfer import load_network
+from tagpose.models.checkpoint import load_network
 from tagpose.structures import KeypointMaps
 from tagpose.training.module import build_encoders
 

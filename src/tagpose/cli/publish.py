@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program
-from tagpose.models.checkpoint import write_mmpose_checkpoint
+from tagpose.models.checkpoint import load_network, write_mmpose_checkpoint
 from tagpose.models.model_card import (
     UNKNOWN_ORIGIN,
     WeightsOrigin,
@@ -14,7 +14,6 @@ from tagpose.models.model_card import (
     render_model_card,
     write_model_card,
 )
-from tagpose.models.transfer import load_network
 from tagpose.provenance import fingerprint
 
 
