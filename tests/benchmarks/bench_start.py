@@ -1,4 +1,4 @@
-"""Time from the command line of `make predict` to the first picture, including all imports."""
+"""Time from the command line of `tagpose predict` to the first picture, including all imports."""
 
 import os
 import subprocess
@@ -78,7 +78,7 @@ def make_prediction(folder, **environment):
 
 def test_the_first_picture_takes_at_most_eight_seconds(measure, folder):
     succeeded(run("predict", *ARGUMENTS, cwd=folder))
-    step = "start of make predict to the first picture"
+    step = "start of tagpose predict to the first picture"
     measure(step, make_prediction(folder), limit=8.0, rounds=3)
 
 

@@ -330,7 +330,7 @@ def test_a_sweep_continues_after_a_failed_trial_and_resumes(oracle_outputs, tmp_
     assert "min_score must be 0 or more, got -1.0" in first.stderr
     assert "failed, exit code 1" in first.stdout
     expected = "checkpoint=runs/best.ckpt data=synthetic_body predictor.decoder.min_score=0.1"
-    assert first.stdout.splitlines()[-1] == f"best: make evaluate {expected}"
+    assert first.stdout.splitlines()[-1] == f"best: tagpose evaluate {expected}"
     with (tmp_path / "out/runs.csv").open() as lines:
         failed, done = csv.DictReader(lines)
     assert failed["val/ap/body"] == "nan"
@@ -429,7 +429,7 @@ def test_a_sweep_of_trainings_prints_the_command_for_the_best_trial(people, tmp_
         "input_size=64", "trainer.accelerator=cpu",
     )  # fmt: skip
     result = succeeded(run("sweep", *words, cwd=tmp_path))
-    assert "best: make finetune experiment=demo_pretrain" in result.stdout
+    assert "best: tagpose train experiment=demo_pretrain" in result.stdout
     assert "optimization.optimizer.lr=0.004" in result.stdout
     for number in "01":
         assert list(Path(tmp_path / "out" / number / "wandb").glob("offline-run-*"))

@@ -81,7 +81,7 @@ def test_heatmaps_finer_than_tags_are_decoded_as_by_the_naive_decoder(map_size):
 def test_outputs_of_a_trained_network_are_decoded_as_by_the_naive_decoder(tmp_path, options):
     checkpoint = ROOT / "runs/demo/demo_finetune/best.ckpt"
     if not checkpoint.exists():
-        pytest.skip("runs/demo has no checkpoint; make demo trains one")
+        pytest.skip("runs/demo has no checkpoint; tagpose demo trains one")
     images = HELD_OUT if options == {} else HELD_OUT // 10
     write_synthetic_dataset(tmp_path / "synthetic", train=1, val=images)
     predictor, decoder = Predictor(checkpoint, device="cpu", **options), build_decoder(WHOLEBODY)

@@ -283,11 +283,11 @@ def test_a_data_set_without_a_validation_split_is_rejected(val):
     with pytest.raises(InstantiationException) as error:
         instantiate(cfg.data, _convert_="object")
     assert "is not [FILE,FOLDER]" in format_error(error.value)
-    assert "make split" in format_error(error.value)
+    assert "tagpose data split" in format_error(error.value)
 
 
 def score(case, name, tmp_path, *options):
-    """Return what `make score` prints for a case."""
+    """Return what `tagpose score` prints for a case."""
     file, _ = case(name)
     conf = CASES / "skeleton_without_mirror/conf"
     result = run(

@@ -38,7 +38,6 @@ from tagpose.sweeps import (
 from tagpose.training.history import best_value
 
 _OPTIONS: Final = ("sweep", "count", "metric", "folder")
-_STAGES: Final = ("pretrain", "finetune")
 _TUNE_ONLY: Final = ("cached_outputs", "ground_truth")  # options that `evaluate` lacks
 
 
@@ -139,13 +138,9 @@ def next_command(sweep: Sweep, overrides: Overrides) -> str:
         decoder = {name: value for name, value in overrides.items() if name not in _TUNE_ONLY}
         checkpoint = {"checkpoint": provenance["checkpoint"]["file"]}
         return make_command("evaluate", checkpoint | cached | decoder)
-    stage = overrides.get("experiment", "")
-    if stage in _STAGES:
-        others = {name: value for name, value in overrides.items() if name != "experiment"}
-        return make_command(stage, others)
-    return make_command("finetune", overrides)
+    return make_command("train", overrides)
 
 
-def make_command(target: str, overrides: Overrides) -> str:
-    """Return the command line of a make target."""
-    return shlex.join(["make", target, *to_words(overrides)])
+def make_command(verb: str, overrides: Overrides) -> str:
+    """Return the command line of a program."""
+    return shlex.join(["tagpose", verb, *to_words(overrides)])

@@ -101,7 +101,7 @@ class IssueType(Enum):
     CATEGORY = (
         Severity.ERROR,
         "several categories with keypoints, none of which is selected",
-        "select one with data.category=NAME (category=NAME for make score)",
+        "select one with data.category=NAME (category=NAME for tagpose score)",
     )
     CATEGORY_SIZE = (
         Severity.ERROR,
@@ -171,7 +171,7 @@ class IssueType(Enum):
     COORDINATES_OF_V0 = (
         Severity.WARNING,
         "keypoints with coordinates and v = 0, which count as unlabeled",
-        "data.v0_as_labelled=true (v0_as_labelled=true for make score) treats them as labeled",
+        "data.v0_as_labelled=true (v0_as_labelled=true for tagpose score) treats them as labeled",
     )
     AREA_IMPLAUSIBLE = (
         Severity.WARNING,

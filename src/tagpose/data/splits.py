@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (
-    "`make coco root=FOLDER` downloads COCO 2017 and explains how to get the annotations of "
+    "`tagpose data download root=FOLDER` downloads COCO 2017 and explains how to get the annotations of "
     "COCO-WholeBody from github.com/jin-s13/COCO-WholeBody; then set data.root=FOLDER. Without "
-    "COCO, run `make demo`, or create the data set of data=synthetic with `make synthesize`"
+    "COCO, run `tagpose demo`, or create the data set of data=synthetic with `tagpose data synthesize`"
 )
 _CUSTOM_DATA_HINT: Final = (
     "set data.root=FOLDER to the folder of the data set, and data.train=[FILE,FOLDER] and "
@@ -37,7 +37,7 @@ def parse_split(name: str, value: object) -> Split:
         return Split(*map(str, value))
     raise ValueError(
         f"data.{name}={value} is not [FILE,FOLDER]; give annotations and images relative to "
-        "data.root, or divide one file into train and val with `make split`"
+        "data.root, or divide one file into train and val with `tagpose data split`"
     )
 
 

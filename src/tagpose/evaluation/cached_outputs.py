@@ -85,7 +85,7 @@ def read_cached_output(folder: Path, image_id: int, device: str = "cpu") -> Cach
         tensors = load_file(file, device)
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{file} is missing or truncated ({error}); run `make cache_outputs` again"
+            f"{file} is missing or truncated ({error}); run `tagpose cache_outputs` again"
         ) from error
     tensors = {name: tensor[None] for name, tensor in tensors.items()}
     return CachedOutput(
@@ -113,7 +113,7 @@ def read_manifest(folder: Path) -> CacheManifest:
     if not file.exists():
         raise FileNotFoundError(
             f"{file} is missing because caching did not finish; "
-            f"run `make cache_outputs checkpoint=FILE output={folder}`"
+            f"run `tagpose cache_outputs checkpoint=FILE output={folder}`"
         )
     try:
         content = json.loads(file.read_bytes())
@@ -125,7 +125,7 @@ def read_manifest(folder: Path) -> CacheManifest:
         return CacheManifest(**(content | parsed))
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(
-            f"{file} is not a manifest of cached outputs ({error}); run `make cache_outputs` again"
+            f"{file} is not a manifest of cached outputs ({error}); run `tagpose cache_outputs` again"
         ) from error
 
 

@@ -141,7 +141,7 @@ def read_results(path: Path) -> list[CocoResult]:
         ValueError: if the file is not a JSON list of objects.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"result file {path} is missing; `make evaluate` writes one")
+        raise FileNotFoundError(f"result file {path} is missing; `tagpose evaluate` writes one")
     try:
         results = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:

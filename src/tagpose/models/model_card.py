@@ -83,7 +83,7 @@ def render_model_card(
         name: name of the model.
         network: network of the model.
         origin: origin of its weights.
-        metrics: content of the metrics.json that `make evaluate` wrote; None if not evaluated.
+        metrics: content of the metrics.json that `tagpose evaluate` wrote; None if not evaluated.
     """
     spec, skeleton = network.spec, network.skeleton
     tag_stride, heatmap_stride = network.strides[0], network.strides[-1]
@@ -135,7 +135,7 @@ def write_model_card(file: Path, card: str) -> None:
 
 
 def read_metrics(file: Path, sha256: str) -> dict[str, Any]:
-    """Read the metrics.json that `make evaluate` wrote for a checkpoint.
+    """Read the metrics.json that `tagpose evaluate` wrote for a checkpoint.
 
     Args:
         file: the metrics.json.
@@ -148,10 +148,12 @@ def read_metrics(file: Path, sha256: str) -> dict[str, Any]:
         metrics = json.loads(file.read_bytes())
         evaluated = metrics["checkpoint"]["sha256"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file} is not a metrics.json; write one with `make evaluate`") from error
+        raise ValueError(
+            f"{file} is not a metrics.json; write one with `tagpose evaluate`"
+        ) from error
     if evaluated != sha256:
         raise ValueError(
-            f"{file} belongs to another checkpoint; evaluate this one with `make evaluate`"
+            f"{file} belongs to another checkpoint; evaluate this one with `tagpose evaluate`"
         )
     return metrics
 
@@ -174,9 +176,7 @@ def _shorten_path(path: Path) -> str:
 def _render_metrics(metrics: Mapping[str, Any] | None) -> str:
     """Render a table of AP and AR, or a note that there are no metrics."""
     if metrics is None:
-        return (
-            "Not evaluated. `make evaluate` writes a metrics.json, which `make publish` includes."
-        )
+        return "Not evaluated. `tagpose evaluate` writes a metrics.json, which `tagpose publish` includes."
     rows = [
         f"| {part} | {numbers['ap']:.3f} | {numbers['ar']:.3f} |"
         for part, numbers in metrics["parts"].items()

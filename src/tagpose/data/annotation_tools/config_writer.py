@@ -9,7 +9,7 @@ import yaml
 
 from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
 
-NO_VAL_LINE: Final = "val: null # missing: create it with `make split`"
+NO_VAL_LINE: Final = "val: null # missing: create it with `tagpose data split`"
 _LINE_WIDTH: Final = 90  # characters
 _UNLIMITED_WIDTH: Final = 2**30  # characters, more than any name has
 
@@ -29,7 +29,7 @@ def format_skeleton_yaml(draft: SkeletonDraft, source: str) -> str:
         source: name of the annotation file, for the first line.
     """
     lines = [
-        f"# Skeleton drafted by `make skeleton` from {quote_yaml(source)}.",
+        f"# Skeleton drafted by `tagpose data skeleton` from {quote_yaml(source)}.",
         "_target_: tagpose.skeletons.custom.make_custom_skeleton",
         f"name: {quote_yaml(draft.name)}",
         *_format_list("keypoints", [quote_yaml(name) for name in draft.keypoints]),
@@ -55,7 +55,7 @@ def format_data_yaml(train: SplitPaths, val: SplitPaths | None, source: str) -> 
     folders = [split.annotations.resolve().parent for split in (train, val) if split]
     root = Path(os.path.commonpath(folders))
     lines = [
-        f"# Data set drafted by `make skeleton` from {quote_yaml(source)}.",
+        f"# Data set drafted by `tagpose data skeleton` from {quote_yaml(source)}.",
         "# Override data.root=FOLDER if it has moved.",
         "defaults:",
         "  - coco",

@@ -65,7 +65,7 @@ def draft_skeleton(
         raise ValueError(
             f"{file}: the keypoint names of category {category.get('name')!r} are not unique "
             f"({', '.join(repeated) or 'an empty name'}); rename them, or specify all {len(names)} "
-            "names with keypoints=[NAME,...] of make split"
+            "names with keypoints=[NAME,...] of tagpose data split"
         )
     if any("${" in keypoint for keypoint in names):
         raise ValueError(

@@ -83,7 +83,7 @@ def _build_copy(file: Path, folder: Path, rules: ReadRules, folders: Sequence[Pa
     if not num_kept:
         reason = f"the first error is: {lines[0]}" if lines else "it has no images"
         raise ValueError(
-            f"{file} has no image without errors ({reason}); `make inspect_data` lists all errors"
+            f"{file} has no image without errors ({reason}); `tagpose data check` lists all errors"
         )
     target = _write_copy(folders, file.name, clean, lines, (num_images, num_kept))
     return CleanCopy(target / file.name, num_images, num_kept, target / _LISTING, is_new=True)

@@ -22,7 +22,7 @@ from tagpose.training.buffers import broadcast_buffers
 class PartAPCallback(Callback):
     """Log `val/ap/PART` and `val/ar/PART` after each validation.
 
-    The result does not depend on the number of processes. No flip test is used; `make evaluate`
+    The result does not depend on the number of processes. No flip test is used; `tagpose evaluate`
     reports final numbers.
 
     Args:
