@@ -17,7 +17,7 @@ OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(s
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data_synthesize data_download data_split data_skeleton data_check pretrain finetune evaluate reproduce score report predict app export convert publish cache_outputs tune sweep oracle ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo data_synthesize data_download data_split data_skeleton data_check pretrain finetune evaluate reproduce score report predict app models export convert publish cache_outputs tune sweep oracle ablate docs docs-serve test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ predict: $(READY) ## estimate poses in images=PATH (image, folder or video) with
 
 app: $(READY) ## serve a web page that shows poses in uploaded images, with checkpoint=FILE
 	$(TAGPOSE) app $(OVERRIDES)
+
+models: $(READY) ## list the published models, which any checkpoint= accepts by name
+	$(TAGPOSE) models $(OVERRIDES)
 
 export: $(READY) ## export checkpoint=FILE to ONNX with its decoder, to run without torch
 	$(TAGPOSE) export $(OVERRIDES)

@@ -425,7 +425,7 @@ def test_the_program_creates_the_official_layout_and_names_manual_downloads(serv
         "coco_wholebody_v",
     }
     assert "github.com/jin-s13/COCO-WholeBody" in text
-    assert "save as coco/annotations/coco_wholebody_train_v1.0.json;" in text
+    assert "save them as coco/annotations/coco_wholebody_train_v1.0.json\n" in text
     assert list_names(tmp_path) == {"coco"}
 
 

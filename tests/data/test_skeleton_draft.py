@@ -108,7 +108,9 @@ def test_flip_pairs_come_from_the_user_or_yolo_or_the_names():
     assert draft(names, flips=[]).flips == ()
     assert draft(["a", "b", "c"], flip_idx=[2, 1, 0]).flips == (("a", "c"),)
     assert draft(["nose", "left_ear"], flips=[]).flips == ()
-    with pytest.raises(ValueError, match=r"foxes\.json: no keypoint .* 'left_ear'.* flip_pairs="):
+    with pytest.raises(
+        ValueError, match=r"foxes\.json: no left/right partner of 'left_ear'.* flip_pairs="
+    ):
         draft(["nose", "left_ear"])
     with pytest.raises(ValueError, match="flip_pairs contains"):
         draft(names, flips=[["left_ear", "paw"]])

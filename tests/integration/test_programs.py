@@ -47,7 +47,7 @@ def stages(people, tmp_path_factory):
         "train", "experiment=demo_finetune", data, "hydra.run.dir=two", "init_from=one/best.ckpt",
         *SMALL, cwd=folder,
     )  # fmt: skip
-    assert "keypoints taken" in succeeded(second).stdout
+    assert "the head channels of 17 keypoints" in succeeded(second).stdout
     return folder
 
 

@@ -223,7 +223,7 @@ def test_a_model_card_contains_no_local_paths(network, override, expected):
     key, value = override.split("=")
     origin = describe_origin("coco", [override], value if key == "init_from" else None)
     card = render_model_card("x", network, origin, None)
-    assert shlex.join(["python", "scripts/train.py", expected]) in card
+    assert shlex.join(["tagpose", "train", expected]) in card
     assert "/home" not in card.replace("https://home", "")
 
 
@@ -232,14 +232,6 @@ def test_written_checkpoints_are_reproducible(tmp_path, network):
     for file in files:
         write_mmpose_checkpoint(file, network)
     assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def test_published_checkpoints_have_a_checksum():
-    for architecture in ("hrnet_w32", "hrnet_w48", "higherhrnet_w32", "higherhrnet_w48"):
-        for skeleton in ("body", "wholebody"):
-            checksum = find_published_result(architecture, skeleton, (1,)).checksum
-            assert len(checksum) == 8
-            assert int(checksum, 16)
 
 
 def test_metrics_may_differ_from_published_ones_by_a_small_tolerance():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagpose.codec.decoder import build_decoder
@@ -96,6 +96,7 @@ def test_losses_of_shared_tags_equal_those_of_separate_tags(sharing):
 
 
 @shared
+@settings(max_examples=15)  # of 0.2 s each
 @given(seed=st.integers(0, 2**31), part_mean_tags=st.booleans())
 def test_decoding_shared_tags_equals_decoding_separate_tags(sharing, seed, part_mean_tags):
     original, flipped = (random_maps(sharing, seed + n, batch=2) for n in range(2))

@@ -6,11 +6,15 @@ import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from helpers.run_scripts import run, succeeded
 from tagpose import Predictor
+from tagpose.cli.program import resolve_checkpoints
 from tagpose.models import zoo
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
@@ -82,9 +86,27 @@ def test_an_existing_file_takes_precedence_over_a_model(small, host, tmp_path, m
     assert host.paths == []
 
 
-def test_an_unknown_name_lists_the_models():
-    with pytest.raises(FileNotFoundError, match=r"hrnet_w47 is missing; .* hrnet_w48,"):
-        zoo.resolve_checkpoint("hrnet_w47")
+def test_other_names_are_files():
+    assert zoo.resolve_checkpoint("hrnet_w47") == Path("hrnet_w47")
+    with pytest.raises(FileNotFoundError, match=r"hrnet_w47 is missing; .* `tagpose models` lists"):
+        Predictor("hrnet_w47")
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "init_from"])
+def test_programs_take_the_name_of_a_model(small, key):
+    cfg = OmegaConf.create({key: "small"})
+    resolve_checkpoints(cfg)
+    assert cfg[key] == str(zoo.cache_folder() / small.file_name)
+    for value in ("runs/best.ckpt", None, "???"):
+        untouched = OmegaConf.create({key: value})
+        resolve_checkpoints(untouched)
+        assert untouched == OmegaConf.create({key: value})
+
+
+def test_the_models_are_listed_with_their_published_results(tmp_path):
+    output = succeeded(run("models", cwd=tmp_path)).stdout
+    assert all(model.name in output for model in zoo.MODELS)
+    assert ".487" in output
 
 
 def test_a_damaged_file_is_refused(small):

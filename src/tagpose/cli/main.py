@@ -23,6 +23,7 @@ PROGRAMS: Final = {
     "cache_outputs": "save network outputs for `tune`: checkpoint=FILE",
     "tune": "evaluate decoder options on cached outputs: cached_outputs=FOLDER",
     "oracle": "evaluate decoded ground truth, the upper bound of the encoding",
+    "models": "list the published models, which any checkpoint= accepts by name",
     "export": "export a checkpoint to ONNX with its decoder: checkpoint=FILE",
     "convert": "convert an MMPose checkpoint: checkpoint=FILE",
     "publish": "publish a checkpoint in MMPose's layout with a model card: checkpoint=FILE",

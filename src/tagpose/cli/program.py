@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.errors import friendly_errors, parse_command_line
 from tagpose.cli.memory import keep_freed_memory
+from tagpose.models.zoo import resolve_checkpoint
 
 Program: TypeAlias = Callable[[Sequence[str]], None]
 
 _PACKAGE: Final = Path(__file__).parents[1]
+_CHECKPOINT_KEYS: Final = ("checkpoint", "init_from")
 
 
 def is_installed() -> bool:
@@ -25,6 +27,13 @@ def is_installed() -> bool:
 def config_folder() -> Path:
     """Return the configuration folder: that of the wheel, or `conf/` of a checkout."""
     return (_PACKAGE if is_installed() else _PACKAGE.parents[1]) / "conf"
+
+
+def resolve_checkpoints(cfg: DictConfig) -> None:
+    """Replace names of published models in a configuration by their files, and download them."""
+    for key in _CHECKPOINT_KEYS:
+        if key in cfg and not OmegaConf.is_missing(cfg, key) and cfg[key]:
+            cfg[key] = str(resolve_checkpoint(cfg[key]))
 
 
 def program(
@@ -53,6 +62,7 @@ def program(
                 sys.argv = [*command, *words]
                 # inside of Hydra, whose job runner prints its own message otherwise
                 with friendly_errors(*errors):
+                    resolve_checkpoints(cfg)
                     function(cfg)
 
             keep_freed_memory()

@@ -8,8 +8,6 @@ from omegaconf import DictConfig
 
 from tagpose.cli.console import print_tables
 from tagpose.codec.decoder import build_decoder
-from tagpose.data.download.coco import lock_dataset
-from tagpose.data.download.http import download_file
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import (
     PublishedResult,
@@ -18,6 +16,7 @@ from tagpose.evaluation.published_results import (
 )
 from tagpose.evaluation.score_tables import comparison_table
 from tagpose.io import write_json
+from tagpose.models.zoo import find_model, resolve_checkpoint
 from tagpose.structures import DEFAULT_INPUT_SIZE
 
 
@@ -36,9 +35,8 @@ def prepare_published(cfg: DictConfig) -> PublishedResult:
     )
     data = instantiate(cfg.data, _convert_="object")
     data.check_exists([data.val_split])  # before a long download
-    cfg.checkpoint = cfg.checkpoint or str(
-        download_published(row, Path(cfg.paths.data) / "published")
-    )
+    model = find_model(row.architecture, row.skeleton)
+    cfg.checkpoint = cfg.checkpoint or str(resolve_checkpoint(model.name))
     return row
 
 
@@ -69,14 +67,6 @@ def check_options(cfg: DictConfig) -> None:
         )
 
 
-def download_published(row: PublishedResult, folder: Path) -> Path:
-    """Return the published checkpoint, downloaded to a folder if it is missing there."""
-    file = folder / row.url.rpartition("/")[2]
-    with lock_dataset(folder):
-        download_file(row.url, file, checksum=f"sha256:{row.checksum}")
-    return file
-
-
 def check_scores(row: PublishedResult, scores: Mapping[str, PartScores], output: Path) -> None:
     """Print and write the differences to the published results.
 
@@ -89,7 +79,7 @@ def check_scores(row: PublishedResult, scores: Mapping[str, PartScores], output:
         ValueError: a score differs by more than rounding.
     """
     differences = compare_to_published(row, scores)
-    print_tables(comparison_table(differences, f"{row.architecture}, published at {row.url}"))
+    print_tables(comparison_table(differences, f"{row.architecture}, published results"))
     write_json(output / "published.json", [difference._asdict() for difference in differences])
     wrong = [f"{d.part} {d.metric}" for d in differences if d.exceeds_tolerance]
     if wrong:

@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (
-    "`tagpose data download root=FOLDER` downloads COCO 2017 and explains how to get the annotations of "
-    "COCO-WholeBody from github.com/jin-s13/COCO-WholeBody; then set data.root=FOLDER. Without "
-    "COCO, run `tagpose demo`, or create the data set of data=synthetic with `tagpose data synthesize`"
+    "`tagpose data download root=FOLDER` downloads COCO 2017 and explains how to get the "
+    "annotations of COCO-WholeBody from github.com/jin-s13/COCO-WholeBody; then set "
+    "data.root=FOLDER. Without COCO, run `tagpose demo`, or create the data set of data=synthetic "
+    "with `tagpose data synthesize`"
 )
 _CUSTOM_DATA_HINT: Final = (
     "set data.root=FOLDER to the folder of the data set, and data.train=[FILE,FOLDER] and "

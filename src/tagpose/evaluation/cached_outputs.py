@@ -125,7 +125,8 @@ def read_manifest(folder: Path) -> CacheManifest:
         return CacheManifest(**(content | parsed))
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(
-            f"{file} is not a manifest of cached outputs ({error}); run `tagpose cache_outputs` again"
+            f"{file} is not a manifest of cached outputs ({error}); run `tagpose cache_outputs` "
+            "again"
         ) from error
 
 

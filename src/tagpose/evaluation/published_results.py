@@ -9,8 +9,6 @@ from tagpose.evaluation.keypoint_ap import PartScores
 # Results are published with three digits; other versions of the libraries change less than that.
 TOLERANCE: Final = 0.002
 
-_HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
-
 
 class PublishedResult(NamedTuple):
     """One row of a published table of results."""
@@ -18,13 +16,7 @@ class PublishedResult(NamedTuple):
     architecture: str
     skeleton: str
     scales: tuple[float, ...]  # test-time scales
-    url: str  # checkpoint; the file name contains the first digits of its SHA-256
     numbers: Mapping[str, tuple[float, float]]  # AP, AR by part
-
-    @property
-    def checksum(self) -> str:
-        """First digits of the checkpoint's SHA-256."""
-        return self.url.rpartition("-")[2].partition("_")[0]
 
 
 def _wholebody_numbers(*numbers: float) -> Mapping[str, tuple[float, float]]:
@@ -41,18 +33,6 @@ def _body_numbers(ap: float, ar: float) -> Mapping[str, tuple[float, float]]:
 
 
 # OpenMMLab, MMPose 0.x, model zoo: associative embedding, COCO val2017 and COCO-WholeBody v1.0 val.
-_W32_BODY: Final = f"{_HOST}/hrnet_w32_coco_512x512-bcb8c247_20200816.pth"
-_W48_BODY: Final = f"{_HOST}/hrnet_w48_coco_512x512-cf72fcdf_20200816.pth"
-_W32_WHOLE: Final = f"{_HOST}/hrnet_w32_coco_wholebody_512x512_plus-f1f1185c_20210517.pth"
-_W48_WHOLE: Final = f"{_HOST}/hrnet_w48_coco_wholebody_512x512_plus-4de8a695_20210517.pth"
-_HIGHER_W32_BODY: Final = f"{_HOST}/higher_hrnet32_coco_512x512-8ae85183_20200713.pth"
-_HIGHER_W48_BODY: Final = f"{_HOST}/higher_hrnet48_coco_512x512-60fedcbc_20200712.pth"
-_HIGHER_W32_WHOLE: Final = (
-    f"{_HOST}/higher_hrnet32_coco_wholebody_512x512_plus-2fa137ab_20210517.pth"
-)
-_HIGHER_W48_WHOLE: Final = (
-    f"{_HOST}/higher_hrnet48_coco_wholebody_512x512_plus-934f08aa_20210517.pth"
-)
 _W32_NUMBERS: Final = _wholebody_numbers(
     0.551, 0.650, 0.271, 0.451, 0.564, 0.618, 0.159, 0.238, 0.342, 0.453
 )
@@ -67,22 +47,18 @@ _HIGHER_W48_NUMBERS: Final = _wholebody_numbers(
 )
 
 _RESULTS: Final = (
-    PublishedResult("hrnet_w32", "wholebody", (1,), _W32_WHOLE, _W32_NUMBERS),
-    PublishedResult("hrnet_w48", "wholebody", (1,), _W48_WHOLE, _W48_NUMBERS),
-    PublishedResult("hrnet_w32", "body", (1,), _W32_BODY, _body_numbers(0.654, 0.710)),
-    PublishedResult("hrnet_w48", "body", (1,), _W48_BODY, _body_numbers(0.665, 0.716)),
-    PublishedResult("hrnet_w32", "body", (2, 1, 0.5), _W32_BODY, _body_numbers(0.698, 0.748)),
-    PublishedResult("hrnet_w48", "body", (2, 1, 0.5), _W48_BODY, _body_numbers(0.712, 0.757)),
-    PublishedResult("higherhrnet_w32", "wholebody", (1,), _HIGHER_W32_WHOLE, _HIGHER_W32_NUMBERS),
-    PublishedResult("higherhrnet_w48", "wholebody", (1,), _HIGHER_W48_WHOLE, _HIGHER_W48_NUMBERS),
-    PublishedResult("higherhrnet_w32", "body", (1,), _HIGHER_W32_BODY, _body_numbers(0.677, 0.723)),
-    PublishedResult("higherhrnet_w48", "body", (1,), _HIGHER_W48_BODY, _body_numbers(0.686, 0.731)),
-    PublishedResult(
-        "higherhrnet_w32", "body", (2, 1, 0.5), _HIGHER_W32_BODY, _body_numbers(0.706, 0.747)
-    ),
-    PublishedResult(
-        "higherhrnet_w48", "body", (2, 1, 0.5), _HIGHER_W48_BODY, _body_numbers(0.716, 0.755)
-    ),
+    PublishedResult("hrnet_w32", "wholebody", (1,), _W32_NUMBERS),
+    PublishedResult("hrnet_w48", "wholebody", (1,), _W48_NUMBERS),
+    PublishedResult("hrnet_w32", "body", (1,), _body_numbers(0.654, 0.710)),
+    PublishedResult("hrnet_w48", "body", (1,), _body_numbers(0.665, 0.716)),
+    PublishedResult("hrnet_w32", "body", (2, 1, 0.5), _body_numbers(0.698, 0.748)),
+    PublishedResult("hrnet_w48", "body", (2, 1, 0.5), _body_numbers(0.712, 0.757)),
+    PublishedResult("higherhrnet_w32", "wholebody", (1,), _HIGHER_W32_NUMBERS),
+    PublishedResult("higherhrnet_w48", "wholebody", (1,), _HIGHER_W48_NUMBERS),
+    PublishedResult("higherhrnet_w32", "body", (1,), _body_numbers(0.677, 0.723)),
+    PublishedResult("higherhrnet_w48", "body", (1,), _body_numbers(0.686, 0.731)),
+    PublishedResult("higherhrnet_w32", "body", (2, 1, 0.5), _body_numbers(0.706, 0.747)),
+    PublishedResult("higherhrnet_w48", "body", (2, 1, 0.5), _body_numbers(0.716, 0.755)),
 )
 
 

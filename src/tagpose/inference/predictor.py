@@ -38,6 +38,7 @@ from tagpose.inference.results import ImageResult, PoseResult, make_pose_result
 from tagpose.inference.scale_fusion import TYPICAL_PERSON_SIZE, fuse_scales_by_size
 from tagpose.models.checkpoint import load_network
 from tagpose.models.network import PoseNetwork
+from tagpose.models.zoo import resolve_checkpoint
 from tagpose.structures import KeypointMaps, Poses
 
 _ACCELERATOR_BATCH_SIZE: Final = 8  # images per forward pass; on a CPU batches are not faster
@@ -47,7 +48,8 @@ class Predictor:
     """Predict the poses of all people in images.
 
     Args:
-        network: network of any skeleton, or the path of a checkpoint.
+        network: network of any skeleton, the path of a checkpoint, or the name of a published
+            model, which is downloaded once; see `tagpose.models.zoo`.
         input_size: shorter side of the input at scale 1, in input pixels; by default the input size
             of the network's training.
         scales: test-time scales, multiples of the smallest one. Heatmaps are averaged over the
@@ -95,7 +97,7 @@ class Predictor:
         check_precision(precision)
         self.device = select_device(device)
         if not isinstance(network, PoseNetwork):
-            network = load_network(Path(network))
+            network = load_network(resolve_checkpoint(network))
         self.network = network.to(self.device).eval()
         if compiled:
             self.network.compile_backbone()

@@ -210,7 +210,8 @@ def read_tensors(file: Path, *, mmap: bool = False) -> Any:
     """
     if not file.is_file():
         raise FileNotFoundError(
-            f"checkpoint {file} is missing; name an existing file, such as one in runs/"
+            f"checkpoint {file} is missing; use an existing file, such as one in runs/, or a model "
+            "that `tagpose models` lists"
         )
     try:
         if file.suffix == ".safetensors":

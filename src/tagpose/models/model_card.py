@@ -176,7 +176,10 @@ def _shorten_path(path: Path) -> str:
 def _render_metrics(metrics: Mapping[str, Any] | None) -> str:
     """Render a table of AP and AR, or a note that there are no metrics."""
     if metrics is None:
-        return "Not evaluated. `tagpose evaluate` writes a metrics.json, which `tagpose publish` includes."
+        return (
+            "Not evaluated. `tagpose evaluate` writes a metrics.json, which `tagpose publish` "
+            "includes."
+        )
     rows = [
         f"| {part} | {numbers['ap']:.3f} | {numbers['ar']:.3f} |"
         for part, numbers in metrics["parts"].items()

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from platformdirs import user_cache_path
 
-from tagpose.data.download.http import download_file
 from tagpose.folder_lock import lock_file
 
 _HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
@@ -90,33 +89,30 @@ def find_model(architecture: str, skeleton: str) -> ZooModel:
 
 
 def resolve_checkpoint(checkpoint: str | Path, folder: Path | None = None) -> Path:
-    """Return the file of a checkpoint, and download a published one if it is missing.
+    """Return the file of a checkpoint, and download it if it is a published model.
 
-    An interrupted download resumes. A file that exists is verified by its checksum, so it can also
-    be downloaded by hand and put into the folder.
+    An interrupted download resumes. The file is verified by its checksum, so it can also be
+    downloaded by hand and put into the folder.
 
     Args:
-        checkpoint: file, or name of a model of the zoo. An existing file takes precedence.
+        checkpoint: a file, or the name of a published model. An existing file takes precedence.
         folder: folder of downloaded models; by default that of the user's cache.
 
     Raises:
-        FileNotFoundError: if there is neither such a file nor such a model.
         ConnectionError: if the host cannot be reached.
         ValueError: if the file has another checksum.
     """
-    path, models = Path(checkpoint), {model.name: model for model in MODELS}
-    if path.exists():
-        return path
-    if str(checkpoint) not in models:
-        raise FileNotFoundError(
-            f"checkpoint {checkpoint} is missing; pass an existing file, or one of the published "
-            f"models {', '.join(models)}"
-        )
+    models = {model.name: model for model in MODELS}
+    if str(checkpoint) not in models or Path(checkpoint).exists():
+        return Path(checkpoint)
     return download_model(models[str(checkpoint)], folder or cache_folder())
 
 
 def download_model(model: ZooModel, folder: Path) -> Path:
     """Download a model if it is missing, verify it, and return its file."""
+    # requests would take 0.2 s at the start of every program
+    from tagpose.data.download.http import download_file
+
     file = folder / model.file_name
     if not file.exists() and model.skeleton == _WHOLEBODY:
         print(_NOTICE.format(name=model.name), file=sys.stderr)
