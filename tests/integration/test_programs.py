@@ -384,7 +384,7 @@ def test_a_checkpoint_of_another_architecture_is_an_error(stages, people):
         "model.network.architecture=hrnet_w18_small_v2", *SMALL, cwd=stages,
     )  # fmt: skip
     assert result.returncode != 0
-    assert "is of hrnet_w18_small, the model is hrnet_w18_small_v2" in result.stderr
+    assert "is of hrnet_w18_small, but the model is hrnet_w18_small_v2" in result.stderr
 
 
 def test_images_of_any_mode_can_be_predicted(stages, tmp_path):
@@ -464,7 +464,7 @@ def test_a_checkpoint_of_another_skeleton_cannot_be_resumed(stages, people):
         cwd=stages,
     )  # fmt: skip
     assert result.returncode != 0
-    assert "with the skeleton body, the model is of hrnet_w18_small" in result.stderr
+    assert "with the skeleton body, but the model is hrnet_w18_small" in result.stderr
     assert "Traceback" not in result.stderr
 
 
