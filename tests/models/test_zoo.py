@@ -65,7 +65,7 @@ def test_a_model_is_downloaded_once_and_then_found_offline(small, host, monkeypa
     assert file == zoo.cache_folder() / small.file_name
     assert "small was trained on COCO-WholeBody" in capsys.readouterr().err
     assert host.paths == [f"/{small.file_name}"]
-    monkeypatch.setenv("TAGPOSE_ZOO_URL", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setenv("TAGPOSE_ZOO_URL", "http://127.0.0.1:9")  # no server
     assert zoo.resolve_checkpoint("small") == file
     assert capsys.readouterr().err == ""
 
@@ -116,7 +116,7 @@ def test_a_damaged_file_is_refused(small):
         zoo.resolve_checkpoint("small")
 
 
-def test_whoever_is_offline_is_told_where_to_put_the_file(small, monkeypatch):
+def test_an_offline_error_names_the_url_and_the_cached_file(small, monkeypatch):
     monkeypatch.setenv("TAGPOSE_ZOO_URL", "http://127.0.0.1:9")
     with pytest.raises(ConnectionError) as caught:
         zoo.resolve_checkpoint("small")
