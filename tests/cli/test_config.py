@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from tagpose.cli.errors import format_error, quote_override
+from tagpose.cli.command_line import quote_override
+from tagpose.cli.errors import format_error
 from tagpose.codec.decoder import build_decoder
 from tagpose.inference.predictor import Predictor
 from tagpose.skeletons.coco import BODY

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.cli.errors import friendly_errors, parse_command_line
+from tagpose.cli.command_line import parse_command_line
+from tagpose.cli.errors import friendly_errors
 from tagpose.cli.memory import keep_freed_memory
 from tagpose.models.zoo import resolve_checkpoint
 

@@ -83,3 +83,9 @@ def select_images(ground_truth: GroundTruth, image_ids: Iterable[int]) -> Ground
         crowd=ground_truth.crowd[keep],
         files=tuple(ground_truth.files[n] for n in indices) if ground_truth.files else (),
     )
+
+
+def labeled_parts(ground_truth: GroundTruth, skeleton: Skeleton) -> np.ndarray:
+    """Return whether a person has a labeled keypoint in a part, [T, Q] bool."""
+    labeled = ground_truth.keypoints[..., 2] > 0
+    return np.stack([labeled[:, at].any(1) for at in skeleton.parts.values()], 1)

@@ -17,9 +17,15 @@ from tagpose.evaluation.coco_results import (
     read_extras,
 )
 from tagpose.evaluation.detections import Detections, build_detections
-from tagpose.evaluation.ground_truth import GroundTruth
-from tagpose.evaluation.matching import OKS_THRESHOLDS, find_candidates, match_greedily
-from tagpose.evaluation.oks import Pairs, compute_oks, labeled_parts, pair_by_image
+from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
+from tagpose.evaluation.matching import (
+    OKS_THRESHOLDS,
+    Pairs,
+    find_candidates,
+    match_greedily,
+    pair_by_image,
+)
+from tagpose.evaluation.oks import compute_oks
 from tagpose.evaluation.precision_recall import PrecisionRecallCurves, precision_recall_curves
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA, Poses

@@ -1,4 +1,4 @@
-"""Greedy matching of detections to ground-truth people, best score first, at each OKS threshold."""
+"""Pairs of detections and ground-truth people, and their greedy matching at each OKS threshold."""
 
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -6,10 +6,16 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.evaluation.detections import MAX_DETECTIONS
-from tagpose.evaluation.oks import Pairs
 
 # linspace as in pycocotools, because arange does not yield exactly .75
 OKS_THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
+
+
+class Pairs(NamedTuple):
+    """M pairs of a detection and a ground-truth person of the same image."""
+
+    detection: np.ndarray  # [M] int64, non-decreasing
+    person: np.ndarray  # [M] int64
 
 
 class CandidatePairs(NamedTuple):
@@ -20,6 +26,20 @@ class CandidatePairs(NamedTuple):
     above_threshold: np.ndarray  # [thresholds, M] bool, whether the OKS reaches the threshold
     # [MAX_DETECTIONS + 1] int64, start of the pairs of all detections of rank n in their images
     rank_starts: np.ndarray
+
+
+def pair_by_image(detections: np.ndarray, ground_truth: np.ndarray) -> Pairs:
+    """Pair every detection with every person of its image.
+
+    Args:
+        detections: [D] image of each detection, non-decreasing.
+        ground_truth: [T] image of each person, non-decreasing.
+    """
+    first = np.searchsorted(ground_truth, detections)  # [D]
+    counts = np.searchsorted(ground_truth, detections, side="right") - first
+    ends = np.cumsum(counts)
+    detection = np.repeat(np.arange(len(detections)), counts)
+    return Pairs(detection, np.arange(len(detection)) + np.repeat(first - ends + counts, counts))
 
 
 def find_candidates(

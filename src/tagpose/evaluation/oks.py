@@ -10,18 +10,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.evaluation.detections import Detections
-from tagpose.evaluation.ground_truth import GroundTruth
+from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
+from tagpose.evaluation.matching import Pairs
 from tagpose.skeletons.skeleton import Skeleton
 
 # Lower exponents are slow and have denormal powers; exp(-700) = 1e-304 vanishes in every sum.
 _MIN_EXPONENT: Final = -700.0
-
-
-class Pairs(NamedTuple):
-    """M pairs of a detection and a ground-truth person of the same image."""
-
-    detection: np.ndarray  # [M] int64, non-decreasing
-    person: np.ndarray  # [M] int64
 
 
 class ZeroDistanceRegions(NamedTuple):
@@ -30,26 +24,6 @@ class ZeroDistanceRegions(NamedTuple):
     low: np.ndarray  # [2, P, K] left, top in image pixels
     high: np.ndarray  # [2, P, K] right, bottom in image pixels
     variance: np.ndarray  # [P, K] 2 s^2 k^2 in square image pixels
-
-
-def pair_by_image(detections: np.ndarray, ground_truth: np.ndarray) -> Pairs:
-    """Pair every detection with every person of its image.
-
-    Args:
-        detections: [D] image of each detection, non-decreasing.
-        ground_truth: [T] image of each person, non-decreasing.
-    """
-    first = np.searchsorted(ground_truth, detections)  # [D]
-    counts = np.searchsorted(ground_truth, detections, side="right") - first
-    ends = np.cumsum(counts)
-    detection = np.repeat(np.arange(len(detections)), counts)
-    return Pairs(detection, np.arange(len(detection)) + np.repeat(first - ends + counts, counts))
-
-
-def labeled_parts(ground_truth: GroundTruth, skeleton: Skeleton) -> np.ndarray:
-    """Return whether a person has a labeled keypoint in a part, [T, Q] bool."""
-    labeled = ground_truth.keypoints[..., 2] > 0
-    return np.stack([labeled[:, at].any(1) for at in skeleton.parts.values()], 1)
 
 
 def oks_variances(areas: np.ndarray, skeleton: Skeleton) -> np.ndarray:
