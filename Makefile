@@ -17,7 +17,7 @@ OVERRIDES = $(foreach word,$(NAMED),'$(subst <space>,$(SPACE),$(subst ','\'',$(s
 export GOMP_SPINCOUNT ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data_synthesize data_download data_split data_skeleton data_check pretrain finetune evaluate reproduce score report predict app models export convert publish cache_outputs tune sweep oracle ablate docs docs-serve test test-slow fuzz bench check format lock clean
+.PHONY: help setup demo data_synthesize data_download data_split data_skeleton data_check pretrain finetune evaluate reproduce score report predict app models export convert publish cache_outputs tune sweep oracle ablate docs docs-serve benchmark test test-slow fuzz bench check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ oracle: $(READY) ## evaluate decoded ground truth, the upper bound of the encodi
 
 ablate: $(READY) ## evaluate variants of the recipe on synthetic people: hours; the same command resumes
 	$(TAGPOSE) ablate $(OVERRIDES)
+
+benchmark: $(READY) ## measure training, inference and data loading on device=cuda
+	$(TAGPOSE) benchmark $(OVERRIDES)
 
 test: $(READY) ## run the fast tests
 	$(RUN) -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)

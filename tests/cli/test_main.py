@@ -23,7 +23,7 @@ def test_every_program_has_a_module_a_script_and_a_make_target():
     assert modules - {"main"} == NAMES
     assert {file.stem for file in (ROOT / "scripts").glob("*.py")} == NAMES
     recipes = re.findall(r"\$\(TAGPOSE\) (data \w+|\w+)", (ROOT / "Makefile").read_text())
-    assert set(recipes) == {*PROGRAMS} - {"benchmark"}  # for machines without make
+    assert set(recipes) == {*PROGRAMS}
 
 
 def test_every_program_uses_the_configuration_of_its_name():
