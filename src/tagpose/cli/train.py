@@ -21,7 +21,7 @@ from tagpose.training.callbacks.run_lock import RunLock, lock_run
 from tagpose.training.callbacks.run_manifest import RunManifest, flatten_keys, git_revision
 from tagpose.training.checkpoint_io import find_latest_checkpoint, remove_temporary_checkpoints
 from tagpose.training.history import draw_history
-from tagpose.training.loggers import ResumableCSVLogger
+from tagpose.training.loggers import truncate_logs
 
 _AUTO: Final = "auto"
 _HARMLESS: Final = (
@@ -176,13 +176,6 @@ def config_files(configured: dict[str, Any]) -> dict[str, str]:
         f".hydra/{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(content))
         for name, content in contents.items()
     }
-
-
-def truncate_logs(loggers: list[Any], step: int) -> None:
-    """Discard logged rows from a step on, which a resumed run logs again."""
-    for logger in loggers:
-        if isinstance(logger, ResumableCSVLogger):
-            logger.discard_rows_from(step)
 
 
 def collect_facts(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:

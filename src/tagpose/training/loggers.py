@@ -4,14 +4,14 @@ import csv
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import wandb
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from tagpose.io import write_json
@@ -44,6 +44,13 @@ class ResumableCSVLogger(CSVLogger):
         rows = [row for row in rows if int(row["step"]) < step]
         self.experiment.metrics = [{n: v for n, v in row.items() if v} for row in rows]
         self.save()
+
+
+def truncate_logs(loggers: Iterable[Logger], step: int) -> None:
+    """Discard logged rows from a step on, which a resumed run logs again."""
+    for logger in loggers:
+        if isinstance(logger, ResumableCSVLogger):
+            logger.discard_rows_from(step)
 
 
 class OfflineWandbLogger(WandbLogger):
