@@ -81,7 +81,7 @@ class IssueType(Enum):
     VISIBILITY = (
         Severity.ERROR,
         "visibilities v outside 0 to 2",
-        "v is 0 for an unlabeled keypoint, 1 for a hidden one and 2 for a visible one",
+        "v is 0 for an unlabeled keypoint, 1 for an occluded one and 2 for a visible one",
     )
     BOX = (
         Severity.ERROR,
