@@ -13,7 +13,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.models.zoo import MODELS, ZooModel, cache_folder
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 
-_COLUMNS: Final = ("keypoints", "parameters", "AP", "license", "downloaded")
+_COLUMNS: Final = ("keypoints", "size", "AP", "license", "cached")
 
 
 @program("models")
@@ -38,7 +38,7 @@ def describe_model(model: ZooModel) -> list[str]:
     return [
         model.name,
         str(skeleton.size),
-        f"{parameters / 1e6:.1f} M",
+        f"{4 * parameters / 1e6:.0f} MB",
         f"{ap:.3f}".removeprefix("0"),
         model.license,
         downloaded,
