@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -262,6 +263,20 @@ def test_predict_does_not_import_the_libraries_of_training():
         "trackers",
     }
     assert not training_only & set(loaded)
+
+
+def test_predict_checks_its_options_without_torch_and_without_a_download(tmp_path):
+    environment = os.environ | {"TAGPOSE_ZOO_URL": "http://127.0.0.1:9"}  # no server
+    command = [sys.executable, "-X", "importtime", "-m", "tagpose", "predict", "images=nowhere"]
+    result = subprocess.run(
+        command, text=True, capture_output=True, check=False, cwd=tmp_path, env=environment
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: no images found at nowhere")
+    assert "cannot be reached" not in result.stderr
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "tagpose.cli.predict_output" in imported
+    assert "torch" not in imported
 
 
 def _broken_annotations(people, folder):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.data.datasets import TestTimeDataset
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.samplers import pick_evenly
@@ -32,6 +32,7 @@ _NOT_OF_EVALUATE: Final = ("checkpoint=", "output=", "num_images=")  # overrides
 @program("cache_outputs")
 def main(cfg: DictConfig) -> None:
     """Save the network outputs of the validation images, and a manifest."""
+    resolve_checkpoints(cfg)
     versions, network = package_versions(), load_network(Path(cfg.checkpoint))
     with open_dict(cfg):
         cfg.skeleton = skeleton_to_config(network.skeleton)

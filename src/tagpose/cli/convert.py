@@ -4,13 +4,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.models.checkpoint import load_network, write_checkpoint
 
 
 @program("convert")
 def main(cfg: DictConfig) -> None:
     """Write a checkpoint of this project, and print a summary of the network."""
+    resolve_checkpoints(cfg)
     file = Path(cfg.checkpoint)
     network = load_network(file)
     target = Path(cfg.output) / f"{file.stem}.ckpt"

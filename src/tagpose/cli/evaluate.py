@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tagpose.cli.console import print_tables
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.cli.published_check import check_scores, prepare_published
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.evaluation.coco_results import (
@@ -45,6 +45,7 @@ def main(cfg: DictConfig) -> None:
 
 def evaluate(cfg: DictConfig) -> dict[str, PartScores]:
     """Evaluate a checkpoint, and return the scores by part, ranked by person score."""
+    resolve_checkpoints(cfg)
     versions, network = package_versions(), load_network(Path(cfg.checkpoint))
     check_spec(cfg, network.spec)
     cfg = apply_network_settings(cfg, network.spec)

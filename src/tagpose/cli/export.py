@@ -5,7 +5,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.export.bundle import write_bundle
 from tagpose.export.bundle_metadata import ExportSpec
 from tagpose.models.checkpoint import load_network
@@ -15,6 +15,7 @@ from tagpose.models.checkpoint import load_network
 def main(cfg: DictConfig) -> None:
     """Write the network, the decoder and an example to a folder."""
     check_exportable(cfg.predictor)
+    resolve_checkpoints(cfg)
     network = load_network(Path(cfg.checkpoint))
     decoder = instantiate(cfg.predictor.decoder, _convert_="object")
     spec = ExportSpec(

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from tagpose.cli.console import print_tables
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.data.datasets import ValDataset
 from tagpose.data.samplers import pick_evenly
 from tagpose.data.workers import worker_init
@@ -37,6 +37,7 @@ def main(cfg: DictConfig) -> None:
     model = instantiate(cfg.model, _convert_="object")
     network, encoders = model.network, model.encoders
     if cfg.checkpoint:
+        resolve_checkpoints(cfg)
         network = load_network(Path(cfg.checkpoint))
         encoders = build_encoders(network, instantiate(cfg.encoder))
     decoder = instantiate(cfg.predictor.decoder)(network.skeleton, **network.decoder_options)

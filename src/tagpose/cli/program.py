@@ -63,7 +63,6 @@ def program(
                 sys.argv = [*command, *words]
                 # inside of Hydra, whose job runner prints its own message otherwise
                 with friendly_errors(*errors):
-                    resolve_checkpoints(cfg)
                     function(cfg)
 
             keep_freed_memory()

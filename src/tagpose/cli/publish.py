@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.models.checkpoint import load_network, write_mmpose_checkpoint
 from tagpose.models.model_card import (
     UNKNOWN_ORIGIN,
@@ -20,6 +20,7 @@ from tagpose.provenance import fingerprint
 @program("publish")
 def main(cfg: DictConfig) -> None:
     """Write NAME.pth, NAME.safetensors and NAME.md, without overwriting any."""
+    resolve_checkpoints(cfg)
     checkpoint = Path(cfg.checkpoint)
     network = load_network(checkpoint)
     name = cfg.output_name or f"{network.architecture}_{network.skeleton.name}"

@@ -16,7 +16,7 @@ from tagpose.evaluation.published_results import (
 )
 from tagpose.evaluation.score_tables import comparison_table
 from tagpose.io import write_json
-from tagpose.models.zoo import find_model, resolve_checkpoint
+from tagpose.models.zoo import cache_folder, download_model, find_model
 from tagpose.structures import DEFAULT_INPUT_SIZE
 
 
@@ -36,7 +36,7 @@ def prepare_published(cfg: DictConfig) -> PublishedResult:
     data = instantiate(cfg.data, _convert_="object")
     data.check_exists([data.val_split])  # before a long download
     model = find_model(row.architecture, row.skeleton)
-    cfg.checkpoint = cfg.checkpoint or str(resolve_checkpoint(model.name))
+    cfg.checkpoint = cfg.checkpoint or str(download_model(model, cache_folder()))
     return row
 
 

@@ -12,7 +12,7 @@ from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.cli.program import program
+from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.models.checkpoint import read_global_step
 from tagpose.models.transfer import check_resumable, transfer_weights
@@ -116,6 +116,7 @@ def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: R
     seed_everything(cfg.seed, workers=True)
     data = make_data(cfg)
     model = instantiate(cfg.model, _convert_="object")
+    resolve_checkpoints(cfg)
     if cfg.init_from:
         print(f"{cfg.init_from}: {transfer_weights(model.network, Path(cfg.init_from))}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")

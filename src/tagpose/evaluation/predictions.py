@@ -1,7 +1,6 @@
 """Predictions of an evaluation: their collection over processes, validation and ranking scores."""
 
 import numpy as np
-from torch import distributed
 
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
@@ -26,6 +25,9 @@ class Predictions:
         All processes must call this, and have the same predictions afterwards. Their numbers of
         images may differ, also be 0.
         """
+        # torch takes seconds to import; programs check their options before they need it
+        from torch import distributed
+
         if not (distributed.is_available() and distributed.is_initialized()):
             return
         gathered: list[dict[int, Poses]] = [{}] * distributed.get_world_size()

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 from platformdirs import user_cache_path
 
 from tagpose.folder_lock import lock_file
+from tagpose.skeletons.coco import BODY, WHOLEBODY
 
 _HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"
-_BODY: Final = "body"
-_WHOLEBODY: Final = "wholebody"
+_BODY: Final = BODY.name
+_WHOLEBODY: Final = WHOLEBODY.name
 _RETRY_DELAYS: Final = (1, 2, 4)  # seconds; who is offline does not want to wait for more
 _MAX_WAIT: Final = 3600.0  # seconds that a process waits for the download of another one
 _NOTICE: Final = (
