@@ -14,7 +14,7 @@ from tagpose.data.synthetic.renderer import (
     random_clothes,
     render_figure,
 )
-from tagpose.data.synthetic.scene import render_scene
+from tagpose.data.synthetic.scene import PeopleCount, render_scene
 
 SECONDS_PER_POSE = 1.0
 
@@ -31,7 +31,7 @@ def render_motion(
 ) -> Iterator[AnnotatedFrame]:
     """Render people side by side who move from pose to pose and sway."""
     random = np.random.default_rng(seed)
-    background = render_scene(random, image_size, 0).image
+    background = render_scene(random, image_size, PeopleCount(0)).image
     width = image_size * (1 + people) // 2
     background = cv2.resize(background, (width * SUPERSAMPLING, image_size * SUPERSAMPLING))
     count = int(frames / rate / SECONDS_PER_POSE) + 2

@@ -12,7 +12,7 @@ from tagpose.cli.subprograms import ProcessUsage, run_once, run_subprogram
 from tagpose.evaluation.score_tables import VariantResult, ablation_table
 from tagpose.io import atomic_write
 
-Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablate.yaml
+Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablation
 
 _COMBINED: Final = "all together"
 _TRAIN_KEYS: Final = ("both_stages", "train")
@@ -23,12 +23,7 @@ _OVERRIDE_KEYS: Final = (*_TRAIN_KEYS, "test")
 def main(cfg: DictConfig) -> None:
     """Train and evaluate the variants that are not done, and print the table after each."""
     if not Path(cfg.root).exists():
-        sizes = [
-            f"train={cfg.num_train_images}",
-            f"val={cfg.num_val_images}",
-            f"image_size={cfg.image_size}",
-        ]
-        run_subprogram("data synthesize", f"root={cfg.root}", "sparse=true", "max_people=6", *sizes)
+        run_subprogram("data synthesize", f"root={cfg.root}", *cfg.synthesize)
     variants = add_combined(OmegaConf.to_container(cfg.variants, resolve=True), list(cfg.combined))
     oracle = {name: variant for name, variant in variants.items() if variant.get("oracle")}
     write_table(cfg, "oracle.md", (evaluate_oracle(cfg, oracle, name) for name in oracle))
@@ -49,10 +44,12 @@ def write_table(cfg: DictConfig, name: str, results: Iterable[VariantResult]) ->
 
 
 def add_combined(variants: Any, combined: list[str]) -> dict[str, Variant]:
-    """Return the variants, followed by the combination of the named ones."""
+    """Return the variants, followed by the combination of the named ones if there are any."""
     unknown = [name for name in combined if name not in variants]
     if unknown:
         raise ValueError(f"unknown variant {unknown[0]!r} in combined; use names of variants")
+    if not combined:
+        return variants
     chosen = [variants[name] for name in combined]
     overrides = {
         key: [override for variant in chosen for override in variant.get(key, [])]

@@ -17,6 +17,7 @@ def main(cfg: DictConfig) -> None:
         val=cfg.val,
         image_size=cfg.image_size,
         max_people=cfg.max_people,
+        min_people=cfg.min_people,
         seed=cfg.seed,
         sparse=cfg.sparse,
     )

@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as rle
 from tqdm import tqdm
 
-from tagpose.data.synthetic.scene import Scene, SyntheticPerson, render_scene
+from tagpose.data.synthetic.scene import PeopleCount, Scene, SyntheticPerson, render_scene
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.skeleton import Skeleton
 
@@ -39,7 +39,7 @@ class GenerationOptions(NamedTuple):
 
     root: Path
     image_size: int  # shorter side in image pixels
-    max_people: int
+    people: PeopleCount
     seed: int
     sparse: bool  # whether about half of the parts are unlabeled in train
 
@@ -51,6 +51,7 @@ def write_synthetic_dataset(
     val: int,
     image_size: int = 256,
     max_people: int = 4,
+    min_people: int | None = None,
     seed: int = 0,
     sparse: bool = False,
     processes: int | None = None,
@@ -62,7 +63,9 @@ def write_synthetic_dataset(
         train: number of training images.
         val: number of validation images.
         image_size: shorter side of an image in image pixels.
-        max_people: maximum number of people per image, up to 8.
+        max_people: maximum number of people per image, up to 8 without `min_people`.
+        min_people: draws crowds: every number from `min_people` to `max_people` is equally
+            frequent, and people overlap. By default most images have few people.
         seed: seed of all random numbers.
         sparse: whether people have all sizes, and about half of their faces, hands and feet are
             too small or blurred to be labeled, as in COCO-WholeBody. In val these parts are labeled
@@ -78,7 +81,8 @@ def write_synthetic_dataset(
     partial_root = root.with_name(f"{root.name}.partial")
     shutil.rmtree(partial_root, ignore_errors=True)
     try:
-        options = GenerationOptions(partial_root, image_size, max_people, seed, sparse)
+        people = PeopleCount(max_people, min_people)
+        options = GenerationOptions(partial_root, image_size, people, seed, sparse)
         for split, count in zip(_SPLITS, (train, val), strict=True):
             _write_split(options, split, count, processes)
         partial_root.rename(root)
@@ -128,7 +132,7 @@ def _coco_content(images: list[Row], annotations: list[Row], skeleton: Skeleton)
 def _write_scene(options: GenerationOptions, split: str, index: int) -> tuple[Row, list[Row]]:
     """Write one image; return its row and the rows of its people without ids."""
     random = np.random.default_rng([options.seed, _SPLITS.index(split), index])
-    scene = render_scene(random, options.image_size, options.max_people, sparse=options.sparse)
+    scene = render_scene(random, options.image_size, options.people, sparse=options.sparse)
     if split == "train":
         scene = scene._replace(people=tuple(map(_remove_unlabeled, scene.people)))
     height, width = scene.image.shape[:2]

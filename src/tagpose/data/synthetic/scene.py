@@ -35,6 +35,20 @@ class SyntheticPerson(NamedTuple):
     unlabeled: tuple[str, ...] = ()  # parts that are too small or blurred to be labeled
 
 
+class PeopleCount(NamedTuple):
+    """Range of the number of people per image."""
+
+    max: int  # up to 8 if there is no minimum
+    min: int | None = None  # None: mostly few people, otherwise all numbers are equally frequent
+
+    def draw(self, random: Random) -> int:
+        """Return a random number of people."""
+        if self.min is not None:
+            return int(random.integers(self.min, self.max + 1))
+        weights = np.array(_COUNT_WEIGHTS[: self.max + 1])
+        return int(random.choice(len(weights), p=weights / weights.sum()))
+
+
 class Scene(NamedTuple):
     """An image and its ground truth."""
 
@@ -44,19 +58,18 @@ class Scene(NamedTuple):
 
 
 def render_scene(
-    random: Random, image_size: int, max_people: int, *, sparse: bool = False
+    random: Random, image_size: int, people: PeopleCount, *, sparse: bool = False
 ) -> Scene:
     """Render a random scene.
 
     Args:
         random: generator of all random numbers.
         image_size: shorter side in image pixels.
-        max_people: maximum number of people, up to 8.
+        people: range of the number of people.
         sparse: whether people have all sizes, and about half of their faces, hands and feet are too
             small or blurred to be labeled.
     """
-    weights = np.array(_COUNT_WEIGHTS[: max_people + 1])
-    count = int(random.choice(len(weights), p=weights / weights.sum()))
+    count = people.draw(random)
     # several people do not fit a portrait image
     shape = _SHAPES[random.integers(len(_SHAPES) if count < 2 else 2)]
     width, height = (round(image_size * length) for length in shape)
@@ -68,15 +81,15 @@ def render_scene(
     places = _place_figures(figures, random, *canvas_size, sparse=sparse)
     masks = [_render_one(image, f, p, random) for f, p in zip(figures, places, strict=True)]
     occluders = [_render_occluder(image, random)] if random.random() < _OCCLUDER_PROB else []
-    people = _label_people(figures, places, masks, occluders, random)
+    labeled = _label_people(figures, places, masks, occluders, random)
     if sparse:
-        people = [
+        labeled = [
             person._replace(unlabeled=blur_parts(image, person.keypoints, random))
-            for person in people
+            for person in labeled
         ]
     return Scene(
         image=cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA),
-        people=tuple(people),
+        people=tuple(labeled),
         crowd=None if crowd is None else _downsample(_subtract(crowd, [*masks, *occluders])),
     )
 
