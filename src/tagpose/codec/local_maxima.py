@@ -10,6 +10,8 @@ from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 _REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
 CHUNK: Final = 16  # map pixels whose values are compared at a time
 _TINY: Final = np.float32(1e-30)  # makes a rise of 0 positive
+_SUMMIT_RATIO: Final = 4  # input pixels per map pixel for which summits are recognized
+_SUMMIT_MARGIN: Final = 1e-5  # relative, above the rounding of float32
 ROUNDING: Final = 1e-6  # relative, of float32: no map pixel is excluded by rounding
 
 
@@ -18,6 +20,7 @@ class RowScratch(NamedTuple):
 
     around: np.ndarray  # [3, chunks * CHUNK + 2] float32: three rows with replicated borders
     ratings: np.ndarray  # [CHUNK] float32: positive if a map pixel may contain a maximum
+    summits: np.ndarray  # [CHUNK] float32: positive if it is a summit; see `_rate_chunk`
     columns: np.ndarray  # [w] int64: columns of map pixels that contain maxima
     inside: np.ndarray  # [w, ratio, ratio] float32: scores of maxima; else -inf
 
@@ -55,7 +58,7 @@ def find_row_maxima(
             any_above |= scratch.around[1, first + offset + 1] > pixel_floor
         if not any_above:
             continue
-        _rate_chunk(scratch.around, first, floor, pixel_floor, center_weight, scratch.ratings)
+        _rate_chunk(scratch, first, floor, pixel_floor, center_weight)
         for offset in range(CHUNK):
             any_positive |= scratch.ratings[offset] > 0
         if any_positive:
@@ -87,6 +90,9 @@ def _find_chunk_maxima(
         if _is_flat(heatmap, row, column):
             scratch.inside[count] = heatmap[row, column]
             count += 1
+        elif scratch.inside.shape[1] == _SUMMIT_RATIO and scratch.summits[column - first] > 0:
+            _write_summit(heatmap, grid, row, column, scratch.inside, count)
+            count += 1
         elif _write_local_maxima(heatmap, grid, row, column, scratch.inside, count):
             count += 1
     return count
@@ -107,12 +113,7 @@ def _copy_rows(heatmap: np.ndarray, row: Int, around: np.ndarray) -> None:
 
 @inlined
 def _rate_chunk(
-    around: np.ndarray,
-    first: Int,
-    floor: Float,
-    pixel_floor: Float,
-    weight: Float,
-    ratings: np.ndarray,
+    scratch: RowScratch, first: Int, floor: Float, pixel_floor: Float, weight: Float
 ) -> None:
     """Rate each map pixel of a chunk; the rating is positive if it may contain a maximum.
 
@@ -121,14 +122,20 @@ def _rate_chunk(
     the center of the map pixel, and the neighboring map pixels, interpolated in the same way, do
     not exceed it.
 
+    A summit exceeds all map pixels around it, and falls towards them along all four lines through
+    the input pixels nearest to its center. In each quadrant, values are bilinear between the
+    centers of four map pixels, so the input pixel nearest to the center is the highest within its
+    5 x 5 window. With 4 x 4 input pixels this window does not reach beyond these centers, so the
+    highest of the middle four is a local maximum, and no lower input pixel is one.
+
     Args:
-        around: three rows; see `RowScratch`.
+        scratch: buffers; `around` is read, `ratings` and `summits` are outputs.
         first: first column of the chunk.
         floor: value that maxima must exceed.
         pixel_floor: value that map pixels containing such maxima exceed.
         weight: weight of the farther map pixel at the input pixel nearest to the center.
-        ratings: output [CHUNK].
     """
+    around = scratch.around
     for offset in range(CHUNK):  # a constant number, so that the compiler vectorizes it
         x = first + offset
         a, b, c = around[0, x], around[0, x + 1], around[0, x + 2]
@@ -139,10 +146,13 @@ def _rate_chunk(
         left = lerp(e, d, weight) - max(lerp(b, a, weight), lerp(h, g, weight))
         right = lerp(e, f, weight) - max(lerp(b, c, weight), lerp(h, i, weight))
         rise = min(max(upper, lower), max(left, right))
+        lowest_rise = min(min(upper, lower), min(left, right))
         rise += np.float32(ROUNDING) * abs(e) + _TINY
         # no input pixel exceeds the highest map pixel around it
-        highest = max(max(max(max(a, b), c), max(max(d, e), f)), max(max(g, h), i))
-        ratings[offset] = min(min(rise, e - pixel_floor), highest - floor)
+        neighbor = max(max(max(max(a, b), c), max(d, f)), max(max(g, h), i))
+        scratch.ratings[offset] = min(min(rise, e - pixel_floor), max(neighbor, e) - floor)
+        margin = np.float32(_SUMMIT_MARGIN) * abs(e)
+        scratch.summits[offset] = min(lowest_rise, e - neighbor) - margin
 
 
 @inlined
@@ -172,6 +182,25 @@ def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
             if heatmap[y, x] != value:
                 return False
     return True
+
+
+@inlined
+def _write_summit(
+    heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, index: Int
+) -> None:
+    """Write the scores of the local maxima of a summit; see `_write_local_maxima`."""
+    highest = np.float32(-np.inf)
+    for down in range(1, 3):
+        for across in range(1, 3):
+            score = sample_bilinear(
+                heatmap, grid, row * _SUMMIT_RATIO + down, column * _SUMMIT_RATIO + across
+            )
+            inside[index, down, across], highest = score, max(highest, score)
+    for down in range(_SUMMIT_RATIO):
+        for across in range(_SUMMIT_RATIO):
+            is_middle = min(down, across) > 0 and max(down, across) < _SUMMIT_RATIO - 1
+            if not is_middle or inside[index, down, across] < highest:
+                inside[index, down, across] = np.float32(-np.inf)
 
 
 @inlined

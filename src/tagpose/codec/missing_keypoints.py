@@ -11,13 +11,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from tagpose.codec.block_bounds import (
+    BLOCK,
+    BlockBounds,
+    Span,
+    bound_heatmap,
+    bound_tags,
+    heatmap_span,
+)
 from tagpose.codec.compilation import Int, compiled, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
-from tagpose.codec.interpolation import Grid, sample_bilinear
+from tagpose.codec.interpolation import sample_bilinear
 from tagpose.codec.subpixel import refine_peak
-from tagpose.codec.tag_maps import BLOCK, TagMap, read_tag_map
-from tagpose.codec.tile_bounds import Span, bound_blocks, bound_heatmap, heatmap_span
-from tagpose.codec.tile_search import search_argmax
+from tagpose.codec.tile_search import SearchBuffers, search_argmax
 
 # Maximum work for one keypoint of all people of an image: input pixels evaluated and tiles bounded.
 # Outputs of trained networks take a few thousand. Tags that are noise of large amplitude would take
@@ -107,31 +113,35 @@ def _fill_missing(
         finite: output [B, K] bool, whether the tags are finite.
     """
     views, (height, width) = person_tags.shape[1], maps.tags.shape[3:]
-    tiles = np.empty((height + 1, width + 1), np.float32)
-    blocks = np.empty((height // BLOCK + 1, width // BLOCK + 1), np.float32)
-    ranges = views, *blocks.shape
-    tags = TagMap(
-        np.empty((views, height, width), np.float32),
-        np.empty(ranges, np.float32),
-        np.empty(ranges, np.float32),
+    blocks = height // BLOCK + 1, width // BLOCK + 1
+    bounds = BlockBounds(
+        np.empty(blocks, np.float32),
+        np.empty((views, *blocks), np.float32),
+        np.empty((views, *blocks), np.float32),
     )
-    current = -1, -1  # image and tag map that `tags` contains
+    buffers = SearchBuffers(
+        np.empty(blocks[0] * blocks[1], np.float32),
+        np.empty(BLOCK**2, np.float32),
+        np.empty(BLOCK**2, np.float32),
+        np.empty((views, BLOCK + 1, BLOCK + 1), np.float32),
+        np.empty((views, 2), np.float32),
+    )
+    current = -1, -1  # image and tag map of the ranges of tags in `bounds`
     for number in range(start, stop):
         image, keypoint = number // keypoints.shape[1], number % keypoints.shape[1]
         first, last = first_person[image], first_person[image + 1]
         if not (keypoints[first:last, keypoint, 2] == 0).any():
             continue
-        if not bound_heatmap(maps.heatmaps[image, keypoint], span, tiles, blocks) > 0:
+        if not bound_heatmap(maps.heatmaps[image, keypoint], span, bounds.heat) > 0:
             continue
         tag_map = maps.tag_index[keypoint]
         if current != (image, tag_map):
-            finite[image, keypoint] = read_tag_map(maps, image, tag_map, tags)
+            finite[image, keypoint] = bound_tags(maps, image, tag_map, bounds)
             current = image, tag_map
         if finite[image, keypoint]:
             work, unfinished = _fill_keypoint(
-                keypoints[first:last, keypoint], person_tags[first:last],
-                maps.heatmaps[image, keypoint], tags, maps.heatmap_grid, maps.tag_grid, tiles,
-                blocks, subpixel,
+                keypoints[first:last, keypoint], person_tags[first:last], maps, image, keypoint,
+                span, bounds, buffers, subpixel,
             )  # fmt: skip
             stats.work[image, keypoint], stats.unfinished[image, keypoint] = work, unfinished
 
@@ -140,12 +150,12 @@ def _fill_missing(
 def _fill_keypoint(
     points: np.ndarray,
     person_tags: np.ndarray,
-    heatmap: np.ndarray,
-    tags: TagMap,
-    heatmap_grid: Grid,
-    tag_grid: Grid,
-    tiles: np.ndarray,
-    blocks: np.ndarray,
+    maps: DecodingMaps,
+    image: Int,
+    keypoint: Int,
+    span: Span,
+    bounds: BlockBounds,
+    buffers: SearchBuffers,
     subpixel: bool,
 ) -> tuple[Int, Int]:
     """Fill in one keypoint of the people of an image.
@@ -153,35 +163,29 @@ def _fill_keypoint(
     Args:
         points: x, y, score [P, 3].
         person_tags: mean tags [P, V].
-        heatmap: heatmap [h, w].
-        tags: tags of the keypoint.
-        heatmap_grid: grid of the heatmap.
-        tag_grid: grid of the tags.
-        tiles: largest heatmap values [tile rows, tile columns].
-        blocks: largest heatmap values [block rows, block columns].
+        maps: network outputs of the batch.
+        image: index of the image.
+        keypoint: index of the keypoint.
+        span: span of a tile.
+        bounds: bounds of the keypoint's maps.
+        buffers: scratch memory.
         subpixel: see `refine_peak`.
 
     Returns:
         The work and the number of unfinished searches.
     """
-    bounds, tile_bounds = np.empty(blocks.size, np.float32), np.empty(BLOCK**2, np.float32)
-    ends = np.empty((len(tags.values), 2), np.float32)
-    input_width, total, unfinished = len(heatmap_grid.columns.near), 0, 0
+    heatmap, grid, total, unfinished = maps.heatmaps[image, keypoint], maps.heatmap_grid, 0, 0
     for person in range(len(points)):
         if points[person, 2] != 0:
             continue
-        bound_blocks(blocks, tags.low, tags.high, person_tags[person], bounds)
         position, work, finished = search_argmax(
-            heatmap, tags.values, person_tags[person], heatmap_grid, tag_grid, tiles,
-            blocks.shape[1], bounds, tile_bounds, ends, _MAX_WORK - total,
-        )  # fmt: skip
+            maps, image, keypoint, person_tags[person], span, bounds, buffers, _MAX_WORK - total
+        )
         total += work
         unfinished += not finished
-        y, x = position // input_width, position % input_width
-        score = sample_bilinear(heatmap, heatmap_grid, y, x)
+        y, x = position // len(grid.columns.near), position % len(grid.columns.near)
+        score = sample_bilinear(heatmap, grid, y, x)
         if score > 0:
-            points[person, 0], points[person, 1] = refine_peak(
-                heatmap, heatmap_grid, y, x, subpixel
-            )
+            points[person, 0], points[person, 1] = refine_peak(heatmap, grid, y, x, subpixel)
             points[person, 2] = score
     return total, unfinished

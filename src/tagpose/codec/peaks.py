@@ -162,6 +162,7 @@ def _select_peaks(
     scratch = RowScratch(
         np.empty((3, -(-width // CHUNK) * CHUNK + 2), np.float32),
         np.empty(CHUNK, np.float32),
+        np.empty(CHUNK, np.float32),
         np.empty(width, np.int64),
         np.empty((width, ratio, ratio), np.float32),
     )

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from tagpose.codec.compilation import Float, Int, compiled, run_parallel
+from tagpose.codec.compilation import Float, Int, compiled
 from tagpose.codec.decoding_maps import DecodingMaps
 from tagpose.codec.interpolation import Grid, sample_bilinear
 from tagpose.structures import STRIDE
@@ -24,24 +24,16 @@ def refine_peaks(
         maps: network outputs of the batch.
         subpixel: see `refine_peak`.
     """
-    run_parallel(
-        lambda start, stop: _refine_peaks(keypoints, image, maps, subpixel, start, stop),
-        keypoints.shape[1],
-    )
+    _refine_peaks(keypoints, image, maps, subpixel)
 
 
 @compiled
 def _refine_peaks(
-    keypoints: np.ndarray,
-    image: np.ndarray,
-    maps: DecodingMaps,
-    subpixel: bool,
-    start: Int,
-    stop: Int,
+    keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, subpixel: bool
 ) -> None:
-    """Refine keypoints number `start` to `stop` of all people, in place."""
+    """Refine the keypoints of all people in place."""
     for person in range(keypoints.shape[0]):
-        for keypoint in range(start, stop):
+        for keypoint in range(keypoints.shape[1]):
             point = keypoints[person, keypoint]
             if point[2] > 0:
                 heatmap, y, x = maps.heatmaps[image[person], keypoint], int(point[1]), int(point[0])

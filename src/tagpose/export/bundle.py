@@ -19,6 +19,7 @@ PACKAGE: Final = (
 _EXPORT: Final = Path(__file__).parent
 # Files that import only numpy, scipy, numba, Pillow and each other.
 _BUNDLED_FILES: Final = (
+    "codec/block_bounds.py",
     "codec/__init__.py",
     "codec/compilation.py",
     "codec/decoder.py",
@@ -32,8 +33,6 @@ _BUNDLED_FILES: Final = (
     "codec/peak_matching.py",
     "codec/peaks.py",
     "codec/subpixel.py",
-    "codec/tag_maps.py",
-    "codec/tile_bounds.py",
     "codec/tile_search.py",
     "codec/topk.py",
     "data/__init__.py",
