@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -81,6 +82,25 @@ def is_stale(partial: Path) -> bool:
     if not ".".join(name).endswith(f".{gethostname()}"):
         return time.time() - modified > _STALE_AFTER
     return not _was_running(int(process), modified)
+
+
+def check_free_space(folder: Path, required: int) -> None:
+    """Check that the disk of a folder, which may not exist yet, has enough free space.
+
+    Args:
+        folder: folder to write to.
+        required: bytes to write.
+
+    Raises:
+        OSError: the disk has too little free space.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if required > free:
+        raise OSError(
+            f"{folder} needs {required / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free; "
+            "free some space or choose a folder on another disk"
+        )
 
 
 def _was_running(process: int, timestamp: float) -> bool:

@@ -23,7 +23,8 @@ from tagpose.data.download.coco import (
     find_missing,
     lock_dataset,
 )
-from tagpose.data.download.http import check_free_space, download_file, part_file
+from tagpose.data.download.http import download_file, part_file
+from tagpose.io import check_free_space
 
 CHUNK = 1 << 16  # bytes read at once
 CONTENT = random.Random(0).randbytes(8 * CHUNK)

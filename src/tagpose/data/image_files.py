@@ -34,28 +34,6 @@ def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) ->
         Image.fromarray(image).save(partial, **options)
 
 
-def output_extension(name: str, source: Path) -> str:
-    """Return the extension of an image that is drawn for an input file.
-
-    Args:
-        name: "source" for the extension of the input, or .png if Pillow cannot write its format;
-            else an extension such as "jpg".
-        source: input file.
-
-    Raises:
-        ValueError: Pillow cannot write the format.
-    """
-    Image.init()
-    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
-    extension = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
-    if extension in writable & set(IMAGE_EXTENSIONS):
-        return extension
-    if name == "source":
-        return ".png"
-    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_EXTENSIONS)))
-    raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
-
-
 def is_camera(source: str) -> bool:
     """Return whether a string is the number of a camera rather than the name of a file."""
     return source.isdecimal() and not Path(source).exists()

@@ -28,33 +28,6 @@ class TransferReport(NamedTuple):
         )
 
 
-def check_resumable(network: PoseNetwork, file: Path) -> None:
-    """Check that a training run with this network can be resumed from a checkpoint.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
-            network with another architecture, skeleton, `subpixel` or `tag_sharing`.
-    """
-    source_spec, _, resumable = read_checkpoint(file)
-    target_spec = network.spec
-    advice = "resume with the same, or start a new run from its weights with init_from"
-    if source_spec[:2] != target_spec[:2]:  # the input size may differ
-        raise ValueError(f"{file} is of {source_spec}, but the model is {target_spec}; {advice}")
-    for option in ("subpixel", "tag_sharing"):
-        source, target = getattr(source_spec, option), getattr(target_spec, option)
-        if source != target:
-            raise ValueError(
-                f"{file} was trained with model.network.{option}={source}, but the model has "
-                f"{option}={target}; {advice}"
-            )
-    if not resumable:
-        raise ValueError(
-            f"{file} contains weights but no training state, so it cannot be resumed; start a new "
-            "run from its weights with init_from"
-        )
-
-
 def transfer_weights(network: PoseNetwork, file: Path) -> TransferReport:
     """Initialize a network with the weights of a checkpoint, which may have another skeleton.
 

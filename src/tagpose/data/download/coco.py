@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from tqdm import tqdm
 
-from tagpose.data.download.http import check_free_space, download_file, part_file
+from tagpose.data.download.http import download_file, part_file
+from tagpose.io import check_free_space
 
 _EXTRACTION_PREFIX: Final = ".unpacking-"  # of temporary folders with incomplete contents
 

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tagpose.data.cache import cache_paths, exclusive_lock
+from tagpose.data.array_cache import cache_paths
 from tagpose.data.coco_fields import parse_id
 from tagpose.data.coco_file import Row, read_unchecked
 from tagpose.data.coco_schema import ReadRules
 from tagpose.data.issue_log import Issue
 from tagpose.data.issue_types import IssueType, Severity
-from tagpose.data.quality.inspection import check_dataset_file
+from tagpose.data.quality.dataset_checks import check_dataset_file
 from tagpose.io import atomic_write
+from tagpose.locks import exclusive_lock
 
 _FILE_ERRORS: Final = (IssueType.CATEGORY, IssueType.CATEGORY_SIZE)
 _LISTING: Final = "skipped_images.txt"
