@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,6 +102,31 @@ def check_free_space(folder: Path, required: int) -> None:
             f"{folder} needs {required / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free; "
             "free some space or choose a folder on another disk"
         )
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed when it is complete and removed after an error.
+
+    Args:
+        folder: final path; missing parents are created.
+
+    Raises:
+        FileExistsError: the path exists.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise FileExistsError(
+            f"{folder} already exists and is not overwritten; remove it, or choose another "
+            "output=FOLDER"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)).resolve()
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _was_running(process: int, timestamp: float) -> bool:

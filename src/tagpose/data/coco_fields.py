@@ -72,7 +72,12 @@ def parse_file_name(row: dict[str, Any]) -> str | None:
     name = row.get("file_name")
     if not isinstance(name, str) or "\0" in name:
         return None
-    return str(PurePosixPath(name.replace("\\", "/"))) if name.strip(" ./\\") else None
+    return to_posix_path(name) if name.strip(" ./\\") else None
+
+
+def to_posix_path(name: str) -> str:
+    """Return a file name with forward slashes, as image folders are searched for it."""
+    return str(PurePosixPath(name.replace("\\", "/")))
 
 
 def parse_size(width: object, height: object, report: ReportIssue) -> tuple[int, int]:
