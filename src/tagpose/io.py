@@ -1,4 +1,4 @@
-"""Atomic writes, and removal of the temporary files that killed processes leave behind."""
+"""Atomic writes of files and folders, free disk space, and removal of stale temporary files."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def is_stale(partial: Path) -> bool:
     modified = partial.stat().st_mtime
     if not ".".join(name).endswith(f".{gethostname()}"):
         return time.time() - modified > _STALE_AFTER
-    return not _was_running(int(process), modified)
+    return not _is_writer_running(int(process), modified)
 
 
 def check_free_space(folder: Path, required: int) -> None:
@@ -129,7 +129,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _was_running(process: int, timestamp: float) -> bool:
+def _is_writer_running(process: int, timestamp: float) -> bool:
     """Return whether a running process of this machine was already running at a time."""
     try:
         os.kill(process, 0)
@@ -138,10 +138,10 @@ def _was_running(process: int, timestamp: float) -> bool:
     except PermissionError:
         pass  # a process of another user
     # a process that started later has reused the id of one that has ended
-    return _start_time(process) <= timestamp + _CLOCK_TOLERANCE
+    return _process_start_time(process) <= timestamp + _CLOCK_TOLERANCE
 
 
-def _start_time(process: int) -> float:
+def _process_start_time(process: int) -> float:
     """Return when a process started, in seconds since 1970; 0 where it is unknown (macOS)."""
     try:
         status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

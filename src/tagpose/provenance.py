@@ -1,4 +1,4 @@
-"""Provenance of results: library versions and file checksums that can change the numbers."""
+"""Provenance of results: code revision, library versions, file checksums, and what has changed."""
 
 import hashlib
 import platform

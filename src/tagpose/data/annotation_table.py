@@ -1,4 +1,4 @@
-"""Collectors that store the rows of an annotation file compactly while the file is streamed."""
+"""Table of the annotations of a file, collected compactly while the file is streamed."""
 
 from array import array
 from collections import defaultdict
@@ -10,12 +10,7 @@ import numpy as np
 
 from tagpose.data.coco_categories import choose_categories
 from tagpose.data.coco_fields import parse_id
-from tagpose.data.coco_schema import (
-    AnnotationRow,
-    ImageRow,
-    ReadRules,
-    parse_annotation,
-)
+from tagpose.data.coco_schema import AnnotationRow, ImageRow, ReadRules, parse_annotation
 from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType
 

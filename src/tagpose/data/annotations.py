@@ -1,7 +1,5 @@
 """Annotations of a data set, parsed once and then mapped from a cache."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,6 +17,20 @@ from tagpose.data.issue_log import IssueLog, emit_warnings
 from tagpose.data.issue_types import IssueType
 from tagpose.data.rle_masks import PackedMasks
 from tagpose.skeletons.skeleton import Skeleton
+
+
+class ImageRecord(NamedTuple):
+    """One annotated image of a data set."""
+
+    image_id: int
+    file: Path
+    width: int  # image pixels
+    height: int  # image pixels
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 if labeled
+    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and of people without keypoints
+    # [P, F, 4] float32: left, top, right, bottom in image pixels of the region that may contain an
+    # unlabeled part of a person; 0 if the part has labels
+    unlabelled: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Annotations:
     @classmethod
     def from_arrays(
         cls, arrays: AnnotationArrays, folder: Path, skeleton: Skeleton, cache_file: Path | None
-    ) -> Annotations:
+    ) -> "Annotations":
         """Create annotations from the arrays of `build_arrays`."""
         return cls(
             description=str(arrays.description),
@@ -98,20 +110,6 @@ class Annotations:
             ignored=self.ignored.get(image_id, ()),
             unlabelled=self.unlabelled[first:last],
         )
-
-
-class ImageRecord(NamedTuple):
-    """One annotated image of a data set."""
-
-    image_id: int
-    file: Path
-    width: int  # image pixels
-    height: int  # image pixels
-    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 if labeled
-    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and of people without keypoints
-    # [P, F, 4] float32: left, top, right, bottom in image pixels of the region that may contain an
-    # unlabeled part of a person; 0 if the part has labels
-    unlabelled: np.ndarray
 
 
 def read_annotations(

@@ -1,4 +1,8 @@
-"""Cache of the arrays that are built from an annotation file, so that it is parsed only once."""
+"""Cache of the arrays that are built from an annotation file, so that it is parsed only once.
+
+Processes map the arrays of a cache file into shared memory. The file contains each array as
+written by `numpy.save`, without pickles and padded to a multiple of `_ALIGNMENT`, and a checksum.
+"""
 
 import mmap
 import os

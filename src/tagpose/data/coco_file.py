@@ -8,11 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tagpose.data.annotation_table import AnnotationCollector, AnnotationTable
-from tagpose.data.coco_schema import (
-    ImageRow,
-    ReadRules,
-    parse_image,
-)
+from tagpose.data.coco_schema import ImageRow, ReadRules, parse_image
 from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType
 from tagpose.data.json_stream import RowCollector, read_object

@@ -6,10 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.coco_results import (
-    NO_EXTRAS,
-    ResultExtras,
-)
+from tagpose.evaluation.coco_results import NO_EXTRAS, ResultExtras
 from tagpose.evaluation.detections import MAX_DETECTIONS, Detections, build_detections
 from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
 from tagpose.evaluation.oks import Pairs, compute_oks, pair_by_image

@@ -9,11 +9,7 @@ from tagpose.evaluation.coco_results import CocoResult, to_coco_results
 from tagpose.geometry import keypoint_boxes
 from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
 from tagpose.inference.formats.keypoint_table import KeypointRow, to_table
-from tagpose.inference.formats.openpose import (
-    COORDINATE_DECIMALS,
-    SCORE_DECIMALS,
-    to_openpose,
-)
+from tagpose.inference.formats.openpose import COORDINATE_DECIMALS, SCORE_DECIMALS, to_openpose
 from tagpose.skeletons.keypoint_layouts import OPENPOSE_BODY_25, KeypointLayout, convert_keypoints
 from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
 from tagpose.structures import Poses

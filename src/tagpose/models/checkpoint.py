@@ -19,11 +19,7 @@ from torch import Tensor
 
 from tagpose.io import atomic_write
 from tagpose.models.mmpose_weights import from_mmpose, is_mmpose, to_mmpose
-from tagpose.models.network import (
-    ModelSpec,
-    PoseNetwork,
-    spec_from_dict,
-)
+from tagpose.models.network import ModelSpec, PoseNetwork, spec_from_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT
 
 SPEC_KEY: Final = "network"  # key of the `ModelSpec` in a checkpoint

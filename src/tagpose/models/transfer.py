@@ -1,4 +1,4 @@
-"""Transfer of weights from stage one to stage two, and the check before a run is resumed."""
+"""Transfer of weights from stage one to stage two, by the names of keypoints."""
 
 from collections.abc import Mapping
 from pathlib import Path

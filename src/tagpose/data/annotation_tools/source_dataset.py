@@ -1,4 +1,4 @@
-"""Annotated images of an export as COCO rows, and a log of dropped rows and files."""
+"""Annotated images of an export as COCO rows, their keypoints, and a log of dropped rows."""
 
 from collections import Counter
 from dataclasses import dataclass, field

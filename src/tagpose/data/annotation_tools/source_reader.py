@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tagpose.data.annotation_tools.coco_reader import is_coco, load_json, read_coco_export
-from tagpose.data.annotation_tools.source_category import (
-    keep_category,
-    rename_keypoints,
-)
+from tagpose.data.annotation_tools.source_category import keep_category, rename_keypoints
 from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
 from tagpose.data.annotation_tools.yolo_config import (
     YoloPoseConfig,

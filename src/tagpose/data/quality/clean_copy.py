@@ -51,17 +51,15 @@ def make_clean_copy(file: Path, folder: Path, rules: ReadRules) -> CleanCopy:
         ValueError: the file is not complete JSON, or every image has an error.
         OSError: the copy cannot be written.
     """
-    state = [
-        (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
-        for entry in _walk_files(folder)
-    ]
     dependencies = (
         dict(rules.skeleton.json_keys),
         rules.skeleton.keypoints,
         tuple(rules.options),
         rules.with_areas,
     )
-    folders = cache_paths(file, f"{rules.skeleton.name}-clean", (dependencies, state))
+    folders = cache_paths(
+        file, f"{rules.skeleton.name}-clean", (dependencies, list(_image_states(folder)))
+    )
     with exclusive_lock(folders):
         for cached in folders:
             if (cached / _COUNTS).exists():
@@ -90,17 +88,17 @@ def _build_copy(file: Path, folder: Path, rules: ReadRules, folders: Sequence[Pa
     return CleanCopy(target / file.name, num_images, num_kept, target / _LISTING, is_new=True)
 
 
-def _walk_files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield all files below a folder in a fixed order."""
+def _image_states(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and time of change of all files below a folder in a fixed order."""
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
                 if not entry.name.startswith("."):  # caches, such as this copy
-                    yield from _walk_files(Path(entry.path))
+                    yield from _image_states(Path(entry.path))
             else:
-                yield entry
+                yield entry.name, entry.stat().st_size, entry.stat().st_mtime_ns
 
 
 def _remove_faulty_images(

@@ -1,7 +1,7 @@
-"""Checks of all annotations of a file: valid flags, positions of keypoints and boxes, areas.
+"""Checks of a data set: its annotations (valid flags, positions, areas) and its image files.
 
-They find rows that can be read but are probably wrong, such as implausible areas, which make every
-AP meaningless.
+They also find rows that can be read but are probably wrong, such as implausible areas, which make
+every AP meaningless.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,7 @@ from tagpose.data.image_lookup import fill_missing_sizes, locate_images
 from tagpose.data.images import IMAGE_ERRORS, read_annotated_image, upright_size
 from tagpose.data.issue_log import IssueLog, describe_row
 from tagpose.data.issue_types import IssueType
-from tagpose.data.quality.dataset_statistics import (
-    labeled_parts,
-)
+from tagpose.data.quality.dataset_statistics import labeled_parts
 from tagpose.skeletons.skeleton import Skeleton
 
 _TOLERANCE: Final = 1.0  # image pixels; smaller excesses of boxes and keypoints are rounding

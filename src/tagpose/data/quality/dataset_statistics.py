@@ -1,4 +1,4 @@
-"""Statistics of a data set: people, labeled parts, sizes and visibilities.
+"""Statistics of a data set (people, labeled parts, sizes, visibilities), and their tables.
 
 Annotations with an error are not counted.
 """

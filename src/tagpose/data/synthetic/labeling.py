@@ -99,20 +99,6 @@ def remove_parts(keypoints: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     return remaining
 
 
-def _blur_part(image: np.ndarray, points: np.ndarray, sigma: float) -> None:
-    """Blur an image in place inside the convex hull of points [n, 2], with soft edges."""
-    low = np.floor(points.min(0) - 3 * sigma).astype(int).clip(0)
-    high = np.ceil(points.max(0) + 3 * sigma).astype(int) + 1
-    window = image[low[1] : high[1], low[0] : high[0]]
-    inside = np.zeros(window.shape[:2], np.float32)
-    hull = cv2.convexHull((points - low).astype(np.int32))
-    cv2.fillConvexPoly(inside, hull, 1.0)
-    dilated = cv2.dilate(inside, np.ones((3, 3)), iterations=int(sigma))
-    weight = cv2.GaussianBlur(dilated, (0, 0), sigma)
-    blurred = cv2.GaussianBlur(window, (0, 0), sigma)
-    window[:] = window + weight[..., None] * (blurred.astype(np.float32) - window)
-
-
 def mask_box(mask: np.ndarray) -> list[float]:
     """Return the box x, y, width, height of a mask [H, W]."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -141,3 +127,17 @@ def downsample_mask(mask: np.ndarray) -> np.ndarray:
     height, width = mask.shape[0] // SUPERSAMPLING, mask.shape[1] // SUPERSAMPLING
     coverage = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return coverage >= 0.5
+
+
+def _blur_part(image: np.ndarray, points: np.ndarray, sigma: float) -> None:
+    """Blur an image in place inside the convex hull of points [n, 2], with soft edges."""
+    low = np.floor(points.min(0) - 3 * sigma).astype(int).clip(0)
+    high = np.ceil(points.max(0) + 3 * sigma).astype(int) + 1
+    window = image[low[1] : high[1], low[0] : high[0]]
+    inside = np.zeros(window.shape[:2], np.float32)
+    hull = cv2.convexHull((points - low).astype(np.int32))
+    cv2.fillConvexPoly(inside, hull, 1.0)
+    dilated = cv2.dilate(inside, np.ones((3, 3)), iterations=int(sigma))
+    weight = cv2.GaussianBlur(dilated, (0, 0), sigma)
+    blurred = cv2.GaussianBlur(window, (0, 0), sigma)
+    window[:] = window + weight[..., None] * (blurred.astype(np.float32) - window)
