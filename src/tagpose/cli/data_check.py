@@ -23,8 +23,7 @@ from tagpose.data.quality.dataset_statistics import (
 )
 from tagpose.data.quality.inspection import Inspection, format_issues, inspect_dataset
 from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
-from tagpose.data.quality.train_val_overlap import log_shared_images
-from tagpose.data.splits import Split
+from tagpose.data.splits import Split, log_shared_images
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample
 

@@ -10,7 +10,7 @@ from tagpose.data.annotation_table import AnnotationTable
 from tagpose.data.coco_file import read_coco_file
 from tagpose.data.coco_schema import ImageRow, ReadRules
 from tagpose.data.ignore_regions import ignore_boxes, pack_ignored_masks
-from tagpose.data.image_lookup import fill_missing_sizes
+from tagpose.data.image_files import fill_missing_sizes
 from tagpose.data.rle_masks import PackedMasks
 from tagpose.skeletons.skeleton import Skeleton
 

@@ -11,7 +11,7 @@ from tagpose.data.annotation_arrays import AnnotationArrays, build_arrays, cache
 from tagpose.data.array_cache import load_or_build, mmap_arrays
 from tagpose.data.coco_file import check_annotation_file
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
-from tagpose.data.image_lookup import locate_all_images
+from tagpose.data.image_files import locate_all_images
 from tagpose.data.images import read_annotated_image
 from tagpose.data.issue_log import IssueLog, emit_warnings
 from tagpose.data.issue_types import IssueType

@@ -9,7 +9,7 @@ import numpy as np
 
 from tagpose.data.annotation_tools.source_dataset import Row, annotation_keypoints, id_key
 from tagpose.data.coco_fields import to_posix_path
-from tagpose.data.image_lookup import ImageFolder
+from tagpose.data.image_files import ImageFolder
 from tagpose.data.images import load_image, read_annotated_image
 
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tagpose.data.annotation_tools.source_dataset import TEST, TRAIN, VAL, Row
 from tagpose.data.coco_fields import to_posix_path
-from tagpose.data.image_lookup import ImageFolder
+from tagpose.data.image_files import ImageFolder
 
 _VAL_NAMES: Final = ("val", "valid", "validation")
 _SPLITS: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
