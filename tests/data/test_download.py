@@ -420,7 +420,7 @@ def test_the_program_creates_the_official_layout_and_names_manual_downloads(serv
     (tmp_path / "coco/annotations/coco_wholebody_val_v1.0.json").write_text("mine")
     server.faults = ["none", "disconnect"]
     text = succeeded(run_coco(server, tmp_path)).stdout
-    assert list_names(tmp_path / "coco") == {"annotations", "train2017", "val2017"}
+    assert list_names(tmp_path / "coco") == {LOCK_NAME, "annotations", "train2017", "val2017"}
     assert {name[:16] for name in list_names(tmp_path / "coco/annotations")} == {
         "person_keypoints",
         "coco_wholebody_v",
@@ -435,4 +435,4 @@ def test_the_program_reports_a_refused_request_in_one_sentence(server, tmp_path)
     result = run_coco(server, tmp_path, "parts=[val]")
     assert result.returncode == 1
     assert re.fullmatch(r"error: http://.*/zips/val2017\.zip returned 404 .*\n", result.stderr)
-    assert list_names(tmp_path / "coco") == set()
+    assert list_names(tmp_path / "coco") == {LOCK_NAME}
