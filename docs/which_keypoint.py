@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from tagpose.data.synthetic.pose import face_template
+from tagpose.data.synthetic.pose import stick_figure_face
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.skeletons.keypoint_layouts import LAYOUTS, KeypointLayout
 from tagpose.visualization.keypoint_chart import keypoint_chart
@@ -61,7 +61,7 @@ def page() -> str:
 
 def chart() -> str:
     """Return the chart of all keypoints as SVG."""
-    return keypoint_chart(face_template())
+    return keypoint_chart(stick_figure_face())
 
 
 def _parts() -> str:

@@ -1,4 +1,4 @@
-"""Affines [2, 3] between image, input and heatmap pixels, and sizes of the network input.
+"""Affines [2, 3] between image, input and heatmap pixels, sizes of the network input, and boxes.
 
 An affine maps points (x, y, 1). All affines to input pixels are created here, so that an image, its
 keypoints and its masks are always transformed alike.
@@ -147,3 +147,20 @@ def transform_poses(poses: Poses, affine: np.ndarray) -> Poses:
     keypoints = poses.keypoints.copy()
     keypoints[..., :2] = transform_points(affine, poses.keypoints[..., :2].astype(np.float64))
     return poses._replace(keypoints=keypoints)
+
+
+def keypoint_boxes(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the boxes around present keypoints, or zeros if a person has none.
+
+    Args:
+        keypoints: [P, K, 3] in image pixels.
+        present: [P, K] bool, keypoints to enclose.
+
+    Returns:
+        [P, 4] left, top, width, height, in the data type of the keypoints.
+    """
+    xy = keypoints[..., :2]
+    low = np.where(present[..., None], xy, np.inf).min(1, initial=np.inf)
+    high = np.where(present[..., None], xy, -np.inf).max(1, initial=-np.inf)
+    boxes = np.concatenate([low, high - low], 1)
+    return np.where(present.any(1, keepdims=True), boxes, 0).astype(keypoints.dtype)

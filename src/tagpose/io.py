@@ -1,7 +1,9 @@
-"""Atomic writes, and removal of the temporary files that killed processes leave behind."""
+"""Atomic writes of files and folders, free disk space, and removal of stale temporary files."""
 
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -80,10 +82,54 @@ def is_stale(partial: Path) -> bool:
     modified = partial.stat().st_mtime
     if not ".".join(name).endswith(f".{gethostname()}"):
         return time.time() - modified > _STALE_AFTER
-    return not _was_running(int(process), modified)
+    return not _is_writer_running(int(process), modified)
 
 
-def _was_running(process: int, timestamp: float) -> bool:
+def check_free_space(folder: Path, required: int) -> None:
+    """Check that the disk of a folder, which may not exist yet, has enough free space.
+
+    Args:
+        folder: folder to write to.
+        required: bytes to write.
+
+    Raises:
+        OSError: the disk has too little free space.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if required > free:
+        raise OSError(
+            f"{folder} needs {required / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free; "
+            "free some space or choose a folder on another disk"
+        )
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed when it is complete and removed after an error.
+
+    Args:
+        folder: final path; missing parents are created.
+
+    Raises:
+        FileExistsError: the path exists.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise FileExistsError(
+            f"{folder} already exists and is not overwritten; remove it, or choose another "
+            "output=FOLDER"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)).resolve()
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_writer_running(process: int, timestamp: float) -> bool:
     """Return whether a running process of this machine was already running at a time."""
     try:
         os.kill(process, 0)
@@ -92,10 +138,10 @@ def _was_running(process: int, timestamp: float) -> bool:
     except PermissionError:
         pass  # a process of another user
     # a process that started later has reused the id of one that has ended
-    return _start_time(process) <= timestamp + _CLOCK_TOLERANCE
+    return _process_start_time(process) <= timestamp + _CLOCK_TOLERANCE
 
 
-def _start_time(process: int) -> float:
+def _process_start_time(process: int) -> float:
     """Return when a process started, in seconds since 1970; 0 where it is unknown (macOS)."""
     try:
         status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -1,12 +1,12 @@
-"""Associative Embedding loss: heatmap error, pull and push, with one value per image."""
+"""Associative Embedding loss (heatmap error, pull and push), and its means over a validation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tagpose.structures import MultiResolutionMaps, Targets
 
@@ -17,6 +17,9 @@ class LossTerms(NamedTuple):
     heatmap: Tensor  # [B]
     pull: Tensor  # [B]
     push: Tensor  # [B]
+
+
+_TERMS: Final = ("total", *LossTerms._fields)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,34 @@ class AssociativeEmbeddingLoss:
         return torch.stack(
             [weight * mean for weight, mean in zip(weights, means, strict=True)]
         ).sum()
+
+
+class ValidationLoss:
+    """Sums of the loss terms over the batches of a validation.
+
+    Lightning's own means round the number of images per process to an integer: with 5 images on 2
+    processes it divides by 2 instead of 2.5 (2.6.6, `_sync_ddp`).
+    """
+
+    def __init__(self) -> None:
+        # of each batch: the sums of the terms, the number of non-finite images, of all images
+        self.batch_sums: list[Tensor] = []
+
+    def update(self, terms: Mapping[str, Tensor], is_finite: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            terms: means of the loss terms over the images of the batch, scalars by name.
+            is_finite: [B] whether the outputs of an image were finite.
+        """
+        images = len(is_finite)
+        sums = torch.stack([*(images * terms[name] for name in _TERMS), (~is_finite).sum()])
+        self.batch_sums.append(nn.functional.pad(sums.double(), (0, 1), value=images))
+
+    def compute_sums(self, device: torch.device) -> Tensor:
+        """Return the sums over all batches; added up over ranks, they go to `mean_losses`."""
+        zeros = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device=device)
+        return torch.stack([zeros, *self.batch_sums]).sum(0)
 
 
 def heatmap_loss(
@@ -134,3 +165,11 @@ def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tup
     is_pair = is_pair & ~torch.eye(is_pair.shape[-1], dtype=torch.bool, device=is_pair.device)
     push = (similarity * is_pair).sum((1, 2)) / (2 * people * (people - 1)).clamp(min=1)
     return pull, push
+
+
+def mean_losses(sums: Tensor) -> dict[str, Tensor]:
+    """Return the mean loss terms and the number of non-finite images, by logged name."""
+    *term_sums, non_finite, images = sums
+    losses = zip(_TERMS, term_sums, strict=True)
+    means = {f"val/loss/{name}": term_sum / images for name, term_sum in losses}
+    return means | {"val/non_finite_images": non_finite}

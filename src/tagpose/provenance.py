@@ -1,10 +1,12 @@
-"""Provenance of results: library versions and file checksums that can change the numbers."""
+"""Provenance of results: code revision, library versions, file checksums, and what has changed."""
 
 import hashlib
 import platform
+import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from PIL import features
@@ -13,6 +15,7 @@ _PACKAGES: Final = (
     "tagpose", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless",
     "pycocotools",
 )  # fmt: skip
+_MISSING: Final = "missing"
 
 
 def package_versions() -> dict[str, str]:
@@ -31,3 +34,20 @@ def fingerprint(file: Path) -> dict[str, str]:
     """Return the path and the SHA-256 of a file."""
     with file.open("rb") as content:
         return {"file": str(file), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each name whose values differ."""
+    names = sorted({*before, *now})
+    pairs = [(name, before.get(name, _MISSING), now.get(name, _MISSING)) for name in names]
+    return [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
+
+
+def git_revision(folder: Path) -> str:
+    """Return the commit of a checkout, with "-dirty" if it is modified; "missing" without git."""
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        result = subprocess.run(git, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return _MISSING
+    return result.stdout.strip()

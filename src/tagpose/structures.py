@@ -16,7 +16,6 @@ Spaces of coordinates:
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 import numpy as np
@@ -31,20 +30,6 @@ DEFAULT_INPUT_SIZE: Final = 512  # shorter side in input pixels at test time, as
 # area limits of small and large people in square image pixels (COCO)
 MEDIUM_AREA: Final = 32.0**2
 LARGE_AREA: Final = 96.0**2
-
-
-class ImageRecord(NamedTuple):
-    """One annotated image of a data set."""
-
-    image_id: int
-    file: Path
-    width: int  # image pixels
-    height: int  # image pixels
-    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 if labeled
-    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and of people without keypoints
-    # [P, F, 4] float32: left, top, right, bottom in image pixels of the region that may contain an
-    # unlabeled part of a person; 0 if the part has labels
-    unlabelled: np.ndarray
 
 
 class Sample(NamedTuple):

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from rich.table import Table
 
-from tagpose.folder_lock import LOCK_NAME, FolderInUseError, lock_file, lock_folder
 from tagpose.io import atomic_write
+from tagpose.locks import LOCK_NAME, FolderInUseError, lock_file, lock_folder
 
 Overrides: TypeAlias = dict[str, str]  # Hydra overrides of a run: key to value as text
 

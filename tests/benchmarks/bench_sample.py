@@ -16,7 +16,8 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT
 from tagpose.data.annotations import read_annotations
-from tagpose.data.datasets import SampleKey, TrainDataset, ValDataset
+from tagpose.data.datasets import TrainDataset, ValDataset
+from tagpose.data.samplers import SampleKey
 from tagpose.skeletons.coco import WHOLEBODY
 
 WIDTH, HEIGHT, INPUT_SIZE = 640, 480, 512

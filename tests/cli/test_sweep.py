@@ -31,8 +31,8 @@ from tagpose.evaluation.cached_outputs import (
     write_cached_output,
     write_manifest,
 )
-from tagpose.folder_lock import lock_folder
 from tagpose.inference.oracle import build_oracle_maps
+from tagpose.locks import lock_folder
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
@@ -47,7 +47,7 @@ from tagpose.sweeps import (
     sort_trials,
     write_trials,
 )
-from tagpose.training.history import best_value
+from tagpose.training.history import best_logged_value
 
 CONF = ROOT / "conf"
 SWEEPS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml"))
@@ -193,11 +193,11 @@ def test_a_trial_is_free_if_no_process_runs_it_and_it_is_not_done(tmp_path):
 
 
 def test_the_best_value_of_a_trial_ignores_non_finite_numbers(tmp_path):
-    assert math.isnan(best_value(tmp_path, "m", maximize=True))
+    assert math.isnan(best_logged_value(tmp_path, "m", maximize=True))
     (tmp_path / "metrics.csv").write_text("step,m,n\n0,1,\n1,nan,\n2,3,5\n3,2,inf\n")
-    assert best_value(tmp_path, "m", maximize=True) == 3
-    assert best_value(tmp_path, "m", maximize=False) == 1
-    assert best_value(tmp_path, "n", maximize=True) == 5
+    assert best_logged_value(tmp_path, "m", maximize=True) == 3
+    assert best_logged_value(tmp_path, "m", maximize=False) == 1
+    assert best_logged_value(tmp_path, "n", maximize=True) == 5
 
 
 def listed_values(choice):

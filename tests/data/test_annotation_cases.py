@@ -23,7 +23,7 @@ from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType as T
 from tagpose.data.issue_types import Severity
 from tagpose.data.quality.inspection import inspect_dataset
-from tagpose.data.quality.train_val_overlap import log_shared_images
+from tagpose.data.splits import log_shared_images
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.skeletons.custom import make_custom_skeleton
 

@@ -24,11 +24,16 @@ from helpers.annotation_exports import (
     yolo,
 )
 from helpers.run_scripts import command
-from tagpose.data.annotation_tools.safe_unzip import safe_unzip
 from tagpose.data.annotation_tools.source_dataset import DropLog
 from tagpose.data.annotation_tools.source_reader import read_source
-from tagpose.data.annotation_tools.split_writer import atomic_folder, write_split
-from tagpose.data.annotation_tools.train_val_split import assign_splits, choose_val, group_images
+from tagpose.data.annotation_tools.train_val_split import (
+    assign_splits,
+    choose_val,
+    group_images,
+    write_split,
+)
+from tagpose.data.safe_unzip import safe_unzip
+from tagpose.io import atomic_folder
 
 FILES = [f"{n}.png" for n in range(10)]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as rle
 
-from tagpose.data.annotations import read_annotations
-from tagpose.data.datasets import load_record_image, loss_mask
+from tagpose.data.annotations import load_record_image, read_annotations
+from tagpose.data.ignore_regions import loss_mask
 from tagpose.data.images import read_annotated_image
 from tagpose.data.rle_masks import decode_counts
 from tagpose.skeletons.coco import BODY, WHOLEBODY
@@ -49,7 +49,7 @@ def test_people_with_keypoints_are_trained_on_and_people_without_are_masked(writ
     annotations = read_annotations(*write(_row(), hidden))
     record = annotations.record(0)
     assert record.keypoints.shape == (1, BODY.size, 3)
-    mask = loss_mask(record)
+    mask = loss_mask(record.ignored, record.width, record.height)
     assert not mask[3:5, 3:5].any()
     assert mask[:1].all()
     assert mask[:, 7:].all()
@@ -62,7 +62,7 @@ def test_a_crowd_is_masked_and_adds_no_person(write):
     crowd = _row(iscrowd=1, segmentation={"size": [8, 10], "counts": runs})
     record = read_annotations(*write(crowd)).record(0)
     assert len(record.keypoints) == 0
-    np.testing.assert_array_equal(loss_mask(record) == 0, region)
+    np.testing.assert_array_equal(loss_mask(record.ignored, 10, 8) == 0, region)
 
 
 def test_a_fractional_visibility_counts_as_labeled(write):

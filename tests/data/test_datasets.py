@@ -14,9 +14,15 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from helpers.run_scripts import ROOT
 from tagpose.data.annotations import read_annotations
-from tagpose.data.datasets import SampleKey, TrainDataset, ValDataset, loss_mask
+from tagpose.data.datasets import TrainDataset, ValDataset
+from tagpose.data.ignore_regions import loss_mask
 from tagpose.data.images import read_annotated_image
-from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
+from tagpose.data.samplers import (
+    EpochPosition,
+    ResumableDistributedSampler,
+    SameSizeBatchSampler,
+    SampleKey,
+)
 from tagpose.data.transforms import RandomAffineCrop
 from tagpose.geometry import scale_affine, transform_points
 from tagpose.skeletons.coco import WHOLEBODY
@@ -155,7 +161,8 @@ def test_the_mask_follows_the_affine_with_and_without_a_crowd(annotations):
     assert any(is_unmasked)
     assert not all(is_unmasked)
     for index, sample in enumerate(samples):
-        mask = loss_mask(annotations.record(index)).astype(np.float32)
+        record = annotations.record(index)
+        mask = loss_mask(record.ignored, record.width, record.height).astype(np.float32)
         to_heatmap = scale_affine(sample.affine.numpy(), 1 / 4)
         expected = cv2.warpAffine(
             mask, to_heatmap, (INPUT_SIZE // 4, INPUT_SIZE // 4), borderValue=1
@@ -171,7 +178,7 @@ def test_the_loss_mask_is_zero_in_the_union_of_the_ignored_regions(annotations):
     masks = tuple(rle.encode(np.asfortranarray(region)) for region in regions)
     for ignored in ((), masks[:1], masks):
         expected = ~regions[: len(ignored)].any(0)
-        actual = loss_mask(record._replace(ignored=ignored))
+        actual = loss_mask(ignored, record.width, record.height)
         assert actual.dtype == np.uint8
         np.testing.assert_array_equal(actual, expected)
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from tagpose.data.coco_schema import ReadRules
-from tagpose.data.ignore_regions import ignore_boxes, transform_boxes
+from tagpose.data.ignore_regions import ignore_boxes
+from tagpose.data.transforms import transform_boxes
 from tagpose.geometry import crop_affine, flip_affine
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 

@@ -16,9 +16,8 @@ from PIL import Image
 from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.cli import data_check
 from tagpose.data.annotations import read_annotations
-from tagpose.data.issue_log import format_issues
 from tagpose.data.issue_types import IssueType, Severity
-from tagpose.data.quality.inspection import inspect_dataset
+from tagpose.data.quality.inspection import format_issues, inspect_dataset
 from tagpose.data.quality.sample_selection import pick_samples
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY

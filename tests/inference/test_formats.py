@@ -403,10 +403,14 @@ def test_predictions_can_be_resized_with_the_image():
     assert restored.keypoints == pytest.approx(predictions(2).keypoints, abs=1e-3)
 
 
-@pytest.mark.parametrize(("module", "name"), [("pyarrow", "parquet"), ("pose_format", "pose_file")])
+@pytest.mark.parametrize(("module", "name"), [("pyarrow", "parquet"), ("pose_format", "pose")])
 def test_a_missing_package_is_an_error_with_the_install_command(tmp_path, module, name):
     (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
-    command = [sys.executable, "-c", f"import tagpose.inference.formats.{name}"]
+    code = (
+        "from pathlib import Path; from tagpose.inference.result_writers import open_result_writers"
+        f"; open_result_writers(Path('results'), [{name!r}]).__enter__()"
+    )
+    command = [sys.executable, "-c", code]
     environment = found_first(tmp_path)
     process = subprocess.run(
         command, env=environment | {"PATH": ""}, text=True, capture_output=True, check=False

@@ -21,7 +21,6 @@ from tagpose.evaluation.coco_results import from_coco_results, read_results, to_
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.models.checkpoint import (
     load_network,
-    read_global_step,
     read_tensors,
     write_checkpoint,
     write_mmpose_checkpoint,
@@ -30,6 +29,7 @@ from tagpose.models.checkpoint import (
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
+from tagpose.training.checkpoint_io import read_global_step
 
 SECONDS = float(os.environ.get("TAGPOSE_FUZZ", "0.3"))
 DOCUMENTED_ERRORS = (ValueError, FileNotFoundError)

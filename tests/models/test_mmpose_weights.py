@@ -13,6 +13,7 @@ from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import compare_to_published, find_published_result
 from tagpose.models.checkpoint import (
+    check_resumable,
     load_network,
     read_checkpoint,
     write_checkpoint,
@@ -25,7 +26,7 @@ from tagpose.models.model_card import (
     render_model_card,
 )
 from tagpose.models.network import PoseNetwork
-from tagpose.models.transfer import check_resumable, transfer_weights
+from tagpose.models.transfer import transfer_weights
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 

@@ -21,7 +21,7 @@ SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "to
 # modules that import optional dependencies
 EXTRAS = (
     *("tagpose.export", "tagpose.app", "tagpose.video", "tagpose.cli.app", "tagpose.cli.export"),
-    *("tagpose.inference.formats.parquet", "tagpose.inference.formats.pose_file"),
+    "tagpose.inference.formats.pose_file",
 )
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tagpose.folder_lock import FolderInUseError, lock_folder
+from tagpose.locks import FolderInUseError, lock_folder
 
 
 def main(folder, seconds, child):

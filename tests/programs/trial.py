@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tagpose.folder_lock import lock_folder
+from tagpose.locks import lock_folder
 from tagpose.training.history import write_history
 
 

@@ -17,11 +17,8 @@ from PIL import Image
 from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.evaluation.coco_results import to_coco_results, write_results
 from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth
-from tagpose.evaluation.keypoint_ap import (
-    compute_part_curves,
-    evaluate_parts,
-    pair_with_ground_truth,
-)
+from tagpose.evaluation.keypoint_ap import compute_part_curves, evaluate_parts
+from tagpose.evaluation.matching import pair_with_ground_truth
 from tagpose.report.analysis import analyze_results, name_results
 from tagpose.report.embedded_images import ImageRenderer, find_image_files
 from tagpose.report.figures import make_error_type_bars, make_pr_curves

@@ -14,17 +14,16 @@ from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
-from tagpose.data.issue_log import IssueLog, format_issues
+from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import Severity
-from tagpose.data.quality.inspection import Inspection, inspect_dataset
-from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
-from tagpose.data.quality.statistics_tables import (
+from tagpose.data.quality.dataset_statistics import (
     format_overview,
     format_parts,
     format_visibilities,
 )
-from tagpose.data.quality.train_val_overlap import log_shared_images
-from tagpose.data.splits import Split
+from tagpose.data.quality.inspection import Inspection, format_issues, inspect_dataset
+from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
+from tagpose.data.splits import Split, log_shared_images
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample
 

@@ -14,7 +14,7 @@ from tagpose.data.download.coco import (
     find_missing,
     lock_dataset,
 )
-from tagpose.data.download.http import check_free_space
+from tagpose.io import check_free_space
 
 
 @program("data_download")

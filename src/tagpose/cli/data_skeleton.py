@@ -12,7 +12,7 @@ from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
 from tagpose.data.annotation_tools.config_writer import (
     NO_VAL_LINE,
-    SplitPaths,
+    dataset_name,
     format_data_yaml,
     format_skeleton_yaml,
 )
@@ -24,13 +24,13 @@ from tagpose.data.annotation_tools.skeleton_draft import (
     official_skeleton,
     to_identifier,
 )
-from tagpose.data.annotation_tools.source_dataset import (
-    Row,
+from tagpose.data.annotation_tools.source_category import (
     choose_category,
     is_in_category,
     keypoint_names,
 )
-from tagpose.data.annotation_tools.split_search import dataset_name, find_val_file, locate_split
+from tagpose.data.annotation_tools.source_dataset import Row
+from tagpose.data.annotation_tools.split_search import SplitPaths, find_val_file, locate_split
 from tagpose.data.image_files import write_image
 from tagpose.io import atomic_write
 from tagpose.skeletons.coco import BODY
@@ -51,9 +51,12 @@ def main(cfg: DictConfig) -> None:
     content = load_coco_json(file)
     category = select_category(content, cfg.category, file)
     rows = [row for row in content["annotations"] if is_in_category(row, category)]
-    train, val = locate_split(file, cfg.images), None
+    train, val = (
+        locate_split(file, content, cfg.images),
+        None,
+    )
     if val_file := Path(cfg.val_annotations) if cfg.val_annotations else find_val_file(file):
-        val = locate_split(val_file, cfg.val_images)
+        val = locate_split(val_file, load_coco_json(val_file), cfg.val_images)
     flips = None if cfg.flip_pairs is None else [list(pair) for pair in cfg.flip_pairs]
     official = official_skeleton(keypoint_names(category), rows)
     name = None if cfg.name is None else to_identifier(str(cfg.name))

@@ -6,15 +6,11 @@ from typing import Final
 from omegaconf import DictConfig
 
 from tagpose.cli.program import program
-from tagpose.data.annotation_tools.safe_unzip import safe_unzip
-from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
+from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset, describe_source
 from tagpose.data.annotation_tools.source_reader import read_source
-from tagpose.data.annotation_tools.split_writer import (
-    atomic_folder,
-    describe_source,
-    write_split,
-)
-from tagpose.data.annotation_tools.train_val_split import assign_splits
+from tagpose.data.annotation_tools.train_val_split import assign_splits, write_split
+from tagpose.data.safe_unzip import safe_unzip
+from tagpose.io import atomic_folder
 
 _ARCHIVE: Final = ".zip"
 _UNPACKED: Final = "source"  # folder in the output for the content of an archive

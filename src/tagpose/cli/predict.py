@@ -13,16 +13,17 @@ from tagpose.cli.predict_output import (
     downscale,
     image_ids,
     open_results,
+    output_extension,
     output_names,
     relative_paths,
 )
 from tagpose.cli.predict_videos import predict_videos
 from tagpose.cli.program import program
 from tagpose.codec.compilation import compile_in_background
-from tagpose.data.image_files import output_extension, write_image
+from tagpose.data.image_files import write_image
 from tagpose.inference.result_writers import FORMATS, per_image_files
-from tagpose.inference.results import keypoint_mask
 from tagpose.io import write_json
+from tagpose.skeletons.skeleton import keypoint_mask
 from tagpose.video.inputs import find_inputs
 
 if TYPE_CHECKING:

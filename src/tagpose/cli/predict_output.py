@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL import Image
 
+from tagpose.data.image_files import IMAGE_EXTENSIONS
 from tagpose.inference.result_writers import ResultFilter, open_result_writers
 from tagpose.inference.results import PoseResult
 
@@ -90,3 +92,25 @@ def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
     both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
     if both:
         raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")
+
+
+def output_extension(name: str, source: Path) -> str:
+    """Return the extension of an image that is drawn for an input file.
+
+    Args:
+        name: "source" for the extension of the input, or .png if Pillow cannot write its format;
+            else an extension such as "jpg".
+        source: input file.
+
+    Raises:
+        ValueError: Pillow cannot write the format.
+    """
+    Image.init()
+    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    extension = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
+    if extension in writable & set(IMAGE_EXTENSIONS):
+        return extension
+    if name == "source":
+        return ".png"
+    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_EXTENSIONS)))
+    raise ValueError(f"unknown image format {name!r}; use source or one of {known}")

@@ -35,7 +35,7 @@ from tagpose.sweeps import (
     parse_sweep,
     sort_trials,
 )
-from tagpose.training.history import best_value
+from tagpose.training.history import best_logged_value
 
 _OPTIONS: Final = ("sweep", "count", "metric", "folder")
 _TUNE_ONLY: Final = ("cached_outputs", "ground_truth")  # options that `evaluate` lacks
@@ -121,7 +121,7 @@ def run_trial(sweep: Sweep, folder: Path, number: int, overrides: Overrides) -> 
         code = subprocess.run([sys.executable, *program, *words], check=False).returncode
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    value = best_value(folder, sweep.metric, maximize=sweep.maximize)
+    value = best_logged_value(folder, sweep.metric, maximize=sweep.maximize)
     return make_trial(number, overrides, code, value, time.monotonic() - start)
 
 

@@ -14,12 +14,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.data.datamodule import PoseDataModule
-from tagpose.models.checkpoint import read_global_step
-from tagpose.models.transfer import check_resumable, transfer_weights
-from tagpose.provenance import fingerprint, package_versions
+from tagpose.models.checkpoint import check_resumable
+from tagpose.models.transfer import transfer_weights
+from tagpose.provenance import fingerprint, git_revision, package_versions
 from tagpose.training.callbacks.run_lock import RunLock, lock_run
-from tagpose.training.callbacks.run_manifest import RunManifest, flatten_keys, git_revision
-from tagpose.training.checkpoint_io import find_latest_checkpoint, remove_temporary_checkpoints
+from tagpose.training.callbacks.run_manifest import RunManifest, flatten_keys
+from tagpose.training.checkpoint_io import (
+    find_latest_checkpoint,
+    read_global_step,
+    remove_temporary_checkpoints,
+)
 from tagpose.training.history import draw_history
 from tagpose.training.loggers import truncate_logs
 

@@ -17,10 +17,10 @@ from tagpose.evaluation.cached_outputs import CacheManifest, read_cached_output,
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
 from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts
 from tagpose.evaluation.score_tables import score_table, scores_to_dict
-from tagpose.folder_lock import lock_folder
 from tagpose.inference.batch_decoding import overlap, submit_batch
 from tagpose.inference.predictor_arguments import select_device
 from tagpose.io import write_json
+from tagpose.locks import lock_folder
 from tagpose.structures import Poses
 from tagpose.training.history import write_history
 

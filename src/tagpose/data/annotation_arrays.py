@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tagpose.data.coco_collectors import AnnotationTable
+from tagpose.data.annotation_table import AnnotationTable
 from tagpose.data.coco_file import read_coco_file
 from tagpose.data.coco_schema import ImageRow, ReadRules
-from tagpose.data.ignore_regions import ignore_boxes
-from tagpose.data.image_lookup import fill_missing_sizes
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
-from tagpose.data.rle_masks import PackedMasks, pack_masks, parse_segmentation
+from tagpose.data.ignore_regions import ignore_boxes, pack_ignored_masks
+from tagpose.data.image_files import fill_missing_sizes
+from tagpose.data.rle_masks import PackedMasks
 from tagpose.skeletons.skeleton import Skeleton
 
 _CHUNK_SIZE: Final = 10_000  # people
@@ -83,31 +81,16 @@ def build_arrays(
     )
 
 
-def pack_ignored_masks(
-    annotations: AnnotationTable, images: Mapping[int, ImageRow], log: IssueLog
-) -> PackedMasks:
-    """Pack the masks of the annotations that are not trainable.
-
-    Args:
-        annotations: annotations of a file.
-        images: images of all annotations, by id.
-        log: receives segmentations that cannot be read.
-    """
-    ids, masks = [], []
-    rows = ~annotations.trainable
-    image_ids = annotations.image_ids[rows].tolist()
-    indices = annotations.row_indices[rows].tolist()
-    for image_id, index, region in zip(
-        image_ids, indices, annotations.ignored_regions, strict=True
-    ):
-        size = images[image_id].width, images[image_id].height
-        try:
-            masks.append(parse_segmentation(region.segmentation, region.box, size))
-            ids.append(image_id)
-        except ValueError as error:
-            row, type_ = region._asdict(), IssueType.SEGMENTATION
-            log.add_row("annotation", row, index, type_, str(error), image_id)
-    return pack_masks(ids, masks)
+def cache_dependencies(rules: ReadRules) -> dict[str, Any]:
+    """Return the rules on which the cached arrays depend."""
+    skeleton = rules.skeleton
+    return {
+        "names": skeleton.keypoints,
+        "json_keys": dict(skeleton.json_keys),
+        "disjoint_parts": dict(skeleton.disjoint_parts),
+        "part_parents": skeleton.part_parents,
+        "options": tuple(rules.options),
+    }
 
 
 def _pack_people(

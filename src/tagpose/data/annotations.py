@@ -3,21 +3,34 @@
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagpose.data.annotation_arrays import AnnotationArrays, build_arrays
-from tagpose.data.array_store import mmap_arrays
-from tagpose.data.cache import load_or_build
+from tagpose.data.annotation_arrays import AnnotationArrays, build_arrays, cache_dependencies
+from tagpose.data.array_cache import load_or_build, mmap_arrays
 from tagpose.data.coco_file import check_annotation_file
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
-from tagpose.data.image_lookup import locate_all_images
+from tagpose.data.image_files import locate_all_images
+from tagpose.data.images import read_annotated_image
 from tagpose.data.issue_log import IssueLog, emit_warnings
 from tagpose.data.issue_types import IssueType
 from tagpose.data.rle_masks import PackedMasks
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.structures import ImageRecord
+
+
+class ImageRecord(NamedTuple):
+    """One annotated image of a data set."""
+
+    image_id: int
+    file: Path
+    width: int  # image pixels
+    height: int  # image pixels
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y in image pixels, v > 0 if labeled
+    ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and of people without keypoints
+    # [P, F, 4] float32: left, top, right, bottom in image pixels of the region that may contain an
+    # unlabeled part of a person; 0 if the part has labels
+    unlabelled: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ def read_annotations(
     variant = skeleton.name + ("-annotated" if only_annotated else "")
     rules = ReadRules(skeleton, options, with_areas=False)
     build = partial(build_arrays, file, folder, rules, only_annotated=only_annotated)
-    cached = load_or_build(file, variant, _cache_dependencies(rules), build)
+    cached = load_or_build(file, variant, cache_dependencies(rules), build)
     arrays = AnnotationArrays(*cached.arrays)
     emit_warnings(arrays.warnings.tolist())
     annotations = Annotations.from_arrays(arrays, folder, skeleton, cached.path)
@@ -151,13 +164,11 @@ def check_labelled(annotations: Annotations, file: Path) -> None:
         log.raise_error()
 
 
-def _cache_dependencies(rules: ReadRules) -> dict[str, Any]:
-    """Return the rules on which the cached arrays depend."""
-    skeleton = rules.skeleton
-    return {
-        "names": skeleton.keypoints,
-        "json_keys": dict(skeleton.json_keys),
-        "disjoint_parts": dict(skeleton.disjoint_parts),
-        "part_parents": skeleton.part_parents,
-        "options": tuple(rules.options),
-    }
+def load_record_image(record: ImageRecord) -> np.ndarray:
+    """Load the image [H, W, 3] of a record.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: the file cannot be read, or its size differs from the annotated one.
+    """
+    return read_annotated_image(record.file, (record.width, record.height))

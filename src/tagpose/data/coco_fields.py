@@ -9,12 +9,14 @@ import hashlib
 from array import array
 from collections.abc import Callable, Sequence
 from math import isfinite
+from pathlib import PurePosixPath
 from reprlib import repr as brief
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from tagpose.data.issue_types import IssueType
+from tagpose.data.rle_masks import segmentation_area
 from tagpose.structures import MAX_VISIBILITY, is_int64
 
 ReportIssue: TypeAlias = Callable[[IssueType, str], None]
@@ -63,6 +65,19 @@ def _parse_digits(text: str) -> int | None:
     digits = text.lstrip("0") or text[-1:]
     is_number = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.isdecimal()
     return int(digits) if is_number and is_int64(int(digits)) else None
+
+
+def parse_file_name(row: dict[str, Any]) -> str | None:
+    """Return the file name of an image with forward slashes, or None if it has none."""
+    name = row.get("file_name")
+    if not isinstance(name, str) or "\0" in name:
+        return None
+    return to_posix_path(name) if name.strip(" ./\\") else None
+
+
+def to_posix_path(name: str) -> str:
+    """Return a file name with forward slashes, as image folders are searched for it."""
+    return str(PurePosixPath(name.replace("\\", "/")))
 
 
 def parse_size(width: object, height: object, report: ReportIssue) -> tuple[int, int]:
@@ -158,6 +173,13 @@ def _check_keypoints(flat: "array[float]") -> np.ndarray:
     return keypoints
 
 
+def find_v0_coordinates(keypoints: np.ndarray) -> np.ndarray:
+    """Return a mask [K] of the keypoints [K, 3] that have v = 0 and a position in the image."""
+    x, y, v = keypoints.T
+    has_position: np.ndarray = (v == 0) & (x >= 0) & (y >= 0) & (x + y > 0)
+    return has_position
+
+
 def parse_box(value: Any, field: str, report: ReportIssue) -> list[float]:
     """Return a box x, y, width, height in image pixels; zeros if it is missing."""
     if type(value) is list and len(value) == 4:
@@ -176,32 +198,12 @@ def parse_box(value: Any, field: str, report: ReportIssue) -> list[float]:
     return _parse_numbers(values, IssueType.BOX, field, report)
 
 
-def box_around(keypoints: np.ndarray) -> list[float]:
-    """Return the bounding box x, y, width, height of the labeled keypoints in [K, 3]."""
-    xy = keypoints[keypoints[:, 2] > 0, :2]
-    if not len(xy):
-        return _NO_BOX
-    return [*xy.min(0).tolist(), *np.ptp(xy, 0).tolist()]
-
-
 def parse_area(value: Any, segmentation: Any, box: Sequence[float], report: ReportIssue) -> float:
     """Return an area in square image pixels."""
     if value is None:
         report(IssueType.AREA_MISSING, "has no area")
         return segmentation_area(segmentation) or box[2] * box[3]
     return _parse_numbers([value], IssueType.AREA_VALUE, "area", report)[0]
-
-
-def segmentation_area(segmentation: Any) -> float:
-    """Return the area of polygons or of an uncompressed RLE; 0 for any other value."""
-    try:
-        if isinstance(segmentation, dict):
-            return float(sum(segmentation["counts"][1::2]))
-        corners = [np.array(polygon, np.float64).reshape(-1, 2).T for polygon in segmentation]
-        areas = [abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 for x, y in corners]
-        return float(np.nan_to_num(sum(areas)))
-    except (TypeError, ValueError, KeyError, OverflowError):
-        return 0.0
 
 
 def _flatten(value: Any, size: int, field: str, report: ReportIssue) -> list[Any] | None:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tagpose.data.coco_collectors import AnnotationCollector, AnnotationTable, ImageCollector
-from tagpose.data.coco_schema import ImageRow, ReadRules
+from tagpose.data.annotation_table import AnnotationCollector, AnnotationTable
+from tagpose.data.coco_schema import ImageRow, ReadRules, parse_image
 from tagpose.data.issue_log import IssueLog
+from tagpose.data.issue_types import IssueType
 from tagpose.data.json_stream import RowCollector, read_object
 
 Row: TypeAlias = dict[str, Any]  # one object of the JSON file
@@ -22,6 +23,46 @@ class CocoFile(NamedTuple):
     images: dict[int, ImageRow]  # by id, in the order of the file
     annotations: AnnotationTable
     log: IssueLog
+
+
+class ImageCollector:
+    """Collects the image rows of a file.
+
+    Args:
+        file: annotation file, for messages.
+        rules: which values to read.
+        max_issues: number of issues of each type to keep, None for all.
+    """
+
+    def __init__(self, file: Path, rules: ReadRules, max_issues: int | None) -> None:
+        self.rules, self.log, self.index = rules, IssueLog(file, max_issues), 0
+        self.images: dict[int, ImageRow] = {}
+        self._ids_by_file: dict[str, int] = {}
+
+    def append(self, row: object) -> None:
+        """Add one row of the list."""
+        index, self.index = self.index, self.index + 1
+        image = parse_image(row, index, self.rules, self.log)
+        if image is not None and not self._is_reused(image, row, index):
+            self.images[image.id] = image
+
+    def _is_reused(self, image: ImageRow, row: object, index: int) -> bool:
+        """Return whether an earlier row has the same id, and log ids and files used twice."""
+        if earlier := self.images.get(image.id):
+            if earlier == image:
+                detail = f"repeats {image.file_name!r}"
+                self.log.add_row("image", row, index, IssueType.IMAGE_REPEATED, detail)
+            else:
+                detail = f"is {image.file_name!r}, but has the id of {earlier.file_name!r}"
+                self.log.add_row("image", row, index, IssueType.IMAGE_REUSED, detail, image.id)
+            return True
+        if self.rules.with_files:
+            other = self._ids_by_file.setdefault(image.file_name, image.id)
+            if other != image.id:
+                detail = f"has the file_name {image.file_name!r}, which image {other} also has"
+                ids = (image.id, other)
+                self.log.add_row("image", row, index, IssueType.FILE_REUSED, detail, *ids)
+        return False
 
 
 def check_annotation_file(file: Path) -> None:

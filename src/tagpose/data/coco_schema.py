@@ -5,7 +5,6 @@ Training, evaluation, inspection and clean copies all read files with these func
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import PurePosixPath
 from reprlib import repr as brief
 from typing import Any, Final, NamedTuple
 
@@ -14,16 +13,18 @@ import numpy as np
 from tagpose.data.coco_fields import (
     FieldError,
     ReportIssue,
-    box_around,
+    find_v0_coordinates,
     parse_area,
     parse_box,
     parse_crowd,
+    parse_file_name,
     parse_id,
     parse_keypoints,
     parse_size,
 )
 from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType
+from tagpose.geometry import keypoint_boxes
 from tagpose.skeletons.skeleton import Skeleton
 
 
@@ -99,25 +100,17 @@ def parse_image(row: object, index: int, rules: ReadRules, log: IssueLog) -> Ima
     elif image_id is None:
         report(IssueType.IMAGE_ID, f"has the id {brief(row.get('id'))}")
     elif not rules.with_files:
-        return ImageRow(image_id, _parse_file_name(row) or "", 0, 0)
+        return ImageRow(image_id, parse_file_name(row) or "", 0, 0)
     else:
         try:
             size = parse_size(row.get("width"), row.get("height"), report)
-            if name := _parse_file_name(row):
+            if name := parse_file_name(row):
                 return ImageRow(image_id, name, *size)
             detail = f"has the file_name {brief(row.get('file_name'))}"
             raise FieldError(IssueType.FILE_NAME, detail)
         except FieldError as error:
             report(error.type, error.detail, image_id)
     return None
-
-
-def _parse_file_name(row: dict[str, Any]) -> str | None:
-    """Return the file name of an image with forward slashes, or None if it has none."""
-    name = row.get("file_name")
-    if not isinstance(name, str) or "\0" in name:
-        return None
-    return str(PurePosixPath(name.replace("\\", "/"))) if name.strip(" ./\\") else None
 
 
 def parse_annotation(
@@ -161,7 +154,7 @@ def _parse_fields(
     v0_coordinates = 0
     # fast path for the usual rows, whose unlabeled keypoints are 0, 0, 0
     plain = not rules.options.v0_as_labelled and np.count_nonzero(keypoints) == 3 * labelled
-    if not plain and (v0 := _v0_coordinates(keypoints)).any():
+    if not plain and (v0 := find_v0_coordinates(keypoints)).any():
         if rules.options.v0_as_labelled:
             keypoints[v0, 2] = 1
             labelled += int(v0.sum())
@@ -172,7 +165,7 @@ def _parse_fields(
     if box[2] < 0 or box[3] < 0:
         raise FieldError(IssueType.BOX, f"has the bbox {brief(box)}, with a negative side")
     if not row.get("bbox"):
-        box = box_around(keypoints)
+        box = keypoint_boxes(keypoints[None], keypoints[None, :, 2] > 0)[0].tolist()
         if not segmentation and not labelled:
             report(IssueType.EMPTY, "has no labeled keypoint, no box and no segmentation")
             return None
@@ -191,10 +184,3 @@ def _parse_fields(
         segmentation=segmentation,
         v0_coordinates=v0_coordinates,
     )
-
-
-def _v0_coordinates(keypoints: np.ndarray) -> np.ndarray:
-    """Return a mask [K] of the keypoints [K, 3] that have v = 0 and a position in the image."""
-    x, y, v = keypoints.T
-    has_position: np.ndarray = (v == 0) & (x >= 0) & (y >= 0) & (x + y > 0)
-    return has_position

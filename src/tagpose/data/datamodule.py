@@ -16,9 +16,8 @@ from tagpose.data.coco_schema import ReadOptions, ReadRules
 from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.quality.clean_copy import make_clean_copy
-from tagpose.data.quality.train_val_overlap import warn_of_shared_images
 from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
-from tagpose.data.splits import Split, check_splits_exist, parse_split
+from tagpose.data.splits import Split, check_splits_exist, parse_split, warn_of_shared_images
 from tagpose.data.workers import worker_init
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample

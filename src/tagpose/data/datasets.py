@@ -1,29 +1,24 @@
 """Map-style data sets for training, validation and test-time inference."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import albumentations as A
-import cv2
 import numpy as np
 import torch
-from pycocotools import mask as rle
 from torch.utils.data import Dataset
 
-from tagpose.data.annotations import Annotations
-from tagpose.data.ignore_regions import transform_boxes
-from tagpose.data.images import read_annotated_image
-from tagpose.data.preprocessing import ScaledInputs, resize_to_scales
-from tagpose.data.transforms import TransformedImage, compose_transforms, resize_whole
+from tagpose.data.annotations import Annotations, ImageRecord, load_record_image
+from tagpose.data.ignore_regions import loss_mask
+from tagpose.data.preprocessing import ScaledInputs, resize_to_scales, to_channels_first
+from tagpose.data.samplers import SampleKey
+from tagpose.data.transforms import (
+    TransformedImage,
+    compose_transforms,
+    resize_whole,
+    transform_boxes,
+)
 from tagpose.geometry import compute_input_dimensions, compute_multiscale_dimensions, resize_affine
-from tagpose.structures import ImageRecord, Sample
-
-
-class SampleKey(NamedTuple):
-    """Key of a training sample, which with the seed determines its augmentation."""
-
-    epoch: int  # how often the image has been used before
-    image_index: int  # index in the annotations
+from tagpose.structures import Sample
 
 
 class TrainDataset(Dataset[Sample]):
@@ -54,7 +49,7 @@ class TrainDataset(Dataset[Sample]):
         people, num_keypoints = record.keypoints.shape[:2]
         result = self.transform(
             image=load_record_image(record),
-            mask=loss_mask(record),
+            mask=loss_mask(record.ignored, record.width, record.height),
             keypoints=record.keypoints.reshape(-1, 3),
             affine=np.eye(2, 3),
         )
@@ -95,7 +90,8 @@ class ValDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         record = self.annotations.record(index)
-        image, mask, size = load_record_image(record), loss_mask(record), self.size_of(index)
+        image, size = load_record_image(record), self.size_of(index)
+        mask = loss_mask(record.ignored, record.width, record.height)
         affine = resize_affine(record.width, record.height, size)
         resized = resize_whole(image, record.keypoints, mask, affine, size)
         return make_sample(record, resized, self.annotations)
@@ -135,24 +131,6 @@ class TestTimeDataset(Dataset[ScaledInputs]):
         return compute_multiscale_dimensions(width, height, self.input_size, self.scales)[0]
 
 
-def load_record_image(record: ImageRecord) -> np.ndarray:
-    """Load the image [H, W, 3] of a record.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: the file cannot be read, or its size differs from the annotated one.
-    """
-    return read_annotated_image(record.file, (record.width, record.height))
-
-
-def loss_mask(record: ImageRecord) -> np.ndarray:
-    """Return a mask [H, W] uint8: 0 in crowds and people without labeled keypoints, else 1."""
-    if not record.ignored:
-        return np.ones((record.height, record.width), np.uint8)
-    ignored = rle.decode(rle.merge(list(record.ignored)))  # in column-major order, as in COCO
-    return 1 - cv2.transpose(ignored.T)
-
-
 def make_sample(
     record: ImageRecord, transformed: TransformedImage, annotations: Annotations
 ) -> Sample:
@@ -176,10 +154,3 @@ def _pad_rows(array: np.ndarray, length: int) -> np.ndarray:
     """Append rows of zeros up to a length."""
     padding = np.zeros((length - len(array), *array.shape[1:]), np.float32)
     return np.concatenate([array, padding])
-
-
-def to_channels_first(image: np.ndarray) -> np.ndarray:
-    """Return an image [H, W, C] as [C, H, W]."""
-    channels = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
-    cv2.split(image, list(channels))  # seven times as fast as a copy by numpy or torch
-    return channels

@@ -1,14 +1,22 @@
-"""Regions that the heatmap loss ignores because unlabeled parts of a person may be there.
+"""Regions that the heatmap loss ignores: crowds, people without labels, and unlabeled parts.
 
-COCO-WholeBody has no labels for a face, hand or foot that is too small or too blurred, although it
-is visible in the image. Such a region is neither background nor a training target.
+Crowds and people without labels are RLE masks; unlabeled parts are boxes around their possible
+location. COCO-WholeBody has no labels for a face, hand or foot that is too small or too blurred,
+although it is visible in the image. Such a region is neither background nor a training target.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import cv2
 import numpy as np
+from pycocotools import mask as rle
 
-from tagpose.geometry import transform_points
+from tagpose.data.annotation_table import AnnotationTable
+from tagpose.data.coco_schema import ImageRow
+from tagpose.data.issue_log import IssueLog
+from tagpose.data.issue_types import IssueType
+from tagpose.data.rle_masks import PackedMasks, pack_masks, parse_segmentation
 from tagpose.skeletons.skeleton import Skeleton
 
 # How far a part extends from the keypoints that it is attached to, in units of the longer side of
@@ -38,42 +46,56 @@ def ignore_boxes(keypoints: np.ndarray, boxes: np.ndarray, skeleton: Skeleton) -
     has_box = np.greater(boxes[..., 2:], 0).all(-1)  # [P, 1 + F]
     corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], -1)
     person, without = corners[:, 0].copy(), ~has_box[:, 0]
-    person[without] = _keypoint_boxes(keypoints[without], labelled[without])
+    person[without] = _label_bounds(keypoints[without], labelled[without])
     reach = _REACH * _longer_sides(person)[:, None] * [-1, -1, 1, 1]
     part_boxes = []
     parts = zip(skeleton.disjoint_parts.values(), map(list, skeleton.part_parents), strict=True)
     for index, (part, parents) in enumerate(parts, start=1):
         box = person
         if parents:
-            nearby = _keypoint_boxes(keypoints[:, parents], labelled[:, parents]) + reach
+            nearby = _label_bounds(keypoints[:, parents], labelled[:, parents]) + reach
             box = np.where(labelled[:, parents].any(1)[:, None], nearby, person)
-        box = np.where(has_box[:, index, None], _add_margin(corners[:, index]), box)
+        box = np.where(has_box[:, index, None], _enlarge_part_boxes(corners[:, index]), box)
         part_boxes.append(np.where(labelled[:, part].any(1)[:, None], 0, box))
     return np.stack(part_boxes, 1, dtype=np.float32, casting="same_kind")
 
 
-def transform_boxes(boxes: np.ndarray, affine: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Return the axis-aligned bounding boxes of transformed boxes; a flip swaps left and right.
+def pack_ignored_masks(
+    annotations: AnnotationTable, images: Mapping[int, ImageRow], log: IssueLog
+) -> PackedMasks:
+    """Pack the masks of the annotations that are not trainable.
 
     Args:
-        boxes: [P, F, 4] left, top, right, bottom in image pixels.
-        affine: [2, 3] image pixels -> input pixels.
-        skeleton: skeleton of the people.
-
-    Returns:
-        [P, F, 4] float32 in input pixels; 0 for boxes without a size.
+        annotations: annotations of a file.
+        images: images of all annotations, by id.
+        log: receives segmentations that cannot be read.
     """
-    corners = boxes[..., [[0, 1], [2, 1], [2, 3], [0, 3]]]  # [P, F, 4, 2]
-    corners = transform_points(affine, corners)
-    bounds = np.concatenate([corners.min(-2), corners.max(-2)], -1)
-    if np.linalg.det(affine[:, :2]) < 0:
-        flip_indices = list(skeleton.part_flip_indices)
-        boxes, bounds = boxes[:, flip_indices], bounds[:, flip_indices]
-    has_size = (boxes[..., 2:] > boxes[..., :2]).all(-1, keepdims=True)
-    return np.where(has_size, bounds, 0).astype(np.float32)
+    ids, masks = [], []
+    rows = ~annotations.trainable
+    image_ids = annotations.image_ids[rows].tolist()
+    indices = annotations.row_indices[rows].tolist()
+    for image_id, index, region in zip(
+        image_ids, indices, annotations.ignored_regions, strict=True
+    ):
+        size = images[image_id].width, images[image_id].height
+        try:
+            masks.append(parse_segmentation(region.segmentation, region.box, size))
+            ids.append(image_id)
+        except ValueError as error:
+            row, type_ = region._asdict(), IssueType.SEGMENTATION
+            log.add_row("annotation", row, index, type_, str(error), image_id)
+    return pack_masks(ids, masks)
 
 
-def _keypoint_boxes(keypoints: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def loss_mask(ignored: Sequence[Mapping[str, object]], width: int, height: int) -> np.ndarray:
+    """Return a mask [height, width] uint8: 0 where one of the RLE masks is set, else 1."""
+    if not ignored:
+        return np.ones((height, width), np.uint8)
+    union = rle.decode(rle.merge(list(ignored)))  # in column-major order, as in COCO
+    return 1 - cv2.transpose(union.T)
+
+
+def _label_bounds(keypoints: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the bounding boxes [P, 4] of the keypoints [P, K, 3] in a mask [P, K], or NaN."""
     points = np.where(mask[..., None], keypoints[..., :2], np.nan)
     return np.concatenate([np.fmin.reduce(points, 1), np.fmax.reduce(points, 1)], -1)
@@ -84,7 +106,7 @@ def _longer_sides(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).max(-1)
 
 
-def _add_margin(boxes: np.ndarray) -> np.ndarray:
+def _enlarge_part_boxes(boxes: np.ndarray) -> np.ndarray:
     """Enlarge boxes [P, 4] by a margin."""
     margin = _MARGIN * _longer_sides(boxes)[:, None]
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], -1)

@@ -1,13 +1,18 @@
-"""Listing and writing of image files."""
+"""Listing and writing of image files, and lookup of those that an annotation file names."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from glob import glob
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
+from tagpose.data.coco_schema import ImageRow
+from tagpose.data.images import IMAGE_ERRORS, upright_size
+from tagpose.data.issue_log import IssueLog, emit_warnings
+from tagpose.data.issue_types import IssueType
 from tagpose.io import atomic_write
 
 _JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
@@ -17,6 +22,45 @@ IMAGE_EXTENSIONS: Final = (
     *_JPEG,
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
+
+
+class ImageFolder:
+    """Image folder that lists each of its subfolders only once.
+
+    Args:
+        path: path of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._names: dict[str, set[str]] = {}
+
+    def find(self, name: str) -> str | None:
+        """Return the path of a file relative to the folder, or None if it is missing.
+
+        If there is no file at the full name, the last parts of the name are tried, longest first.
+        Files outside the folder are never found.
+        """
+        if self._exists(name):
+            return name
+        parts = PurePosixPath(name).parts
+        for start in range(1, len(parts)):
+            suffix = "/".join(parts[start:])
+            if self._exists(suffix):
+                return suffix
+        return None
+
+    def _exists(self, name: str) -> bool:
+        """Return whether a file inside the folder has a name."""
+        # strings instead of Path objects, which take seconds for the images of COCO
+        parent, _, last = name.rpartition("/")
+        if parent.startswith("/") or name.startswith("/") or ":" in name[:2]:
+            return False
+        if ".." in name and ".." in PurePosixPath(name).parts:
+            return False
+        if parent not in self._names:
+            self._names[parent] = _list_names(self.path / parent)
+        return last in self._names[parent]
 
 
 def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
@@ -32,28 +76,6 @@ def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) ->
     options: dict[str, Any] = {"quality": quality} if is_lossy and quality is not None else {}
     with atomic_write(file) as partial:
         Image.fromarray(image).save(partial, **options)
-
-
-def output_extension(name: str, source: Path) -> str:
-    """Return the extension of an image that is drawn for an input file.
-
-    Args:
-        name: "source" for the extension of the input, or .png if Pillow cannot write its format;
-            else an extension such as "jpg".
-        source: input file.
-
-    Raises:
-        ValueError: Pillow cannot write the format.
-    """
-    Image.init()
-    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
-    extension = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
-    if extension in writable & set(IMAGE_EXTENSIONS):
-        return extension
-    if name == "source":
-        return ".png"
-    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_EXTENSIONS)))
-    raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
 
 
 def is_camera(source: str) -> bool:
@@ -91,3 +113,94 @@ def list_images(source: str | Path) -> list[Path]:
             f"no images found at {source}; set images= to an image file, a folder or a pattern"
         )
     return files
+
+
+def locate_images(
+    folder: Path, names: Sequence[str], ids: Sequence[int], log: IssueLog
+) -> list[str | None]:
+    """Return the paths of images relative to their folder, None for missing ones.
+
+    Args:
+        folder: image folder.
+        names: file names as in the annotation file.
+        ids: image ids.
+        log: receives missing files, files found at another path, and files of two images.
+    """
+    image_folder, owners = ImageFolder(folder), dict[str, tuple[int, str]]()
+    paths = []
+    for name, image_id in zip(names, ids, strict=True):
+        path = image_folder.find(name)
+        paths.append(path)
+        where = f"image {image_id}"
+        if path is None:
+            detail = f"has no file {name!r} in {folder}"
+            log.add(IssueType.FILE_MISSING, where, detail, image_id)
+            continue
+        if path != name:
+            detail = f"has the file_name {name!r} and is found at {path!r}"
+            log.add(IssueType.FILE_ELSEWHERE, where, detail)
+        other, other_name = owners.setdefault(path, (image_id, name))
+        if other != image_id and name != other_name:  # equal names are already an issue of the rows
+            detail = f"is found at {path!r}, like image {other}"
+            log.add(IssueType.FILE_REUSED, where, detail, image_id, other)
+    return paths
+
+
+def locate_all_images(
+    folder: Path, names: Sequence[str], ids: Sequence[int], file: Path
+) -> list[str]:
+    """Return the paths of images relative to their folder, and warn of files at other paths.
+
+    Args:
+        folder: image folder.
+        names: file names as in the annotation file.
+        ids: image ids.
+        file: annotation file, for messages.
+
+    Raises:
+        FileNotFoundError: an image is missing.
+        ValueError: two images share a file.
+    """
+    log = IssueLog(file, max_kept=1)
+    paths = locate_images(folder, names, ids, log)
+    log.raise_error()
+    emit_warnings(log.warning_lines())
+    return [path for path in paths if path is not None]
+
+
+def fill_missing_sizes(
+    folder: Path, images: dict[int, ImageRow], log: IssueLog
+) -> dict[int, ImageRow]:
+    """Return images with missing sizes read from the headers of their files, after EXIF rotation.
+
+    Args:
+        folder: image folder.
+        images: images of an annotation file, by id.
+        log: receives files that are missing or cannot be read.
+    """
+    image_folder, filled = ImageFolder(folder), dict(images)
+    for image in images.values():
+        if image.width:
+            continue
+        where, path = f"image {image.id}", image_folder.find(image.file_name)
+        try:
+            if path is None:
+                detail = f"has no file {image.file_name!r} in {folder}"
+                log.add(IssueType.FILE_MISSING, where, detail, image.id)
+                continue
+            with Image.open(folder / path) as header:
+                width, height = upright_size(header)
+            filled[image.id] = image._replace(width=width, height=height)
+        except IMAGE_ERRORS as error:
+            detail = f"has a file that cannot be read as an image ({error})"
+            log.add(IssueType.IMAGE_FILE, where, detail, image.id)
+    return filled
+
+
+def _list_names(folder: Path) -> set[str]:
+    """Return the names in a folder; an empty set if the folder does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except (OSError, ValueError):  # ValueError: not a valid name of a folder
+        return set()

@@ -112,6 +112,18 @@ def decode_counts(counts: str) -> list[int]:
     return runs
 
 
+def segmentation_area(segmentation: Any) -> float:
+    """Return the area of polygons or of an uncompressed RLE; 0 for any other value."""
+    try:
+        if isinstance(segmentation, dict):
+            return float(sum(segmentation["counts"][1::2]))
+        corners = [np.array(polygon, np.float64).reshape(-1, 2).T for polygon in segmentation]
+        areas = [abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 for x, y in corners]
+        return float(np.nan_to_num(sum(areas)))
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return 0.0
+
+
 def _to_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Return the compressed RLE of polygons, an uncompressed RLE or a compressed RLE."""
     width, height = size

@@ -6,7 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
-from tagpose.data.datasets import SampleKey
+
+class SampleKey(NamedTuple):
+    """Key of a training sample, which with the seed determines its augmentation."""
+
+    epoch: int  # how often the image has been used before
+    image_index: int  # index in the annotations
 
 
 class EpochPosition(NamedTuple):

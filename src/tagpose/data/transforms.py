@@ -50,6 +50,27 @@ def resize_whole(
     )
 
 
+def transform_boxes(boxes: np.ndarray, affine: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return the axis-aligned bounding boxes of transformed boxes; a flip swaps left and right.
+
+    Args:
+        boxes: [P, F, 4] left, top, right, bottom in image pixels.
+        affine: [2, 3] image pixels -> input pixels.
+        skeleton: skeleton of the people.
+
+    Returns:
+        [P, F, 4] float32 in input pixels; 0 for boxes without a size.
+    """
+    corners = boxes[..., [[0, 1], [2, 1], [2, 3], [0, 3]]]  # [P, F, 4, 2]
+    corners = transform_points(affine, corners)
+    bounds = np.concatenate([corners.min(-2), corners.max(-2)], -1)
+    if np.linalg.det(affine[:, :2]) < 0:
+        flip_indices = list(skeleton.part_flip_indices)
+        boxes, bounds = boxes[:, flip_indices], bounds[:, flip_indices]
+    has_size = (boxes[..., 2:] > boxes[..., :2]).all(-1, keepdims=True)
+    return np.where(has_size, bounds, 0).astype(np.float32)
+
+
 def _warp_mask(
     mask: np.ndarray, affine: np.ndarray, size: tuple[int, int], *, learn_padding: bool
 ) -> np.ndarray:

@@ -121,11 +121,11 @@ def read_extras(results: Sequence[CocoResult], skeleton: Skeleton) -> ResultExtr
         image_id = result["image_id"]
         where = f"image {image_id}, row {row}"
         if image_id not in without_box:
-            _, _, width, height = _finite_values(result["bbox"], 4, f"{where}: the bbox")
+            _, _, width, height = _finite_result_values(result["bbox"], 4, f"{where}: the bbox")
             areas[image_id].append(width * height)
         values = [result.get(key, result["score"]) for key in keys]
         scores[image_id].append(
-            _finite_values(values, len(values), f"{where}: the list of part scores")
+            _finite_result_values(values, len(values), f"{where}: the list of part scores")
         )
     return ResultExtras(
         {image_id: np.array(values) for image_id, values in areas.items()},
@@ -198,7 +198,7 @@ def _check_keys(result: CocoResult, row: int, skeleton: Skeleton) -> list[str]:
     return keys
 
 
-def _finite_values(values: object, count: int, name: str) -> np.ndarray:
+def _finite_result_values(values: object, count: int, name: str) -> np.ndarray:
     """Return values as [count] float64; raise ValueError unless they are finite numbers."""
     try:
         array = np.array(values, np.float64)

@@ -35,9 +35,8 @@ def match_image_ids(
         value = result.get("image_id")
         image_id = parse_id(value)
         if image_id not in known_ids and isinstance(value, str):
-            image_id = next(
-                (ids_by_name[name] for name in _name_variants(value) if name in ids_by_name), None
-            )
+            variants = _file_name_variants(value)
+            image_id = next((ids_by_name[name] for name in variants if name in ids_by_name), None)
             if image_id is None:
                 raise ValueError(
                     f"{file}: image_id {value!r} of row {row} is neither an id nor a file_name of "
@@ -69,13 +68,13 @@ def _ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
     ids: dict[str, int] = {}
     ambiguous: set[str] = set()
     for image_id, name in zip(ground_truth.image_ids.tolist(), ground_truth.files, strict=False):
-        for variant in dict.fromkeys(_name_variants(name)) if name else ():
+        for variant in dict.fromkeys(_file_name_variants(name)) if name else ():
             if ids.setdefault(variant, image_id) != image_id:
                 ambiguous.add(variant)
     return {name: image_id for name, image_id in ids.items() if name not in ambiguous}
 
 
-def _name_variants(name: str) -> tuple[str, str, str]:
+def _file_name_variants(name: str) -> tuple[str, str, str]:
     """Return a file name in full, without folders, and without folders and extension."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path), path.name, path.stem

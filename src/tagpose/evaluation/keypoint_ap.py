@@ -16,17 +16,14 @@ from tagpose.evaluation.coco_results import (
     from_coco_results,
     read_extras,
 )
-from tagpose.evaluation.detections import Detections, build_detections
-from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
+from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.evaluation.matching import (
     OKS_THRESHOLDS,
-    Pairs,
+    PairedDetections,
     find_candidates,
     match_greedily,
-    pair_by_image,
+    pair_with_ground_truth,
 )
-from tagpose.evaluation.oks import compute_oks
-from tagpose.evaluation.precision_recall import PrecisionRecallCurves, precision_recall_curves
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA, Poses
 
@@ -39,15 +36,7 @@ AREA_RANGES: Final = MappingProxyType(
     }
 )
 OKS_75_INDEX: Final = OKS_THRESHOLDS.tolist().index(0.75)
-
-
-class PairedDetections(NamedTuple):
-    """D detections in M pairs with ground-truth people of their image, before any threshold."""
-
-    detections: Detections
-    pairs: Pairs
-    oks: np.ndarray  # [M, Q] float64
-    ignored: np.ndarray  # [T, Q] bool, people that are neither true positives nor false negatives
+RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is sampled (COCO)
 
 
 class PartScores(NamedTuple):
@@ -63,6 +52,13 @@ class PartScores(NamedTuple):
     ar75: float
     ar_medium: float
     ar_large: float
+
+
+class PrecisionRecallCurves(NamedTuple):
+    """Precision and recall of one part at each OKS threshold; -1 without any ground truth."""
+
+    precision: np.ndarray  # [10, 101], the best at each of RECALL_THRESHOLDS or a higher recall
+    recall: np.ndarray  # [10] recall of all detections
 
 
 def evaluate_results(
@@ -103,23 +99,6 @@ def evaluate_parts(
     return summarize_curves(compute_part_curves(ground_truth, paired, skeleton))
 
 
-def pair_with_ground_truth(
-    ground_truth: GroundTruth,
-    predictions: Mapping[int, Poses],
-    skeleton: Skeleton,
-    extras: ResultExtras = NO_EXTRAS,
-) -> PairedDetections:
-    """Pair detections with ground-truth people and compute their OKS, before any threshold.
-
-    Arguments and errors are those of `evaluate_parts`.
-    """
-    detections = build_detections(predictions, extras, ground_truth, skeleton)
-    pairs = pair_by_image(detections.image, ground_truth.image)
-    oks = compute_oks(detections, ground_truth, pairs, skeleton)
-    ignored = ground_truth.crowd[:, None] | ~labeled_parts(ground_truth, skeleton)
-    return PairedDetections(detections, pairs, oks, ignored)
-
-
 def compute_part_curves(
     ground_truth: GroundTruth, paired: PairedDetections, skeleton: Skeleton
 ) -> dict[str, dict[str, PrecisionRecallCurves]]:
@@ -147,6 +126,34 @@ def outside_area_range(areas: np.ndarray, size: str) -> np.ndarray:
     """Return which areas are outside one of AREA_RANGES, whose bounds are inclusive."""
     low, high = AREA_RANGES[size]
     return (areas < low) | (areas > high)
+
+
+def precision_recall_curves(
+    true_positive: np.ndarray, false_positive: np.ndarray, people: int
+) -> PrecisionRecallCurves:
+    """Compute precision over recall at each OKS threshold.
+
+    Args:
+        true_positive: [10, D] bool, matched detections, by descending score.
+        false_positive: [10, D] bool, unmatched detections.
+        people: number of ground-truth people.
+    """
+    rows = len(true_positive)
+    if people == 0:
+        return PrecisionRecallCurves(
+            np.full((rows, len(RECALL_THRESHOLDS)), -1.0), np.full(rows, -1.0)
+        )
+    hits, misses = np.cumsum(true_positive, 1), np.cumsum(false_positive, 1)  # [10, D]
+    precision = hits / (hits + misses + np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]  # at this recall or a higher one
+    # Each recall threshold needs an integer number of hits; offsets that keep the concatenated
+    # rows sorted let one search serve all of them.
+    needed = np.searchsorted(np.arange(people + 1) / people, RECALL_THRESHOLDS)
+    offset = np.arange(rows)[:, None] * (people + 1)
+    index = np.searchsorted((hits + offset).ravel(), (needed + offset).ravel()).reshape(rows, -1)
+    index -= np.arange(rows)[:, None] * true_positive.shape[1]
+    best = np.c_[best, np.zeros(rows)]  # precision is 0 at a recall that is never reached
+    return PrecisionRecallCurves(np.take_along_axis(best, index, 1), true_positive.sum(1) / people)
 
 
 def _curves_by_area(

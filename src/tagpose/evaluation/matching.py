@@ -1,21 +1,20 @@
-"""Pairs of detections and ground-truth people, and their greedy matching at each OKS threshold."""
+"""Greedy matching of detections and ground-truth people at each OKS threshold."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.detections import MAX_DETECTIONS
+from tagpose.evaluation.coco_results import NO_EXTRAS, ResultExtras
+from tagpose.evaluation.detections import MAX_DETECTIONS, Detections, build_detections
+from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
+from tagpose.evaluation.oks import Pairs, compute_oks, pair_by_image
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.structures import Poses
 
 # linspace as in pycocotools, because arange does not yield exactly .75
 OKS_THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
-
-
-class Pairs(NamedTuple):
-    """M pairs of a detection and a ground-truth person of the same image."""
-
-    detection: np.ndarray  # [M] int64, non-decreasing
-    person: np.ndarray  # [M] int64
 
 
 class CandidatePairs(NamedTuple):
@@ -28,18 +27,13 @@ class CandidatePairs(NamedTuple):
     rank_starts: np.ndarray
 
 
-def pair_by_image(detections: np.ndarray, ground_truth: np.ndarray) -> Pairs:
-    """Pair every detection with every person of its image.
+class PairedDetections(NamedTuple):
+    """D detections in M pairs with ground-truth people of their image, before any threshold."""
 
-    Args:
-        detections: [D] image of each detection, non-decreasing.
-        ground_truth: [T] image of each person, non-decreasing.
-    """
-    first = np.searchsorted(ground_truth, detections)  # [D]
-    counts = np.searchsorted(ground_truth, detections, side="right") - first
-    ends = np.cumsum(counts)
-    detection = np.repeat(np.arange(len(detections)), counts)
-    return Pairs(detection, np.arange(len(detection)) + np.repeat(first - ends + counts, counts))
+    detections: Detections
+    pairs: Pairs
+    oks: np.ndarray  # [M, Q] float64
+    ignored: np.ndarray  # [T, Q] bool, people that are neither true positives nor false negatives
 
 
 def find_candidates(
@@ -91,6 +85,23 @@ def match_greedily(
         matched[threshold, detection[pair]] = person[pair]
         unmatched[threshold, person[pair]] = False
     return matched
+
+
+def pair_with_ground_truth(
+    ground_truth: GroundTruth,
+    predictions: Mapping[int, Poses],
+    skeleton: Skeleton,
+    extras: ResultExtras = NO_EXTRAS,
+) -> PairedDetections:
+    """Pair detections with ground-truth people and compute their OKS, before any threshold.
+
+    Arguments and errors are those of `evaluate_parts`.
+    """
+    detections = build_detections(predictions, extras, ground_truth, skeleton)
+    pairs = pair_by_image(detections.image, ground_truth.image)
+    oks = compute_oks(detections, ground_truth, pairs, skeleton)
+    ignored = ground_truth.crowd[:, None] | ~labeled_parts(ground_truth, skeleton)
+    return PairedDetections(detections, pairs, oks, ignored)
 
 
 def _first_available_pair(

@@ -1,4 +1,4 @@
-"""Object keypoint similarity (OKS) of detections and ground-truth people, in all parts at once.
+"""Object keypoint similarity (OKS) of pairs of detections and ground-truth people, in all parts.
 
 OKS (COCO keypoint evaluation) is the mean over labeled keypoints of exp(-d^2 / (2 s^2 k^2)), with
 d the distance, s^2 the person's area and k twice the keypoint's sigma.
@@ -11,7 +11,6 @@ import numpy as np
 
 from tagpose.evaluation.detections import Detections
 from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
-from tagpose.evaluation.matching import Pairs
 from tagpose.skeletons.skeleton import Skeleton
 
 # Lower exponents are slow and have denormal powers; exp(-700) = 1e-304 vanishes in every sum.
@@ -24,6 +23,13 @@ class ZeroDistanceRegions(NamedTuple):
     low: np.ndarray  # [2, P, K] left, top in image pixels
     high: np.ndarray  # [2, P, K] right, bottom in image pixels
     variance: np.ndarray  # [P, K] 2 s^2 k^2 in square image pixels
+
+
+class Pairs(NamedTuple):
+    """M pairs of a detection and a ground-truth person of the same image."""
+
+    detection: np.ndarray  # [M] int64, non-decreasing
+    person: np.ndarray  # [M] int64
 
 
 def oks_variances(areas: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -72,6 +78,20 @@ def compute_oks(
         oks = np.einsum("pql,dpl->dpq", part_weights[person_slice], sums) / counts[person_slice]
         result[pair_slice] = oks.reshape(-1, len(skeleton.parts))
     return result
+
+
+def pair_by_image(detections: np.ndarray, ground_truth: np.ndarray) -> Pairs:
+    """Pair every detection with every person of its image.
+
+    Args:
+        detections: [D] image of each detection, non-decreasing.
+        ground_truth: [T] image of each person, non-decreasing.
+    """
+    first = np.searchsorted(ground_truth, detections)  # [D]
+    counts = np.searchsorted(ground_truth, detections, side="right") - first
+    ends = np.cumsum(counts)
+    detection = np.repeat(np.arange(len(detections)), counts)
+    return Pairs(detection, np.arange(len(detection)) + np.repeat(first - ends + counts, counts))
 
 
 def _slices_by_image(

@@ -1,9 +1,8 @@
-"""Tables of scores: AP per part, comparison with published results, and ablations."""
+"""Tables of scores: AP per part, and comparison with published results."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
 from rich.table import Table
 
 from tagpose.evaluation.keypoint_ap import PartScores
@@ -20,17 +19,6 @@ _PART_TITLES: Final = {
     "wholebody": "whole",
 }
 _METRIC_TITLES: Final = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR"}
-
-
-class VariantResult(NamedTuple):
-    """Result of one ablation variant with one seed."""
-
-    variant: str
-    seed: int
-    ap: Mapping[str, float]  # by part
-    train_seconds: float  # 0 for a variant that is not trained
-    test_seconds: float
-    memory: float  # peak memory of a process, bytes
 
 
 def part_titles(parts: Iterable[str]) -> dict[str, str]:
@@ -65,50 +53,3 @@ def comparison_table(differences: Sequence[PublishedDifference], title: str) -> 
 def scores_to_dict(scores: Mapping[str, PartScores]) -> dict[str, dict[str, float]]:
     """Return all numbers by part, for JSON."""
     return {part: part_scores._asdict() for part, part_scores in scores.items()}
-
-
-def ablation_table(trials: Sequence[VariantResult]) -> list[str]:
-    """Return the lines of a Markdown table: the baseline's AP, and each variant's difference.
-
-    Differences are means over the seeds that a variant shares with the baseline, with their
-    standard deviation if there are several. The training time of untrained variants is empty.
-
-    Args:
-        trials: results; the variant of the first one is the baseline.
-    """
-    variants = list(dict.fromkeys(trial.variant for trial in trials))
-    baseline = {trial.seed: trial for trial in trials if trial.variant == variants[0]}
-    titles = part_titles(trials[0].ap)
-    lines = [
-        "| variant | seeds | " + " | ".join(titles.values()) + " | training | test | memory |",
-        "|---|---|" + "---|" * (len(titles) + 3),
-    ]
-    for variant in variants:
-        paired = [trial for trial in trials if trial.variant == variant and trial.seed in baseline]
-        cells = [
-            _difference_cell(
-                [trial.ap[part] for trial in paired],
-                [baseline[trial.seed].ap[part] for trial in paired],
-            )
-            if variant != variants[0]
-            else f"{np.mean([trial.ap[part] for trial in paired]):.3f}"
-            for part in titles
-        ]
-        row = [variant, str(len(paired)), *cells, *_cost_cells(paired)]
-        lines.append("| " + " | ".join(row) + " |")
-    return lines
-
-
-def _difference_cell(variant_ap: Sequence[float], baseline_ap: Sequence[float]) -> str:
-    """Return the mean difference of two variants over the same seeds."""
-    differences = np.subtract(variant_ap, baseline_ap)
-    spread = f" ± {differences.std(ddof=1):.3f}" if len(differences) > 1 else ""
-    return f"{differences.mean():+.3f}{spread}"
-
-
-def _cost_cells(trials: Sequence[VariantResult]) -> list[str]:
-    """Return training time, test time and memory of a variant."""
-    minutes = np.mean([trial.train_seconds for trial in trials]) / 60
-    seconds = np.mean([trial.test_seconds for trial in trials])
-    memory = max(trial.memory for trial in trials) / 1e9
-    return [f"{minutes:.1f} min" if minutes else "", f"{seconds:.0f} s", f"{memory:.1f} GB"]

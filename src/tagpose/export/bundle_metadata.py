@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from tagpose.export.decoder_options import decoder_to_dict
-from tagpose.models.network import IMAGENET_MEAN, IMAGENET_STD, PoseNetwork
+from tagpose.models.network import PoseNetwork
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.skeleton import Skeleton
 

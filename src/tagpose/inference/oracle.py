@@ -52,18 +52,18 @@ def build_oracle_maps(batch: Sample, encoders: Sequence[HeatmapEncoder]) -> Keyp
     """Return the targets as network outputs; each person's tag is a multiple of 3."""
     heatmaps = [encoder(batch.keypoints, batch.mask).heatmaps for encoder in encoders]
     tag_index = torch.tensor(encoders[0].tag_index or range(heatmaps[0].shape[1]))
-    highest = _max_by_tag_map(heatmaps[0], tag_index)
+    highest = _max_oracle_heatmaps(heatmaps[0], tag_index)
     tags = torch.full_like(highest, -_TAG_DISTANCE)
     for person in range(batch.keypoints.shape[1]):
         of_person = encoders[0](batch.keypoints[:, person : person + 1], batch.mask).heatmaps
-        of_person = _max_by_tag_map(of_person, tag_index)
+        of_person = _max_oracle_heatmaps(of_person, tag_index)
         # where people overlap, the pixel has the tag of the nearer one
         has_tag = (of_person > _MIN_HEATMAP_VALUE) & (of_person == highest)
         tags[has_tag] = _TAG_DISTANCE * person
     return merge_resolutions(MultiResolutionMaps(tuple(heatmaps), tags[:, None]))
 
 
-def _max_by_tag_map(heatmaps: Tensor, tag_index: Tensor) -> Tensor:
+def _max_oracle_heatmaps(heatmaps: Tensor, tag_index: Tensor) -> Tensor:
     """Return the maximum [B, G, h, w] of the heatmaps of the keypoints that share a tag map."""
     batch, _, *size = heatmaps.shape
     highest = heatmaps.new_zeros(batch, int(tag_index.max()) + 1, *size)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from tagpose.data.image_files import write_image
 from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
-from tagpose.inference.formats.keypoint_table import csv_writer, to_table
+from tagpose.inference.formats.keypoint_table import csv_writer, parquet_writer, to_table
 from tagpose.inference.formats.openpose import to_openpose
 from tagpose.inference.results import PoseResult
 from tagpose.io import atomic_write
@@ -116,14 +116,14 @@ def per_image_files(folder: Path, formats: Collection[str], name: str) -> list[P
 
 
 @contextmanager
-def _coco(folder: Path, _: float | None) -> Iterator[WriteItem]:
+def _open_coco(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write results.json in COCO's result format."""
-    with _json_list(folder / "results.json") as add:
+    with _open_json_list(folder / "results.json") as add:
         yield lambda item: add(item.result.to_coco(item.number))
 
 
 @contextmanager
-def _json_list(file: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
+def _open_json_list(file: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
     """Write a JSON list atomically, and yield the function that adds entries."""
     with atomic_write(file) as partial_file, partial_file.open("w", encoding="utf-8") as stream:
         separator = "["
@@ -139,7 +139,7 @@ def _json_list(file: Path) -> Iterator[Callable[[Iterable[Any]], None]]:
 
 
 @contextmanager
-def _jsonl(folder: Path, _: float | None) -> Iterator[WriteItem]:
+def _open_jsonl(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write people.jsonl line by line during prediction, for programs that follow the file."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "people.jsonl").open("w", encoding="utf-8", buffering=1) as stream:
@@ -152,7 +152,7 @@ def _jsonl(folder: Path, _: float | None) -> Iterator[WriteItem]:
 
 
 @contextmanager
-def _json_files(
+def _open_json_files(
     folder: Path, _: float | None, *, format_name: str, convert: Callable[[PoseResult], Any]
 ) -> Iterator[WriteItem]:
     """Write one JSON file per image, also if it has no people."""
@@ -168,7 +168,7 @@ def _json_files(
 
 
 @contextmanager
-def _dwpose(folder: Path, _: float | None) -> Iterator[WriteItem]:
+def _open_dwpose(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write the poses of each image on black."""
     yield lambda item: write_image(
         folder / _FILE_PATTERNS["dwpose"].format(item.name), to_dwpose_image(item.result)
@@ -176,22 +176,21 @@ def _dwpose(folder: Path, _: float | None) -> Iterator[WriteItem]:
 
 
 @contextmanager
-def _csv(folder: Path, _: float | None) -> Iterator[WriteItem]:
+def _open_csv(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write keypoints.csv."""
     with csv_writer(folder / "keypoints.csv") as add:
         yield lambda item: add(to_table(item.result, _image_name(item)))
 
 
 @contextmanager
-def _parquet(folder: Path, _: float | None) -> Iterator[WriteItem]:
+def _open_parquet(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write keypoints.parquet."""
-    parquet = import_module("tagpose.inference.formats.parquet")  # needs an optional dependency
-    with parquet.parquet_writer(folder / "keypoints.parquet") as add:
+    with parquet_writer(folder / "keypoints.parquet") as add:
         yield lambda item: add(to_table(item.result, _image_name(item)))
 
 
 @contextmanager
-def _pose(folder: Path, rate: float | None) -> Iterator[WriteItem]:
+def _open_pose(folder: Path, rate: float | None) -> Iterator[WriteItem]:
     """Write one .pose file per image, or one for all frames of a video."""
     pose_file = import_module("tagpose.inference.formats.pose_file")  # needs an optional dependency
     if rate is None:
@@ -222,19 +221,21 @@ _FILE_PATTERNS: Final = MappingProxyType(
 FORMATS: Final[Mapping[str, Callable[[Path, float | None], AbstractContextManager[WriteItem]]]] = (
     MappingProxyType(
         {
-            "coco": _coco,
-            "jsonl": _jsonl,
-            "openpose": partial(_json_files, format_name="openpose", convert=to_openpose),
+            "coco": _open_coco,
+            "jsonl": _open_jsonl,
+            "openpose": partial(_open_json_files, format_name="openpose", convert=to_openpose),
             "openpose_coco": partial(
-                _json_files,
+                _open_json_files,
                 format_name="openpose_coco",
                 convert=partial(to_openpose, body=OPENPOSE_COCO_18),
             ),
-            "controlnet": partial(_json_files, format_name="controlnet", convert=to_controlnet),
-            "dwpose": _dwpose,
-            "csv": _csv,
-            "parquet": _parquet,
-            "pose": _pose,
+            "controlnet": partial(
+                _open_json_files, format_name="controlnet", convert=to_controlnet
+            ),
+            "dwpose": _open_dwpose,
+            "csv": _open_csv,
+            "parquet": _open_parquet,
+            "pose": _open_pose,
         }
     )
 )

@@ -6,15 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tagpose.evaluation.coco_results import CocoResult, to_coco_results
+from tagpose.geometry import keypoint_boxes
 from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
 from tagpose.inference.formats.keypoint_table import KeypointRow, to_table
-from tagpose.inference.formats.openpose import (
-    COORDINATE_DECIMALS,
-    SCORE_DECIMALS,
-    to_openpose,
-)
+from tagpose.inference.formats.openpose import COORDINATE_DECIMALS, SCORE_DECIMALS, to_openpose
 from tagpose.skeletons.keypoint_layouts import OPENPOSE_BODY_25, KeypointLayout, convert_keypoints
-from tagpose.skeletons.skeleton import Skeleton
+from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
 from tagpose.structures import Poses
 
 
@@ -176,43 +173,6 @@ def make_pose_result(
     keypoints = np.where(present[..., None], keypoints, np.float32(0))
     boxes = keypoint_boxes(keypoints, present)
     return PoseResult(keypoints, scores, confidences, boxes, size, skeleton)
-
-
-def keypoint_mask(skeleton: Skeleton, parts: Sequence[str] | None) -> np.ndarray:
-    """Return which keypoints [K] bool belong to parts of the skeleton; None means all parts.
-
-    Raises:
-        ValueError: if the skeleton has no part of that name.
-    """
-    if parts is None:
-        return np.ones(skeleton.size, bool)
-    unknown = [part for part in parts if part not in skeleton.parts]
-    if unknown:
-        raise ValueError(
-            f"unknown part {unknown[0]!r}; skeleton {skeleton.name!r} has "
-            f"{', '.join(skeleton.parts)}"
-        )
-    mask = np.zeros(skeleton.size, bool)
-    for part in parts:
-        mask[skeleton.parts[part]] = True
-    return mask
-
-
-def keypoint_boxes(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return the boxes around present keypoints, or zeros if a person has none.
-
-    Args:
-        keypoints: [P, K, 3] in image pixels.
-        present: [P, K] bool, keypoints to enclose.
-
-    Returns:
-        [P, 4] float32: left, top, width, height.
-    """
-    xy = keypoints[..., :2]
-    low = np.where(present[..., None], xy, np.inf).min(1, initial=np.inf)
-    high = np.where(present[..., None], xy, -np.inf).max(1, initial=-np.inf)
-    boxes = np.concatenate([low, high - low], 1)
-    return np.where(present.any(1, keepdims=True), boxes, 0).astype(np.float32)
 
 
 def _rounded_coordinates(values: np.ndarray) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from tagpose.evaluation.oks import oks_variances
-from tagpose.inference.results import keypoint_boxes
+from tagpose.geometry import keypoint_boxes
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
 
@@ -40,7 +40,7 @@ def fuse_scales_by_size(
     weights = base.keypoints[..., 2].astype(np.float64)
     sums = weights[..., None] * base.keypoints[..., :2]
     scores, counts = base.scores.astype(np.float64), np.ones(len(base.scores))
-    sizes = _body_sizes(base, skeleton)
+    sizes = _body_sizes_for_fusion(base, skeleton)
     for scale, view in zip(scales, views, strict=True):
         if scale == 1 or not len(view.scores) or not len(base.scores):
             continue
@@ -60,7 +60,7 @@ def fuse_scales_by_size(
     return Poses(fused[order].astype(np.float32), (scores / counts)[order].astype(np.float32))
 
 
-def _body_sizes(people: Poses, skeleton: Skeleton) -> np.ndarray:
+def _body_sizes_for_fusion(people: Poses, skeleton: Skeleton) -> np.ndarray:
     """Return the square root [P] of the area of each body's box, in image pixels."""
     body = people.keypoints[:, _body_keypoints(skeleton)]
     sizes: np.ndarray = np.sqrt(keypoint_boxes(body, body[..., 2] > 0)[:, 2:].prod(1))

@@ -59,7 +59,7 @@ def _load_imagenet(network: Any, name: str) -> None:
 
     timm loads the tensors that fit and only logs the others, so loading can fail silently.
     """
-    if not _is_reachable(constants.ENDPOINT):
+    if not _is_hub_reachable(constants.ENDPOINT):
         # otherwise the hub is retried for a minute; offline mode uses the cache
         constants.HF_HUB_OFFLINE = True
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -134,7 +134,7 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def _is_reachable(address: str) -> bool:
+def _is_hub_reachable(address: str) -> bool:
     """Return whether an address accepts connections; always True with a proxy."""
     parts = urlsplit(address)
     if getproxies():

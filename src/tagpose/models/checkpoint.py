@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, BinaryIO, Final, NamedTuple
-from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -180,23 +179,6 @@ class _ErrorCapturingStream:
         self.opened.flush()
 
 
-def read_global_step(file: Path) -> int:
-    """Read the number of training steps of a checkpoint, after checking the whole file for damage.
-
-    Raises:
-        ValueError: if the file is damaged or contains no state of a training run.
-    """
-    try:
-        with ZipFile(file) as opened:
-            damaged = opened.testzip()
-    except Exception as error:  # see `read_tensors`
-        raise ValueError(f"{file} is not a complete checkpoint: {error}") from error
-    content = read_tensors(file, mmap=True)
-    if damaged or not isinstance(content, dict) or "global_step" not in content:
-        raise ValueError(f"{file} is not a complete checkpoint of a training run")
-    return int(content["global_step"])
-
-
 def read_tensors(file: Path, *, mmap: bool = False) -> Any:
     """Read the content of a file of tensors, on the CPU.
 
@@ -228,6 +210,33 @@ def read_tensors(file: Path, *, mmap: bool = False) -> Any:
     except Exception as error:  # torch raises errors of many types for invalid files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{file} is not a complete checkpoint: {reason}") from error
+
+
+def check_resumable(network: PoseNetwork, file: Path) -> None:
+    """Check that a training run with this network can be resumed from a checkpoint.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
+            network with another architecture, skeleton, `subpixel` or `tag_sharing`.
+    """
+    source_spec, _, resumable = read_checkpoint(file)
+    target_spec = network.spec
+    advice = "resume with the same, or start a new run from its weights with init_from"
+    if source_spec[:2] != target_spec[:2]:  # the input size may differ
+        raise ValueError(f"{file} is of {source_spec}, but the model is {target_spec}; {advice}")
+    for option in ("subpixel", "tag_sharing"):
+        source, target = getattr(source_spec, option), getattr(target_spec, option)
+        if source != target:
+            raise ValueError(
+                f"{file} was trained with model.network.{option}={source}, but the model has "
+                f"{option}={target}; {advice}"
+            )
+    if not resumable:
+        raise ValueError(
+            f"{file} contains weights but no training state, so it cannot be resumed; start a new "
+            "run from its weights with init_from"
+        )
 
 
 def _parse_own_checkpoint(

@@ -1,44 +1,21 @@
 """Pose network: an HRNet backbone and the heads of Associative Embedding."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tagpose.codec.tta import merge_resolutions
+from tagpose.data.preprocessing import normalize_image
 from tagpose.models.backbone import build_hrnet
 from tagpose.models.higherhrnet import HEAD_INIT_STD, HIGHER_PREFIX, HigherHRNetHead
 from tagpose.skeletons.custom import build_skeleton, skeleton_to_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT, ChannelFlipIndices, Skeleton
 from tagpose.structures import DEFAULT_INPUT_SIZE, STRIDE, KeypointMaps, MultiResolutionMaps
 
-# RGB statistics of ImageNet in the range 0 to 255, used by all HRNets of timm
-IMAGENET_MEAN: Final = (123.675, 116.28, 103.53)
-IMAGENET_STD: Final = (58.395, 57.12, 57.375)
 HIGHER_HEAD_PREFIX: Final = "higher_head."  # of tensor names of the HigherHRNet head
 HIGHER_HEAD_INPUT_WEIGHT: Final = f"{HIGHER_HEAD_PREFIX}layers.0.0.weight"
-
-
-def normalize(image: Tensor) -> Tensor:
-    """Normalize images [B, 3, H, W] uint8 RGB to float32 for the backbone."""
-    mean, deviation = _mean_and_std(image.device)
-    return (image.float() - mean) / deviation
-
-
-@cache
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return IMAGENET_MEAN and IMAGENET_STD [3, 1, 1] on a device.
-
-    They are copied only once, because each copy to a GPU blocks the CPU.
-    """
-    with torch.inference_mode(False):  # cached tensors must also be usable in training
-        mean, deviation = (
-            torch.tensor(v, dtype=torch.float32, device=device)[:, None, None]
-            for v in (IMAGENET_MEAN, IMAGENET_STD)
-        )
-        return mean, deviation
 
 
 class ChannelLayout(NamedTuple):
@@ -213,7 +190,7 @@ class PoseNetwork(nn.Module):
 
     def forward_resolutions(self, image: Tensor) -> MultiResolutionMaps:
         """Predict the unmerged outputs for images [B, 3, H, W] uint8 RGB, as used in training."""
-        return self.forward_normalized(normalize(image))
+        return self.forward_normalized(normalize_image(image))
 
     def forward_normalized(self, inputs: Tensor) -> MultiResolutionMaps:
         """Predict the unmerged outputs for normalized images [B, 3, H, W] float32."""

@@ -1,4 +1,4 @@
-"""Transfer of weights from stage one to stage two, and the check before a run is resumed."""
+"""Transfer of weights from stage one to stage two, by the names of keypoints."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,33 +25,6 @@ class TransferReport(NamedTuple):
             f"loaded {self.loaded_tensors} tensors and the head channels of "
             f"{len(self.loaded_keypoints)} keypoints; {len(self.new_keypoints)} keypoints are "
             f"randomly initialized{self.head_note}"
-        )
-
-
-def check_resumable(network: PoseNetwork, file: Path) -> None:
-    """Check that a training run with this network can be resumed from a checkpoint.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
-            network with another architecture, skeleton, `subpixel` or `tag_sharing`.
-    """
-    source_spec, _, resumable = read_checkpoint(file)
-    target_spec = network.spec
-    advice = "resume with the same, or start a new run from its weights with init_from"
-    if source_spec[:2] != target_spec[:2]:  # the input size may differ
-        raise ValueError(f"{file} is of {source_spec}, but the model is {target_spec}; {advice}")
-    for option in ("subpixel", "tag_sharing"):
-        source, target = getattr(source_spec, option), getattr(target_spec, option)
-        if source != target:
-            raise ValueError(
-                f"{file} was trained with model.network.{option}={source}, but the model has "
-                f"{option}={target}; {advice}"
-            )
-    if not resumable:
-        raise ValueError(
-            f"{file} contains weights but no training state, so it cannot be resumed; start a new "
-            "run from its weights with init_from"
         )
 
 

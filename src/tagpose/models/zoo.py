@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from platformdirs import user_cache_path
 
-from tagpose.folder_lock import lock_file
+from tagpose.locks import lock_file
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 
 _HOST: Final = "https://download.openmmlab.com/mmpose/bottom_up"

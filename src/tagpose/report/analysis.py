@@ -11,13 +11,12 @@ from tagpose.evaluation.coco_results import from_coco_results, read_extras, read
 from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.evaluation.image_ids import match_image_ids
 from tagpose.evaluation.keypoint_ap import (
-    PairedDetections,
     PartScores,
+    PrecisionRecallCurves,
     compute_part_curves,
-    pair_with_ground_truth,
     summarize_curves,
 )
-from tagpose.evaluation.precision_recall import PrecisionRecallCurves
+from tagpose.evaluation.matching import PairedDetections, pair_with_ground_truth
 from tagpose.report.keypoint_errors import ImageErrors, classify_keypoints, count_image_errors
 from tagpose.report.person_matches import PersonMatches, find_best_f1_score, match_people
 from tagpose.skeletons.skeleton import Skeleton

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tagpose.data.image_lookup import locate_images
+from tagpose.data.image_files import locate_images
 from tagpose.data.images import read_annotated_image
 from tagpose.data.issue_log import IssueLog
 from tagpose.evaluation.ground_truth import GroundTruth

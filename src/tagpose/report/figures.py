@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tagpose.evaluation.keypoint_ap import OKS_75_INDEX
+from tagpose.evaluation.keypoint_ap import OKS_75_INDEX, RECALL_THRESHOLDS, PrecisionRecallCurves
 from tagpose.evaluation.matching import OKS_THRESHOLDS
-from tagpose.evaluation.precision_recall import RECALL_THRESHOLDS, PrecisionRecallCurves
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.report.analysis import AnalyzedResults
 from tagpose.report.embedded_images import EmbeddedImage, embed_svg

@@ -10,8 +10,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.evaluation.ground_truth import GroundTruth, labeled_parts
-from tagpose.evaluation.keypoint_ap import PairedDetections
-from tagpose.evaluation.matching import OKS_THRESHOLDS, find_candidates, match_greedily
+from tagpose.evaluation.matching import (
+    OKS_THRESHOLDS,
+    PairedDetections,
+    find_candidates,
+    match_greedily,
+)
 from tagpose.skeletons.skeleton import Skeleton
 
 MATCH_OKS: Final = 0.1  # threshold of a match in the error analysis (Ruggero Ronchi & Perona 2017)

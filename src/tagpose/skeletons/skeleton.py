@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import numpy as np
+
 TAG_PER_KEYPOINT: Final = "keypoint"
 TAG_PER_PART: Final = "part"
 TAG_SHARING_MODES: Final = (TAG_PER_KEYPOINT, TAG_PER_PART, "shared")
@@ -143,3 +145,23 @@ def assemble_skeleton(
         grouping_order=tuple(index[keypoint] for keypoint in order),
         json_keys=json_keys,
     )
+
+
+def keypoint_mask(skeleton: Skeleton, parts: Sequence[str] | None) -> np.ndarray:
+    """Return which keypoints [K] bool belong to parts of the skeleton; None means all parts.
+
+    Raises:
+        ValueError: if the skeleton has no part of that name.
+    """
+    if parts is None:
+        return np.ones(skeleton.size, bool)
+    unknown = [part for part in parts if part not in skeleton.parts]
+    if unknown:
+        raise ValueError(
+            f"unknown part {unknown[0]!r}; skeleton {skeleton.name!r} has "
+            f"{', '.join(skeleton.parts)}"
+        )
+    mask = np.zeros(skeleton.size, bool)
+    for part in parts:
+        mask[skeleton.parts[part]] = True
+    return mask

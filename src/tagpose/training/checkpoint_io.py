@@ -4,12 +4,13 @@ import os
 import warnings
 from pathlib import Path
 from typing import Any, Final
+from zipfile import ZipFile
 
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from torch import Tensor
 
 from tagpose.io import remove_stale_files
-from tagpose.models.checkpoint import read_global_step, read_tensors, write_torch
+from tagpose.models.checkpoint import read_tensors, write_torch
+from tagpose.training.callbacks.nan_guard import find_non_finite
 
 _TEMPORARY: Final = "*.tmp.ckpt"  # files that `atomic_write` leaves if its process is killed
 # `current_model_state`: the weights in training, where `state_dict` has their average
@@ -33,7 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ValueError: a tensor has non-finite values; an existing file remains.
         """
         for part in _CHECKED_KEYS & checkpoint.keys():
-            if name := _find_non_finite(checkpoint[part], part):
+            if name := find_non_finite(checkpoint[part], part):
                 raise ValueError(
                     f"{path} is not written, because {name} has non-finite values; resume from the "
                     "previous checkpoint with a lower optimization.optimizer.lr"
@@ -54,6 +55,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return _relocate_best_path(content, Path(path))
 
 
+def read_global_step(file: Path) -> int:
+    """Read the number of training steps of a checkpoint, after checking the whole file for damage.
+
+    Raises:
+        ValueError: if the file is damaged or contains no state of a training run.
+    """
+    try:
+        with ZipFile(file) as opened:
+            damaged = opened.testzip()
+    except Exception as error:  # see `read_tensors`
+        raise ValueError(f"{file} is not a complete checkpoint: {error}") from error
+    content = read_tensors(file, mmap=True)
+    if damaged or not isinstance(content, dict) or "global_step" not in content:
+        raise ValueError(f"{file} is not a complete checkpoint of a training run")
+    return int(content["global_step"])
+
+
 def _relocate_best_path(content: dict[str, Any], file: Path) -> dict[str, Any]:
     """Update the path of the best checkpoint if it was moved together with this one.
 
@@ -65,15 +83,15 @@ def _relocate_best_path(content: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, state in states.items():
         best = Path(state["best_model_path"]).name if name.startswith("ModelCheckpoint") else ""
         if best and (file.parent / best).exists():
-            states[name] = _replace_folder(state, state["dirpath"], folder)
+            states[name] = _relocate_paths(state, state["dirpath"], folder)
     return content
 
 
-def _replace_folder(content: Any, before: str, now: str) -> Any:
+def _relocate_paths(content: Any, before: str, now: str) -> Any:
     """Replace a folder at the start of all paths, keys included, in nested dicts."""
     if isinstance(content, dict):
         return {
-            _replace_folder(k, before, now): _replace_folder(v, before, now)
+            _relocate_paths(k, before, now): _relocate_paths(v, before, now)
             for k, v in content.items()
         }
     is_inside = isinstance(content, str) and (content == before or content.startswith(f"{before}/"))
@@ -108,14 +126,3 @@ def find_latest_checkpoint(folder: Path) -> Path | None:
 def remove_temporary_checkpoints(folder: Path) -> None:
     """Remove the temporary checkpoints of killed processes."""
     remove_stale_files(folder, _TEMPORARY)
-
-
-def _find_non_finite(content: object, name: str) -> str | None:
-    """Return the name of a tensor with non-finite values in nested dicts and lists, or None."""
-    if isinstance(content, Tensor):
-        return None if bool(content.isfinite().all()) else name
-    if isinstance(content, list):
-        content = dict(enumerate(content))
-    items = content.items() if isinstance(content, dict) else ()
-    names = (_find_non_finite(value, f"{name}.{key}") for key, value in items)
-    return next(filter(None, names), None)

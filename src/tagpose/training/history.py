@@ -29,7 +29,7 @@ def write_history(run: Path, metrics: Mapping[str, float]) -> None:
         csv.writer(stream).writerows([("step", *metrics), (0, *metrics.values())])
 
 
-def best_value(run: Path, metric: str, *, maximize: bool) -> float:
+def best_logged_value(run: Path, metric: str, *, maximize: bool) -> float:
     """Return the best finite value that a run logged of a metric, or NaN if there is none."""
     file = run / "metrics.csv"
     curves = read_history(file) if file.exists() else []

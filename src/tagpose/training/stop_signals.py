@@ -32,7 +32,7 @@ class StopSignalHandler:
         if self.previous_handlers[signal.SIGHUP] == signal.SIG_IGN:  # started by nohup
             del self.previous_handlers[signal.SIGHUP]
         if is_child:
-            Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+            Thread(target=_exit_when_orphaned, args=(os.getppid(),), daemon=True).start()
         self.install()
 
     def install(self) -> None:
@@ -66,7 +66,7 @@ def signal_exit_code(number: int) -> int:
     return 128 + number
 
 
-def _exit_with_parent(parent: int) -> None:
+def _exit_when_orphaned(parent: int) -> None:
     """Exit once the parent process has ended, because no signal would be forwarded any more."""
     while os.getppid() == parent:
         time.sleep(1)

@@ -7,7 +7,8 @@ import numpy as np
 import supervision
 from trackers import ByteTrackTracker
 
-from tagpose.inference.results import PoseResult, keypoint_boxes
+from tagpose.geometry import keypoint_boxes
+from tagpose.inference.results import PoseResult
 
 _UNCONFIRMED_ID: Final = -1  # ByteTrack's id of people without a track
 

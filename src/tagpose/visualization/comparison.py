@@ -6,10 +6,10 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from tagpose.data.datasets import load_record_image
+from tagpose.data.annotations import ImageRecord, load_record_image
 from tagpose.data.image_files import write_image
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.structures import ImageRecord, Poses
+from tagpose.structures import Poses
 from tagpose.visualization.image_grid import make_image_grid, make_image_row
 from tagpose.visualization.poses import draw_ground_truth
 

@@ -7,15 +7,11 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tagpose.data.annotation_tools.image_folder_search import find_image_folder, find_in_folder
-from tagpose.data.annotation_tools.source_dataset import (
-    DropLog,
-    Row,
-    SourceDataset,
-    id_key,
-    keypoint_names,
-    split_of,
-)
+from tagpose.data.annotation_tools.source_category import keypoint_names
+from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
+from tagpose.data.annotation_tools.split_search import find_image_folder, split_of
+from tagpose.data.coco_fields import to_posix_path
+from tagpose.data.image_files import ImageFolder
 
 COCO_FORMAT: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"
@@ -129,9 +125,9 @@ def _read_file(file: Path, root: Path | None, images: Path | None, log: DropLog)
         raise ValueError(f"{file} has no images; check that it is the right file")
     parents = [file.parent, root or file.parent.parent]
     folder = find_image_folder(names, file, [images] if images else list(dict.fromkeys(parents)))
-    rows = []
+    rows, image_folder = [], ImageFolder(folder)
     for row in content["images"]:
-        name = find_in_folder(folder, row["file_name"])
+        name = image_folder.find(to_posix_path(row["file_name"]))
         if name is None:
             log.add("images without a file", row["file_name"])
         else:

@@ -3,22 +3,17 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import yaml
 
-from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
+from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft, to_identifier
+from tagpose.data.annotation_tools.split_search import SplitPaths
 
 NO_VAL_LINE: Final = "val: null # missing: create it with `tagpose data split`"
 _LINE_WIDTH: Final = 90  # characters
 _UNLIMITED_WIDTH: Final = 2**30  # characters, more than any name has
-
-
-class SplitPaths(NamedTuple):
-    """Annotation file and image folder of a split."""
-
-    annotations: Path
-    images: Path
+_COCO_FOLDER: Final = "annotations"  # folder of annotations in COCO's layout
 
 
 def format_skeleton_yaml(draft: SkeletonDraft, source: str) -> str:
@@ -32,14 +27,14 @@ def format_skeleton_yaml(draft: SkeletonDraft, source: str) -> str:
         f"# Skeleton drafted by `tagpose data skeleton` from {quote_yaml(source)}.",
         "_target_: tagpose.skeletons.custom.make_custom_skeleton",
         f"name: {quote_yaml(draft.name)}",
-        *_format_list("keypoints", [quote_yaml(name) for name in draft.keypoints]),
+        *_format_yaml_list("keypoints", [quote_yaml(name) for name in draft.keypoints]),
         "# Standard deviation of human labels divided by sqrt(area), used by OKS and AP.",
         f"# Defaults, not measured on this data: {_describe_sigmas(draft.sigmas)}.",
-        *_format_list("sigmas", [f"{sigma:g}" for sigma in draft.sigmas]),
+        *_format_yaml_list("sigmas", [f"{sigma:g}" for sigma in draft.sigmas]),
         "# Pairs that are swapped in a flipped image.",
-        *_format_pairs("flip_pairs", draft.flips),
+        *_format_yaml_pairs("flip_pairs", draft.flips),
         "# Pairs that drawings connect with a line.",
-        *_format_pairs("bones", draft.bones.pairs),
+        *_format_yaml_pairs("bones", draft.bones.pairs),
     ]
     return "\n".join(lines) + "\n"
 
@@ -61,8 +56,8 @@ def format_data_yaml(train: SplitPaths, val: SplitPaths | None, source: str) -> 
         "  - coco",
         "",
         f"root: {quote_yaml(str(root))}",
-        f"train: {_format_paths(train, root)}",
-        f"val: {_format_paths(val, root)}" if val else NO_VAL_LINE,
+        f"train: {_format_yaml_paths(train, root)}",
+        f"val: {_format_yaml_paths(val, root)}" if val else NO_VAL_LINE,
     ]
     return "\n".join(lines) + "\n"
 
@@ -75,7 +70,13 @@ def quote_yaml(text: str) -> str:
     return quoted.rstrip("\n")
 
 
-def _format_paths(split: SplitPaths, root: Path) -> str:
+def dataset_name(file: Path) -> str:
+    """Return a name for the data set of an annotation file, that of its folder."""
+    folder = file.resolve().parent
+    return to_identifier(folder.parent.name if folder.name == _COCO_FOLDER else folder.name)
+
+
+def _format_yaml_paths(split: SplitPaths, root: Path) -> str:
     """Format annotation file and image folder, relative to the root if they are below it."""
     # not resolved: the images may be a link in the folder of the annotations
     images = Path(os.path.abspath(split.images))  # noqa: PTH100
@@ -93,7 +94,7 @@ def _describe_sigmas(sigmas: Sequence[float]) -> str:
     return f"{DEFAULT_SIGMA:g} for {len(sigmas) - num_coco} keypoints{rest}"
 
 
-def _format_list(key: str, values: Sequence[str]) -> list[str]:
+def _format_yaml_list(key: str, values: Sequence[str]) -> list[str]:
     """Format a YAML list in lines of limited width."""
     line = f"{key}: [{', '.join(values)}]"
     if len(line) <= _LINE_WIDTH:
@@ -107,7 +108,7 @@ def _format_list(key: str, values: Sequence[str]) -> list[str]:
     return [f"{key}:", "  [", *(f"    {line.rstrip()}" for line in [*rows, row] if line), "  ]"]
 
 
-def _format_pairs(key: str, pairs: Sequence[Sequence[str]]) -> list[str]:
+def _format_yaml_pairs(key: str, pairs: Sequence[Sequence[str]]) -> list[str]:
     """Format a YAML list of pairs, one per line."""
     if not pairs:
         return [f"{key}: []"]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.data.annotation_tools.image_folder_search import find_in_folder
-from tagpose.data.annotation_tools.source_dataset import Row, id_key
+from tagpose.data.annotation_tools.source_dataset import Row, annotation_keypoints, id_key
+from tagpose.data.coco_fields import to_posix_path
+from tagpose.data.image_files import ImageFolder
 from tagpose.data.images import load_image, read_annotated_image
 
 
@@ -38,7 +39,7 @@ def choose_examples(
     """
     people = defaultdict(list)
     for row in annotations:
-        keypoints = _parse_keypoints(row.get("keypoints"), size)
+        keypoints = annotation_keypoints(row, size)
         if keypoints is not None:
             people[id_key(row.get("image_id"))].append(keypoints)
     if not people:
@@ -47,32 +48,25 @@ def choose_examples(
             "that annotations and category belong together"
         )
     best = {
-        image_id: max(map(completeness, image_people)) for image_id, image_people in people.items()
+        image_id: max(map(_label_completeness, image_people))
+        for image_id, image_people in people.items()
     }
     rows = {id_key(row["id"]): row for row in images}
     order = sorted((i for i in best if i in rows), key=best.__getitem__, reverse=True)
-    names = {i: find_in_folder(folder, rows[i]["file_name"]) for i in order}
+    image_folder = ImageFolder(folder)
+    names = {i: image_folder.find(to_posix_path(rows[i]["file_name"])) for i in order}
     examples = []
     for i, name in [(i, name) for i, name in names.items() if name][:number]:
-        ranks = [completeness(person) for person in people[i]]
+        ranks = [_label_completeness(person) for person in people[i]]
         image = _read_upright(folder / name, rows[i])
         examples.append(ExampleImage(name, image, np.stack(people[i]), ranks.index(max(ranks))))
     return examples
 
 
-def completeness(person: np.ndarray) -> tuple[int, float]:
+def _label_completeness(person: np.ndarray) -> tuple[int, float]:
     """Return the number of labeled keypoints of a person [K, 3] and their extent in pixels."""
     points = person[person[:, 2] > 0, :2]
     return len(points), float(np.ptp(points, axis=0).max()) if len(points) else 0.0
-
-
-def _parse_keypoints(values: object, size: int) -> np.ndarray | None:
-    """Return the keypoints [K, 3] of an annotation, flat or nested; None if they are not K."""
-    try:
-        flat = np.array(values, float).ravel()
-    except (TypeError, ValueError):
-        return None
-    return flat.reshape(-1, 3) if flat.size == 3 * size and np.isfinite(flat).all() else None
 
 
 def _read_upright(file: Path, row: Row) -> np.ndarray:

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tagpose.data.annotation_tools.source_dataset import Row, keypoint_names
+from tagpose.data.annotation_tools.source_category import keypoint_names
+from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.flip_pairs import derive_flip_pairs
 

@@ -1,17 +1,17 @@
-"""Annotated images of an export as COCO rows, and a log of dropped rows and files."""
+"""Annotated images of an export as COCO rows, their keypoints, and a log of dropped rows."""
 
-import re
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 Row = dict[str, Any]  # one object of a COCO file; unknown keys are preserved
 
 TRAIN: Final = "train"
 VAL: Final = "val"
 TEST: Final = "test"
-_SPLITS: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
 _MAX_EXAMPLES: Final = 3  # per reason
 
 
@@ -54,64 +54,30 @@ def id_key(row_id: object) -> str:
     return str(row_id)
 
 
-def is_in_category(annotation: Row, category: Row) -> bool:
-    """Return whether an annotation belongs to a category or has no `category_id`."""
-    category_id = category.get("id")
-    return id_key(annotation.get("category_id", category_id)) == id_key(category_id)
+def describe_source(source: SourceDataset) -> str:
+    """Return one line with the counts of a source."""
+    names = ", ".join(file.name for file in source.files[:3])
+    more = f" and {len(source.files) - 3} more" if len(source.files) > 3 else ""
+    counts = Counter(source.splits.values())
+    splits = "".join(f", {split} {n}" for split, n in sorted(counts.items()) if len(counts) > 1)
+    return (
+        f"read: {len(source.images)} images, {len(source.annotations)} annotations "
+        f"({source.kind}: {names}{more}{splits})"
+    )
 
 
-def split_of(path: Path) -> str | None:
-    """Return the split in the innermost part of a path that contains one."""
-    for part in reversed(path.parts):
-        for word in re.findall(r"[a-z]+", part.lower()):
-            if word in _SPLITS:
-                return _SPLITS[word]
-    return None
+def has_coordinates(annotation: Row) -> bool:
+    """Return whether an annotation has a keypoint, flat or nested, that is not at 0, 0."""
+    values = annotation.get("keypoints")
+    rows = values if isinstance(values, list) else []
+    flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
+    return any(value not in (0, None, "", "0") for value in flat)
 
 
-def keypoint_names(category: Row) -> list[str]:
-    """Return the keypoint names of a category, with numbers converted to text."""
-    names = category.get("keypoints")
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def choose_category(
-    categories: Iterable[Row], annotations: Iterable[Row], requested: str | None, file: Path
-) -> Row | None:
-    """Return the requested category, or the only annotated one with keypoints.
-
-    Args:
-        categories: categories of a COCO file.
-        annotations: annotations of the same file.
-        requested: name or id of a category; None if only one with keypoints is annotated.
-        file: COCO file, for messages.
-
-    Returns:
-        The row of the category; None if no category lists keypoints.
-
-    Raises:
-        ValueError: the requested category does not exist, or the choice is ambiguous.
-    """
-    with_keypoints = [category for category in categories if keypoint_names(category)]
-    names = ", ".join(str(category.get("name")) for category in with_keypoints)
-    if requested is not None:
-        matches = [
-            c for c in with_keypoints if str(requested) in (str(c.get("name")), str(c.get("id")))
-        ]
-        if len(matches) != 1:
-            choices = f"use one of {names}" if names else "no category lists keypoints"
-            raise ValueError(
-                f"{file}: category={requested} matches {len(matches)} categories with keypoints; "
-                f"{choices}"
-            )
-        return matches[0]
-    used = {id_key(row.get("category_id")) for row in annotations}
-    candidates = [
-        category for category in with_keypoints if id_key(category.get("id")) in used
-    ] or with_keypoints
-    if len(candidates) > 1:
-        raise ValueError(
-            f"{file} has {len(candidates)} categories with keypoints; choose one of {names} with "
-            "category=NAME"
-        )
-    return candidates[0] if candidates else None
+def annotation_keypoints(annotation: Row, size: int) -> np.ndarray | None:
+    """Return the keypoints [K, 3] of an annotation, flat or nested; None if they are not `size`."""
+    try:
+        flat = np.array(annotation.get("keypoints"), float).ravel()
+    except (TypeError, ValueError):
+        return None
+    return flat.reshape(-1, 3) if flat.size == 3 * size and np.isfinite(flat).all() else None

@@ -5,14 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tagpose.data.annotation_tools.coco_reader import is_coco, load_json, read_coco_export
-from tagpose.data.annotation_tools.source_dataset import (
-    DropLog,
-    Row,
-    SourceDataset,
-    choose_category,
-    id_key,
-    is_in_category,
-)
+from tagpose.data.annotation_tools.source_category import keep_category, rename_keypoints
+from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
 from tagpose.data.annotation_tools.yolo_config import (
     YoloPoseConfig,
     find_yolo_config,
@@ -57,7 +51,7 @@ def read_source(
         source = read_yolo_export(root, config, log)
     else:
         source = read_coco_export(_find_coco_files(root), root, images, log)
-    return _keep_category(_rename_keypoints(source, category, keypoints), category, log)
+    return keep_category(rename_keypoints(source, category, keypoints), category, log)
 
 
 def _find_yolo_config(root: Path, keypoints: Sequence[str] | None) -> YoloPoseConfig | None:
@@ -99,46 +93,3 @@ def _has_keypoints(content: Any) -> bool:
     """Return whether any annotation of a COCO file has keypoints."""
     rows = content["annotations"]
     return any(isinstance(row, dict) and row.get("keypoints") for row in rows)
-
-
-def _rename_keypoints(
-    source: SourceDataset, category: str | None, names: Sequence[str] | None
-) -> SourceDataset:
-    """Return the source with new keypoint names in the selected category."""
-    if not names:
-        return source
-    rows = source.categories or [{"id": 1, "name": "object"}]
-    matches = [row for row in rows if category in (None, str(row.get("name")), str(row.get("id")))]
-    if len(matches) != 1:
-        raise ValueError(
-            f"keypoints=[...] renames the keypoints of one category; choose one of "
-            f"{', '.join(str(row.get('name')) for row in rows)} with category=NAME"
-        )
-    renamed = matches[0] | {"keypoints": [str(name) for name in names]}
-    return source._replace(categories=[renamed if row is matches[0] else row for row in rows])
-
-
-def _keep_category(source: SourceDataset, requested: str | None, log: DropLog) -> SourceDataset:
-    """Return the source with the annotations of one category only."""
-    category = choose_category(source.categories, source.annotations, requested, source.files[0])
-    if category is None:
-        return source
-    kept: list[Row] = []
-    for row in source.annotations:
-        if is_in_category(row, category):
-            kept.append(row)
-        else:
-            name = _category_name(row.get("category_id"), source.categories)
-            log.add(f"annotations of other categories than {category.get('name')!r}", name)
-    if not kept:
-        raise ValueError(
-            f"{source.files[0]} has no annotation of {category.get('name')!r}; choose another "
-            "category=NAME"
-        )
-    return source._replace(annotations=kept, categories=[category])
-
-
-def _category_name(category_id: object, categories: Sequence[Row]) -> str:
-    """Return the name of a category, or its id if it is not listed."""
-    names = (row.get("name") for row in categories if id_key(row.get("id")) == id_key(category_id))
-    return str(next(names, category_id))

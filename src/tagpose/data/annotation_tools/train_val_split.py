@@ -1,9 +1,10 @@
-"""Reproducible split of images into train and val that keeps groups of images together."""
+"""Reproducible split of images into train and val that keeps groups together, and its files."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from tagpose.data.annotation_tools.source_dataset import (
     TEST,
     TRAIN,
     VAL,
-    Row,
     SourceDataset,
+    has_coordinates,
     id_key,
 )
 
@@ -24,6 +25,7 @@ VIDEO: Final = "video"
 _FRAME_NUMBER: Final = re.compile(r"[\W_]*(frame)?[\W_]*\d+$", re.IGNORECASE)
 _ROBOFLOW_MARK: Final = ".rf."  # names of copies that Roboflow augmented are equal up to this mark
 _DEFAULT_VAL_FRACTION: Final = 0.1  # of the images
+IMAGES_LINK: Final = "images"  # name of the link to the image folder
 
 
 class SplitAssignment(NamedTuple):
@@ -31,6 +33,15 @@ class SplitAssignment(NamedTuple):
 
     splits: Mapping[str, str]  # TRAIN, VAL or TEST by `id_key` of the image id
     reason: str  # description of the rule, for the user
+
+
+class WrittenSplit(NamedTuple):
+    """A split that was written to a file."""
+
+    split: str
+    file: Path
+    images: int
+    annotations: int
 
 
 def assign_splits(
@@ -66,14 +77,6 @@ def assign_splits(
     for row, is_val in zip(rows, in_val.tolist(), strict=True):
         splits[id_key(row["id"])] = VAL if is_val else TRAIN
     return SplitAssignment(splits, f"{len(set(groups))} groups by {by}, seed {seed}")
-
-
-def has_coordinates(annotation: Row) -> bool:
-    """Return whether an annotation has a keypoint, flat or nested, that is not at 0, 0."""
-    values = annotation.get("keypoints")
-    rows = values if isinstance(values, list) else []
-    flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
-    return any(value not in (0, None, "", "0") for value in flat)
 
 
 def group_images(names: Sequence[str], by: str) -> list[str]:
@@ -137,6 +140,43 @@ def choose_val(
     val_groups = _draw_groups(with_labels, sizes, val_fraction, random, min_groups=1)
     val_groups |= _draw_groups(without_labels, sizes, val_fraction, random, min_groups=0)
     return np.array([group in val_groups for group in groups], bool)
+
+
+def write_split(
+    source: SourceDataset, splits: Mapping[str, str], folder: Path
+) -> list[WrittenSplit]:
+    """Write one COCO file per split and a link to the images.
+
+    Images are not copied: a link takes no disk space, file names stay those of the export, and the
+    folder has the layout of any COCO data set.
+
+    Args:
+        source: data set, whose rows are written unchanged.
+        splits: split by `id_key` of the image id.
+        folder: existing folder to write to.
+
+    Raises:
+        OSError: the file system does not support links.
+    """
+    written = []
+    for split in (name for name in (TRAIN, VAL, TEST) if name in splits.values()):
+        images = [row for row in source.images if splits[id_key(row["id"])] == split]
+        annotations = [
+            row for row in source.annotations if splits[id_key(row["image_id"])] == split
+        ]
+        content = {
+            "info": source.info,
+            "categories": source.categories,
+            "images": images,
+            "annotations": annotations,
+        }
+        file = folder / f"{split}.json"
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        written.append(WrittenSplit(split, file, len(images), len(annotations)))
+    is_inside = source.folder.is_relative_to(folder)
+    target = source.folder.relative_to(folder) if is_inside else source.folder.resolve()
+    (folder / IMAGES_LINK).symlink_to(target, target_is_directory=True)
+    return written
 
 
 def _draw_groups(

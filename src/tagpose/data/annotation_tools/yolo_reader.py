@@ -7,13 +7,8 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from tagpose.data.annotation_tools.source_dataset import (
-    DropLog,
-    Row,
-    SourceDataset,
-    id_key,
-    split_of,
-)
+from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
+from tagpose.data.annotation_tools.split_search import split_of
 from tagpose.data.annotation_tools.yolo_config import (
     BOX_VALUES,
     YoloPoseConfig,

@@ -1,6 +1,5 @@
 """Download and extraction of the COCO archives; only missing paths are extracted."""
 
-import fcntl
 import os
 import shutil
 import zipfile
@@ -13,7 +12,10 @@ from typing import Final, NamedTuple
 
 from tqdm import tqdm
 
-from tagpose.data.download.http import check_free_space, download_file, part_file
+from tagpose.data.download.http import download_file, part_file
+from tagpose.data.safe_unzip import check_member
+from tagpose.io import check_free_space
+from tagpose.locks import lock_folder
 
 _EXTRACTION_PREFIX: Final = ".unpacking-"  # of temporary folders with incomplete contents
 
@@ -40,27 +42,12 @@ def lock_dataset(root: Path) -> Iterator[None]:
         root: folder of the data set; created if it is missing.
 
     Raises:
-        BlockingIOError: another process holds the lock.
+        FolderInUseError: another process holds the lock.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    lock = root / ".fetching"
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # a lock file that its holder has just removed is ineffective
-            if not os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
-                raise BlockingIOError
-        except (BlockingIOError, FileNotFoundError):
-            raise BlockingIOError(
-                f"another process is downloading to {root}; wait until it ends and run the "
-                "command again"
-            ) from None
-        try:
-            for leftover in root.glob(f"{_EXTRACTION_PREFIX}*"):
-                shutil.rmtree(leftover)
-            yield
-        finally:
-            lock.unlink()
+    with lock_folder(root):
+        for leftover in root.glob(f"{_EXTRACTION_PREFIX}*"):
+            shutil.rmtree(leftover)
+        yield
 
 
 def find_missing(root: Path, archive: Archive) -> dict[str, int]:
@@ -142,9 +129,9 @@ def _extract(file: Path, folder: Path, paths: list[str]) -> None:
     """Extract the files at or below some paths of an archive."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [
-                member for member in _checked_members(archive, file) if _is_below(member, paths)
-            ]
+            for member in archive.infolist():
+                check_member(member, file)
+            members = [member for member in archive.infolist() if _is_below(member, paths)]
             check_free_space(folder, sum(member.file_size for member in members))
             for member in tqdm(members, desc=f"extract {file.name}", unit="file", disable=None):
                 archive.extract(member, folder)
@@ -152,18 +139,6 @@ def _extract(file: Path, folder: Path, paths: list[str]) -> None:
         raise ValueError(
             f"{file} is not a complete zip archive ({error}); remove it and run the command again"
         ) from error
-
-
-def _checked_members(archive: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
-    """Return all members of an archive after checking that none is outside its folder."""
-    for member in archive.infolist():
-        path = PurePosixPath(member.filename)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(
-                f"{file} contains the path {member.filename}, which is outside of its folder; do "
-                "not trust this archive"
-            )
-    return archive.infolist()
 
 
 def _is_below(member: zipfile.ZipInfo, paths: list[str]) -> bool:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from typing import Final
 
 import requests
 from tqdm import tqdm
+
+from tagpose.io import check_free_space
 
 _TIMEOUT: Final = (10, 60)  # seconds: to connect, and between two chunks
 _RETRY_DELAYS: Final = (1, 2, 4, 8, 16)  # seconds before each retry
@@ -99,25 +100,6 @@ def _verify_part(part: Path, size: int | None, checksum: str | None) -> None:
     except ValueError:
         part.unlink()
         raise
-
-
-def check_free_space(folder: Path, required: int) -> None:
-    """Check that the disk of a folder, which may not exist yet, has enough free space.
-
-    Args:
-        folder: folder to write to.
-        required: bytes to write.
-
-    Raises:
-        OSError: the disk has too little free space.
-    """
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if required > free:
-        raise OSError(
-            f"{folder} needs {required / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free; "
-            "free some space or choose a folder on another disk"
-        )
 
 
 def _download_with_retries(

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tagpose.data.cache import cache_paths, exclusive_lock
+from tagpose.data.array_cache import cache_paths
 from tagpose.data.coco_fields import parse_id
 from tagpose.data.coco_file import Row, read_unchecked
 from tagpose.data.coco_schema import ReadRules
 from tagpose.data.issue_log import Issue
 from tagpose.data.issue_types import IssueType, Severity
-from tagpose.data.quality.inspection import check_dataset_file
+from tagpose.data.quality.dataset_checks import check_dataset_file
 from tagpose.io import atomic_write
+from tagpose.locks import exclusive_lock
 
 _FILE_ERRORS: Final = (IssueType.CATEGORY, IssueType.CATEGORY_SIZE)
 _LISTING: Final = "skipped_images.txt"
@@ -50,17 +51,15 @@ def make_clean_copy(file: Path, folder: Path, rules: ReadRules) -> CleanCopy:
         ValueError: the file is not complete JSON, or every image has an error.
         OSError: the copy cannot be written.
     """
-    state = [
-        (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
-        for entry in _walk_files(folder)
-    ]
     dependencies = (
         dict(rules.skeleton.json_keys),
         rules.skeleton.keypoints,
         tuple(rules.options),
         rules.with_areas,
     )
-    folders = cache_paths(file, f"{rules.skeleton.name}-clean", (dependencies, state))
+    folders = cache_paths(
+        file, f"{rules.skeleton.name}-clean", (dependencies, list(_image_states(folder)))
+    )
     with exclusive_lock(folders):
         for cached in folders:
             if (cached / _COUNTS).exists():
@@ -89,17 +88,17 @@ def _build_copy(file: Path, folder: Path, rules: ReadRules, folders: Sequence[Pa
     return CleanCopy(target / file.name, num_images, num_kept, target / _LISTING, is_new=True)
 
 
-def _walk_files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield all files below a folder in a fixed order."""
+def _image_states(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and time of change of all files below a folder in a fixed order."""
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
                 if not entry.name.startswith("."):  # caches, such as this copy
-                    yield from _walk_files(Path(entry.path))
+                    yield from _image_states(Path(entry.path))
             else:
-                yield entry
+                yield entry.name, entry.stat().st_size, entry.stat().st_mtime_ns
 
 
 def _remove_faulty_images(

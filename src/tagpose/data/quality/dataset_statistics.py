@@ -1,15 +1,16 @@
-"""Statistics of a data set: people, labeled parts, sizes and visibilities.
+"""Statistics of a data set (people, labeled parts, sizes, visibilities), and their tables.
 
 Annotations with an error are not counted.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from rich.table import Table
 
 from tagpose.data.coco_file import CocoFile
-from tagpose.data.quality.annotation_checks import labeled_parts
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
@@ -80,6 +81,53 @@ def compute_statistics(coco: CocoFile, skeleton: Skeleton) -> DatasetStatistics:
     )
 
 
+def labeled_parts(coco: CocoFile, skeleton: Skeleton) -> np.ndarray:
+    """Return whether each annotation has a labeled keypoint in each part, [T, parts]."""
+    v = coco.annotations.keypoints[..., 2]
+    return np.stack([(v[:, part] > 0).any(1) for part in skeleton.disjoint_parts.values()], axis=1)
+
+
+def format_overview(coverage: DatasetStatistics, title: str) -> Table:
+    """Return a table of the statistics of the whole data set."""
+    table = Table("", title=title)
+    table.add_column("count", justify="right")
+    medium, large = (math.isqrt(int(area)) for area in (MEDIUM_AREA, LARGE_AREA))
+    for name, value in (
+        ("images", coverage.images),
+        ("images without people", coverage.empty),
+        ("people", coverage.people),
+        ("people without labeled keypoints", coverage.without_keypoints),
+        (f"small people (below {medium} x {medium} pixels)", coverage.small),
+        (f"medium people (below {large} x {large} pixels)", coverage.medium),
+        ("large people", coverage.large),
+        ("crowds", coverage.crowds),
+        ("image width in pixels", _format_range(coverage.widths)),
+        ("image height in pixels", _format_range(coverage.heights)),
+    ):
+        table.add_row(name, str(value))
+    return table
+
+
+def format_parts(parts: Mapping[str, PartStatistics]) -> Table:
+    """Return a table of labeled people and keypoints by part."""
+    table = Table("part", title="people with labels by part")
+    for column in ("labeled", "unlabeled", "labeled keypoints"):
+        table.add_column(column, justify="right")
+    for part, (labeled, unlabeled, keypoints, _) in parts.items():
+        table.add_row(part, str(labeled), str(unlabeled), str(keypoints))
+    return table
+
+
+def format_visibilities(parts: Mapping[str, PartStatistics]) -> Table:
+    """Return a table of keypoints by part and visibility v; v > 0 is labeled."""
+    table = Table("part", title="keypoints by visibility v")
+    for column in ("0", "0 to 1", "1", "1 to 2", "2"):
+        table.add_column(column, justify="right")
+    for part, statistics in parts.items():
+        table.add_row(part, *map(str, statistics.values))
+    return table
+
+
 def _min_max(values: np.ndarray) -> tuple[int, int]:
     """Return the smallest and the largest value, or 0 if there is none."""
     return (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -96,3 +144,9 @@ def _part_statistics(v: np.ndarray) -> PartStatistics:
         keypoints=int((v > 0).sum()),
         values=VisibilityCounts(zero, below_one, one, below_two, two),
     )
+
+
+def _format_range(bounds: tuple[int, int]) -> str:
+    """Format two bounds, or one number if they are equal."""
+    low, high = bounds
+    return str(low) if low == high else f"{low} to {high}"

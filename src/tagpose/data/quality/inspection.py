@@ -1,17 +1,19 @@
 """Inspection of a data set: statistics and issues of an annotation file and its images."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tagpose.data.annotation_arrays import pack_ignored_masks
-from tagpose.data.coco_file import CocoFile, Row, check_rows, read_unchecked
+from tagpose.data.coco_file import read_unchecked
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
-from tagpose.data.image_lookup import fill_missing_sizes
 from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
-from tagpose.data.quality.annotation_checks import log_annotation_issues, log_implausible_areas
+from tagpose.data.issue_types import IssueType, Severity
+from tagpose.data.quality.dataset_checks import (
+    check_dataset_file,
+    log_annotation_issues,
+    log_implausible_areas,
+)
 from tagpose.data.quality.dataset_statistics import DatasetStatistics, compute_statistics
-from tagpose.data.quality.image_checks import log_file_issues
 from tagpose.skeletons.skeleton import Skeleton
 
 
@@ -21,13 +23,6 @@ class Inspection(NamedTuple):
     description: str  # of the file
     coverage: DatasetStatistics
     log: IssueLog
-    files: list[str]  # paths of the images that exist
-
-
-class CheckedFile(NamedTuple):
-    """Data read from an annotation file; its log has all issues."""
-
-    coco: CocoFile
     files: list[str]  # paths of the images that exist
 
 
@@ -63,21 +58,21 @@ def inspect_dataset(
     return Inspection(coco.description, compute_statistics(coco, skeleton), coco.log, files)
 
 
-def check_dataset_file(
-    content: Row, file: Path, folder: Path, rules: ReadRules, *, read_pixels: bool
-) -> CheckedFile:
-    """Check the rows of a file, the segmentations of ignored regions, and the image files.
+def format_issues(log: IssueLog, max_examples: int) -> Iterator[str]:
+    """Yield lines that list the issues by type, the most severe and most frequent types first.
 
     Args:
-        content: JSON object of the annotation file.
-        file: annotation file, for messages.
-        folder: folder of the images.
-        rules: data to read.
-        read_pixels: whether images are decoded; see `log_file_issues`.
+        log: issues of a file.
+        max_examples: number of issues to list per type.
     """
-    coco = check_rows(content, file, rules)
-    # the log is discarded, because the image files are checked below
-    images = fill_missing_sizes(folder, coco.images, IssueLog(file))
-    coco = coco._replace(images=images)
-    pack_ignored_masks(coco.annotations, images, coco.log)
-    return CheckedFile(coco, log_file_issues(images, folder, coco.log, read_pixels=read_pixels))
+    order = {type_: position for position, type_ in enumerate(IssueType)}
+    severities = list(Severity)
+    for type_ in sorted(
+        log.issues,
+        key=lambda t: (severities.index(t.severity), -log.counts[t], order[t]),
+    ):
+        yield f"{type_.severity.value}: {log.counts[type_]} x {type_.description}: {type_.advice}"
+        issues = log.issues[type_][:max_examples]
+        yield from (f"    {issue.where} {issue.detail}" for issue in issues)
+        if len(issues) < log.counts[type_]:
+            yield f"    and {log.counts[type_] - len(issues)} more"

@@ -4,7 +4,8 @@ import numpy as np
 
 from tagpose.data.annotations import Annotations
 from tagpose.data.datamodule import PoseDataModule
-from tagpose.data.datasets import SampleKey, TrainDataset, ValDataset
+from tagpose.data.datasets import TrainDataset, ValDataset
+from tagpose.data.samplers import SampleKey
 from tagpose.structures import Sample
 
 

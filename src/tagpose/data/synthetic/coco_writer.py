@@ -8,13 +8,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 from tqdm import tqdm
 
+from tagpose.data.synthetic.labeling import mask_box, mask_polygons, remove_parts
 from tagpose.data.synthetic.scene import PeopleCount, Scene, SyntheticPerson, render_scene
+from tagpose.geometry import keypoint_boxes
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.skeleton import Skeleton
 
@@ -134,21 +135,17 @@ def _write_scene(options: GenerationOptions, split: str, index: int) -> tuple[Ro
     random = np.random.default_rng([options.seed, _SPLITS.index(split), index])
     scene = render_scene(random, options.image_size, options.people, sparse=options.sparse)
     if split == "train":
-        scene = scene._replace(people=tuple(map(_remove_unlabeled, scene.people)))
+        labeled = (
+            person._replace(keypoints=remove_parts(person.keypoints, person.unlabeled))
+            for person in scene.people
+        )
+        scene = scene._replace(people=tuple(labeled))
     height, width = scene.image.shape[:2]
     image_id = 1000 * (1 + _SPLITS.index(split)) * 100 + 7 * index  # not consecutive, as in COCO
     name = f"{image_id:012d}.jpg"
     Image.fromarray(scene.image).save(options.root / f"{split}2017" / name, quality=92)
     image = {"id": image_id, "file_name": name, "width": width, "height": height, "license": 1}
     return image, [{"image_id": image_id} | row for row in _scene_annotations(scene)]
-
-
-def _remove_unlabeled(person: SyntheticPerson) -> SyntheticPerson:
-    """Return a person without the keypoints that an annotator would not label."""
-    keypoints = person.keypoints.copy()
-    for part in person.unlabeled:
-        keypoints[WHOLEBODY.parts[part]] = 0
-    return person._replace(keypoints=keypoints)
 
 
 def _scene_annotations(scene: Scene) -> list[Row]:
@@ -169,8 +166,8 @@ def _person_annotation(person: SyntheticPerson) -> Row:
         "category_id": 1,
         "iscrowd": 0,
         "area": float(mask.sum()),
-        "bbox": _mask_box(mask),
-        "segmentation": _mask_polygons(mask),
+        "bbox": mask_box(mask),
+        "segmentation": mask_polygons(mask),
         "num_keypoints": int((keypoints[: BODY.size, 2] > 0).sum()),
     }
     for key, part_slice in WHOLEBODY.json_keys.items():
@@ -178,30 +175,9 @@ def _person_annotation(person: SyntheticPerson) -> Row:
     for part, part_slice in WHOLEBODY.disjoint_parts.items():
         if part == "body":
             continue  # its box is that of the mask
-        labeled = keypoints[part_slice][keypoints[part_slice, 2] > 0, :2]
-        row[f"{part}_valid"] = bool(len(labeled))
-        row[f"{part}_box"] = _points_box(labeled)
+        labeled = keypoints[None, part_slice, 2] > 0
+        row[f"{part}_valid"] = bool(labeled.any())
+        row[f"{part}_box"] = (
+            keypoint_boxes(keypoints[None, part_slice], labeled)[0].round(2).tolist()
+        )
     return row
-
-
-def _mask_box(mask: np.ndarray) -> list[float]:
-    """Return the box x, y, width, height of a mask [H, W]."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    x, y = float(columns[0]), float(rows[0])
-    return [x, y, float(columns[-1] + 1 - x), float(rows[-1] + 1 - y)]
-
-
-def _points_box(points: np.ndarray) -> list[float]:
-    """Return the box x, y, width, height of points [n, 2]; zeros if there are none."""
-    if not len(points):
-        return [0.0] * 4
-    low = points.min(0)
-    return [*low.round(2).tolist(), *(points.max(0) - low).round(2).tolist()]
-
-
-def _mask_polygons(mask: np.ndarray) -> list[list[float]]:
-    """Return the outlines of a mask [H, W] as polygons."""
-    contours, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    return [c.ravel().astype(float).tolist() for c in contours if len(c) >= 3]

@@ -1,5 +1,6 @@
-"""Labels that an annotator would give to rendered people."""
+"""Labels that an annotator would give to rendered people: keypoints, masks, boxes and polygons."""
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -88,6 +89,44 @@ def blur_parts(image: np.ndarray, keypoints: np.ndarray, random: Random) -> tupl
         if is_blurred or extent < min_size:
             unclear.append(name)
     return tuple(unclear)
+
+
+def remove_parts(keypoints: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """Return keypoints [K, 3] without the labels of some parts."""
+    remaining = keypoints.copy()
+    for part in parts:
+        remaining[WHOLEBODY.parts[part]] = 0
+    return remaining
+
+
+def mask_box(mask: np.ndarray) -> list[float]:
+    """Return the box x, y, width, height of a mask [H, W]."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    x, y = float(columns[0]), float(rows[0])
+    return [x, y, float(columns[-1] + 1 - x), float(rows[-1] + 1 - y)]
+
+
+def mask_polygons(mask: np.ndarray) -> list[list[float]]:
+    """Return the outlines of a mask [H, W] as polygons."""
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return [c.ravel().astype(float).tolist() for c in contours if len(c) >= 3]
+
+
+def subtract_masks(mask: np.ndarray, covers: list[np.ndarray]) -> np.ndarray:
+    """Return the pixels of a mask [H, W] that no other mask covers."""
+    visible = mask.copy()
+    for cover in covers:
+        visible &= ~cover
+    return visible
+
+
+def downsample_mask(mask: np.ndarray) -> np.ndarray:
+    """Convert a mask from canvas pixels to image pixels [H, W]."""
+    height, width = mask.shape[0] // SUPERSAMPLING, mask.shape[1] // SUPERSAMPLING
+    coverage = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return coverage >= 0.5
 
 
 def _blur_part(image: np.ndarray, points: np.ndarray, sigma: float) -> None:

@@ -111,7 +111,7 @@ def _pose_leg(points: np.ndarray, name: str, sign: float, random: Random, *, sit
     points[KEYPOINT_INDEX[f"{name}_small_toe"]] = sole + 0.058 * forward + 0.028 * outward
 
 
-def face_template() -> np.ndarray:
+def stick_figure_face() -> np.ndarray:
     """Return the keypoints [68, 2] of a frontal face in half widths and half heights."""
     turn = np.linspace(0, np.pi, 17)
     jaw = np.stack([-0.97 * np.cos(turn), 0.98 * np.sin(turn) ** 0.9], -1)
@@ -151,7 +151,7 @@ def _pose_head(
     ears = np.array([[1.0, -0.02], [-1.0, -0.02]])  # left, right
     if from_behind:
         ears = ears[::-1]
-    local = np.concatenate([face_template(), ears])
+    local = np.concatenate([stick_figure_face(), ears])
     depth = np.sqrt((1 - local[:, 0] ** 2 - 0.35 * local[:, 1] ** 2).clip(0))
     x = local[:, 0] * np.cos(yaw) + 0.9 * depth * np.sin(yaw)
     placed = np.stack([x, local[:, 1]], -1) * HEAD_SIZE

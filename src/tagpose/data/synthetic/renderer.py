@@ -91,7 +91,7 @@ class FigureCanvas(NamedTuple):
 
 def random_clothes(random: Random) -> Clothes:
     """Draw random clothes; shirt, trousers, shoes and toe caps have independent colors."""
-    shirt, trousers, shoes, toes = (_random_color(random) for _ in range(4))
+    shirt, trousers, shoes, toes = (_random_clothes_color(random) for _ in range(4))
     return Clothes(
         skin=_SKIN_COLORS[random.integers(len(_SKIN_COLORS))],
         shirt=shirt,
@@ -128,13 +128,13 @@ def render_figure(
         _draw_arm(canvas, points, side, clothes)
 
 
-def _random_color(random: Random) -> Color:
+def _random_clothes_color(random: Random) -> Color:
     """Draw a random color."""
     red, green, blue = random.integers(15, 240, 3).tolist()
     return red, green, blue
 
 
-def _darker(color: Color, factor: float) -> Color:
+def _darken_figure_color(color: Color, factor: float) -> Color:
     """Multiply a color by a factor."""
     red, green, blue = (int(min(255, c * factor)) for c in color)
     return red, green, blue
@@ -159,7 +159,7 @@ def _draw_leg(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clot
         points, *(f"{side}_{at}" for at in ("heel", "big_toe", "small_toe"))
     )
     shin = clothes.trousers if clothes.long_trousers else clothes.skin
-    canvas.capsule(knee, ankle, _darker(shin, 0.93), (0.065, 0.045))
+    canvas.capsule(knee, ankle, _darken_figure_color(shin, 0.93), (0.065, 0.045))
     canvas.capsule(hip, knee, clothes.trousers, (0.1, 0.07))
     sole = _convex_hull(heel, big, small, ankle)
     canvas.polygon(sole, clothes.shoes)
@@ -181,7 +181,7 @@ def _draw_trunk(
     canvas.polygon(np.stack([left, right, right_hip, left_hip]), clothes.shirt)
     canvas.capsule(left_hip, right_hip, clothes.trousers, (0.1, 0.1))
     pelvis = (left_hip + right_hip) / 2
-    canvas.line(np.stack([neck, pelvis]), _darker(clothes.shirt, 0.75), 0.008)
+    canvas.line(np.stack([neck, pelvis]), _darken_figure_color(clothes.shirt, 0.75), 0.008)
 
 
 def _draw_head(
@@ -194,11 +194,13 @@ def _draw_head(
     """Draw neck, hair and ears, and the face if the figure is seen from the front."""
     head, neck = place.on_canvas(figure.head), place.on_canvas(figure.neck)
     width, height = HEAD_SIZE * place.scale
-    canvas.capsule(neck, head, _darker(clothes.skin, 0.85), (0.07, 0.06))
+    canvas.capsule(neck, head, _darken_figure_color(clothes.skin, 0.85), (0.07, 0.06))
     up = np.array([np.sin(figure.tilt), -np.cos(figure.tilt)]) * height
     canvas.ellipse(head + 0.12 * up, (1.06 * width, 1.06 * height), figure.tilt, clothes.hair)
     for ear in _named_keypoints(points, "left_ear", "right_ear"):
-        canvas.ellipse(ear, (0.2 * width, 0.24 * height), figure.tilt, _darker(clothes.skin, 0.9))
+        canvas.ellipse(
+            ear, (0.2 * width, 0.24 * height), figure.tilt, _darken_figure_color(clothes.skin, 0.9)
+        )
     if figure.from_behind:
         canvas.ellipse(head + 0.05 * up, (0.98 * width, 0.98 * height), figure.tilt, clothes.hair)
         return
@@ -211,11 +213,11 @@ def _draw_face(canvas: FigureCanvas, face: np.ndarray, up: np.ndarray, clothes: 
     jaw = lines["jaw"]
     forehead = np.stack([jaw[-1] + 0.55 * up, jaw[0] + 0.55 * up])
     canvas.polygon(np.concatenate([jaw, forehead]), clothes.skin)
-    canvas.line(jaw, _darker(clothes.skin, 0.7), _LINE_WIDTH)
+    canvas.line(jaw, _darken_figure_color(clothes.skin, 0.7), _LINE_WIDTH)
     for brow in ("right_brow", "left_brow"):
-        canvas.line(lines[brow], _darker(clothes.hair, 0.6), 2 * _LINE_WIDTH)
-    canvas.line(lines["bridge"], _darker(clothes.skin, 0.65), _LINE_WIDTH)
-    canvas.line(lines["nostrils"], _darker(clothes.skin, 0.5), _LINE_WIDTH)
+        canvas.line(lines[brow], _darken_figure_color(clothes.hair, 0.6), 2 * _LINE_WIDTH)
+    canvas.line(lines["bridge"], _darken_figure_color(clothes.skin, 0.65), _LINE_WIDTH)
+    canvas.line(lines["nostrils"], _darken_figure_color(clothes.skin, 0.5), _LINE_WIDTH)
     for eye in (lines["right_eye"], lines["left_eye"]):
         canvas.polygon(eye, (250, 250, 250))
         iris = 0.3 * float(np.hypot(*np.ptp(eye, axis=0)))
@@ -230,7 +232,7 @@ def _draw_arm(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clot
     shoulder, elbow, wrist = _named_keypoints(
         points, *(f"{side}_{j}" for j in ("shoulder", "elbow", "wrist"))
     )
-    sleeve = _darker(clothes.shirt, 0.88)
+    sleeve = _darken_figure_color(clothes.shirt, 0.88)
     canvas.capsule(elbow, wrist, sleeve if clothes.long_sleeves else clothes.skin, (0.05, 0.036))
     canvas.capsule(shoulder, elbow, sleeve, (0.075, 0.055))
     hand = points[WHOLEBODY.parts[f"{side}hand"]]
@@ -239,5 +241,5 @@ def _draw_arm(canvas: FigureCanvas, points: np.ndarray, side: str, clothes: Clot
     canvas.capsule(wrist, root, clothes.skin, (0.036, 0.04))
     canvas.polygon(palm, clothes.skin)
     for number, finger in enumerate(fingers):
-        tone = _darker(clothes.skin, 0.82 if number % 2 else 1.0)
+        tone = _darken_figure_color(clothes.skin, 0.82 if number % 2 else 1.0)
         canvas.line(np.concatenate([root[None], finger]) if number == 0 else finger, tone, 0.016)

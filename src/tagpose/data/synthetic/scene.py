@@ -5,7 +5,12 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from tagpose.data.synthetic.labeling import blur_parts, label_keypoints
+from tagpose.data.synthetic.labeling import (
+    blur_parts,
+    downsample_mask,
+    label_keypoints,
+    subtract_masks,
+)
 from tagpose.data.synthetic.pose import Random, StickFigure, random_pose
 from tagpose.data.synthetic.renderer import (
     SUPERSAMPLING,
@@ -90,7 +95,9 @@ def render_scene(
     return Scene(
         image=cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA),
         people=tuple(labeled),
-        crowd=None if crowd is None else _downsample(_subtract(crowd, [*masks, *occluders])),
+        crowd=None
+        if crowd is None
+        else downsample_mask(subtract_masks(crowd, [*masks, *occluders])),
     )
 
 
@@ -139,8 +146,8 @@ def _label_people(
     """
     layers, people = [*masks, *occluders], []
     for i, (figure, place, mask) in enumerate(zip(figures, places, masks, strict=True)):
-        visible = _subtract(mask, layers[i + 1 :])
-        image_mask = _downsample(visible)
+        visible = subtract_masks(mask, layers[i + 1 :])
+        image_mask = downsample_mask(visible)
         if image_mask.sum() > _MIN_VISIBLE_AREA:
             points = place.on_canvas(figure.points)
             keypoints = label_keypoints(figure, points, mask, visible, random)
@@ -223,18 +230,3 @@ def _render_distant_crowd(image: np.ndarray, random: Random) -> np.ndarray:
         place = Placement(np.array([start + index * 0.35 * scale, y + random.normal(0, 4)]), scale)
         mask |= _render_one(image, random_pose(random), place, random)
     return mask
-
-
-def _subtract(mask: np.ndarray, covers: list[np.ndarray]) -> np.ndarray:
-    """Return the pixels of a mask [H, W] that no other mask covers."""
-    visible = mask.copy()
-    for cover in covers:
-        visible &= ~cover
-    return visible
-
-
-def _downsample(mask: np.ndarray) -> np.ndarray:
-    """Convert a mask from canvas pixels to image pixels [H, W]."""
-    height, width = mask.shape[0] // SUPERSAMPLING, mask.shape[1] // SUPERSAMPLING
-    coverage = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return coverage >= 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from tagpose.inference.formats.openpose import flatten_keypoints
+from tagpose.inference.formats.openpose import to_openpose_numbers
 from tagpose.skeletons.keypoint_layouts import (
     OPENPOSE_COCO_18,
     OPENPOSE_FACE,
@@ -70,7 +70,7 @@ def to_controlnet(result: "PoseResult", min_score: float = MIN_SCORE) -> dict[st
     poses = to_controlnet_poses(result, min_score)
     people = [
         {
-            "pose_keypoints_2d": flatten_keypoints(body),
+            "pose_keypoints_2d": to_openpose_numbers(body),
             "face_keypoints_2d": _flat_or_none(face),
             "hand_left_keypoints_2d": _flat_or_none(left),
             "hand_right_keypoints_2d": _flat_or_none(right),
@@ -100,4 +100,4 @@ def to_dwpose_image(result: "PoseResult", min_score: float = MIN_SCORE) -> np.nd
 
 def _flat_or_none(keypoints: np.ndarray) -> list[float] | None:
     """Return keypoints [Q, 3] as a flat list, or None if all are missing."""
-    return flatten_keypoints(keypoints) if keypoints[:, 2].any() else None
+    return to_openpose_numbers(keypoints) if keypoints[:, 2].any() else None

@@ -54,7 +54,7 @@ def to_openpose(result: "PoseResult", body: KeypointLayout = OPENPOSE_BODY_25) -
         {
             "person_id": [_NO_TRACK if track is None else track],
             **{
-                key: flatten_keypoints(keypoints[key][p]) if key in keypoints else []
+                key: to_openpose_numbers(keypoints[key][p]) if key in keypoints else []
                 for key in columns
             },
             **{key.replace("2d", "3d"): [] for key in columns},
@@ -64,7 +64,7 @@ def to_openpose(result: "PoseResult", body: KeypointLayout = OPENPOSE_BODY_25) -
     return {"version": _VERSION, "people": people}
 
 
-def flatten_keypoints(keypoints: np.ndarray) -> list[float]:
+def to_openpose_numbers(keypoints: np.ndarray) -> list[float]:
     """Return keypoints [Q, 3] as a list x0, y0, score0, x1, ... [3 * Q] of short numbers.
 
     Coordinates are rounded to hundredths of a pixel, and scores to four decimals and at most 1.

@@ -24,7 +24,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from tagpose.models.checkpoint import write_torch
-from tagpose.structures import Sample
+from tagpose.structures import KeypointMaps, Sample
 from tagpose.training.buffers import BufferSnapshot
 
 _WINDOW: Final = 100  # optimizer steps over which skipped steps are counted
@@ -178,9 +178,27 @@ class NonFiniteGuard(Callback):
         rank_zero_warn(f"{message} Skipped batches are saved in {self.folder}.")
 
 
+def finite_images(keypoint_maps: KeypointMaps) -> Tensor:
+    """Return which images [B] of a batch have finite outputs only, without a GPU sync."""
+    # a sum is finite only if all summands are, and reads them once
+    sums = [maps.flatten(1).sum(1, dtype=torch.float32) for maps in keypoint_maps]
+    return torch.stack(sums).isfinite().all(0)
+
+
 def _skips_on_device(optimizer: Optimizer) -> bool:
     """Return whether an optimizer leaves everything unchanged where its `found_inf` is 1.
 
     Not the first step: fused SGD allocates its momentum there and would not initialize it.
     """
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.state)
+
+
+def find_non_finite(content: object, name: str) -> str | None:
+    """Return the name of a tensor with non-finite values in nested dicts and lists, or None."""
+    if isinstance(content, Tensor):
+        return None if bool(content.isfinite().all()) else name
+    if isinstance(content, list):
+        content = dict(enumerate(content))
+    items = content.items() if isinstance(content, dict) else ()
+    names = (find_non_finite(value, f"{name}.{key}") for key, value in items)
+    return next(filter(None, names), None)

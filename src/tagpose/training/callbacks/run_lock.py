@@ -8,7 +8,7 @@ from typing import Final
 
 from lightning import Callback, LightningModule, Trainer
 
-from tagpose.folder_lock import FolderInUseError, lock_folder
+from tagpose.locks import FolderInUseError, lock_folder
 
 # set by torchrun, by Lightning (one manually started process per machine) and by SLURM
 _RANK_VARIABLES: Final = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
@@ -30,8 +30,8 @@ def lock_run(folder: Path, *, nodes: int) -> Iterator["RunLock"]:
     Raises:
         FolderInUseError: another training holds the lock, and this process is the only one.
     """
-    is_first = not any(_read_integer(name) for name in _RANK_VARIABLES)
-    has_others = nodes != 1 or any(_read_integer(name) > 1 for name in _SIZE_VARIABLES)
+    is_first = not any(_read_rank_variable(name) for name in _RANK_VARIABLES)
+    has_others = nodes != 1 or any(_read_rank_variable(name) > 1 for name in _SIZE_VARIABLES)
     lock_error = None
     with ExitStack() as stack:
         if is_first:
@@ -62,7 +62,7 @@ class RunLock(Callback):
             raise FolderInUseError(lock_error)
 
 
-def _read_integer(name: str) -> int:
+def _read_rank_variable(name: str) -> int:
     """Return the integer in an environment variable, or 0 if it is not set."""
     value = os.environ.get(name, "0")
     return int(value) if value.isdecimal() else 0

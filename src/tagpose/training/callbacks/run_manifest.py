@@ -1,7 +1,6 @@
 """Callback that records the configuration, data and versions of a run, and reports changes."""
 
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.io import atomic_write, write_json
+from tagpose.provenance import describe_changes
 
 FILE_NAME: Final = "run.json"
-_MISSING: Final = "missing"
 
 
 class RunManifest(Callback):
@@ -75,13 +74,6 @@ class RunManifest(Callback):
             )
 
 
-def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line for each name whose values differ."""
-    names = sorted({*before, *now})
-    pairs = [(name, before.get(name, _MISSING), now.get(name, _MISSING)) for name in names]
-    return [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
-
-
 def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
     """Flatten nested dicts into one, with dotted keys."""
     if not isinstance(content, dict):
@@ -91,13 +83,3 @@ def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
         for key, value in content.items()
         for name, leaf in flatten_keys(value, f"{prefix}.{key}".lstrip(".")).items()
     }
-
-
-def git_revision(folder: Path) -> str:
-    """Return the commit of a checkout, with "-dirty" if it is modified; "missing" without git."""
-    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        result = subprocess.run(git, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return _MISSING
-    return result.stdout.strip()

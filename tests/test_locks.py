@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from helpers.run_scripts import ROOT
-from tagpose.folder_lock import FolderInUseError, lock_file, lock_folder
+from tagpose.locks import FolderInUseError, lock_file, lock_folder
 from tagpose.training.checkpoint_io import remove_temporary_checkpoints
 
 PROGRAM = ROOT / "tests/programs/lock_folder.py"

@@ -1,4 +1,4 @@
-"""Safe extraction of the zip files that annotation tools export."""
+"""Safe extraction of zip files, such as those that annotation tools export."""
 
 import shutil
 import stat
@@ -7,6 +7,7 @@ from typing import Final
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from tagpose.data.image_files import IMAGE_EXTENSIONS
+from tagpose.io import check_free_space
 
 _ANNOTATION_SUFFIXES: Final = (".json", ".gz", ".txt", ".yaml", ".yml")
 _MAX_FILES: Final = 2_000_000
@@ -34,7 +35,7 @@ def safe_unzip(archive: Path, folder: Path) -> int:
             members = [member for member in zip_file.infolist() if not member.is_dir()]
             selected = [member for member in members if _is_image_or_annotation(member)]
             for member in members:
-                _check_member(member, archive)
+                check_member(member, archive)
             _check_size(selected, archive, folder)
             for member in selected:
                 target = folder / _member_path(member)
@@ -49,19 +50,7 @@ def safe_unzip(archive: Path, folder: Path) -> int:
     return len(members) - len(selected)
 
 
-def _is_image_or_annotation(member: ZipInfo) -> bool:
-    """Return whether a member is an image or an annotation file, and not a macOS resource fork."""
-    path = _member_path(member)
-    is_fork = "__MACOSX" in path.parts or path.name.startswith("._")
-    return path.suffix.lower() in (*IMAGE_EXTENSIONS, *_ANNOTATION_SUFFIXES) and not is_fork
-
-
-def _member_path(member: ZipInfo) -> PurePosixPath:
-    """Return the path of a member; some Windows programs write backslashes."""
-    return PurePosixPath(member.filename.replace("\\", "/"))
-
-
-def _check_member(member: ZipInfo, archive: Path) -> None:
+def check_member(member: ZipInfo, archive: Path) -> None:
     """Raise a ValueError for paths outside the folder, links and encrypted members."""
     parts = _member_path(member).parts
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
@@ -77,6 +66,18 @@ def _check_member(member: ZipInfo, archive: Path) -> None:
         raise ValueError(f"{archive} is encrypted; extract it yourself and use source=FOLDER")
 
 
+def _is_image_or_annotation(member: ZipInfo) -> bool:
+    """Return whether a member is an image or an annotation file, and not a macOS resource fork."""
+    path = _member_path(member)
+    is_fork = "__MACOSX" in path.parts or path.name.startswith("._")
+    return path.suffix.lower() in (*IMAGE_EXTENSIONS, *_ANNOTATION_SUFFIXES) and not is_fork
+
+
+def _member_path(member: ZipInfo) -> PurePosixPath:
+    """Return the path of a member; some Windows programs write backslashes."""
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
 def _check_size(selected: list[ZipInfo], archive: Path, folder: Path) -> None:
     """Raise an error for archives that would fill the disk."""
     size = sum(member.file_size for member in selected)
@@ -87,9 +88,4 @@ def _check_size(selected: list[ZipInfo], archive: Path, folder: Path) -> None:
             f"{size / 1e9:.1f} GB, which is implausible for an export; if you trust it, extract it "
             "yourself and use source=FOLDER"
         )
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise OSError(
-            f"{archive} expands to {size / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; "
-            "choose a folder on another disk with output=FOLDER"
-        )
+    check_free_space(folder, size)

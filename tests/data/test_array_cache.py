@@ -14,9 +14,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tagpose.data import annotations as annotations_module
-from tagpose.data import cache
+from tagpose.data import array_cache
 from tagpose.data.annotations import Annotations, read_annotations
-from tagpose.data.datasets import TrainDataset, loss_mask
+from tagpose.data.datasets import TrainDataset
+from tagpose.data.ignore_regions import loss_mask
 from tagpose.data.transforms import RandomAffineCrop
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 
@@ -117,7 +118,7 @@ def test_each_image_has_its_own_people_and_masks(tmp_path):
         assert [list(p[:17].ravel()) for p in record.keypoints] == list(map(list, bodies))
         assert len(record.ignored) == len(own) - len(bodies)
         has_region = any(row["id"] % 3 and (row["segmentation"] or row["bbox"][3]) for row in own)
-        assert (loss_mask(record) == 0).any() == has_region
+        assert (loss_mask(record.ignored, record.width, record.height) == 0).any() == has_region
 
 
 def test_the_keypoints_of_a_record_are_writable_and_the_cache_is_not(tmp_path):
@@ -196,7 +197,7 @@ def test_the_user_cache_is_used_if_the_folder_is_read_only(tmp_path, monkeypatch
 
 def test_outdated_caches_are_removed_after_a_grace_period(tmp_path):
     files = []
-    for shift, age in ((0.0, 2 * cache._GRACE_PERIOD), (0.25, 0.0), (0.5, 0.0)):
+    for shift, age in ((0.0, 2 * array_cache._GRACE_PERIOD), (0.25, 0.0), (0.5, 0.0)):
         files.append(read_annotations(*write(tmp_path, shift=shift)).cache_file)
         time = files[-1].stat().st_mtime - age
         os.utime(files[-1], (time, time))

@@ -1,11 +1,11 @@
-"""Locks on folders and files that are released when their process ends, also after SIGKILL."""
+"""Locks on folders, files and caches that end with their process, also after SIGKILL."""
 
 import errno
 import os
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from socket import gethostname
 from typing import Final
@@ -79,6 +79,28 @@ def lock_file(file: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def exclusive_lock(paths: Sequence[Path]) -> Iterator[None]:
+    """Wait until no other process of the machine holds the lock, which ends with its process.
+
+    Unlike `lock_file`, this continues with the next path, and in the end without a lock, if a file
+    system is read-only or has no locks: caches are written atomically, so building one twice is
+    only slower.
+
+    Args:
+        paths: equivalent paths; the lock is next to the first one that can be locked.
+    """
+    with ExitStack() as stack:
+        for path in paths:
+            lock = path.with_name(f"{path.name}.lock")
+            with suppress(OSError):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                # a soft lock, which is a mere file, would outlive a killed process
+                stack.enter_context(FileLock(lock, fallback_to_soft=False))
+                break
+        yield
 
 
 def _owner(file: Path) -> str:

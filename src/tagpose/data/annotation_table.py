@@ -1,4 +1,4 @@
-"""Collectors that store the rows of an annotation file compactly while the file is streamed."""
+"""Table of the annotations of a file, collected compactly while the file is streamed."""
 
 from array import array
 from collections import defaultdict
@@ -10,20 +10,14 @@ import numpy as np
 
 from tagpose.data.coco_categories import choose_categories
 from tagpose.data.coco_fields import parse_id
-from tagpose.data.coco_schema import (
-    AnnotationRow,
-    ImageRow,
-    ReadRules,
-    parse_annotation,
-    parse_image,
-)
+from tagpose.data.coco_schema import AnnotationRow, ImageRow, ReadRules, parse_annotation
 from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType
 
 _MIN_V0_SHARE = 0.01  # of keypoints with v = 0; correct files have none with coordinates
 
 
-class IgnoredRegion(NamedTuple):
+class IgnoredAnnotation(NamedTuple):
     """Annotation without labeled keypoints, whose region the loss ignores."""
 
     id: int | None
@@ -43,48 +37,8 @@ class AnnotationTable(NamedTuple):
     areas: np.ndarray  # [T] float64: square image pixels
     keypoints: np.ndarray  # [S, K, 3] x, y in image pixels, v
     boxes: np.ndarray  # [S, 1 + F, 4] x, y, width, height of person and parts, or 0
-    ignored_regions: list[IgnoredRegion]  # of the annotations that are not trainable
+    ignored_regions: list[IgnoredAnnotation]  # of the annotations that are not trainable
     row_indices: np.ndarray  # [T] int64: indices in the list of annotations of the file
-
-
-class ImageCollector:
-    """Collects the image rows of a file.
-
-    Args:
-        file: annotation file, for messages.
-        rules: which values to read.
-        max_issues: number of issues of each type to keep, None for all.
-    """
-
-    def __init__(self, file: Path, rules: ReadRules, max_issues: int | None) -> None:
-        self.rules, self.log, self.index = rules, IssueLog(file, max_issues), 0
-        self.images: dict[int, ImageRow] = {}
-        self._ids_by_file: dict[str, int] = {}
-
-    def append(self, row: object) -> None:
-        """Add one row of the list."""
-        index, self.index = self.index, self.index + 1
-        image = parse_image(row, index, self.rules, self.log)
-        if image is not None and not self._is_reused(image, row, index):
-            self.images[image.id] = image
-
-    def _is_reused(self, image: ImageRow, row: object, index: int) -> bool:
-        """Return whether an earlier row has the same id, and log ids and files used twice."""
-        if earlier := self.images.get(image.id):
-            if earlier == image:
-                detail = f"repeats {image.file_name!r}"
-                self.log.add_row("image", row, index, IssueType.IMAGE_REPEATED, detail)
-            else:
-                detail = f"is {image.file_name!r}, but has the id of {earlier.file_name!r}"
-                self.log.add_row("image", row, index, IssueType.IMAGE_REUSED, detail, image.id)
-            return True
-        if self.rules.with_files:
-            other = self._ids_by_file.setdefault(image.file_name, image.id)
-            if other != image.id:
-                detail = f"has the file_name {image.file_name!r}, which image {other} also has"
-                ids = (image.id, other)
-                self.log.add_row("image", row, index, IssueType.FILE_REUSED, detail, *ids)
-        return False
 
 
 class AnnotationCollector:
@@ -114,7 +68,7 @@ class AnnotationCollector:
         self.is_crowd, self.trainable = bytearray(), bytearray()
         self.row_indices: list[int] = []
         self.areas: list[float] = []
-        self.ignored_regions: list[IgnoredRegion] = []
+        self.ignored_regions: list[IgnoredAnnotation] = []
         # one block of memory, because one array per annotation takes twice as much
         self.keypoints = bytearray()
         self.boxes: array[float] = array(np.dtype(dtype).char)
@@ -172,7 +126,7 @@ class AnnotationCollector:
             self.keypoints += annotation.keypoints.astype(self.dtype).tobytes()
             self.boxes.extend(annotation.boxes)
         if not trainable:
-            region = IgnoredRegion(annotation.id, annotation.segmentation, annotation.boxes[:4])
+            region = IgnoredAnnotation(annotation.id, annotation.segmentation, annotation.boxes[:4])
             self.ignored_regions.append(region)
 
     def finish(

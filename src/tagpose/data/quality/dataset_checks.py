@@ -1,19 +1,29 @@
-"""Checks of all annotations of a file: valid flags, positions of keypoints and boxes, areas.
+"""Checks of a data set: its annotations (valid flags, positions, areas) and its image files.
 
-They find rows that can be read but are probably wrong, such as implausible areas, which make every
-AP meaningless.
+They also find rows that can be read but are probably wrong, such as implausible areas, which make
+every AP meaningless.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from reprlib import repr as abbreviate
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
-from tagpose.data.coco_collectors import AnnotationTable
-from tagpose.data.coco_file import CocoFile
+from tagpose.data.annotation_table import AnnotationTable
+from tagpose.data.coco_file import CocoFile, Row, check_rows
+from tagpose.data.coco_schema import ImageRow, ReadRules
+from tagpose.data.ignore_regions import pack_ignored_masks
+from tagpose.data.image_files import fill_missing_sizes, locate_images
+from tagpose.data.images import IMAGE_ERRORS, read_annotated_image, upright_size
 from tagpose.data.issue_log import IssueLog, describe_row
 from tagpose.data.issue_types import IssueType
+from tagpose.data.quality.dataset_statistics import labeled_parts
 from tagpose.skeletons.skeleton import Skeleton
 
 _TOLERANCE: Final = 1.0  # image pixels; smaller excesses of boxes and keypoints are rounding
@@ -22,6 +32,13 @@ _MIN_AREA_RATIO: Final = 0.1  # area / box area; COCO's people cover a third to 
 _MIN_BOX_RATIO: Final = 1.5  # ratio of box areas that are clearly different
 
 _AddIssue = Callable[[IssueType, int, str], None]
+
+
+class CheckedFile(NamedTuple):
+    """Data read from an annotation file; its log has all issues."""
+
+    coco: CocoFile
+    files: list[str]  # paths of the images that exist
 
 
 def log_annotation_issues(rows: Sequence[Any], coco: CocoFile, skeleton: Skeleton) -> None:
@@ -46,12 +63,6 @@ def log_annotation_issues(rows: Sequence[Any], coco: CocoFile, skeleton: Skeleto
         add(IssueType.AREA, t, f"has the area {coco.annotations.areas[t]:g}")
 
 
-def labeled_parts(coco: CocoFile, skeleton: Skeleton) -> np.ndarray:
-    """Return whether each annotation has a labeled keypoint in each part, [T, parts]."""
-    v = coco.annotations.keypoints[..., 2]
-    return np.stack([(v[:, part] > 0).any(1) for part in skeleton.disjoint_parts.values()], axis=1)
-
-
 def log_implausible_areas(annotations: AnnotationTable, log: IssueLog) -> None:
     """Log areas that are far smaller than the boxes, or all equal although the boxes differ.
 
@@ -73,6 +84,55 @@ def log_implausible_areas(annotations: AnnotationTable, log: IssueLog) -> None:
     else:
         return
     log.add(IssueType.AREA_IMPLAUSIBLE, "the file", detail, count=len(areas))
+
+
+def log_file_issues(
+    images: dict[int, ImageRow], folder: Path, log: IssueLog, *, read_pixels: bool = False
+) -> list[str]:
+    """Log images that are missing, truncated, or of another size than stated.
+
+    Args:
+        images: images of the annotation file by id.
+        folder: folder of the image files.
+        log: log that receives the issues.
+        read_pixels: whether images are decoded, which is required to find truncated files but takes
+            minutes for a hundred thousand images; otherwise only headers are read.
+
+    Returns:
+        Paths of the files that exist.
+    """
+    names = locate_images(folder, [image.file_name for image in images.values()], [*images], log)
+    existing = [(i, name) for i, name in zip(images, names, strict=True) if name is not None]
+    check = partial(_pixel_issue if read_pixels else _header_issue, folder)
+    rows = [images[image_id] for image_id, _ in existing]
+    # decoding releases the GIL
+    with ThreadPoolExecutor() as threads:
+        details = threads.map(check, [name for _, name in existing], rows)
+        progress = tqdm(details, desc="check image files", total=len(existing), unit="file")
+        for (image_id, _), detail in zip(existing, progress, strict=True):
+            if detail:
+                log.add(IssueType.IMAGE_FILE, f"image {image_id}", detail, image_id)
+    return [f"{folder}/{name}" for _, name in existing]
+
+
+def check_dataset_file(
+    content: Row, file: Path, folder: Path, rules: ReadRules, *, read_pixels: bool
+) -> CheckedFile:
+    """Check the rows of a file, the segmentations of ignored regions, and the image files.
+
+    Args:
+        content: JSON object of the annotation file.
+        file: annotation file, for messages.
+        folder: folder of the images.
+        rules: data to read.
+        read_pixels: whether images are decoded; see `log_file_issues`.
+    """
+    coco = check_rows(content, file, rules)
+    # the log is discarded, because the image files are checked below
+    images = fill_missing_sizes(folder, coco.images, IssueLog(file))
+    coco = coco._replace(images=images)
+    pack_ignored_masks(coco.annotations, images, coco.log)
+    return CheckedFile(coco, log_file_issues(images, folder, coco.log, read_pixels=read_pixels))
 
 
 def _log_flags(
@@ -112,3 +172,27 @@ def _log_boxes(coco: CocoFile, sizes: np.ndarray, add: _AddIssue) -> None:
     for is_wrong, reason in ((empty, "has no area"), (outside, "is outside its image")):
         for t in np.flatnonzero(is_wrong).tolist():
             add(IssueType.BOX_PLACE, t, f"has the bbox {boxes[t].tolist()}, which {reason}")
+
+
+def _pixel_issue(folder: Path, name: str, row: ImageRow) -> str:
+    """Decode an image and return its issue, or ""."""
+    if issue := _header_issue(folder, name, row):
+        return issue
+    try:
+        read_annotated_image(folder / name)
+    except ValueError as error:
+        return f"has the file {error}"
+    return ""
+
+
+def _header_issue(folder: Path, name: str, row: ImageRow) -> str:
+    """Read the header of an image and return its issue, or ""."""
+    try:
+        with Image.open(folder / name) as image:
+            sizes = image.size, upright_size(image)
+    except IMAGE_ERRORS as error:
+        return f"has the file {name!r}, which cannot be read as an image ({error})"
+    if (row.width, row.height) in sizes or not row.width:
+        return ""
+    (width, height), _ = sizes
+    return f"has the file {name!r} of {width} x {height} pixels, not {row.width} x {row.height}"

@@ -1,22 +1,30 @@
-"""Cache of the arrays that are built from an annotation file, so that it is parsed only once."""
+"""Cache of the arrays that are built from an annotation file, so that it is parsed only once.
 
+Processes map the arrays of a cache file into shared memory. The file contains each array as
+written by `numpy.save`, without pickles and padded to a multiple of `_ALIGNMENT`, and a checksum.
+"""
+
+import mmap
 import os
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
-from tagpose.data.array_store import mmap_arrays, write_arrays
+from tagpose.io import atomic_write
+from tagpose.locks import exclusive_lock
 
 CACHE_VERSION: Final = 6  # increase it when the arrays change, or the way in which they are built
 _NUM_SAMPLES, _SAMPLE_SIZE = 16, 4096  # samples of a file's content, and bytes of each
 _GRACE_PERIOD: Final = 3600.0  # seconds after which every process has mapped the file it opened
+_ALIGNMENT: Final = 64  # bytes, as in numpy's own files
+_CHECKSUM_SIZE: Final = 4  # bytes
 
 
 class CachedArrays(NamedTuple):
@@ -73,26 +81,40 @@ def cache_paths(file: Path, variant: str, dependencies: object) -> list[Path]:
     return [folder / file.name / variant / name for folder in _folders(file)]
 
 
-@contextmanager
-def exclusive_lock(paths: Sequence[Path]) -> Iterator[None]:
-    """Wait until no other process of the machine holds the lock, which ends with its process.
+def write_arrays(arrays: Sequence[np.ndarray], file: Path) -> None:
+    """Write arrays to a file atomically.
 
-    Unlike `folder_lock.lock_file`, this continues with the next path, and in the end without a
-    lock, if a file system is read-only or has no locks: caches are written atomically, so building
-    one twice is only slower.
+    Raises:
+        OSError: the file cannot be written, for example because the disk is full.
+    """
+    with atomic_write(file) as partial, partial.open("w+b") as out:
+        for array in arrays:
+            np.lib.format.write_array(out, np.asarray(array, order="C"), allow_pickle=False)
+            out.write(bytes(-out.tell() % _ALIGNMENT))
+        out.flush()
+        with _open_mmap(partial) as mapping:
+            out.write(_checksum(mapping))
+
+
+def mmap_arrays(file: Path, *, check: bool) -> list[np.ndarray]:
+    """Map the arrays of a file into memory, read-only.
 
     Args:
-        paths: equivalent paths; the lock is next to the first one that can be locked.
+        file: file that `write_arrays` wrote.
+        check: whether to verify the checksum, which reads the whole file.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        ValueError: the file is damaged.
     """
-    with ExitStack() as stack:
-        for path in paths:
-            lock = path.with_name(f"{path.name}.lock")
-            with suppress(OSError):
-                lock.parent.mkdir(parents=True, exist_ok=True)
-                # a soft lock, which is a mere file, would outlive a killed process
-                stack.enter_context(FileLock(lock, fallback_to_soft=False))
-                break
-        yield
+    mapping = _open_mmap(file)  # stays open as long as one of its arrays exists
+    end = len(mapping) - _CHECKSUM_SIZE
+    if end <= 0 or (check and _checksum(memoryview(mapping)[:end]) != mapping[end:]):
+        raise ValueError(f"{file} is damaged; delete it")
+    arrays = []
+    while mapping.tell() < end:
+        arrays.append(_next_array(mapping))
+    return arrays
 
 
 def _open_cached(paths: Sequence[Path]) -> CachedArrays | None:
@@ -152,3 +174,25 @@ def _folders(file: Path) -> Iterator[Path]:
         cache = configured if configured.is_absolute() else Path.home() / ".cache"
         # the hash keeps files of the same name in different folders apart
         yield cache / "tagpose" / sha256(os.fsencode(file.parent.resolve())).hexdigest()[:16]
+
+
+def _open_mmap(file: Path) -> mmap.mmap:
+    """Map a file into memory, which all processes that map it share."""
+    with file.open("rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _checksum(content: Any) -> bytes:
+    """Return the CRC-32 of a buffer as bytes."""
+    return zlib.crc32(content).to_bytes(_CHECKSUM_SIZE, "big")
+
+
+def _next_array(mapping: mmap.mmap) -> np.ndarray:
+    """Return the array at the current position, and move the position to the next one."""
+    np.lib.format.read_magic(mapping)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(mapping)
+    start = mapping.tell()
+    array: np.ndarray = np.ndarray(shape, dtype, mapping, start)
+    end = start + array.nbytes
+    mapping.seek(end + -end % _ALIGNMENT)
+    return array
