@@ -147,3 +147,13 @@ def transform_poses(poses: Poses, affine: np.ndarray) -> Poses:
     keypoints = poses.keypoints.copy()
     keypoints[..., :2] = transform_points(affine, poses.keypoints[..., :2].astype(np.float64))
     return poses._replace(keypoints=keypoints)
+
+
+def resize_keypoints(keypoints: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """Convert keypoints [..., 3] to pixels of a resized image; the center of a pixel is its index.
+
+    Args:
+        keypoints: x, y, score in pixels of the image.
+        scale: pixels of the resized image per pixel of the image, or its values [2] for x and y.
+    """
+    return np.concatenate([(keypoints[..., :2] + 0.5) * scale - 0.5, keypoints[..., 2:]], -1)

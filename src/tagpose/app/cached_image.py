@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 from torch import Tensor
@@ -14,6 +13,7 @@ from tagpose.data.images import load_image
 from tagpose.inference.batch_decoding import decode_batch
 from tagpose.inference.predictor import Predictor
 from tagpose.structures import KeypointMaps, Poses
+from tagpose.visualization.canvas import resize_for_drawing
 
 _MAX_DISPLAY_SIZE: Final = 1280  # pixels of the longer side of the displayed image
 _MAX_ZOOM: Final = 4.0  # display pixels per image pixel; enlarging makes the drawn lines smooth
@@ -80,8 +80,10 @@ def run_network(image: np.ndarray, predictor: Predictor) -> CachedImage:
     seconds = time.perf_counter() - start
     affine, size = views.affine[None], (image.shape[1], image.shape[0])
     people = decode_batch(keypoint_maps, affine, predictor.decoder)[0]
+    zoom = min(_MAX_ZOOM, _MAX_DISPLAY_SIZE / max(size))
+    display_image = resize_for_drawing(image, zoom)
     return CachedImage(
-        _resize_for_display(image), size, keypoint_maps, affine, seconds, predictor.decoder, people
+        display_image, size, keypoint_maps, affine, seconds, predictor.decoder, people
     )
 
 
@@ -91,10 +93,3 @@ def decode_again(cached: CachedImage, decoder: AssociativeEmbeddingDecoder) -> C
         return cached
     people = decode_batch(cached.keypoint_maps, cached.affine, decoder)[0]
     return cached._replace(decoder=decoder, people=people)
-
-
-def _resize_for_display(image: np.ndarray) -> np.ndarray:
-    """Resize the image for display."""
-    zoom = min(_MAX_ZOOM, _MAX_DISPLAY_SIZE / max(image.shape[:2]))
-    size = [max(1, round(length * zoom)) for length in image.shape[1::-1]]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)

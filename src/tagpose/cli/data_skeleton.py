@@ -37,7 +37,7 @@ from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.image_grid import make_image_grid
-from tagpose.visualization.keypoint_names import draw_keypoint_names
+from tagpose.visualization.samples import draw_keypoint_names
 
 # an installed package has no folder for configuration files of users
 _CONFIG_DIR: Final = Path("conf") if is_installed() else config_folder()

@@ -29,7 +29,7 @@ from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
-from tagpose.visualization.comparison import write_comparisons
+from tagpose.visualization.image_grid import write_comparison_grids
 from tagpose.visualization.poses import draw_poses
 
 
@@ -157,4 +157,4 @@ def write_pictures(
             min_score=cfg.min_keypoint_score,
             min_person_score=cfg.min_person_score,
         )
-        write_comparisons(Path(cfg.output), records, predictions, skeleton, draw)
+        write_comparison_grids(Path(cfg.output), records, predictions, skeleton, draw)

@@ -15,14 +15,18 @@ from tagpose.data.image_lookup import locate_images
 from tagpose.data.images import read_annotated_image
 from tagpose.data.issue_log import IssueLog
 from tagpose.evaluation.ground_truth import GroundTruth
+from tagpose.geometry import resize_keypoints
+from tagpose.inference.results import keypoint_boxes
 from tagpose.report.analysis import AnalyzedResults
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
-from tagpose.visualization.poses import draw_ground_truth, draw_poses
+from tagpose.visualization.canvas import resize_for_drawing
+from tagpose.visualization.colors import Color
+from tagpose.visualization.poses import draw_ground_truth_poses, draw_poses
 
 _JPEG_QUALITY: Final = 82
-_MISSED_COLOR: Final = (214, 69, 65)  # boxes of missed people
-_FALSE_POSITIVE_COLOR: Final = (250, 190, 40)  # boxes of false positives
+_MISSED_COLOR: Final[Color] = (214, 69, 65)  # boxes of missed people
+_FALSE_POSITIVE_COLOR: Final[Color] = (250, 190, 40)  # boxes of false positives
 
 
 class EmbeddedImage(NamedTuple):
@@ -78,12 +82,11 @@ class ImageRenderer:
         """Draw the annotated people of image n, with boxes around those that the run missed."""
         in_image = self.ground_truth.image == n
         image, zoom = self._read_resized(n)
-        picture = draw_ground_truth(
-            image, _scale_keypoints(self.ground_truth.keypoints[in_image], zoom), self.skeleton
+        picture = draw_ground_truth_poses(
+            image, resize_keypoints(self.ground_truth.keypoints[in_image], zoom), self.skeleton
         )
         missed = in_image & run.matches.missed
-        left, top, width, height = self.ground_truth.boxes[missed].T
-        _draw_boxes(picture, np.c_[left, top, left + width, top + height] * zoom, _MISSED_COLOR)
+        _draw_error_boxes(picture, self.ground_truth.boxes[missed] * zoom, _MISSED_COLOR)
         alt_text = f"image {self.ground_truth.image_ids[n]}, ground truth: {missed.sum()} missed"
         return embed_jpeg(picture, alt_text, "ground truth")
 
@@ -92,11 +95,12 @@ class ImageRenderer:
         detections = run.paired.detections
         in_image = (detections.image == n) & run.matches.evaluated
         image, zoom = self._read_resized(n)
-        keypoints = _scale_keypoints(detections.keypoints[in_image], zoom)
+        keypoints = resize_keypoints(detections.keypoints[in_image], zoom)
         people = Poses(keypoints, detections.scores[-1, in_image])
         picture = draw_poses(image, people, self.skeleton, min_score=self.min_score)
         false_positives = detections.keypoints[in_image & run.matches.false_positive]
-        _draw_boxes(picture, _keypoint_boxes(false_positives) * zoom, _FALSE_POSITIVE_COLOR)
+        boxes = keypoint_boxes(false_positives, false_positives[..., 2] > 0)
+        _draw_error_boxes(picture, boxes * zoom, _FALSE_POSITIVE_COLOR)
         image_id = self.ground_truth.image_ids[n]
         alt_text = f"image {image_id}, {run.name}: {in_image.sum()} people predicted"
         return embed_jpeg(picture, alt_text, run.name)
@@ -105,27 +109,11 @@ class ImageRenderer:
         """Return the image with index n, downsampled if necessary, and the scale factor."""
         image = read_annotated_image(self.files[int(self.ground_truth.image_ids[n])])
         zoom = min(1.0, self.max_size / max(image.shape[:2]))
-        if zoom == 1:
-            return image, zoom
-        size = [max(1, round(length * zoom)) for length in image.shape[1::-1]]
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA), zoom
+        return resize_for_drawing(image, zoom), zoom
 
 
-def _scale_keypoints(keypoints: np.ndarray, zoom: float) -> np.ndarray:
-    """Convert keypoints [P, K, 3] from image pixels to pixels of the resized image."""
-    # In both spaces, the center of a pixel is its index.
-    xy = (keypoints[..., :2] + 0.5) * zoom - 0.5
-    return np.concatenate([xy, keypoints[..., 2:]], -1)
-
-
-def _keypoint_boxes(keypoints: np.ndarray) -> np.ndarray:
-    """Return left, top, right, bottom [P, 4] of the keypoints [P, K, 3] with a score above 0."""
-    xy, valid = keypoints[..., :2], keypoints[..., 2:] > 0
-    low, high = np.where(valid, xy, np.inf).min(1), np.where(valid, xy, -np.inf).max(1)
-    return np.concatenate([low, high], 1)
-
-
-def _draw_boxes(picture: np.ndarray, boxes: np.ndarray, color: tuple[int, int, int]) -> None:
-    """Draw boxes [N, 4], left, top, right, bottom in pixels, into the picture in place."""
-    for left, top, right, bottom in np.rint(boxes).astype(int).tolist():
+def _draw_error_boxes(picture: np.ndarray, boxes: np.ndarray, color: Color) -> None:
+    """Draw boxes [N, 4], left, top, width, height in pixels, into the picture in place."""
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+    for left, top, right, bottom in np.rint(corners).astype(int).tolist():
         cv2.rectangle(picture, (left, top), (right, bottom), color, 2, cv2.LINE_AA)

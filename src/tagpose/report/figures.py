@@ -23,7 +23,7 @@ from tagpose.report.keypoint_errors import (
     has_flip_pairs,
 )
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.palette import part_color
+from tagpose.visualization.colors import part_print_colors
 
 ERROR_DESCRIPTIONS: Final = {
     ErrorType.GOOD: f"the correct keypoint, within human variation: similarity {GOOD_SIMILARITY:g} "
@@ -34,12 +34,7 @@ ERROR_DESCRIPTIONS: Final = {
     ErrorType.SWAP: "the same keypoint, or its left/right counterpart, on another person",
     ErrorType.MISS: f"none of these: all similarities are below {NEAR_SIMILARITY:g}",
 }
-ALL_PARTS_COLOR: Final = "#334155"  # of all parts together
 COMPARISON_COLOR: Final = "#94a3b8"  # of the second run
-_GAMMA: Final = 2.2  # approximates sRGB
-_LUMINANCE_WEIGHTS: Final = np.array([0.2126, 0.7152, 0.0722])  # of sRGB red, green and blue
-# Relative luminance with a contrast of 3 to white, which WCAG 2 requires for graphics.
-_MAX_LUMINANCE: Final = 0.3
 _INCHES: Final = (4.2, 3.8)
 _SIZE: Final = tuple(round(96 * inches) for inches in _INCHES)  # CSS pixels
 _MAX_SHORT_NAME: Final = 14  # characters; longer names have a full line of the legend
@@ -112,20 +107,6 @@ def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) ->
                     del segments[ErrorType.INVERSION]
                 bars.append(StackedBar(name, colors[part], run.name, segments))
     return bars
-
-
-def part_print_colors(skeleton: Skeleton) -> dict[str, str]:
-    """Return the color of each part as #rrggbb, darkened if necessary for a white background."""
-    colors = {part: _darken(part_color(skeleton, part)) for part in skeleton.disjoint_parts}
-    return {part: colors.get(part, ALL_PARTS_COLOR) for part in skeleton.parts}
-
-
-def _darken(color: tuple[int, int, int]) -> str:
-    """Reduce the color's luminance to the maximum that is visible on white."""
-    linear = (np.array(color) / 255) ** _GAMMA
-    linear *= min(1.0, _MAX_LUMINANCE / (linear @ _LUMINANCE_WEIGHTS))
-    red, green, blue = np.rint(255 * linear ** (1 / _GAMMA)).astype(int).tolist()
-    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _describe_curves(lines: Mapping[str, list[PRCurve]]) -> str:
