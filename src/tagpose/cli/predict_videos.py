@@ -14,13 +14,11 @@ from tagpose.cli.predict_output import build_drawer, check_no_overwrite, open_re
 from tagpose.data.image_files import is_camera
 from tagpose.io import remove_stale_files
 from tagpose.video.inputs import Inputs, is_url, output_stem, redact_password
-from tagpose.video.interrupts import defer_signals
-from tagpose.video.summary import is_finished, remove_summary, write_summary
+from tagpose.video.resume import defer_signals, is_finished, remove_summary, write_summary
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
-    from tagpose.video.frames import Video
-    from tagpose.video.smoothing import FrameResult
+    from tagpose.video.frames import FrameResult, Video
 
 _NOT_OF_RESULTS: Final = {"hydra", "images", "name", "output", "paths", "resume"}
 
