@@ -15,8 +15,7 @@ from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
 from tagpose.data.issue_log import IssueLog, format_issues
-from tagpose.data.issue_types import Severity
-from tagpose.data.quality.inspection import Inspection, inspect_dataset
+from tagpose.data.quality.inspection import Inspection, inspect_dataset, summarize_issues
 from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
 from tagpose.data.quality.statistics_tables import (
     format_overview,
@@ -92,15 +91,6 @@ def inspect_split(
     issues = format_issues(inspection.log, max_issues)
     print(f"{file}: {summarize_issues(inspection)}", *issues, sep="\n")
     return inspection
-
-
-def summarize_issues(inspection: Inspection) -> str:
-    """Return the number of issues of each severity as text."""
-    counts = dict.fromkeys(Severity, 0)
-    for type_, number in inspection.log.counts.items():
-        counts[type_.severity] += number
-    texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
-    return ", ".join(texts) or "no issues"
 
 
 def draw_samples(

@@ -8,7 +8,7 @@ from tagpose.data.coco_file import CocoFile, Row, check_rows, read_unchecked
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
 from tagpose.data.image_lookup import fill_missing_sizes
 from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
+from tagpose.data.issue_types import IssueType, Severity
 from tagpose.data.quality.annotation_checks import log_annotation_issues, log_implausible_areas
 from tagpose.data.quality.dataset_statistics import DatasetStatistics, compute_statistics
 from tagpose.data.quality.image_checks import log_file_issues
@@ -81,3 +81,12 @@ def check_dataset_file(
     coco = coco._replace(images=images)
     pack_ignored_masks(coco.annotations, images, coco.log)
     return CheckedFile(coco, log_file_issues(images, folder, coco.log, read_pixels=read_pixels))
+
+
+def summarize_issues(inspection: Inspection) -> str:
+    """Return the number of issues of each severity as text."""
+    counts = dict.fromkeys(Severity, 0)
+    for type_, number in inspection.log.counts.items():
+        counts[type_.severity] += number
+    texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
+    return ", ".join(texts) or "no issues"

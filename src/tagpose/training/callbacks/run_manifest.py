@@ -12,9 +12,11 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.io import atomic_write, write_json
+from tagpose.provenance import fingerprint, package_versions
 
 FILE_NAME: Final = "run.json"
 _MISSING: Final = "missing"
+_NOT_OF_RESULTS: Final = ("paths", "resume", "run", "logger", "name")  # keys without effect on them
 
 
 class RunManifest(Callback):
@@ -101,3 +103,15 @@ def git_revision(folder: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return _MISSING
     return result.stdout.strip()
+
+
+def collect_facts(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:
+    """Return everything that the results of a run depend on, by name."""
+    files = (data.train_split.annotations, data.val_split.annotations)
+    options = {name: value for name, value in configured.items() if name not in _NOT_OF_RESULTS}
+    return {
+        **flatten_keys(options),
+        **flatten_keys({"annotations": {file: fingerprint(data.root / file) for file in files}}),
+        **flatten_keys({"versions": package_versions()}),
+        "code": git_revision(Path(__file__).parent),
+    }
