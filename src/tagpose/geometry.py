@@ -164,3 +164,13 @@ def keypoint_boxes(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
     high = np.where(present[..., None], xy, -np.inf).max(1, initial=-np.inf)
     boxes = np.concatenate([low, high - low], 1)
     return np.where(present.any(1, keepdims=True), boxes, 0).astype(keypoints.dtype)
+
+
+def resize_keypoints(keypoints: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """Convert keypoints [..., 3] to pixels of a resized image; the center of a pixel is its index.
+
+    Args:
+        keypoints: x, y, score in pixels of the image.
+        scale: pixels of the resized image per pixel of the image, or its values [2] for x and y.
+    """
+    return np.concatenate([(keypoints[..., :2] + 0.5) * scale - 0.5, keypoints[..., 2:]], -1)

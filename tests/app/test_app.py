@@ -19,7 +19,6 @@ from playwright.sync_api import expect, sync_playwright
 
 from helpers.run_scripts import ROOT, run
 from tagpose import Predictor
-from tagpose.app.cached_image import decode_again, run_network
 from tagpose.app.layout import make_sliders
 from tagpose.app.rendering import (
     describe_result,
@@ -29,7 +28,7 @@ from tagpose.app.rendering import (
     render_tags,
 )
 from tagpose.app.session_cache import SessionCache
-from tagpose.app.viewer import PoseViewer, Thresholds
+from tagpose.app.viewer import PoseViewer, ViewerThresholds, decode_again, run_network
 from tagpose.inference.results import make_pose_result
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
@@ -47,7 +46,7 @@ FLAGS = (
     "--no-first-run",
     "--disable-background-networking",
 )
-START = Thresholds(0.3, 0.2, 0.1, 1.0, 30)
+START = ViewerThresholds(0.3, 0.2, 0.1, 1.0, 30)
 THRESHOLDS = [
     START,
     START._replace(min_person_score=0.0, min_keypoint_score=0.0),
@@ -235,7 +234,7 @@ def test_both_ends_of_every_slider_are_valid_thresholds(network, pictures):
     sliders, viewer = make_sliders(START), make_viewer(make_predictor(network))
     viewer.analyze("me", pictures / "one.png")
     for end in ("minimum", "maximum"):
-        thresholds = Thresholds(*(getattr(slider, end) for slider in sliders))
+        thresholds = ViewerThresholds(*(getattr(slider, end) for slider in sliders))
         assert viewer.update("me", thresholds).result is not None
 
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tagpose.cli.memory import keep_freed_memory
+from tagpose.cli.program import keep_freed_memory
 
 _ROWS: Final = pytest.StashKey[list["Row"]]()
 MB: Final = 1e6  # bytes

@@ -13,7 +13,7 @@ from tagpose.benchmark.measurement import (
     TimingResult,
     count_flops,
     make_measurement,
-    make_table,
+    make_measurement_table,
     peak_flops,
 )
 from tagpose.benchmark.workloads import compute_crowd_maps
@@ -69,7 +69,7 @@ def test_failed_work_is_reported_and_the_other_work_is_measured():
     ]
     measurements = [make_measurement(BenchmarkCase("training", 2), timing) for timing in timings]
     assert [m.images_per_second is None for m in measurements] == [True, True, True, False]
-    assert len(make_table(measurements, "").rows) == len(measurements)
+    assert len(make_measurement_table(measurements, "").rows) == len(measurements)
 
 
 def test_utilization_is_relative_to_the_peak_and_decoding_to_the_total_time():

@@ -17,12 +17,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from tagpose.cli.command_line import quote_override
 from tagpose.cli.errors import format_error
+from tagpose.cli.program import quote_override
 from tagpose.codec.decoder import build_decoder
 from tagpose.inference.predictor import Predictor
 from tagpose.skeletons.coco import BODY
-from tagpose.sweeps import list_overrides, parse_sweep
+from tagpose.sweeps.search_space import list_overrides, parse_sweep
 from tagpose.training.module import BottomUpPoseModule
 from tagpose.training.trainer import make_trainer, supports_bf16
 

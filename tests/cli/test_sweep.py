@@ -37,12 +37,11 @@ from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import KeypointMaps
-from tagpose.sweeps import (
+from tagpose.sweeps.search_space import list_overrides, parse_sweep
+from tagpose.sweeps.trials import (
     claim_trial,
-    list_overrides,
     make_trial,
     merge_trials,
-    parse_sweep,
     read_trials,
     sort_trials,
     write_trials,

@@ -20,11 +20,14 @@ from scipy.optimize import linear_sum_assignment
 from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.codec.decoder import build_decoder
 from tagpose.data.preprocessing import resize_to_scales
-from tagpose.export.bundle import write_bundle
-from tagpose.export.bundle_metadata import ExportSpec, build_metadata
-from tagpose.export.decoder_options import decoder_from_dict, decoder_to_dict
+from tagpose.export.bundle import ExportSpec, build_metadata, write_bundle
+from tagpose.export.bundle_runtime import (
+    decoder_from_dict,
+    decoder_to_dict,
+    preprocess,
+    to_image_pixels,
+)
 from tagpose.export.onnx import InferenceNetwork
-from tagpose.export.preprocessing import preprocess, to_image_pixels
 from tagpose.geometry import clamp_input_size
 from tagpose.inference.predictor import Predictor
 from tagpose.models.checkpoint import write_checkpoint

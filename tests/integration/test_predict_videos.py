@@ -26,9 +26,8 @@ from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
-from tagpose.video.frames import Video
-from tagpose.video.smoothing import FrameResult
-from tagpose.video.summary import is_finished
+from tagpose.video.frames import FrameResult, Video
+from tagpose.video.resume import is_finished
 
 FAST = ("checkpoint=x.ckpt", "predictor.flip_test=false", "formats=[coco,jsonl,pictures]")
 

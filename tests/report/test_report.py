@@ -20,15 +20,14 @@ from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth
 from tagpose.evaluation.keypoint_ap import compute_part_curves, evaluate_parts
 from tagpose.evaluation.matching import pair_with_ground_truth
 from tagpose.report.analysis import analyze_results, name_results
-from tagpose.report.embedded_images import ImageRenderer, find_image_files
 from tagpose.report.figures import make_error_type_bars, make_pr_curves
 from tagpose.report.html_report import build_report, write_report
+from tagpose.report.image_cards import ImageRenderer, find_image_files, top_indices
 from tagpose.report.keypoint_errors import (
     ErrorType,
     classify_keypoints,
     count_error_types,
     count_image_errors,
-    top_indices,
 )
 from tagpose.report.person_matches import find_best_f1_score, match_people
 from tagpose.report.text_tables import describe_score_limit, error_table, headline

@@ -9,7 +9,8 @@ from helpers.synthetic_motion import person_motion
 from tagpose.inference.results import make_pose_result
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import Poses
-from tagpose.video.smoothing import FrameResult, KeypointSmoother
+from tagpose.video.frames import FrameResult
+from tagpose.video.smoothing import KeypointSmoother
 
 RATE = 30.0
 IMAGE = np.zeros((4, 4, 3), np.uint8)

@@ -10,12 +10,11 @@ from PIL import Image
 from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.structures import Poses
-from tagpose.visualization.colors import ScoreOpacity, identity_color
+from tagpose.visualization.colors import PALETTES, identity_color, keypoint_colors, part_color
 from tagpose.visualization.curves import Curve, draw_curves
 from tagpose.visualization.heatmaps import draw_heatmaps, draw_tags
 from tagpose.visualization.image_grid import make_image_grid, make_image_row
-from tagpose.visualization.palette import PALETTES, keypoint_colors, part_color
-from tagpose.visualization.poses import draw_ground_truth, draw_poses
+from tagpose.visualization.poses import ScoreOpacity, draw_ground_truth_poses, draw_poses
 from tagpose.visualization.skeleton_style import compute_line_widths, make_skeleton_style
 
 FINGERS = [f"{finger}{joint}" for finger in "abcde" for joint in range(1, 5)]
@@ -290,7 +289,7 @@ def test_the_image_is_not_modified(skeleton):
     keypoint_maps = np.ones((skeleton.size, 4, 4), np.float32)
     pictures = [
         draw_poses(image, people, skeleton),
-        draw_ground_truth(image, people.keypoints, skeleton),
+        draw_ground_truth_poses(image, people.keypoints, skeleton),
         draw_heatmaps(image, keypoint_maps, skeleton),
         draw_tags(image, keypoint_maps, keypoint_maps),
     ]
@@ -329,7 +328,7 @@ def test_ground_truth_with_v_1_and_2_is_drawn_alike():
     ground_truth = np.concatenate([points, visibility], axis=-1)
     scored = np.concatenate([points, visibility > 0], axis=-1).astype(np.float32)
     expected = draw_poses(image, Poses(scored, np.ones(1, np.float32)), BODY)
-    assert np.array_equal(draw_ground_truth(image, ground_truth, BODY), expected)
+    assert np.array_equal(draw_ground_truth_poses(image, ground_truth, BODY), expected)
 
 
 def test_a_peak_is_drawn_in_the_color_of_its_part_at_its_heatmap_pixel():

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tagpose.app.layout import AppComponents
 from tagpose.app.rendering import people_html_table
-from tagpose.app.viewer import PoseViewer, Thresholds
+from tagpose.app.viewer import PoseViewer, ViewerThresholds
 
 # The network processes one image at a time; further requests wait in the queue.
 _NETWORK_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
@@ -63,11 +63,11 @@ class EventHandlers:
     ) -> tuple[Any, ...]:
         """Return message, image, table and the two download buttons."""
         if error:
-            return _empty_output(f'<span class="error">{escape(error)}</span>')
-        thresholds = Thresholds(person, keypoint, peak, distance, people)
+            return self._without_results(f'<span class="error">{escape(error)}</span>')
+        thresholds = ViewerThresholds(person, keypoint, peak, distance, people)
         output = self.viewer.update(_session_id(request), thresholds)
         if output.result is None:
-            return _empty_output(escape(output.message))
+            return self._without_results(escape(output.message))
         return (
             escape(output.message),
             self._write_jpeg(output.image),
@@ -95,6 +95,11 @@ class EventHandlers:
         file = BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         return save_bytes_to_cache(file.getvalue(), "tagpose.jpg", self.folder)
+
+    def _without_results(self, message: str) -> tuple[Any, ...]:
+        """Return the outputs of `update` for a message in HTML without results."""
+        button = gr.DownloadButton(value=None, interactive=False)
+        return message, None, "", button, button
 
     def _json_button(self, content: Any, name: str) -> Any:
         """Write a JSON file and return a button that downloads it."""
@@ -126,12 +131,6 @@ def connect_events(events: EventHandlers, page: AppComponents) -> None:
 def _upload_path(upload: ImageData | None) -> str | None:
     """Return the path of an upload; gradio has checked that it lies in the upload folder."""
     return upload.path if upload else None
-
-
-def _empty_output(message: str) -> tuple[Any, ...]:
-    """Return the outputs of `update` for a message in HTML without results."""
-    button = gr.DownloadButton(value=None, interactive=False)
-    return message, None, "", button, button
 
 
 def _session_id(request: gr.Request) -> str:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import gradio as gr
 
-from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, Thresholds
+from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, ViewerThresholds
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.skeletons.skeleton import Skeleton
 
@@ -33,10 +33,10 @@ class AppComponents(NamedTuple):
     table: gr.HTML
     json_button: gr.DownloadButton
     coco_button: gr.DownloadButton
-    sliders: tuple[gr.Slider, ...]  # in the order of `Thresholds`
+    sliders: tuple[gr.Slider, ...]  # in the order of `ViewerThresholds`
 
 
-def build_layout(viewer: PoseViewer, start: Thresholds) -> AppComponents:
+def build_layout(viewer: PoseViewer, start: ViewerThresholds) -> AppComponents:
     """Create the components in the current gradio context.
 
     Args:
@@ -115,7 +115,7 @@ def _download_button(label: str, name: str) -> gr.DownloadButton:
     return gr.DownloadButton(label, interactive=False, size="sm", elem_id=name)
 
 
-def make_sliders(start: Thresholds) -> tuple[gr.Slider, ...]:
+def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
     """Return a slider for each threshold."""
     rows: tuple[tuple[float, float, str, str], ...] = (
         (0, 1, "person score", "hide people with lower scores"),

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from torch.nn.functional import adaptive_max_pool2d
 
-from tagpose.app.cached_image import CachedImage
+from tagpose.app.session_cache import CachedImage
 from tagpose.evaluation.score_tables import part_titles
-from tagpose.geometry import compose_affines
+from tagpose.geometry import compose_affines, resize_keypoints
 from tagpose.inference.results import PoseResult
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import STRIDE, Poses
@@ -32,12 +32,9 @@ def render_poses(cached: CachedImage, result: PoseResult) -> np.ndarray:
         Picture [h, w, 3] uint8 RGB of the size of `cached.display_image`.
     """
     zoom = np.array(cached.display_image.shape[1::-1]) / cached.image_size
-    # In both spaces, the center of a pixel is its index.
-    xy = (result.keypoints[..., :2] + 0.5) * zoom - 0.5
-    keypoints = np.concatenate([xy, result.keypoints[..., 2:]], -1)
     return draw_poses(
         cached.display_image,
-        Poses(keypoints, result.scores),
+        Poses(resize_keypoints(result.keypoints, zoom), result.scores),
         result.skeleton,
         min_score=_MIN_SCORE,
         labels=[str(p + 1) for p in range(len(result.scores))],

@@ -14,7 +14,7 @@ import gradio as gr
 
 from tagpose.app.events import EventHandlers, connect_events
 from tagpose.app.layout import build_layout
-from tagpose.app.viewer import PoseViewer, Thresholds
+from tagpose.app.viewer import PoseViewer, ViewerThresholds
 
 _CSS: Final = Path(__file__).with_name("app.css")
 _MAX_QUEUE: Final = 64  # waiting requests; further ones are rejected
@@ -26,7 +26,7 @@ _MONOSPACE: Final = ("ui-monospace", "monospace")
 
 
 def serve(
-    viewer: PoseViewer, start: Thresholds, *, host: str, port: int | None, max_upload: float
+    viewer: PoseViewer, start: ViewerThresholds, *, host: str, port: int | None, max_upload: float
 ) -> None:
     """Serve the app until Ctrl-C or SIGTERM, then delete all of its files.
 
@@ -68,7 +68,7 @@ def _temporary_folder() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _build_app(viewer: PoseViewer, start: Thresholds, folder: str) -> gr.Blocks:
+def _build_app(viewer: PoseViewer, start: ViewerThresholds, folder: str) -> gr.Blocks:
     """Return the app with its layout and events."""
     max_age, events = int(viewer.cache.max_idle_seconds), EventHandlers(viewer, folder)
     with gr.Blocks(

@@ -1,11 +1,32 @@
-"""Least-recently-used cache of the last image of each session, limited in time and memory."""
+"""Network outputs of the last image of each session, in a cache limited in time and memory."""
 
 import time
 from collections import OrderedDict
 from threading import Lock
 from typing import NamedTuple
 
-from tagpose.app.cached_image import CachedImage
+import numpy as np
+from torch import Tensor
+
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.structures import KeypointMaps, Poses
+
+
+class CachedImage(NamedTuple):
+    """Image with its network outputs and the people decoded from them."""
+
+    display_image: np.ndarray  # [h, w, 3] uint8 RGB, the image resized for display
+    image_size: tuple[int, int]  # width, height of the original image
+    keypoint_maps: KeypointMaps  # batch of this image only, on the CPU
+    affine: Tensor  # [1, 2, 3] float64, image pixels to input pixels
+    network_seconds: float  # duration of preprocessing and forward pass
+    decoder: AssociativeEmbeddingDecoder  # decoder that returned `people`
+    people: Poses  # in image pixels, with all scores
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        return self.display_image.nbytes + sum(maps.nbytes for maps in self.keypoint_maps)
 
 
 class _Entry(NamedTuple):

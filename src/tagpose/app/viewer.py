@@ -1,22 +1,30 @@
 """Viewer that runs the network once per image and renders it for any thresholds."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from tagpose.app.cached_image import decode_again, read_upload, run_network
 from tagpose.app.rendering import describe_result, render_heatmaps, render_poses, render_tags
-from tagpose.app.session_cache import SessionCache
+from tagpose.app.session_cache import CachedImage, SessionCache
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.data.images import load_image
+from tagpose.inference.batch_decoding import decode_batch
 from tagpose.inference.predictor import Predictor
 from tagpose.inference.results import PoseResult, make_pose_result
+from tagpose.structures import KeypointMaps
+from tagpose.visualization.canvas import resize_for_drawing
 
 MAX_PEOPLE: Final = 100  # upper limit of the slider; decoding thousands of people takes a minute
 
+_MAX_DISPLAY_SIZE: Final = 1280  # pixels of the longer side of the displayed image
+_MAX_ZOOM: Final = 4.0  # display pixels per image pixel; enlarging makes the drawn lines smooth
 
-class Thresholds(NamedTuple):
+
+class ViewerThresholds(NamedTuple):
     """Thresholds that users can set, in the order of the sliders."""
 
     min_person_score: float  # people with lower scores are hidden
@@ -66,7 +74,7 @@ class PoseViewer:
             return f"{str(error)[:1].upper()}{str(error)[1:]}."
         return ""
 
-    def update(self, session_id: str, thresholds: Thresholds) -> ViewerOutput:
+    def update(self, session_id: str, thresholds: ViewerThresholds) -> ViewerOutput:
         """Decode and draw the session's image with these thresholds."""
         cached = self.cache.get(session_id)
         if cached is None:
@@ -104,7 +112,7 @@ class PoseViewer:
         minutes = self.cache.max_idle_seconds / 60
         return f"Upload an image. It is deleted after {minutes:g} minutes without use."
 
-    def _decoder(self, thresholds: Thresholds) -> AssociativeEmbeddingDecoder:
+    def _decoder(self, thresholds: ViewerThresholds) -> AssociativeEmbeddingDecoder:
         """Return the predictor's decoder with these thresholds."""
         decoder = self.predictor.decoder
         grouping = replace(decoder.grouping, max_tag_distance=thresholds.max_tag_distance)
@@ -114,3 +122,62 @@ class PoseViewer:
             min_score=thresholds.min_score,
             max_people=int(thresholds.max_people),
         )
+
+
+def read_upload(file: Path, max_pixels: int) -> np.ndarray:
+    """Read an uploaded image.
+
+    Args:
+        file: path of the upload; its type follows from the content, not from the name.
+        max_pixels: highest number of pixels.
+
+    Returns:
+        Image [H, W, 3] uint8 RGB.
+
+    Raises:
+        ValueError: the file is not a readable image or has more pixels. The message does not name
+            the file, because its path on the server means nothing to the user.
+    """
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+        if width * height <= max_pixels:
+            return load_image(file)
+    except Image.DecompressionBombError:
+        width, height = 0, 0
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(
+            "the file is not an image or is truncated; export the image again as JPEG or PNG"
+        ) from error
+    size = f"{width} x {height} pixels" if width else "too many pixels"
+    raise ValueError(
+        f"the image has {size}; resize it to at most {max_pixels / 1e6:g} million pixels"
+    )
+
+
+def run_network(image: np.ndarray, predictor: Predictor) -> CachedImage:
+    """Run the network on an image [H, W, 3] uint8 RGB and decode its outputs.
+
+    Raises:
+        ValueError: the image is too narrow, or the network's outputs are not finite.
+    """
+    start = time.perf_counter()
+    views = predictor.preprocess(image)
+    keypoint_maps = predictor.predict_maps([view[None] for view in views.images])
+    keypoint_maps = KeypointMaps(*(maps.cpu() for maps in keypoint_maps))
+    seconds = time.perf_counter() - start
+    affine, size = views.affine[None], (image.shape[1], image.shape[0])
+    people = decode_batch(keypoint_maps, affine, predictor.decoder)[0]
+    zoom = min(_MAX_ZOOM, _MAX_DISPLAY_SIZE / max(size))
+    display_image = resize_for_drawing(image, zoom)
+    return CachedImage(
+        display_image, size, keypoint_maps, affine, seconds, predictor.decoder, people
+    )
+
+
+def decode_again(cached: CachedImage, decoder: AssociativeEmbeddingDecoder) -> CachedImage:
+    """Decode the cached network outputs with another decoder."""
+    if cached.decoder == decoder:
+        return cached
+    people = decode_batch(cached.keypoint_maps, cached.affine, decoder)[0]
+    return cached._replace(decoder=decoder, people=people)

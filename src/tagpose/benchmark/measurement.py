@@ -188,7 +188,7 @@ def make_measurement(
     )
 
 
-def make_table(measurements: Sequence[Measurement], title: str) -> Table:
+def make_measurement_table(measurements: Sequence[Measurement], title: str) -> Table:
     """Build a table with one row per measurement."""
     table = Table("work", "model", title=title)
     for column in ("batch", "workers", "images/s", "ms/batch", "GiB", "of peak", "decoding"):

@@ -1,6 +1,5 @@
 """Evaluate variants of the recipe one by one: tagpose ablate [KEY=VALUE ...]."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -10,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import ProcessUsage, run_once, run_subprogram
-from tagpose.evaluation.score_tables import part_titles
+from tagpose.evaluation.score_tables import part_titles, read_scores
 from tagpose.io import atomic_write
 
 Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablation
@@ -94,11 +93,13 @@ def evaluate_variant(
         *variant.get("test", []),
         f"hydra.run.dir={output}",
     )
+    table = "per_part_scores" if variant.get("per_part_scores") else "parts"
+    scores = read_scores(output / "metrics.json", table)
     is_own = name == trained_as  # the cost of a shared training counts once
     return VariantResult(
         variant=name,
         seed=seed,
-        ap=read_ap(output, "per_part_scores" if variant.get("per_part_scores") else "parts"),
+        ap={part: result.ap for part, result in scores.items()},
         train_seconds=training.seconds if is_own else 0.0,
         test_seconds=evaluation.seconds,
         memory=max(training.memory, evaluation.memory) if is_own else evaluation.memory,
@@ -119,10 +120,11 @@ def evaluate_oracle(cfg: DictConfig, variants: dict[str, Variant], name: str) ->
         *data_overrides(cfg),
         f"hydra.run.dir={folder}",
     )
+    scores = read_scores(folder / "metrics.json")
     return VariantResult(
         variant=name,
         seed=0,
-        ap=read_ap(folder, "parts"),
+        ap={part: result.ap for part, result in scores.items()},
         train_seconds=0.0,
         test_seconds=usage.seconds,
         memory=usage.memory,
@@ -163,12 +165,6 @@ def first_equal(variants: dict[str, Variant], name: str, keys: Sequence[str]) ->
 def folder_name(variant: str) -> str:
     """Return the folder name of a variant."""
     return variant.replace(" ", "_")
-
-
-def read_ap(folder: Path, table: str) -> dict[str, float]:
-    """Return the AP of each part from a table of metrics.json."""
-    parts = json.loads((folder / "metrics.json").read_bytes())[table]
-    return {part: scores["ap"] for part, scores in parts.items()}
 
 
 def data_overrides(cfg: DictConfig) -> list[str]:

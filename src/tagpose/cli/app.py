@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from tagpose.app.server import serve
 from tagpose.app.session_cache import SessionCache
-from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, Thresholds
+from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, ViewerThresholds
 from tagpose.cli.program import program
 
 _MILLION: Final = 1_000_000
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
         max_bytes=cfg.cache_megabytes * _MILLION, max_idle_seconds=60 * cfg.cache_minutes
     )
     decoder = predictor.decoder
-    thresholds = Thresholds(
+    thresholds = ViewerThresholds(
         min_person_score=cfg.min_person_score,
         min_keypoint_score=cfg.min_keypoint_score,
         min_score=decoder.min_score,

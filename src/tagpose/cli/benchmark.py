@@ -19,7 +19,7 @@ from tagpose.benchmark.measurement import (
     count_flops,
     device_name,
     make_measurement,
-    make_table,
+    make_measurement_table,
     measure_loader,
     peak_flops,
 )
@@ -31,8 +31,8 @@ from tagpose.benchmark.workloads import (
     make_training_work,
 )
 from tagpose.cli.console import print_tables
+from tagpose.cli.demo import ensure_demo_checkpoint
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import ensure_demo_checkpoint
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.inference.predictor import Predictor
 from tagpose.io import write_json
@@ -61,7 +61,7 @@ def main(cfg: DictConfig) -> None:
         write_json(Path(cfg.output), content)
     title = f"{settings['device']}, {cfg.input_size} input pixels, {cfg.precision}"
     # a log file has no width, and the table needs this one
-    print_tables(make_table(done, title), width=120)
+    print_tables(make_measurement_table(done, title), width=120)
     if settings["peak"] is None:
         print("The peak FLOPS of this device are unknown; set peak_tflops=NUMBER for utilization")
     print(f"measurements: {cfg.output}")
@@ -70,7 +70,10 @@ def main(cfg: DictConfig) -> None:
 def measure_all(cfg: DictConfig, device: torch.device) -> Iterator[Measurement]:
     """Yield all measurements, one after the other."""
     timer = Timer(device, cfg.warmup_steps, cfg.steps, cfg.repeats)
-    decoding = {n: timer(partial(decoding_work, cfg, device, n)) for n in cfg.inference_batch_sizes}
+    decoding = {
+        n: timer(partial(instantiate_decoding_work, cfg, device, n))
+        for n in cfg.inference_batch_sizes
+    }
     for batch_size, timing in decoding.items():
         yield make_measurement(BenchmarkCase("decoding", batch_size), timing)
     for model in cfg.models:
@@ -84,7 +87,7 @@ def measure_training(
     cfg: DictConfig, timer: Timer, model: str, *, compiled: bool
 ) -> Iterator[Measurement]:
     """Yield the time of a training step for each batch size."""
-    prepare = partial(training_work, cfg, timer.device, model)
+    prepare = partial(instantiate_training_work, cfg, timer.device, model)
     flops = count_flops(prepare(1, compiled=False))
     peak = peak_flops(timer.device, cfg.peak_tflops)
     for batch_size in cfg.train_batch_sizes:
@@ -97,7 +100,7 @@ def measure_inference(
     cfg: DictConfig, timer: Timer, model: str, decoding: dict[int, TimingResult], *, compiled: bool
 ) -> Iterator[Measurement]:
     """Yield the time of the network and of inference, with flip test, for each batch size."""
-    prepare = partial(inference_work, cfg, timer.device, model)
+    prepare = partial(instantiate_inference_work, cfg, timer.device, model)
     flops = count_flops(prepare(1, compiled=False, decode=False))
     peak = peak_flops(timer.device, cfg.peak_tflops)
     measure = partial(make_measurement, operations=flops, peak=peak)
@@ -142,7 +145,7 @@ def synthetic_batch(cfg: DictConfig, batch_size: int, device: torch.device) -> S
     return make_batch(batch_size, cfg.people_per_image, cfg.max_people, cfg.input_size, device)
 
 
-def training_work(
+def instantiate_training_work(
     cfg: DictConfig, device: torch.device, model: str, batch_size: int, *, compiled: bool
 ) -> Work:
     """Return a function that runs one training step."""
@@ -152,7 +155,7 @@ def training_work(
     return make_training_work(module, batch, bf16=cfg.precision == "bf16")
 
 
-def inference_work(
+def instantiate_inference_work(
     cfg: DictConfig,
     device: torch.device,
     model: str,
@@ -166,17 +169,21 @@ def inference_work(
     predictor = instantiate(cfg.predictor, compiled=compiled, _convert_="object")(network)
     batch = synthetic_batch(cfg, batch_size, device)
     if decode:
-        return make_inference_work(predictor, batch.image, trained_outputs(cfg, device, batch_size))
+        return make_inference_work(
+            predictor, batch.image, instantiate_trained_outputs(cfg, device, batch_size)
+        )
     return partial(predictor.predict_maps, (batch.image,))
 
 
-def decoding_work(cfg: DictConfig, device: torch.device, batch_size: int) -> Work:
+def instantiate_decoding_work(cfg: DictConfig, device: torch.device, batch_size: int) -> Work:
     """Return a function that decodes a batch of network outputs."""
     decoder = instantiate(cfg.predictor.decoder)(WHOLEBODY, subpixel=True)
-    return make_decoding_work(decoder, trained_outputs(cfg, device, batch_size))
+    return make_decoding_work(decoder, instantiate_trained_outputs(cfg, device, batch_size))
 
 
-def trained_outputs(cfg: DictConfig, device: torch.device, batch_size: int) -> KeypointMaps:
+def instantiate_trained_outputs(
+    cfg: DictConfig, device: torch.device, batch_size: int
+) -> KeypointMaps:
     """Return outputs of a trained network, as those of a random one would not decode to people."""
     checkpoint = Path(cfg.checkpoint or ensure_demo_checkpoint(Path(cfg.paths.runs)))
     predictor = Predictor(checkpoint, device=device.type)

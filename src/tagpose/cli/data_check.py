@@ -15,13 +15,17 @@ from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
 from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import Severity
 from tagpose.data.quality.dataset_statistics import (
     format_overview,
     format_parts,
     format_visibilities,
 )
-from tagpose.data.quality.inspection import Inspection, format_issues, inspect_dataset
+from tagpose.data.quality.inspection import (
+    Inspection,
+    format_issues,
+    inspect_dataset,
+    summarize_issues,
+)
 from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
 from tagpose.data.splits import Split, log_shared_images
 from tagpose.visualization.image_grid import make_image_grid
@@ -91,15 +95,6 @@ def inspect_split(
     issues = format_issues(inspection.log, max_issues)
     print(f"{file}: {summarize_issues(inspection)}", *issues, sep="\n")
     return inspection
-
-
-def summarize_issues(inspection: Inspection) -> str:
-    """Return the number of issues of each severity as text."""
-    counts = dict.fromkeys(Severity, 0)
-    for type_, number in inspection.log.counts.items():
-        counts[type_.severity] += number
-    texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
-    return ", ".join(texts) or "no issues"
 
 
 def draw_samples(

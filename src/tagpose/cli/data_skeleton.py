@@ -1,7 +1,6 @@
 """Draft a skeleton from a COCO file: tagpose data skeleton annotations=FILE [KEY=VALUE ...]."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +10,15 @@ from omegaconf import DictConfig
 from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
 from tagpose.data.annotation_tools.config_writer import (
-    NO_VAL_LINE,
     dataset_name,
     format_data_yaml,
     format_skeleton_yaml,
+    write_configs,
 )
 from tagpose.data.annotation_tools.example_images import choose_examples
 from tagpose.data.annotation_tools.skeleton_draft import (
-    SkeletonDraft,
     custom_skeleton_arguments,
+    describe_draft,
     draft_skeleton,
     official_skeleton,
     to_identifier,
@@ -32,12 +31,11 @@ from tagpose.data.annotation_tools.source_category import (
 from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.data.annotation_tools.split_search import SplitPaths, find_val_file, locate_split
 from tagpose.data.image_files import write_image
-from tagpose.io import atomic_write
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.image_grid import make_image_grid
-from tagpose.visualization.keypoint_names import draw_keypoint_names
+from tagpose.visualization.samples import draw_keypoint_names
 
 # an installed package has no folder for configuration files of users
 _CONFIG_DIR: Final = Path("conf") if is_installed() else config_folder()
@@ -89,22 +87,6 @@ def select_category(content: Row, name: object, file: Path) -> Row:
     return category
 
 
-def describe_draft(draft: SkeletonDraft) -> list[str]:
-    """Return lines that list the keypoints, flip pairs and bones of a draft."""
-    flips = ", ".join(f"{a}/{b}" for a, b in draft.flips) or "none"
-    bones = draft.bones
-    lines = [
-        f"keypoints: {len(draft.keypoints)}: {', '.join(draft.keypoints)}",
-        f"flip pairs: {flips}",
-        f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
-    ]
-    if bones.skipped:
-        lines.append(
-            f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}"
-        )
-    return lines
-
-
 def draw_examples(
     images: list[Row], rows: list[Row], folder: Path, skeleton: Skeleton
 ) -> np.ndarray:
@@ -115,28 +97,6 @@ def draw_examples(
     return make_image_grid(
         [draw_keypoint_names(e.image, e.keypoints, e.best, skeleton, e.name) for e in examples]
     )
-
-
-def write_configs(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
-    """Write configuration files by name, either all or none."""
-    edited = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
-    if edited and not overwrite:
-        raise FileExistsError(
-            f"{' and '.join(edited)} exists and differs; keep it with another name=NAME, or "
-            "replace it with overwrite=true"
-        )
-    for name, text in texts.items():
-        with atomic_write(folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")
-        print(f"written: {folder / name}")
-
-
-def has_edits(file: Path, text: str) -> bool:
-    """Return whether a file differs in more than its first comment, and already names a val set."""
-    if not file.exists():
-        return False
-    content = file.read_text(encoding="utf-8")
-    return content.splitlines()[1:] != text.splitlines()[1:] and NO_VAL_LINE not in content
 
 
 def next_commands(skeleton: str, data: str, val: SplitPaths | None, cfg: DictConfig) -> list[str]:

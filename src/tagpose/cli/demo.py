@@ -45,3 +45,16 @@ def main(cfg: DictConfig) -> None:
     print(f"Finished in {(time.monotonic() - start) / 60:.1f} minutes; results:")
     for file in (pretrain / "curves.png", finetune / "curves.png", run / "evaluate/people.png"):
         print(f"  {file}")
+
+
+def ensure_demo_checkpoint(runs: Path) -> Path:
+    """Return the checkpoint of the demo, a small trained network; train it if it is missing.
+
+    Args:
+        runs: folder of all runs.
+    """
+    file = runs / "demo/demo_finetune/best.ckpt"
+    if not file.exists():
+        print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
+        run_subprogram("demo", f"run={runs / 'demo'}")
+    return file

@@ -1,5 +1,6 @@
 """Evaluate a checkpoint on a data set: tagpose evaluate checkpoint=FILE [KEY=VALUE ...]."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,27 +10,31 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tagpose.cli.console import print_tables
 from tagpose.cli.program import program, resolve_checkpoints
-from tagpose.cli.published_check import check_scores, prepare_published
+from tagpose.codec.decoder import build_decoder
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.evaluation.coco_results import (
-    NO_EXTRAS,
-    CocoResult,
     from_coco_results,
-    to_coco_results,
+    make_coco_results,
+    part_ranking_extras,
     write_results,
 )
-from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth
+from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts
-from tagpose.evaluation.predictions import part_ranking_scores
-from tagpose.evaluation.score_tables import score_table, scores_to_dict
+from tagpose.evaluation.published_results import (
+    PublishedResult,
+    compare_to_published,
+    find_published_result,
+)
+from tagpose.evaluation.score_tables import comparison_table, score_table, scores_to_dict
 from tagpose.io import write_json
 from tagpose.models.checkpoint import load_network
 from tagpose.models.network import ModelSpec
+from tagpose.models.zoo import cache_folder, download_model, find_model
 from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.structures import Poses
-from tagpose.visualization.comparison import write_comparisons
+from tagpose.structures import DEFAULT_INPUT_SIZE, Poses
+from tagpose.visualization.image_grid import write_comparison_grids
 from tagpose.visualization.poses import draw_poses
 
 
@@ -56,9 +61,17 @@ def evaluate(cfg: DictConfig) -> dict[str, PartScores]:
     loader = data.test_time_dataloader(predictor.input_size, predictor.scales)
     predictions = predictor.predict_dataset(loader)
     output = Path(cfg.output)
-    scores, ranked_scores = score_and_write(
-        ground_truth, predictions, network.skeleton, output, per_part_scores=cfg.per_part_scores
+    results = make_coco_results(predictions, network.skeleton, per_part_scores=False)
+    write_results(
+        output / "results.json",
+        make_coco_results(predictions, network.skeleton, per_part_scores=True)
+        if cfg.per_part_scores
+        else results,
     )
+    poses = from_coco_results(results, network.skeleton)  # rounded as in the file
+    scores = evaluate_parts(ground_truth, poses, network.skeleton)
+    ranks = part_ranking_extras(predictions, network.skeleton)
+    ranked_scores = evaluate_parts(ground_truth, poses, network.skeleton, ranks)
     title = f"{data.description}: {len(ground_truth.image_ids)} images"
     metrics = {
         "title": title,
@@ -100,50 +113,6 @@ def apply_network_settings(cfg: DictConfig, spec: ModelSpec) -> DictConfig:
     return cfg
 
 
-def score_and_write(
-    ground_truth: GroundTruth,
-    predictions: dict[int, Poses],
-    skeleton: Skeleton,
-    output: Path,
-    *,
-    per_part_scores: bool,
-) -> tuple[dict[str, PartScores], dict[str, PartScores]]:
-    """Evaluate predictions, and write them to results.json.
-
-    Args:
-        ground_truth: annotations of the data set.
-        predictions: poses by image id, in image pixels.
-        skeleton: skeleton of the keypoints.
-        output: folder of results.json.
-        per_part_scores: whether the results have a score for each part, or the person score only.
-
-    Returns:
-        Scores by part, ranked by person score; and ranked by the scores of the parts.
-    """
-    results = make_results(predictions, skeleton, per_part_scores=False)
-    write_results(
-        output / "results.json",
-        make_results(predictions, skeleton, per_part_scores=True) if per_part_scores else results,
-    )
-    poses = from_coco_results(results, skeleton)  # rounded as in the file
-    ranks = {image_id: part_ranking_scores(predictions[image_id], skeleton) for image_id in poses}
-    extras = NO_EXTRAS._replace(scores=ranks)
-    return evaluate_parts(ground_truth, poses, skeleton), evaluate_parts(
-        ground_truth, poses, skeleton, extras
-    )
-
-
-def make_results(
-    predictions: dict[int, Poses], skeleton: Skeleton, *, per_part_scores: bool
-) -> list[CocoResult]:
-    """Return the COCO results of all images."""
-    return [
-        result
-        for image_id, poses in predictions.items()
-        for result in to_coco_results(image_id, poses, skeleton, per_part_scores=per_part_scores)
-    ]
-
-
 def write_pictures(
     cfg: DictConfig, data: PoseDataModule, predictions: dict[int, Poses], skeleton: Skeleton
 ) -> None:
@@ -157,4 +126,73 @@ def write_pictures(
             min_score=cfg.min_keypoint_score,
             min_person_score=cfg.min_person_score,
         )
-        write_comparisons(Path(cfg.output), records, predictions, skeleton, draw)
+        write_comparison_grids(Path(cfg.output), records, predictions, skeleton, draw)
+
+
+def prepare_published(cfg: DictConfig) -> PublishedResult:
+    """Return the published results of a model, and download its checkpoint if none is named.
+
+    Args:
+        cfg: `conf/evaluate.yaml`, composed; its checkpoint is set.
+
+    Raises:
+        ValueError: the options differ from those of the published evaluation.
+    """
+    check_published_options(cfg)
+    row = find_published_result(
+        cfg.model.network.architecture, cfg.skeleton.name, tuple(cfg.predictor.scales)
+    )
+    data = instantiate(cfg.data, _convert_="object")
+    data.check_exists([data.val_split])  # before a long download
+    model = find_model(row.architecture, row.skeleton)
+    cfg.checkpoint = cfg.checkpoint or str(download_model(model, cache_folder()))
+    return row
+
+
+def check_published_options(cfg: DictConfig) -> None:
+    """Raise a ValueError if options differ from those of the published evaluation."""
+    if cfg.get("model") is None:
+        raise ValueError(
+            "the model whose published results to compare with is missing; set model=hrnet_w32 or "
+            "another"
+        )
+    test = cfg.predictor
+    if (test.input_size, test.flip_test, test.precision) != (DEFAULT_INPUT_SIZE, True, "float32"):
+        raise ValueError(
+            f"input_size={test.input_size} predictor.flip_test={test.flip_test} "
+            f"predictor.precision={test.precision} differ from the published evaluation; use "
+            f"input_size={DEFAULT_INPUT_SIZE} predictor.flip_test=true predictor.precision=float32"
+        )
+    skeleton = instantiate(cfg.skeleton)
+    published = build_decoder(skeleton, max_people=None)
+    if (
+        test.multi_scale_tags
+        or test.fuse_by_size
+        or instantiate(test.decoder)(skeleton) != published
+    ):
+        raise ValueError(
+            "options of scales or of predictor.decoder differ from the published evaluation; keep "
+            "those of conf/predictor/published.yaml"
+        )
+
+
+def check_scores(row: PublishedResult, scores: Mapping[str, PartScores], output: Path) -> None:
+    """Print and write the differences to the published results.
+
+    Args:
+        row: published results.
+        scores: scores by part.
+        output: folder of published.json.
+
+    Raises:
+        ValueError: a score differs by more than rounding.
+    """
+    differences = compare_to_published(row, scores)
+    print_tables(comparison_table(differences, f"{row.architecture}, published results"))
+    write_json(output / "published.json", [difference._asdict() for difference in differences])
+    wrong = [f"{d.part} {d.metric}" for d in differences if d.exceeds_tolerance]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)} differ from the published results of {row.architecture}; compare "
+            f"the versions and files in {output}/metrics.json with those of a run that agrees"
+        )

@@ -6,8 +6,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.cli.program import program, resolve_checkpoints
-from tagpose.export.bundle import write_bundle
-from tagpose.export.bundle_metadata import ExportSpec
+from tagpose.export.bundle import ExportSpec, write_bundle
 from tagpose.models.checkpoint import load_network
 
 

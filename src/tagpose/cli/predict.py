@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from tagpose.cli.predict_output import (
     build_drawer,
-    check_no_overwrite,
-    downscale,
-    image_ids,
+    check_predict_options,
+    limit_picture_size,
     open_results,
     output_extension,
     output_names,
@@ -21,15 +20,15 @@ from tagpose.cli.predict_videos import predict_videos
 from tagpose.cli.program import program
 from tagpose.codec.compilation import compile_in_background
 from tagpose.data.image_files import write_image
-from tagpose.inference.result_writers import FORMATS, per_image_files
-from tagpose.io import write_json
+from tagpose.evaluation.image_ids import assign_image_ids
+from tagpose.inference.result_writers import per_image_files
+from tagpose.io import check_no_overwrite, write_json
 from tagpose.skeletons.skeleton import keypoint_mask
 from tagpose.video.inputs import find_inputs
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
 
-_FORMATS: Final = ("pictures", *FORMATS)
 _QUALITY: Final = 92  # of JPEG and WebP pictures
 
 
@@ -37,7 +36,7 @@ _QUALITY: Final = 92  # of JPEG and WebP pictures
 def main(cfg: DictConfig) -> None:
     """Write results and pictures; exit with code 1 if some inputs could not be processed."""
     path = str(cfg.images)
-    check_options(cfg, path)
+    check_predict_options(cfg, path)
     inputs = find_inputs(path)  # errors come before the checkpoint is loaded
     compile_in_background()
     predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
@@ -49,29 +48,9 @@ def main(cfg: DictConfig) -> None:
         raise ValueError("\n  ".join(failures))
 
 
-def check_options(cfg: DictConfig, path: str) -> None:
-    """Raise a ValueError for invalid options, before any work.
-
-    Args:
-        cfg: `conf/predict.yaml`, composed.
-        path: value of `images`.
-    """
-    if cfg.resume and cfg.output == cfg.paths.run:
-        raise ValueError("resume=true needs output=FOLDER, the output of the interrupted run")
-    if not isinstance(cfg.formats, ListConfig) or not set(cfg.formats) <= set(_FORMATS):
-        raise ValueError(
-            f"formats={cfg.formats} is not a list of known formats; use some of "
-            f"[{', '.join(_FORMATS)}]"
-        )
-    if not isinstance(cfg.parts, ListConfig | None):
-        raise ValueError(f"parts={cfg.parts} is not a list; use one such as [body,lefthand]")
-    instantiate(cfg.style)
-    output_extension(cfg.picture.format, Path(path))
-
-
 def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -> list[str]:
     """Predict images and write the results; return the errors of images that cannot be read."""
-    output, ids, failures = Path(cfg.output), image_ids(files), []
+    output, ids, failures = Path(cfg.output), assign_image_ids(files), []
     names = output_names(files)
     pictures = {f: output / f"{names[f]}{output_extension(cfg.picture.format, f)}" for f in files}
     others = [
@@ -89,7 +68,7 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
             (image, result), file = image_result.get_or_raise(), image_result.source
             write_result(ids[file], {"file": str(file)}, result)
             if "pictures" in cfg.formats:
-                image, result = downscale(image, result, cfg.picture.max_size)
+                image, result = limit_picture_size(image, result, cfg.picture.max_size)
                 write_image(pictures[file], draw(image, result), quality=_QUALITY)
     rows = [{"id": ids[file], "file_name": str(p)} for file, p in relative_paths(files).items()]
     write_json(output / "images.json", rows)

@@ -1,20 +1,50 @@
-"""Output of `tagpose predict`: names of files, result writers and drawn pictures."""
+"""Options and output of `tagpose predict`: names of files, result writers and drawn pictures."""
 
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import cv2
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from PIL import Image
 
 from tagpose.data.image_files import IMAGE_EXTENSIONS
-from tagpose.inference.result_writers import ResultFilter, open_result_writers
+from tagpose.inference.result_writers import FORMATS, ResultFilter, open_result_writers
 from tagpose.inference.results import PoseResult
+from tagpose.visualization.canvas import resize_for_drawing
+
+_FORMATS: Final = ("pictures", *FORMATS)
+_NOT_OF_RESULTS: Final = {
+    "hydra",
+    "images",
+    "name",
+    "output",
+    "paths",
+    "resume",
+}  # options without effect on results
+
+
+def check_predict_options(cfg: DictConfig, path: str) -> None:
+    """Raise a ValueError for invalid options, before any work.
+
+    Args:
+        cfg: `conf/predict.yaml`, composed.
+        path: value of `images`.
+    """
+    if cfg.resume and cfg.output == cfg.paths.run:
+        raise ValueError("resume=true needs output=FOLDER, the output of the interrupted run")
+    if not isinstance(cfg.formats, ListConfig) or not set(cfg.formats) <= set(_FORMATS):
+        raise ValueError(
+            f"formats={cfg.formats} is not a list of known formats; use some of "
+            f"[{', '.join(_FORMATS)}]"
+        )
+    if not isinstance(cfg.parts, ListConfig | None):
+        raise ValueError(f"parts={cfg.parts} is not a list; use one such as [body,lefthand]")
+    instantiate(cfg.style)
+    output_extension(cfg.picture.format, Path(path))
 
 
 def open_results(
@@ -50,25 +80,15 @@ def build_drawer(cfg: DictConfig) -> Callable[[np.ndarray, PoseResult], np.ndarr
     return draw
 
 
-def downscale(
+def limit_picture_size(
     image: np.ndarray, result: PoseResult, max_size: int | None
 ) -> tuple[np.ndarray, PoseResult]:
     """Resize an image and its result to at most `max_size` pixels on the longer side."""
     longest = max(result.size)
     if max_size is None or longest <= max_size:
         return image, result
-    width, height = (max(1, round(length * max_size / longest)) for length in result.size)
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return resized, result.resize((width, height))
-
-
-def image_ids(files: list[Path]) -> dict[Path, int]:
-    """Return the image ids of files: the numbers in COCO's file names, or 1, 2, ..."""
-    if all(file.stem.isdecimal() for file in files):
-        ids = {file: int(file.stem) for file in files}
-        if len(set(ids.values())) == len(files):
-            return ids
-    return {file: number for number, file in enumerate(files, start=1)}
+    resized = resize_for_drawing(image, max_size / longest)
+    return resized, result.resize((resized.shape[1], resized.shape[0]))
 
 
 def output_names(files: list[Path]) -> dict[Path, str]:
@@ -114,3 +134,9 @@ def output_extension(name: str, source: Path) -> str:
         return ".png"
     known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_EXTENSIONS)))
     raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
+
+
+def result_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Return the settings that results depend on, as plain values."""
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    return {key: value for key, value in settings.items() if key not in _NOT_OF_RESULTS}

@@ -4,25 +4,21 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
-from tagpose.cli.predict_output import build_drawer, check_no_overwrite, open_results, output_names
+from tagpose.cli.predict_output import build_drawer, open_results, output_names, result_settings
 from tagpose.data.image_files import is_camera
-from tagpose.io import remove_stale_files
+from tagpose.io import check_no_overwrite, remove_stale_files
 from tagpose.video.inputs import Inputs, is_url, output_stem, redact_password
-from tagpose.video.interrupts import defer_signals
-from tagpose.video.summary import is_finished, remove_summary, write_summary
+from tagpose.video.resume import defer_signals, is_finished, remove_summary, write_summary
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
-    from tagpose.video.frames import Video
-    from tagpose.video.smoothing import FrameResult
-
-_NOT_OF_RESULTS: Final = {"hydra", "images", "name", "output", "paths", "resume"}
+    from tagpose.video.frames import FrameResult, Video
 
 
 def predict_videos(cfg: DictConfig, predictor: "Predictor", inputs: Inputs) -> list[str]:
@@ -113,9 +109,3 @@ def video_folders(cfg: DictConfig, inputs: Inputs) -> dict[str, Path]:
     targets = [folder / f"{output_stem(video)}.mp4" for video, folder in folders.items()]
     check_no_overwrite(targets, [Path(video) for video in folders])
     return folders
-
-
-def result_settings(cfg: DictConfig) -> dict[str, Any]:
-    """Return the settings that results depend on, as plain values."""
-    settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    return {key: value for key, value in settings.items() if key not in _NOT_OF_RESULTS}

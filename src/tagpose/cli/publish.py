@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.models.checkpoint import load_network, write_mmpose_checkpoint
 from tagpose.models.model_card import (
-    UNKNOWN_ORIGIN,
-    WeightsOrigin,
-    describe_origin,
     read_metrics,
+    read_origin,
     render_model_card,
     write_model_card,
 )
@@ -38,17 +36,3 @@ def main(cfg: DictConfig) -> None:
         print(f"weights: {file}")
     write_model_card(card, text)
     print(f"model card: {card}" + ("" if metrics else " (without scores; add metrics=FILE)"))
-
-
-def read_origin(folder: Path) -> WeightsOrigin:
-    """Return the origin of weights from the Hydra files of the run that trained them."""
-    if not (folder / "hydra.yaml").is_file():
-        return UNKNOWN_ORIGIN
-    files = ("hydra.yaml", "overrides.yaml", "config.yaml")
-    hydra, overrides, config = (OmegaConf.load(folder / file) for file in files)
-    choices = OmegaConf.select(hydra, "hydra.runtime.choices")
-    return describe_origin(
-        choices.data,
-        [str(override) for override in overrides],
-        OmegaConf.select(config, "init_from"),
-    )

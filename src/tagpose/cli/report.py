@@ -11,8 +11,8 @@ from tagpose.data.coco_schema import ReadOptions
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.image_ids import describe_missing
 from tagpose.report.analysis import analyze_results, name_results
-from tagpose.report.embedded_images import ImageRenderer, find_image_files
 from tagpose.report.html_report import build_report, write_report
+from tagpose.report.image_cards import ImageRenderer, find_image_files
 
 _RESERVED: Final = "ground_truth"  # name of the ground truth in the report
 

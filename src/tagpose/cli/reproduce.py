@@ -11,13 +11,12 @@ from omegaconf import DictConfig
 from tagpose.cli.console import print_tables, render_tables
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import is_done, run_once, run_subprogram
-from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
     find_published_result,
 )
-from tagpose.evaluation.score_tables import comparison_table
+from tagpose.evaluation.score_tables import comparison_table, read_scores
 from tagpose.io import atomic_write, write_json
 
 _WIDTH: Final = 80  # characters of comparison.txt
@@ -105,9 +104,8 @@ def write_comparison(cfg: DictConfig, published: dict[str, PublishedResult]) -> 
     """Print and write the results of the evaluated stages next to the published ones."""
     tables, numbers = [], {}
     for stage, row in published.items():
-        metrics = json.loads((Path(cfg.run) / f"evaluate_{stage}" / "metrics.json").read_bytes())
         # published results rank parts by the score of their person, as this table does
-        scores = {part: PartScores(**values) for part, values in metrics["parts"].items()}
+        scores = read_scores(Path(cfg.run) / f"evaluate_{stage}" / "metrics.json")
         differences = compare_to_published(row, scores)
         title = f"{stage} of {cfg.name} ({cfg.recipe}), published {row.architecture}"
         tables.append(comparison_table(differences, title))

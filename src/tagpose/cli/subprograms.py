@@ -124,16 +124,3 @@ def _forward_signals(process: int) -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def ensure_demo_checkpoint(runs: Path) -> Path:
-    """Return the checkpoint of the demo, a small trained network; train it if it is missing.
-
-    Args:
-        runs: folder of all runs.
-    """
-    file = runs / "demo/demo_finetune/best.ckpt"
-    if not file.exists():
-        print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
-        run_subprogram("demo", f"run={runs / 'demo'}")
-    return file

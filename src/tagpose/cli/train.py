@@ -1,6 +1,5 @@
 """Train a stage: tagpose train experiment=pretrain|finetune|... [KEY=VALUE ...]."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -16,18 +15,13 @@ from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.models.checkpoint import check_resumable
 from tagpose.models.transfer import transfer_weights
-from tagpose.provenance import fingerprint, git_revision, package_versions
+from tagpose.training.callbacks.resumable_checkpoint import find_resume_checkpoint
 from tagpose.training.callbacks.run_lock import RunLock, lock_run
-from tagpose.training.callbacks.run_manifest import RunManifest, flatten_keys
-from tagpose.training.checkpoint_io import (
-    find_latest_checkpoint,
-    read_global_step,
-    remove_temporary_checkpoints,
-)
+from tagpose.training.callbacks.run_manifest import RunManifest, collect_facts
+from tagpose.training.checkpoint_io import read_global_step, remove_temporary_checkpoints
 from tagpose.training.history import draw_history
 from tagpose.training.loggers import truncate_logs
 
-_AUTO: Final = "auto"
 _HARMLESS: Final = (
     "Experiment logs directory .* exists",  # Hydra created the folder of the run
     "Checkpoint directory .* exists",
@@ -35,7 +29,6 @@ _HARMLESS: Final = (
     "The '.*dataloader' does not have many workers",
     "You're resuming from a checkpoint that ended before the epoch",  # PoseDataModule supports it
 )
-_NOT_OF_RESULTS: Final = ("paths", "resume", "run", "logger", "name")  # keys without effect on them
 
 
 @program("train", MisconfigurationException)
@@ -72,37 +65,6 @@ def is_run_named() -> bool:
     overrides = HydraConfig.get().overrides
     words = [*overrides.task, *overrides.hydra]
     return any(word.startswith(("run=", "hydra.run.dir=")) for word in words)
-
-
-def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) -> Path | None:
-    """Return the checkpoint to resume from, or None for a new run.
-
-    Args:
-        resume: a checkpoint, or auto for the latest one of the folder.
-        folder: folder of the run.
-        is_named: whether the same command would use the same folder again.
-
-    Raises:
-        ValueError: the folder is ambiguous, or has checkpoints that would be overwritten.
-    """
-    is_worker = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
-    if not is_named and (resume == _AUTO or is_worker):
-        raise ValueError(
-            "the run has no name, which resume=auto and runs of several processes need to find "
-            "their folder; set run=NAME"
-        )
-    if resume == _AUTO:
-        latest = find_latest_checkpoint(folder)
-        print(f"Resuming from {latest}" if latest else f"Starting a new run in {folder}")
-        return latest
-    file = Path(resume) if resume else None
-    is_inside = file is not None and file.resolve().parent == folder.resolve()
-    if any(folder.glob("*.ckpt")) and not is_inside:
-        raise ValueError(
-            f"{folder} has checkpoints of an earlier run; set resume=auto to resume it, or another "
-            "run=NAME to start a new one"
-        )
-    return file
 
 
 def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: RunLock) -> float:
@@ -180,16 +142,4 @@ def config_files(configured: dict[str, Any]) -> dict[str, str]:
     return {
         f".hydra/{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(content))
         for name, content in contents.items()
-    }
-
-
-def collect_facts(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:
-    """Return everything that the results of a run depend on, by name."""
-    files = (data.train_split.annotations, data.val_split.annotations)
-    options = {name: value for name, value in configured.items() if name not in _NOT_OF_RESULTS}
-    return {
-        **flatten_keys(options),
-        **flatten_keys({"annotations": {file: fingerprint(data.root / file) for file in files}}),
-        **flatten_keys({"versions": package_versions()}),
-        "code": git_revision(Path(__file__).parent),
     }

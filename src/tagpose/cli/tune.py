@@ -71,7 +71,7 @@ def tune(cfg: DictConfig) -> None:
     }
     metrics = {"title": manifest.title, "parts": scores_to_dict(scores), **settings}
     write_json(Path(cfg.output) / "metrics.json", metrics)
-    log_scores(cfg, scores, settings)
+    log_decoder_scores(cfg, scores, settings)
     print_tables(score_table(scores, manifest.title))
     print(f"metrics: {cfg.output}")
 
@@ -89,7 +89,9 @@ def decode(
     return {image_id: poses for image_id, (poses,) in overlap(submitted)}
 
 
-def log_scores(cfg: DictConfig, scores: dict[str, PartScores], settings: dict[str, Any]) -> None:
+def log_decoder_scores(
+    cfg: DictConfig, scores: dict[str, PartScores], settings: dict[str, Any]
+) -> None:
     """Log AP and AR of each part under the names that training uses."""
     metrics = {
         f"val/{metric}/{part}": getattr(part_scores, metric)

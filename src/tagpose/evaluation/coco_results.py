@@ -207,3 +207,24 @@ def _finite_result_values(values: object, count: int, name: str) -> np.ndarray:
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ValueError(f"{name} is {values}, but {count} finite numbers are required")
     return array
+
+
+def make_coco_results(
+    predictions: dict[int, Poses], skeleton: Skeleton, *, per_part_scores: bool
+) -> list[CocoResult]:
+    """Return the COCO results of all images."""
+    return [
+        result
+        for image_id, poses in predictions.items()
+        for result in to_coco_results(image_id, poses, skeleton, per_part_scores=per_part_scores)
+    ]
+
+
+def part_ranking_extras(predictions: Mapping[int, Poses], skeleton: Skeleton) -> ResultExtras:
+    """Return the scores that rank the people of all images in each part."""
+    scores = {
+        image_id: part_ranking_scores(poses, skeleton)
+        for image_id, poses in predictions.items()
+        if len(poses.scores)
+    }
+    return NO_EXTRAS._replace(scores=scores)

@@ -78,3 +78,12 @@ def _file_name_variants(name: str) -> tuple[str, str, str]:
     """Return a file name in full, without folders, and without folders and extension."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path), path.name, path.stem
+
+
+def assign_image_ids(files: list[Path]) -> dict[Path, int]:
+    """Return the image ids of files: the numbers in COCO's file names, or 1, 2, ..."""
+    if all(file.stem.isdecimal() for file in files):
+        ids = {file: int(file.stem) for file in files}
+        if len(set(ids.values())) == len(files):
+            return ids
+    return {file: number for number, file in enumerate(files, start=1)}

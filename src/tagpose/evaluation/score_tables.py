@@ -1,6 +1,8 @@
 """Tables of scores: AP per part, and comparison with published results."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.table import Table
@@ -53,3 +55,9 @@ def comparison_table(differences: Sequence[PublishedDifference], title: str) -> 
 def scores_to_dict(scores: Mapping[str, PartScores]) -> dict[str, dict[str, float]]:
     """Return all numbers by part, for JSON."""
     return {part: part_scores._asdict() for part, part_scores in scores.items()}
+
+
+def read_scores(file: Path, table: str = "parts") -> dict[str, PartScores]:
+    """Return the scores by part in a metrics.json, from one of its tables."""
+    parts = json.loads(file.read_bytes())[table]
+    return {part: PartScores(**scores) for part, scores in parts.items()}

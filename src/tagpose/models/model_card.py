@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import yaml
+
 from tagpose.io import atomic_write
 from tagpose.models.network import PoseNetwork
 
@@ -191,3 +193,15 @@ def _render_metrics(metrics: Mapping[str, Any] | None) -> str:
     settings |= {f"decoder.{k}": v for k, v in decoder if not k.startswith("_")}
     options = " ".join(f"{k}={v}" for k, v in settings.items())
     return "\n".join([f"{metrics['title']}; {options}.", "", *header, *rows])
+
+
+def read_origin(folder: Path) -> WeightsOrigin:
+    """Return the origin of weights from the Hydra files of the run that trained them."""
+    if not (folder / "hydra.yaml").is_file():
+        return UNKNOWN_ORIGIN
+    hydra, overrides, config = (
+        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("hydra", "overrides", "config")
+    )
+    data = hydra["hydra"]["runtime"]["choices"]["data"]
+    return describe_origin(data, list(map(str, overrides)), config.get("init_from"))

@@ -1,19 +1,14 @@
 """Figures of the report: precision-recall curves and stacked bars of keypoint error types."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
+from functools import partial
 from typing import Final, NamedTuple
-
-import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tagpose.evaluation.keypoint_ap import OKS_75_INDEX, RECALL_THRESHOLDS, PrecisionRecallCurves
 from tagpose.evaluation.matching import OKS_THRESHOLDS
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.report.analysis import AnalyzedResults
-from tagpose.report.embedded_images import EmbeddedImage, embed_svg
+from tagpose.report.image_cards import EmbeddedImage, embed_svg
 from tagpose.report.keypoint_errors import (
     GOOD_SIMILARITY,
     NEAR_SIMILARITY,
@@ -22,7 +17,8 @@ from tagpose.report.keypoint_errors import (
     has_flip_pairs,
 )
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.palette import part_color
+from tagpose.visualization.colors import part_print_colors
+from tagpose.visualization.curves import PR_CURVE_INCHES, StyledCurve, draw_precision_recall_curves
 
 ERROR_DESCRIPTIONS: Final = {
     ErrorType.GOOD: f"the correct keypoint, within human variation: similarity {GOOD_SIMILARITY:g} "
@@ -33,23 +29,8 @@ ERROR_DESCRIPTIONS: Final = {
     ErrorType.SWAP: "the same keypoint, or its left/right counterpart, on another person",
     ErrorType.MISS: f"none of these: all similarities are below {NEAR_SIMILARITY:g}",
 }
-ALL_PARTS_COLOR: Final = "#334155"  # of all parts together
 COMPARISON_COLOR: Final = "#94a3b8"  # of the second run
-_GAMMA: Final = 2.2  # approximates sRGB
-_LUMINANCE_WEIGHTS: Final = np.array([0.2126, 0.7152, 0.0722])  # of sRGB red, green and blue
-# Relative luminance with a contrast of 3 to white, which WCAG 2 requires for graphics.
-_MAX_LUMINANCE: Final = 0.3
-_INCHES: Final = (4.2, 3.8)
-_SIZE: Final = tuple(round(96 * inches) for inches in _INCHES)  # CSS pixels
-_MAX_SHORT_NAME: Final = 14  # characters; longer names have a full line of the legend
-
-
-class PRCurve(NamedTuple):
-    """Precision-recall curve; the mean of its precision is an AP."""
-
-    name: str
-    precision: np.ndarray  # [101] at RECALL_THRESHOLDS
-    style: str  # line style of matplotlib
+_SIZE: Final = tuple(round(96 * inches) for inches in PR_CURVE_INCHES)  # CSS pixels
 
 
 class BarSegment(NamedTuple):
@@ -73,13 +54,15 @@ class StackedBar(NamedTuple):
         return ", ".join(f"{name} {fraction:.1%}" for name, fraction in self.segments)
 
 
-def make_pr_curves(curves: PrecisionRecallCurves) -> list[PRCurve]:
+def make_pr_curves(curves: PrecisionRecallCurves) -> list[StyledCurve]:
     """Return a part's curves at two OKS thresholds, and the mean over all ten thresholds."""
-    precision = curves.precision
+    precision, curve = curves.precision, partial(StyledCurve, recall=RECALL_THRESHOLDS)
     return [
-        PRCurve(f"OKS {OKS_THRESHOLDS[0]:g}", precision[0], ":"),
-        PRCurve(f"OKS {OKS_THRESHOLDS[OKS_75_INDEX]:g}", precision[OKS_75_INDEX], "--"),
-        PRCurve("mean of ten", precision.mean(0), "-"),
+        curve(f"OKS {OKS_THRESHOLDS[0]:g}", precision=precision[0], style=":"),
+        curve(
+            f"OKS {OKS_THRESHOLDS[OKS_75_INDEX]:g}", precision=precision[OKS_75_INDEX], style="--"
+        ),
+        curve("mean of ten", precision=precision.mean(0), style="-"),
     ]
 
 
@@ -90,11 +73,9 @@ def draw_pr_curves(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[
         part_curves = {run.name: run.curves[part]["all"] for run in runs if part in run.curves}
         if part_curves and runs[0].scores[part].ap >= 0:
             lines = {run: make_pr_curves(curves) for run, curves in part_curves.items()}
-            # A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
-            with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
-                source = embed_svg(_draw_figure(lines, [colors[part], COMPARISON_COLOR]))
+            figure = draw_precision_recall_curves(lines, [colors[part], COMPARISON_COLOR])
             alt_text = f"precision-recall curves, {name}: {_describe_curves(lines)}"
-            figures.append(EmbeddedImage(source, alt_text, name, *_SIZE))
+            figures.append(EmbeddedImage(embed_svg(figure), alt_text, name, *_SIZE))
     return figures
 
 
@@ -113,73 +94,10 @@ def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) ->
     return bars
 
 
-def part_print_colors(skeleton: Skeleton) -> dict[str, str]:
-    """Return the color of each part as #rrggbb, darkened if necessary for a white background."""
-    colors = {part: _darken(part_color(skeleton, part)) for part in skeleton.disjoint_parts}
-    return {part: colors.get(part, ALL_PARTS_COLOR) for part in skeleton.parts}
-
-
-def _darken(color: tuple[int, int, int]) -> str:
-    """Reduce the color's luminance to the maximum that is visible on white."""
-    linear = (np.array(color) / 255) ** _GAMMA
-    linear *= min(1.0, _MAX_LUMINANCE / (linear @ _LUMINANCE_WEIGHTS))
-    red, green, blue = np.rint(255 * linear ** (1 / _GAMMA)).astype(int).tolist()
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _describe_curves(lines: Mapping[str, list[PRCurve]]) -> str:
+def _describe_curves(lines: Mapping[str, list[StyledCurve]]) -> str:
     """List the AP of each curve."""
     return "; ".join(
         f"{run}, {curve.name}, AP {curve.precision.mean():.3f}"
         for run, curves in lines.items()
         for curve in curves
     )
-
-
-def _draw_figure(lines: Mapping[str, list[PRCurve]], colors: Sequence[str]) -> bytes:
-    """Draw the curves of each run in its color and return an SVG file."""
-    figure = Figure(figsize=_INCHES, layout="constrained")
-    axes = figure.subplots()
-    for (run, curves), color in zip(lines.items(), colors, strict=False):
-        _draw_run(axes, curves, color, suffix=f", {run}" if len(lines) > 1 else "")
-    if len(lines) == 1:
-        (curves,) = lines.values()
-        axes.fill_between(
-            RECALL_THRESHOLDS, curves[-1].precision, color=colors[0], alpha=0.12, linewidth=0
-        )
-    _format_axes(axes)
-    columns = 1 if max(map(len, lines)) > _MAX_SHORT_NAME else 2
-    figure.legend(
-        loc="outside lower center",
-        ncols=columns if len(lines) > 1 else len(curves),
-        frameon=False,
-        fontsize="small",
-        handlelength=1.6,
-        columnspacing=1.0,
-    )
-    file = BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
-
-
-def _draw_run(axes: Axes, curves: Sequence[PRCurve], color: str, suffix: str) -> None:
-    """Plot the curves of one run, with the AP and the suffix in their labels."""
-    for curve in curves:
-        axes.plot(
-            RECALL_THRESHOLDS,
-            curve.precision,
-            curve.style,
-            color=color,
-            label=f"{curve.name}{suffix}: {curve.precision.mean():.3f}",
-            linewidth=2.2 if curve.style == "-" else 1.3,
-        )
-
-
-def _format_axes(axes: Axes) -> None:
-    """Set ranges, labels and grid."""
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall")
-    axes.set_ylabel("precision")
-    axes.grid(visible=True, alpha=0.2)
-    axes.spines[["top", "right"]].set_visible(False)

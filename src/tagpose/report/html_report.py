@@ -11,14 +11,19 @@ from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.io import atomic_write
 from tagpose.provenance import fingerprint
 from tagpose.report.analysis import AnalyzedResults
-from tagpose.report.embedded_images import EmbeddedImage, ImageRenderer
 from tagpose.report.figures import (
     ERROR_DESCRIPTIONS,
     StackedBar,
     draw_pr_curves,
     make_error_type_bars,
 )
-from tagpose.report.image_cards import ImageCard, changed_cards, worst_cards
+from tagpose.report.image_cards import (
+    EmbeddedImage,
+    ImageCard,
+    ImageRenderer,
+    changed_cards,
+    worst_cards,
+)
 from tagpose.report.person_matches import CORRECT_OKS, MATCH_OKS
 from tagpose.report.text_tables import (
     TextTable,

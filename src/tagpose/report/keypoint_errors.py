@@ -157,9 +157,3 @@ def _classify(distances: np.ndarray, person: np.ndarray) -> np.ndarray:
     # Keypoints in the middle are their own counterpart, so equal distances count as correct.
     similar = np.where(correct == lowest, close, other)
     return np.where(lowest <= -math.log(NEAR_SIMILARITY), similar, ErrorType.MISS)
-
-
-def top_indices(values: np.ndarray, count: int) -> list[int]:
-    """Return the indices of the highest values above 0 in descending order, at most `count`."""
-    order = np.argsort(-values, kind="stable")[:count]
-    return order[values[order] > 0].tolist()

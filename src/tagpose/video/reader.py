@@ -5,20 +5,25 @@ from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
+import av
 import cv2
+from av.stream import Disposition
 from PIL import Image, ImageSequence
 
 from tagpose.data.image_files import is_camera
 from tagpose.data.images import IMAGE_ERRORS, to_rgb
-from tagpose.video.container import open_container
-from tagpose.video.frames import Frame, Video
-from tagpose.video.inputs import is_animated, is_url
+from tagpose.video.audio import AudioTrack
+from tagpose.video.frames import ColorTags, Frame, FrameConverter, Video
+from tagpose.video.inputs import is_animated, is_url, redact_password
+from tagpose.video.timestamps import BestEffortTimestamp, PresentationClock, ticks_to_seconds
 
 _MIN_FRAME_SECONDS: Final = 0.011
 _BROWSER_FRAME_SECONDS: Final = 0.1  # used by browsers for frames with shorter durations
 _MAX_DENOMINATOR: Final = 1000  # of a frame rate
+_TIMEOUT: Final = (15.0, 30.0)  # seconds for opening a URL, and for each read
+_DURATION_TOLERANCE: Final = 1.0  # seconds; audio may be longer than the frames
 
 
 def open_video(source: str, *, audio: bool = False) -> AbstractContextManager[Video]:
@@ -88,7 +93,7 @@ def open_animation(file: Path) -> Iterator[Video]:
         ) from error
     with opened as image:
         count = int(getattr(image, "n_frames", 1))
-        rate = 1 / Fraction(_frame_duration(image)).limit_denominator(_MAX_DENOMINATOR)
+        rate = 1 / Fraction(_animation_frame_duration(image)).limit_denominator(_MAX_DENOMINATOR)
         video = Video(rate, count=count)
         video.frames = _animation_frames(image, video)
         yield video
@@ -101,15 +106,128 @@ def _animation_frames(image: Image.Image, video: Video) -> Iterator[Frame]:
         for number, frame in enumerate(ImageSequence.Iterator(image)):
             if number == 0 and image.info.get("default_image"):
                 continue  # fallback of a PNG for programs that do not support animations
-            pixels, duration = to_rgb(frame), _frame_duration(frame)
+            pixels, duration = to_rgb(frame), _animation_frame_duration(frame)
             yield Frame(pixels, time, duration)
             time += duration
     except IMAGE_ERRORS as error:
         video.problems.append(f"the animation cannot be read after {time:.1f} s ({error})")
 
 
-def _frame_duration(image: Image.Image) -> float:
+def _animation_frame_duration(image: Image.Image) -> float:
     """Return the duration of the current frame in seconds."""
     image.load()  # WebP and PNG only have the duration afterwards
     seconds = float(image.info.get("duration") or 0) / 1000
     return seconds if seconds >= _MIN_FRAME_SECONDS else _BROWSER_FRAME_SECONDS
+
+
+@contextmanager
+def open_container(source: str, *, audio: bool) -> Iterator[Video]:
+    """Open a video file or URL in any format that FFmpeg supports.
+
+    Args:
+        source: path of an existing file, or URL.
+        audio: whether to read the audio packets as well.
+
+    Raises:
+        ValueError: the source cannot be opened, or has no video stream.
+    """
+    name, timeout = redact_password(source), _TIMEOUT if is_url(source) else None
+    advice = "check that it is a complete video file"
+    try:
+        container = av.open(source, timeout=timeout, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{name} cannot be read as a video ({reason}); {advice}") from error
+    with container:
+        stream = best_stream(container)
+        if stream is None:
+            types = ", ".join(other.type for other in container.streams) or "no"
+            raise ValueError(f"{name} cannot be read as a video ({types} streams only); {advice}")
+        stream.thread_type = "AUTO"
+        audio_stream = container.streams.best("audio", related=stream) if audio else None
+        context = stream.codec_context
+        video = Video(
+            stream.average_rate or stream.guessed_rate,
+            count=stream.frames,
+            colors=ColorTags(int(context.color_primaries), int(context.color_trc)),
+            audio=AudioTrack(audio_stream) if isinstance(audio_stream, av.AudioStream) else None,
+        )
+        video.frames = _decode_frames(container, stream, video)
+        yield video
+
+
+def best_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Return the default video stream, or the largest of several; None if there is none.
+
+    Cover art does not count as a video stream.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+    def rank(stream: av.VideoStream) -> tuple[bool, int]:
+        default = bool(stream.disposition & Disposition.default)
+        return default, (stream.codec_context.width or 0) * (stream.codec_context.height or 0)
+
+    return max(streams, key=rank, default=None)
+
+
+def _decode_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, video: Video
+) -> Iterator[Frame]:
+    """Yield the frames of a stream with their times, and report a premature end."""
+    clock, last = PresentationClock(1 / float(video.rate)), 0.0
+    best_effort = BestEffortTimestamp(has_pts=not _is_avi(container))
+    convert = FrameConverter(stream, video)
+    for frame in _raw_frames(container, stream, video):
+        last = clock(best_effort(frame.time, ticks_to_seconds(frame.dts, frame)))
+        if video.audio and clock.offset is not None:
+            video.audio.start(clock.offset)
+        yield Frame(convert(frame, last), last, ticks_to_seconds(frame.duration, frame) or None)
+    expected = (container.duration or 0) / av.time_base
+    if _is_avi(container):  # FFmpeg computes the duration from the existing packets
+        expected = max(expected, video.count / float(video.rate))
+    if expected > last + _DURATION_TOLERANCE + 1 / float(video.rate):
+        video.problems.append(
+            f"the video ends after {last:.1f} s of {expected:.1f} s; check that it is complete"
+        )
+
+
+def _raw_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, video: Video
+) -> Iterator[av.VideoFrame]:
+    """Yield the decoded frames of a stream, and report packets that could not be decoded."""
+    num_failed = 0
+    for packet in _read_packets(container, stream, video):
+        if video.audio and _is_avi(container) and packet.dts is not None:
+            # Decoding times precede presentation times and audio by the number of reordered frames.
+            video.audio.start(-float(packet.dts * packet.time_base))
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            num_failed += 1
+    if num_failed:
+        video.problems.append(f"{num_failed} packets could not be decoded")
+
+
+def _read_packets(
+    container: av.container.InputContainer, stream: av.VideoStream, video: Video
+) -> Iterator["av.Packet[Any]"]:
+    """Yield the packets of the video stream and a flush packet; buffer audio packets."""
+    streams = [stream, video.audio.stream] if video.audio else [stream]
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            video.problems.append(f"reading stopped before the end ({error.strerror})")
+            return
+        if packet is None:
+            return
+        if video.audio and packet.stream is video.audio.stream:
+            video.audio.add(packet)
+        else:
+            yield packet
+
+
+def _is_avi(container: av.container.InputContainer) -> bool:
+    """Return whether the container is AVI, which only stores decoding times."""
+    return container.format.name == "avi"

@@ -12,6 +12,7 @@ import numpy as np
 
 from tagpose.inference.results import PoseResult, make_pose_result
 from tagpose.structures import Poses
+from tagpose.video.frames import FrameResult
 
 _TIME_TOLERANCE: Final = 1e-6  # seconds, for rounding errors
 _RESET_SECONDS: Final = 0.5  # after longer gaps, keypoints are not pulled to their old position
@@ -19,18 +20,8 @@ _RESET_SECONDS: Final = 0.5  # after longer gaps, keypoints are not pulled to th
 _TrackKey: TypeAlias = tuple[int, tuple[int, int]]  # track, frame size
 
 
-class FrameResult(NamedTuple):
-    """Frame of a video with the people in it."""
-
-    number: int  # from 0
-    time: float  # seconds since the first frame
-    image: np.ndarray  # [H, W, 3] uint8 RGB
-    result: PoseResult  # with tracks
-    duration: float | None = None  # seconds; None if unknown
-
-
-class _LastDetection(NamedTuple):
-    """Time and position of the last detection of each keypoint of a track."""
+class _GapStart(NamedTuple):
+    """Last detection of each keypoint of a track, where a gap in its detections may start."""
 
     time: np.ndarray  # [K] seconds, -inf if never detected
     keypoints: np.ndarray  # [K, 3] x, y, score
@@ -100,7 +91,7 @@ class KeypointSmoother:
     def fill_gaps(self, frames: Iterable[FrameResult]) -> Iterator[FrameResult]:
         """Yield the frames with keypoints interpolated in gaps of up to `max_gap` seconds."""
         buffer: deque[FrameResult] = deque()
-        last: dict[_TrackKey, _LastDetection] = {}
+        last: dict[_TrackKey, _GapStart] = {}
         for current in frames:
             for p, track in enumerate(current.result.tracks):
                 if track is not None:
@@ -114,7 +105,7 @@ class KeypointSmoother:
     def _fill_track(
         self,
         buffer: deque[FrameResult],
-        last: dict[_TrackKey, _LastDetection],
+        last: dict[_TrackKey, _GapStart],
         current: FrameResult,
         p: int,
         track: int,
@@ -123,7 +114,7 @@ class KeypointSmoother:
         key, keypoints = (track, current.result.size), current.result.keypoints[p]
         score = float(current.result.scores[p])
         detected = keypoints[:, 2] >= self.min_keypoint_score  # [K]
-        previous = last.get(key, _LastDetection(np.full(len(detected), -np.inf), keypoints, score))
+        previous = last.get(key, _GapStart(np.full(len(detected), -np.inf), keypoints, score))
         is_gap = detected & (current.time - previous.time <= self.max_gap + _TIME_TOLERANCE)  # [K]
         for n, frame in enumerate(buffer):
             missing = is_gap & (previous.time < frame.time)
@@ -137,7 +128,7 @@ class KeypointSmoother:
                     frame.result, track, missing, between, min(previous.score, score)
                 )
                 buffer[n] = frame._replace(result=filled)
-        last[key] = _LastDetection(
+        last[key] = _GapStart(
             np.where(detected, current.time, previous.time),
             np.where(detected[:, None], keypoints, previous.keypoints),
             score,

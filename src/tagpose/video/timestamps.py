@@ -4,6 +4,8 @@ import math
 from fractions import Fraction
 from typing import Final
 
+import av
+
 TICK: Final = Fraction(1, 90_000)  # seconds; period of the MPEG clock, minimum between frames
 # A step back is a restart if it exceeds both limits. Decoders reorder at most 16 frames (H.264,
 # A.3.1), and some headers have rates far above the real one.
@@ -81,3 +83,10 @@ class PresentationClock:
                 presented = time + self.offset
         self._last = presented
         return presented
+
+
+def ticks_to_seconds(ticks: int | None, frame: av.VideoFrame) -> float | None:
+    """Convert ticks of a frame's time base to seconds."""
+    if ticks is None or frame.time_base is None:
+        return None
+    return float(ticks * frame.time_base)

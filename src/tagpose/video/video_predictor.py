@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tagpose.inference.predictor import Predictor
-from tagpose.video.frames import Frame, Video
+from tagpose.video.frames import Frame, FrameResult, Video
 from tagpose.video.reader import open_video
-from tagpose.video.smoothing import FrameResult, KeypointSmoother
+from tagpose.video.smoothing import KeypointSmoother
 from tagpose.video.tracker import PersonTracker
 from tagpose.video.writer import VideoWriter, write_video_like
 

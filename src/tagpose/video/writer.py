@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import av
-import cv2
 import numpy as np
 from av.codec.context import Flags
 
 from tagpose.io import atomic_write
 from tagpose.video.audio import AudioTrack
-from tagpose.video.color_space import ColorTags, tag_encoder_colors
-from tagpose.video.frames import Video
+from tagpose.video.frames import ColorTags, Video, letterbox, tag_encoder_colors
 from tagpose.video.timestamps import TICK
 
 # Without B-frames, the last packet is the last frame. The MP4 muxer computes the total duration
@@ -121,19 +119,6 @@ class VideoWriter:
             if self._audio_output is not None:
                 packet.stream = self._audio_output
                 self._container.mux(packet)
-
-
-def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an image [H, W, 3] to a width and height, with black bars that keep the aspect."""
-    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
-    width, height = (max(1, round(length * scale)) for length in image.shape[1::-1])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    canvas[top : top + height, left : left + width] = cv2.resize(
-        image, (width, height), interpolation=interpolation
-    )
-    return canvas
 
 
 @contextmanager

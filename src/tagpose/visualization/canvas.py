@@ -85,3 +85,19 @@ def blend(window: np.ndarray, canvas: Canvas) -> None:
     transparency = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(layer, 3)), cv2.COLOR_GRAY2RGB)
     background = cv2.multiply(window, transparency, scale=1 / 255)
     window[:] = cv2.add(background, cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB))
+
+
+def find_window(points: np.ndarray, margin: float, height: int, width: int) -> tuple[slice, slice]:
+    """Return rows and columns of the image around points [N, 2]; empty if outside the image."""
+    size = np.array([width, height])
+    low = np.floor(points.min(axis=0) - margin).clip(0, size).astype(int)
+    high = np.ceil(points.max(axis=0) + margin + 1).clip(0, size).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def resize_for_drawing(image: np.ndarray, zoom: float) -> np.ndarray:
+    """Resize an image [H, W, 3] uint8 before lines are drawn on it; enlarging makes them smooth."""
+    if zoom == 1:
+        return image
+    size = [max(1, round(length * zoom)) for length in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)

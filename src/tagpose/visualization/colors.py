@@ -1,65 +1,98 @@
-"""Equally light colors by hue, colors of people, and opacity as a function of the score."""
+"""Colors of people, and of the parts and keypoints of a skeleton.
 
-import math
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+The parts of COCO-WholeBody have fixed palettes; the colors of custom parts follow from the names
+and bones of their keypoints. Left keypoints have cool colors and right ones warm colors. The hues
+of a side, or of the whole circle for parts without sides, are divided among the branches of a
+part, such as fingers. In a part with a single branch, every keypoint has a different color.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
+
+from tagpose.skeletons.coco import FACE_CONTOURS, WHOLEBODY
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.visualization.hues import HueRange, hue_to_rgb
 
 Color = tuple[int, int, int]  # RGB, 0 to 255
 
 OUTLINE_COLOR: Final[Color] = (16, 16, 24)  # around everything that is drawn in color
-
-# Oklab to cone responses to linear sRGB (Ottosson 2020, "A perceptual color space").
-_CONES: Final = np.array(
-    [
-        [1, 0.3963377774, 0.2158037573],
-        [1, -0.1055613458, -0.0638541728],
-        [1, -0.0894841775, -1.2914855480],
-    ]
-)
-_LINEAR: Final = np.array(
-    [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
-)
 _UNKNOWN_COLOR: Final[Color] = (190, 190, 200)
-_LIGHTNESS: Final = 0.75  # lightness and chroma match the palettes of COCO-WholeBody's parts
-_CHROMA: Final = 0.18
 _GOLDEN_ANGLE: Final = 137.508  # degrees; keeps the hues of consecutive numbers far apart
 
-# A target heatmap, exp(-d^2 / 2 sigma^2), has this value one sigma from its keypoint. A peak of
-# this height is thus as confident as a correct heatmap read one standard deviation away.
-_ONE_SIGMA: Final = math.exp(-0.5)
+MIDDLE: Final[Color] = (70, 150, 255)  # neither left nor right
+_LEFT: Final[Color] = (40, 220, 90)
+_RIGHT: Final[Color] = (255, 140, 20)
+_LEFT_FOOT: Final[Color] = (190, 245, 70)
+_RIGHT_FOOT: Final[Color] = (255, 205, 70)
+_LEFT_FACE: Final[Color] = (165, 255, 195)
+_RIGHT_FACE: Final[Color] = (255, 205, 150)
+_MIDDLE_FACE: Final[Color] = (240, 240, 255)
+_LIPS: Final[Color] = (255, 130, 165)
 
+# From the thumb to the little finger; cool and warm like the arms.
+_LEFT_FINGERS: Final[tuple[Color, ...]] = (
+    (0, 235, 170),
+    (0, 205, 240),
+    (60, 140, 255),
+    (125, 100, 255),
+    (195, 85, 255),
+)
+_RIGHT_FINGERS: Final[tuple[Color, ...]] = (
+    (255, 235, 60),
+    (255, 175, 40),
+    (255, 110, 60),
+    (255, 60, 90),
+    (255, 70, 180),
+)
 
-class HueRange(NamedTuple):
-    """Range of Oklab hues in degrees: red is 20, green 145, blue 255."""
+# Palettes of the COCO-WholeBody parts; the first color represents the part as a whole.
+PALETTES: Final[Mapping[str, tuple[Color, ...]]] = MappingProxyType(
+    {
+        "body": (MIDDLE, _LEFT, _RIGHT),
+        "foot": (_LEFT_FOOT, _RIGHT_FOOT),
+        "face": (_LIPS, _LEFT_FACE, _RIGHT_FACE, _MIDDLE_FACE),
+        "lefthand": (_LEFT_FINGERS[1], *_LEFT_FINGERS, _LEFT),
+        "righthand": (_RIGHT_FINGERS[1], *_RIGHT_FINGERS, _RIGHT),
+    }
+)
 
-    start: float
-    stop: float
+_FACE_COLORS: Final = {
+    "right_brow": _RIGHT_FACE,
+    "left_brow": _LEFT_FACE,
+    "right_eye": _RIGHT_FACE,
+    "left_eye": _LEFT_FACE,
+    "outer_lip": _LIPS,
+    "inner_lip": _LIPS,
+}
 
-    def section(self, i: int, n: int) -> "HueRange":
-        """Return section i of n, with a gap before the next one."""
-        step = (self.stop - self.start) / n
-        return HueRange(self.start + i * step, self.start + (i + 0.8) * step)
+# Parts are identified by their keypoints, because a custom "face" may have five of them.
+_COCO_PARTS: Final = {
+    WHOLEBODY.keypoints[at]: part for part, at in WHOLEBODY.disjoint_parts.items()
+}
 
-    def colors(self, n: int) -> list[Color]:
-        """Return n evenly spaced colors; a single color is that of `start`."""
-        return [hue_to_rgb(degrees) for degrees in np.linspace(self.start, self.stop, n)]
+_FORK_COLOR: Final[Color] = (235, 235, 245)  # of forks without a side
+_MIN_FORK_BONES: Final = 3
+_FULL_RANGE: Final = HueRange(310, 0)  # violet over green to red
+# For few branches: hues that are clearly left or right and differ from the blue of the middle.
+_NARROW_RANGES: Final = {
+    "left": HueRange(148, 215),  # green to cyan
+    "right": HueRange(62, 10),  # orange to red
+}
+_WIDE_RANGES: Final = {
+    "left": HueRange(148, 290),  # green to violet
+    "right": HueRange(100, -10),  # yellow to pink
+}
+_MAX_NARROW_BRANCHES: Final = 2
 
-
-def hue_to_rgb(degrees: float) -> Color:
-    """Return the color of an Oklab hue in degrees, clipped to the sRGB gamut."""
-    angle = np.radians(degrees)
-    cones = _CONES @ [_LIGHTNESS, _CHROMA * np.cos(angle), _CHROMA * np.sin(angle)]
-    linear = (_LINEAR @ cones**3).clip(0, 1)
-    # sRGB transfer function, IEC 61966-2-1
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    red, green, blue = np.rint(255 * srgb).astype(int).tolist()
-    return red, green, blue
+ALL_PARTS_COLOR: Final = "#334155"  # of all parts together
+_GAMMA: Final = 2.2  # approximates sRGB
+_LUMINANCE_WEIGHTS: Final = np.array([0.2126, 0.7152, 0.0722])  # of sRGB red, green and blue
+# Relative luminance with a contrast of 3 to white, which WCAG 2 requires for graphics.
+_MAX_LUMINANCE: Final = 0.3
 
 
 def identity_color(identity: int | None) -> Color:
@@ -67,31 +100,142 @@ def identity_color(identity: int | None) -> Color:
     return _UNKNOWN_COLOR if identity is None else hue_to_rgb(255 + identity * _GOLDEN_ANGLE)
 
 
-@dataclass(frozen=True)
-class ScoreOpacity:
-    """Linear map from scores to opacities, clipped at both ends.
+def get_side(name: str) -> str:
+    """Return "left" or "right" if the name starts with it, else ""."""
+    return next((side for side in ("left", "right") if name.lower().startswith(side)), "")
 
-    Calling it maps scores [...] to opacities [...] between `min_opacity` and 1.
 
-    Attributes:
-        low_score: heatmap score, from 0 to 1, at and below which opacity is `min_opacity`; by
-            default the score of the weakest peak that the decoder accepts.
-        high_score: score at and above which the opacity is 1.
-        min_opacity: lowest opacity.
+def find_coco_part(skeleton: Skeleton, part: str) -> str | None:
+    """Return the COCO-WholeBody part with the same keypoints as this part, or None."""
+    return _COCO_PARTS.get(skeleton.keypoints[skeleton.disjoint_parts[part]])
 
-    Raises:
-        ValueError: `low_score` is not below `high_score`, or `min_opacity` is not in [0, 1].
-    """
 
-    low_score: float = 0.1
-    high_score: float = _ONE_SIGMA
-    min_opacity: float = 0.15
+def part_color(skeleton: Skeleton, part: str) -> Color:
+    """Return the color that represents a part of `skeleton.disjoint_parts`."""
+    coco_part = find_coco_part(skeleton, part)
+    return PALETTES[coco_part][0] if coco_part else _custom_part_colors(skeleton)[part][0]
 
-    def __post_init__(self) -> None:
-        if not (self.low_score < self.high_score and 0 <= self.min_opacity <= 1):
-            raise ValueError(
-                f"{self} is invalid; low_score must be below high_score and min_opacity in [0, 1]"
+
+def keypoint_colors(skeleton: Skeleton) -> list[Color]:
+    """Return the colors of the K keypoints."""
+    custom = _custom_part_colors(skeleton)
+    colors: list[Color] = []
+    for part, at in skeleton.disjoint_parts.items():
+        coco_part = find_coco_part(skeleton, part)
+        indices = range(at.stop - at.start)
+        colors += [_coco_color(coco_part, i) for i in indices] if coco_part else custom[part][1:]
+    return colors
+
+
+def face_line_color(contour: str) -> Color:
+    """Return the color of a contour of the face."""
+    return _FACE_COLORS.get(contour, _MIDDLE_FACE)
+
+
+def _coco_color(part: str, index: int) -> Color:
+    """Return the color of a keypoint of a COCO-WholeBody part by its index in the part."""
+    name = WHOLEBODY.keypoints[WHOLEBODY.parts[part]][index]
+    is_left = get_side(name) == "left"
+    if part == "face":
+        return face_line_color(
+            next(contour for contour, at in FACE_CONTOURS.items() if at.start <= index < at.stop)
+        )
+    if part == "foot":
+        return _LEFT_FOOT if is_left else _RIGHT_FOOT
+    if name == "nose":
+        return MIDDLE
+    if part == "body" or index == 0:  # the root of a hand has the color of the adjacent wrist
+        return _LEFT if is_left else _RIGHT
+    fingers, at = _LEFT_FINGERS if is_left else _RIGHT_FINGERS, WHOLEBODY.parts[part]
+    return fingers[(index - 1) * len(fingers) // (at.stop - at.start - 1)]
+
+
+def _custom_part_colors(skeleton: Skeleton) -> Mapping[str, tuple[Color, ...]]:
+    """Return for each custom part the color that represents it, then one for each keypoint."""
+    parts = [p for p in skeleton.disjoint_parts if find_coco_part(skeleton, p) is None]
+    sides = {
+        part: [
+            get_side(name) or get_side(part)
+            for name in skeleton.keypoints[skeleton.disjoint_parts[part]]
+        ]
+        for part in parts
+    }
+    colors = {}
+    for i, part in enumerate(parts):
+        keypoints = range(skeleton.size)[skeleton.disjoint_parts[part]]
+        part_colors = dict.fromkeys(keypoints, MIDDLE)
+        for side in _colored_sides(sides[part]):
+            members = [k for k, other in zip(keypoints, sides[part], strict=True) if other == side]
+            sharing = [other for other in parts if side in _colored_sides(sides[other])]
+            section = (sharing.index(part), len(sharing))
+            part_colors |= _side_colors(
+                members, skeleton, side, section, has_middle="" in sides[part]
             )
+        side = "".join(set(sides[part]))  # the part's side, if there is only one
+        if side in _NARROW_RANGES:
+            similar = [other for other in parts if set(sides[other]) == set(sides[part])]
+            hues = _NARROW_RANGES[side].section(similar.index(part), len(similar))
+        else:
+            hues = _FULL_RANGE.section(i, len(parts))
+        colors[part] = (hue_to_rgb(hues.start), *part_colors.values())
+    return colors
 
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
-        return np.interp(scores, (self.low_score, self.high_score), (self.min_opacity, 1.0))
+
+def _colored_sides(sides: Sequence[str]) -> list[str]:
+    """Return the sides to color: left and right, or only "" for parts without sides."""
+    return sorted(set(sides) - {""}) or [""]
+
+
+def _side_colors(
+    members: Sequence[int],
+    skeleton: Skeleton,
+    side: str,
+    section: tuple[int, int],
+    *,
+    has_middle: bool,
+) -> dict[int, Color]:
+    """Return the colors of the keypoints on one side of a part.
+
+    Args:
+        members: indices of the keypoints.
+        skeleton: skeleton of the keypoints.
+        side: side of the keypoints.
+        section: index of the part among those that share the hues of the side, and their number.
+        has_middle: whether the part also has keypoints without a side.
+    """
+    branches = _find_branches(members, skeleton.bones)
+    names = sorted(set(branches.values()))
+    if not side and len(names) < 2:
+        branches, names = {k: k for k in members}, list(members)
+    is_narrow = has_middle or len(names) <= _MAX_NARROW_BRANCHES
+    ranges = _NARROW_RANGES if is_narrow else _WIDE_RANGES
+    hues = (ranges[side] if side else _FULL_RANGE).section(*section)
+    branch_colors = dict(zip(names, hues.colors(len(names)), strict=True))
+    fork = hue_to_rgb(_NARROW_RANGES[side].start) if side else _FORK_COLOR
+    return {k: branch_colors[branches[k]] if k in branches else fork for k in members}
+
+
+def _find_branches(members: Sequence[int], bones: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """Map each keypoint to the first keypoint of its branch; forks are omitted."""
+    inside = [bone for bone in bones if set(bone) <= set(members)]
+    degrees = Counter(end for bone in inside for end in bone)
+    branches = {k: k for k in members if degrees[k] < _MIN_FORK_BONES}
+    for a, b in inside:
+        if a in branches and b in branches:
+            first, other = sorted((branches[a], branches[b]))
+            branches = {k: first if root == other else root for k, root in branches.items()}
+    return branches
+
+
+def part_print_colors(skeleton: Skeleton) -> dict[str, str]:
+    """Return the color of each part as #rrggbb, darkened if necessary for a white background."""
+    colors = {part: _darken(part_color(skeleton, part)) for part in skeleton.disjoint_parts}
+    return {part: colors.get(part, ALL_PARTS_COLOR) for part in skeleton.parts}
+
+
+def _darken(color: tuple[int, int, int]) -> str:
+    """Reduce the color's luminance to the maximum that is visible on white."""
+    linear = (np.array(color) / 255) ** _GAMMA
+    linear *= min(1.0, _MAX_LUMINANCE / (linear @ _LUMINANCE_WEIGHTS))
+    red, green, blue = np.rint(255 * linear ** (1 / _GAMMA)).astype(int).tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"

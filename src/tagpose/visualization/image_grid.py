@@ -1,10 +1,17 @@
-"""Rows and grids of pictures with titles."""
+"""Rows and grids of pictures with titles, such as predictions next to the ground truth."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from tagpose.data.annotations import ImageRecord, load_record_image
+from tagpose.data.image_files import write_image
+from tagpose.skeletons.skeleton import Skeleton
+from tagpose.structures import Poses
+from tagpose.visualization.poses import draw_ground_truth_poses
 
 _BACKGROUND: Final = 24  # gray level
 _TEXT: Final = 235  # gray level
@@ -12,6 +19,10 @@ _TITLE_HEIGHT: Final = 30  # pixels
 _FONT_SIZE: Final = 17  # pixels, reduced for titles that do not fit
 _MIN_FONT_SIZE: Final = 8
 _GAP: Final = 6  # pixels between pictures
+
+DrawFunction: TypeAlias = Callable[[np.ndarray, Poses], np.ndarray]
+_COMPARISON_TITLES: Final = ("ground truth", "prediction")
+_COLUMNS: Final = 6  # panels in a row of people.png
 
 
 def make_image_row(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
@@ -80,3 +91,34 @@ def _title_bar(title: str, width: int) -> np.ndarray:
         anchor="lm",
     )
     return np.asarray(bar)
+
+
+def write_comparison_grids(
+    folder: Path,
+    records: Sequence[ImageRecord],
+    predictions: Mapping[int, Poses],
+    skeleton: Skeleton,
+    draw: DrawFunction,
+) -> None:
+    """Write a picture of each record to `pictures/`, and all of them to `people.png`.
+
+    Args:
+        folder: output folder.
+        records: annotated images, at least one.
+        predictions: predicted poses by image id, in image pixels.
+        skeleton: skeleton of the keypoints.
+        draw: function that draws poses on an image [H, W, 3].
+    """
+    panels: list[np.ndarray] = []
+    for record in records:
+        image = load_record_image(record)
+        pair = [
+            draw_ground_truth_poses(image, record.keypoints, skeleton),
+            draw(image, predictions[record.image_id]),
+        ]
+        panels += pair
+        picture = make_image_row(pair, _COMPARISON_TITLES)
+        write_image(folder / "pictures" / f"{record.file.stem}.png", picture)
+    parts = [panels[i : i + _COLUMNS] for i in range(0, len(panels), _COLUMNS)]
+    rows = [make_image_row(part, _COMPARISON_TITLES * (len(part) // 2)) for part in parts]
+    write_image(folder / "people.png", make_image_grid(rows))

@@ -1,10 +1,11 @@
-"""Predicted or annotated people, drawn on their image.
+"""Predicted or annotated people, drawn on their image with an opacity that depends on the score.
 
 Each person is drawn on a separate canvas, first the outlines, then lines and dots.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
@@ -16,10 +17,11 @@ from tagpose.visualization.canvas import (
     blend,
     draw_dot,
     draw_line,
+    find_window,
     make_canvas,
     to_fixed_point,
 )
-from tagpose.visualization.colors import OUTLINE_COLOR, ScoreOpacity, identity_color
+from tagpose.visualization.colors import OUTLINE_COLOR, identity_color
 from tagpose.visualization.labels import PersonLabel, draw_box, draw_labels, make_label_box
 from tagpose.visualization.skeleton_style import (
     SkeletonStyle,
@@ -28,12 +30,47 @@ from tagpose.visualization.skeleton_style import (
     recolor_style,
 )
 
-_DEFAULT_OPACITY: Final = ScoreOpacity()
 _LINES_PER_DIAGONAL: Final = 130  # widths of a body line in the diagonal of a person
 _MIN_LINE_WIDTH: Final = 1.4  # pixels, so that small people are visible
 _OUTLINE_WIDTH: Final = 0.4  # in line widths
 _MIN_OUTLINE_WIDTH: Final = 0.3  # pixels, enough to separate white from white
 _Value = TypeVar("_Value")
+# A target heatmap, exp(-d^2 / 2 sigma^2), has this value one sigma from its keypoint. A peak of
+# this height is thus as confident as a correct heatmap read one standard deviation away.
+_ONE_SIGMA: Final = math.exp(-0.5)
+
+
+@dataclass(frozen=True)
+class ScoreOpacity:
+    """Linear map from scores to opacities, clipped at both ends.
+
+    Calling it maps scores [...] to opacities [...] between `min_opacity` and 1.
+
+    Attributes:
+        low_score: heatmap score, from 0 to 1, at and below which opacity is `min_opacity`; by
+            default the score of the weakest peak that the decoder accepts.
+        high_score: score at and above which the opacity is 1.
+        min_opacity: lowest opacity.
+
+    Raises:
+        ValueError: `low_score` is not below `high_score`, or `min_opacity` is not in [0, 1].
+    """
+
+    low_score: float = 0.1
+    high_score: float = _ONE_SIGMA
+    min_opacity: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not (self.low_score < self.high_score and 0 <= self.min_opacity <= 1):
+            raise ValueError(
+                f"{self} is invalid; low_score must be below high_score and min_opacity in [0, 1]"
+            )
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return np.interp(scores, (self.low_score, self.high_score), (self.min_opacity, 1.0))
+
+
+_DEFAULT_OPACITY: Final = ScoreOpacity()
 
 
 def draw_poses(
@@ -98,7 +135,9 @@ def draw_poses(
     return picture
 
 
-def draw_ground_truth(image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+def draw_ground_truth_poses(
+    image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton
+) -> np.ndarray:
     """Draw annotated people on a copy of the image, like predictions with a score of 1.
 
     Args:
@@ -147,7 +186,7 @@ def draw_pose(
     points = np.where(visible[:, None], points, 0.0).clip(-limit, limit)
     diagonal = float(np.hypot(*np.ptp(points[visible], axis=0)).clip(max=math.hypot(height, width)))
     body_width = line_width * max(_MIN_LINE_WIDTH, diagonal / _LINES_PER_DIAGONAL)
-    rows, columns = _window(points[visible], 2 * body_width + 1, height, width)
+    rows, columns = find_window(points[visible], 2 * body_width + 1, height, width)
     window = picture[rows, columns]
     if window.size == 0:
         return
@@ -156,14 +195,6 @@ def draw_pose(
     canvas = make_canvas(window, corner, diagonal, widths[visible].min())
     _draw_skeleton(canvas, points, opacities, style, canvas.zoom * widths)
     blend(window, canvas)
-
-
-def _window(points: np.ndarray, margin: float, height: int, width: int) -> tuple[slice, slice]:
-    """Return rows and columns of the image around points [N, 2]; empty if outside the image."""
-    size = np.array([width, height])
-    low = np.floor(points.min(axis=0) - margin).clip(0, size).astype(int)
-    high = np.ceil(points.max(axis=0) + margin + 1).clip(0, size).astype(int)
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def _draw_skeleton(

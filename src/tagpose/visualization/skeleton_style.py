@@ -12,9 +12,9 @@ import numpy as np
 
 from tagpose.skeletons.coco import BODY, FACE_CONTOURS
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.colors import Color
-from tagpose.visualization.palette import (
+from tagpose.visualization.colors import (
     MIDDLE,
+    Color,
     face_line_color,
     find_coco_part,
     get_side,

@@ -1,7 +1,7 @@
 """Writer of the two YAML files that training needs for a data set: skeleton and data."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +9,7 @@ import yaml
 
 from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft, to_identifier
 from tagpose.data.annotation_tools.split_search import SplitPaths
+from tagpose.io import atomic_write
 
 NO_VAL_LINE: Final = "val: null # missing: create it with `tagpose data split`"
 _LINE_WIDTH: Final = 90  # characters
@@ -113,3 +114,25 @@ def _format_yaml_pairs(key: str, pairs: Sequence[Sequence[str]]) -> list[str]:
     if not pairs:
         return [f"{key}: []"]
     return [f"{key}:", *(f"  - [{quote_yaml(a)}, {quote_yaml(b)}]" for a, b in pairs)]
+
+
+def write_configs(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
+    """Write configuration files by name, either all or none."""
+    edited = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
+    if edited and not overwrite:
+        raise FileExistsError(
+            f"{' and '.join(edited)} exists and differs; keep it with another name=NAME, or "
+            "replace it with overwrite=true"
+        )
+    for name, text in texts.items():
+        with atomic_write(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(f"written: {folder / name}")
+
+
+def has_edits(file: Path, text: str) -> bool:
+    """Return whether a file differs in more than its first comment, and already names a val set."""
+    if not file.exists():
+        return False
+    content = file.read_text(encoding="utf-8")
+    return content.splitlines()[1:] != text.splitlines()[1:] and NO_VAL_LINE not in content

@@ -163,3 +163,19 @@ def _check_flip_pairs(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> N
 def _to_snake_case(name: str) -> str:
     """Convert a name to COCO's spelling: `Left Eye` becomes left_eye."""
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
+
+
+def describe_draft(draft: SkeletonDraft) -> list[str]:
+    """Return lines that list the keypoints, flip pairs and bones of a draft."""
+    flips = ", ".join(f"{a}/{b}" for a, b in draft.flips) or "none"
+    bones = draft.bones
+    lines = [
+        f"keypoints: {len(draft.keypoints)}: {', '.join(draft.keypoints)}",
+        f"flip pairs: {flips}",
+        f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
+    ]
+    if bones.skipped:
+        lines.append(
+            f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}"
+        )
+    return lines

@@ -76,3 +76,12 @@ def format_issues(log: IssueLog, max_examples: int) -> Iterator[str]:
         yield from (f"    {issue.where} {issue.detail}" for issue in issues)
         if len(issues) < log.counts[type_]:
             yield f"    and {log.counts[type_] - len(issues)} more"
+
+
+def summarize_issues(inspection: Inspection) -> str:
+    """Return the number of issues of each severity as text."""
+    counts = dict.fromkeys(Severity, 0)
+    for type_, number in inspection.log.counts.items():
+        counts[type_.severity] += number
+    texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
+    return ", ".join(texts) or "no issues"

@@ -16,7 +16,7 @@ from tagpose.structures import KeypointMaps, Sample
 from tagpose.training.callbacks.part_ap import adapt_decoder
 from tagpose.visualization.heatmaps import draw_heatmaps
 from tagpose.visualization.image_grid import make_image_grid, make_image_row
-from tagpose.visualization.poses import draw_ground_truth, draw_poses
+from tagpose.visualization.poses import draw_ground_truth_poses, draw_poses
 
 _IDENTITY: Final = torch.eye(2, 3, dtype=torch.float64)[None]  # poses stay in input pixels
 
@@ -76,7 +76,7 @@ class ImageLogger(Callback):
         poses = decode_batch(keypoint_maps, _IDENTITY, self.decoder)[0]
         heatmaps = keypoint_maps.heatmaps[0].float().cpu().numpy()
         pictures = (
-            draw_ground_truth(pixels, keypoints.cpu().numpy(), self.skeleton),
+            draw_ground_truth_poses(pixels, keypoints.cpu().numpy(), self.skeleton),
             draw_poses(pixels, poses, self.skeleton),
             draw_heatmaps(pixels, heatmaps, self.skeleton),
         )

@@ -1,5 +1,6 @@
 """Callback that writes the checkpoint for resuming, also when a signal stops the run."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -11,9 +12,12 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed
 
+from tagpose.training.checkpoint_io import find_latest_checkpoint
 from tagpose.training.stop_signals import StopSignalHandler, signal_exit_code
 
 FILE_NAME: Final = "last.ckpt"
+
+_AUTO: Final = "auto"
 
 
 class _Request(NamedTuple):
@@ -201,3 +205,34 @@ def _validation_follows(trainer: Trainer, epoch: int, batch_idx: int, ahead: ran
     elif (epoch + 1) % epochs:
         return False
     return any((batch_idx + 1 + offset) % batches == 0 for offset in ahead)
+
+
+def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) -> Path | None:
+    """Return the checkpoint to resume from, or None for a new run.
+
+    Args:
+        resume: a checkpoint, or auto for the latest one of the folder.
+        folder: folder of the run.
+        is_named: whether the same command would use the same folder again.
+
+    Raises:
+        ValueError: the folder is ambiguous, or has checkpoints that would be overwritten.
+    """
+    is_worker = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
+    if not is_named and (resume == _AUTO or is_worker):
+        raise ValueError(
+            "the run has no name, which resume=auto and runs of several processes need to find "
+            "their folder; set run=NAME"
+        )
+    if resume == _AUTO:
+        latest = find_latest_checkpoint(folder)
+        print(f"Resuming from {latest}" if latest else f"Starting a new run in {folder}")
+        return latest
+    file = Path(resume) if resume else None
+    is_inside = file is not None and file.resolve().parent == folder.resolve()
+    if any(folder.glob("*.ckpt")) and not is_inside:
+        raise ValueError(
+            f"{folder} has checkpoints of an earlier run; set resume=auto to resume it, or another "
+            "run=NAME to start a new one"
+        )
+    return file

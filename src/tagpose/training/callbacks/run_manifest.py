@@ -11,9 +11,10 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.io import atomic_write, write_json
-from tagpose.provenance import describe_changes
+from tagpose.provenance import describe_changes, fingerprint, git_revision, package_versions
 
 FILE_NAME: Final = "run.json"
+_NOT_OF_RESULTS: Final = ("paths", "resume", "run", "logger", "name")  # keys without effect on them
 
 
 class RunManifest(Callback):
@@ -82,4 +83,16 @@ def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
         name: leaf
         for key, value in content.items()
         for name, leaf in flatten_keys(value, f"{prefix}.{key}".lstrip(".")).items()
+    }
+
+
+def collect_facts(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:
+    """Return everything that the results of a run depend on, by name."""
+    files = (data.train_split.annotations, data.val_split.annotations)
+    options = {name: value for name, value in configured.items() if name not in _NOT_OF_RESULTS}
+    return {
+        **flatten_keys(options),
+        **flatten_keys({"annotations": {file: fingerprint(data.root / file) for file in files}}),
+        **flatten_keys({"versions": package_versions()}),
+        "code": git_revision(Path(__file__).parent),
     }

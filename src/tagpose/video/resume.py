@@ -1,18 +1,22 @@
-"""Summary of a finished video, which lets a resumed prediction skip it."""
+"""Interruption and resumption: deferred signals, and the summary of a finished video."""
 
 import json
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from tagpose.io import write_json
 from tagpose.video.inputs import is_url, redact_password
 
 if TYPE_CHECKING:  # these modules need the extra `video`, which programs check later
-    from tagpose.video.frames import Video
-    from tagpose.video.smoothing import FrameResult
+    from tagpose.video.frames import FrameResult, Video
 
 _NAME: Final = "video.json"
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def write_summary(
@@ -60,3 +64,30 @@ def _identity(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         status = file.stat()
         identity |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
     return identity
+
+
+@contextmanager
+def defer_signals() -> Iterator[Callable[[], int]]:
+    """Record the first SIGINT or SIGTERM; the second one is handled normally.
+
+    Yields:
+        A function that returns the number of the received signal, or 0.
+    """
+    received = 0
+    old_handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def restore() -> None:
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
+
+    def record(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = number
+        restore()
+
+    for number in _SIGNALS:
+        signal.signal(number, record)
+    try:
+        yield lambda: received
+    finally:
+        restore()

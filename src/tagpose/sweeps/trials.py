@@ -1,143 +1,28 @@
-"""Hyperparameter sweeps in the format of `wandb sweep`, and the table `runs.csv` of their results.
-
-`parse_sweep` and `list_overrides` turn a sweep file into the overrides of each run. Several
-processes may work on the same sweep: `claim_trial` locks a run, `merge_trials` the table.
-"""
+"""Trials of a sweep: running them, in several processes, and the table `runs.csv` of results."""
 
 import csv
-import json
 import math
+import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice, product
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-import numpy as np
 from rich.table import Table
 
 from tagpose.io import atomic_write
 from tagpose.locks import LOCK_NAME, FolderInUseError, lock_file, lock_folder
-
-Overrides: TypeAlias = dict[str, str]  # Hydra overrides of a run: key to value as text
+from tagpose.sweeps.search_space import Overrides, Sweep, list_overrides
+from tagpose.training.history import best_logged_value
 
 TABLE_NAME: Final = "runs.csv"  # in the folder of a sweep
 _LOCK_TIMEOUT: Final = 60.0  # seconds; another process writes the table in milliseconds
 _RUN_COLUMNS: Final = ("run", "state", "seconds")  # columns before the metric's and the parameters'
 _DONE: Final = "done"
-
-_METHODS: Final = ("grid", "random")
-_SIGNIFICANT_DIGITS: Final = 3  # of sampled floats
-_SAMPLERS: Final[dict[str, Callable[[np.random.Generator, Any, Any], float]]] = {
-    "uniform": lambda random, low, high: random.uniform(low, high),
-    "log_uniform_values": lambda random, low, high: np.exp(
-        random.uniform(np.log(low), np.log(high))
-    ),
-    "int_uniform": lambda random, low, high: int(random.integers(low, high, endpoint=True)),
-}
-
-
-class Sweep(NamedTuple):
-    """Program, search method, metric and search space of a sweep."""
-
-    program: str  # script, relative to the root of the project
-    method: str  # "grid" or "random"
-    metric: str  # name under which runs log it
-    maximize: bool  # whether larger values of the metric are better
-    max_runs: int | None  # None runs the whole grid
-    parameters: dict[str, dict[str, Any]]  # `value`, `values`, or `distribution`, `min` and `max`
-
-    @property
-    def varied_parameters(self) -> list[str]:
-        """Names of the parameters that differ between runs."""
-        return [name for name, choice in self.parameters.items() if "value" not in choice]
-
-
-def parse_sweep(
-    content: Mapping[str, Any], *, max_runs: str | None = None, metric: str | None = None
-) -> Sweep:
-    """Parse and validate the content of a sweep file.
-
-    Args:
-        content: content of the file.
-        max_runs: overrides its `run_cap`.
-        metric: overrides its `metric.name`.
-
-    Raises:
-        ValueError: a key is missing, or the sweep needs a feature of wandb's server.
-    """
-    if missing := [key for key in ("program", "metric", "parameters") if not content.get(key)]:
-        raise ValueError(f"the sweep has no {', '.join(missing)}; add them to the file")
-    method, parameters = content.get("method"), content["parameters"]
-    if method not in _METHODS:
-        raise ValueError(
-            f"unknown method {method!r}; use {' or '.join(_METHODS)} (`wandb sweep` runs others)"
-        )
-    for name, choice in parameters.items():
-        _check_parameter(name, choice, method)
-    limit = str(max_runs or content.get("run_cap", ""))
-    if not limit.isdecimal() and (limit or method == "random"):  # a grid is finite
-        raise ValueError(
-            f"the number of runs must be an integer, got {limit!r}; set run_cap in the sweep file "
-            "or pass count=N"
-        )
-    return Sweep(
-        program=content["program"],
-        method=method,
-        metric=metric or content["metric"]["name"],
-        maximize=content["metric"].get("goal") == "maximize",
-        max_runs=int(limit) if limit else None,
-        parameters=parameters,
-    )
-
-
-def _check_parameter(name: str, choice: Mapping[str, Any], method: str) -> None:
-    """Raise ValueError if a parameter of a sweep cannot be run here."""
-    if {"value"} == choice.keys() or ({"values"} == choice.keys() and choice["values"]):
-        return
-    if choice.keys() != {"distribution", "min", "max"} or choice["distribution"] not in _SAMPLERS:
-        raise ValueError(
-            f"parameter {name} is {dict(choice)}; use `value`, `values`, or a `distribution` "
-            f"({', '.join(_SAMPLERS)}) with `min` and `max`"
-        )
-    if method == "grid":
-        raise ValueError(
-            f"parameter {name} has a distribution, but a grid needs `values`; list them, or use "
-            "method: random"
-        )
-    logarithmic = choice["distribution"] == "log_uniform_values"
-    if choice["min"] > choice["max"] or (logarithmic and choice["min"] <= 0):
-        raise ValueError(
-            f"parameter {name} has the empty range from {choice['min']} to {choice['max']}; use "
-            "min <= max, and min > 0 for log_uniform_values"
-        )
-
-
-def list_overrides(sweep: Sweep) -> list[Overrides]:
-    """Return the overrides of each run; a longer sweep starts with the runs of a shorter one."""
-    names, choices = sweep.parameters.keys(), sweep.parameters.values()
-    if sweep.method == "grid":
-        grid = product(*(choice.get("values", [choice.get("value")]) for choice in choices))
-        combinations = list(islice(grid, sweep.max_runs))
-    else:
-        generators = map(np.random.default_rng, range(sweep.max_runs or 0))
-        combinations = [tuple(_sample_value(c, random) for c in choices) for random in generators]
-    return [dict(zip(names, map(_format_value, values), strict=True)) for values in combinations]
-
-
-def _sample_value(choice: Mapping[str, Any], random: np.random.Generator) -> Any:
-    """Sample one value of a parameter."""
-    if "distribution" in choice:
-        value = _SAMPLERS[choice["distribution"]](random, choice["min"], choice["max"])
-        return value if isinstance(value, int) else float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
-    values = choice.get("values", [choice.get("value")])
-    return values[int(random.integers(len(values)))]
-
-
-def _format_value(value: Any) -> str:
-    """Format a value as Hydra reads it on a command line."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 class Trial(NamedTuple):
@@ -277,3 +162,46 @@ def make_trial_table(trials: Sequence[Trial], sweep: Sweep, title: str) -> Table
             trial.state,
         )
     return table
+
+
+def run_trials(sweep: Sweep, folder: Path) -> list[Trial]:
+    """Run the trials that are not done in the table and that no other process runs."""
+    runs = list_overrides(sweep)
+    files = folder.exists() and [file for file in folder.iterdir() if file.name[0] != "."]
+    if files and folder / TABLE_NAME not in files:
+        raise ValueError(
+            f"{folder} has files but no {TABLE_NAME}, so it is not the folder of a sweep; use "
+            "another folder=FOLDER"
+        )
+    trials = merge_trials(folder, [], sweep)
+    done = {trial.number for trial in trials if trial.done}
+    print(f"{len(runs)} runs, {len(done)} done; resume with folder={folder}", flush=True)
+    for number, overrides in enumerate(runs):
+        with claim_trial(folder, number, sweep) as trial_folder:
+            if trial_folder:
+                trial = run_trial(sweep, trial_folder, number, overrides)
+                merge_trials(folder, [trial], sweep)
+    trials = merge_trials(folder, [], sweep)
+    if len(trials) < len(runs):
+        print(f"{len(runs) - len(trials)} runs are still running in other processes", flush=True)
+    return trials
+
+
+def run_trial(sweep: Sweep, folder: Path, number: int, overrides: Overrides) -> Trial:
+    """Run the program of a sweep, a verb of `tagpose` or a Python file, once as a subprocess."""
+    words = [*overrides_to_words(overrides), f"hydra.run.dir={folder}"]
+    print(f"\n{number}: {shlex.join(words)}", flush=True)
+    start = time.monotonic()
+    try:
+        is_file = sweep.program.endswith(".py")
+        program = [sweep.program] if is_file else ["-m", "tagpose", *sweep.program.split()]
+        code = subprocess.run([sys.executable, *program, *words], check=False).returncode
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    value = best_logged_value(folder, sweep.metric, maximize=sweep.maximize)
+    return make_trial(number, overrides, code, value, time.monotonic() - start)
+
+
+def overrides_to_words(overrides: Overrides) -> list[str]:
+    """Return overrides as command-line words; ~NAME, which removes a key, has no value."""
+    return [f"{n}={v}" if v or not n.startswith("~") else n for n, v in overrides.items()]
