@@ -1,12 +1,13 @@
 """Run the programs as a user does."""
 
-import json
 import os
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from helpers.fork_server import ForkServer
 
 ROOT = Path(__file__).parents[2]
 PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -15,31 +16,25 @@ PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 def run(script, *arguments, cwd, **environment):
     """Run a script to its end and return the finished process with its output.
 
-    The script runs in a fork of a server that has imported the libraries, because imports take
-    most of the time of a short program.
+    The script runs in a fork of this process, because imports take most of the time of a short
+    program.
     """
     arguments = command(script, *arguments)
     with TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
-        request = {
-            "argv": arguments[1:],
-            "cwd": str(cwd),
-            "environment": os.environ | PLAIN | environment,
-            "streams": [os.devnull, str(out), str(err)],
-        }
-        server = _fork_server()
-        print(json.dumps(request), file=server.stdin, flush=True)
-        code = int(server.stdout.readline())
+        code = fork_server().run(
+            argv=arguments[1:],
+            cwd=str(cwd),
+            environment=os.environ | PLAIN | environment,
+            streams=[os.devnull, str(out), str(err)],
+        )
         return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
 
 
 @cache
-def _fork_server():
+def fork_server():
     """Start the server once per test process."""
-    program = [sys.executable, str(ROOT / "tests/programs/fork_server.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    quiet = {"NO_ALBUMENTATIONS_UPDATE": "1"}  # tagpose sets it, but is imported too late
-    return subprocess.Popen(program, env=os.environ | PLAIN | quiet, **pipes)
+    return ForkServer()
 
 
 def started(script, *arguments, cwd, log, **environment):
