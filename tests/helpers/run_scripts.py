@@ -14,21 +14,24 @@ PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 def run(script, *arguments, cwd, **environment):
-    """Run a script to its end and return the finished process with its output.
+    """Run a script to its end and return the finished process with its output."""
+    return run_file(*command(script, *arguments)[1:], cwd=cwd, **environment)
 
-    The script runs in a fork of this process, because imports take most of the time of a short
-    program.
+
+def run_file(*argv, cwd, **environment):
+    """Run a Python file like a script.
+
+    It runs in a fork of this process, because imports take most of the time of a short program.
     """
-    arguments = command(script, *arguments)
     with TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
         code = fork_server().run(
-            argv=arguments[1:],
+            argv=argv,
             cwd=str(cwd),
             environment=os.environ | PLAIN | environment,
             streams=[os.devnull, str(out), str(err)],
         )
-        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(argv, code, out.read_text(), err.read_text())
 
 
 @cache
