@@ -1,8 +1,8 @@
 """Server that is forked from the test process, and forks a process for each program to run.
 
 The test process has imported the libraries to collect the tests, so that a program starts in a
-moment. Each request is a line of JSON with the arguments of `_run_program`; the answer is the exit
-code.
+moment. Each request is a line of JSON: the arguments of `_run_program`, of which the answer is the
+process id, or a process id, of which the answer is the exit code.
 """
 
 import atexit
@@ -48,13 +48,21 @@ class ForkServer:
             child = os.fork()
         if not child:
             os.close(self._requests)  # the server ends with the test process
+            os.close(self._answers)
             _serve(request_end, answer_end)
         os.close(request_end)
         os.close(answer_end)
         self._answer_lines = os.fdopen(self._answers)
 
-    def run(self, **request):
-        """Run a program to its end and return the exit code."""
+    def start(self, **program):
+        """Start a program and return the process id."""
+        return self._ask(program)
+
+    def wait(self, pid):
+        """Wait for the end of a program and return the exit code."""
+        return self._ask(pid)
+
+    def _ask(self, request):
         os.write(self._requests, json.dumps(request).encode() + b"\n")
         return int(self._answer_lines.readline())
 
@@ -67,15 +75,20 @@ def _serve(requests, answers):
             for number, line in enumerate(lines):
                 if number == 0:
                     _import_all()
-                child = os.fork()
-                if not child:
-                    _run_program(**json.loads(line))
-                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                os.write(answers, f"{code}\n".encode())
+                os.write(answers, f"{_answer(json.loads(line))}\n".encode())
     except BaseException:
         sys.__excepthook__(*sys.exc_info())
     finally:
         os._exit(0)
+
+
+def _answer(request):
+    if isinstance(request, int):
+        return os.waitstatus_to_exitcode(os.waitpid(request, 0)[1])
+    child = os.fork()
+    if not child:
+        _run_program(**request)
+    return child
 
 
 def _import_all():

@@ -19,19 +19,24 @@ def run(script, *arguments, cwd, **environment):
 
 
 def run_file(*argv, cwd, **environment):
-    """Run a Python file like a script.
+    """Run a Python file like a script and return the finished process with its output."""
+    with TemporaryDirectory() as folder:
+        out, err = (Path(folder, name) for name in ("out", "err"))
+        code = fork_server().wait(start_file(*argv, cwd=cwd, out=out, err=err, **environment))
+        return subprocess.CompletedProcess(argv, code, out.read_text(), err.read_text())
+
+
+def start_file(*argv, cwd, out, err, **environment):
+    """Start a Python file like a script, with its output in files, and return the process id.
 
     It runs in a fork of this process, because imports take most of the time of a short program.
     """
-    with TemporaryDirectory() as folder:
-        out, err = (Path(folder, name) for name in ("out", "err"))
-        code = fork_server().run(
-            argv=argv,
-            cwd=str(cwd),
-            environment=os.environ | PLAIN | environment,
-            streams=[os.devnull, str(out), str(err)],
-        )
-        return subprocess.CompletedProcess(argv, code, out.read_text(), err.read_text())
+    return fork_server().start(
+        argv=argv,
+        cwd=str(cwd),
+        environment=os.environ | PLAIN | environment,
+        streams=[os.devnull, str(out), str(err)],
+    )
 
 
 @cache
