@@ -1,5 +1,6 @@
 """What the tests share: a small set of synthetic people, drawn once."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from helpers.run_scripts import fork_server
 from tagpose.data.synthetic import write_synthetic_dataset
+
+gc.disable()  # until all tests are imported, an eighth of whose time the collector would take
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,6 +23,16 @@ settings.load_profile("patient")
 # make test has a process for each core: more threads than cores wait for each other
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session):
+    """Fork the server of programs after the imports and before the first test."""
+    gc.freeze()
+    gc.enable()
+    if not session.config.pluginmanager.hasplugin("dsession"):  # which only distributes tests
+        fork_server()
+    return (yield)
 
 
 @pytest.fixture(scope="session")

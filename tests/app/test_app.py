@@ -5,19 +5,18 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import requests
 import torch
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from helpers.run_scripts import ROOT, run
+from helpers.run_scripts import ROOT, command, fork_server, run, start_file
 from tagpose import Predictor
 from tagpose.app.layout import make_sliders
 from tagpose.app.rendering import (
@@ -228,6 +227,16 @@ def test_an_image_that_is_not_accepted_has_an_error_message_without_a_path(
     assert name not in error
     assert "/" not in error
     assert viewer.update("me", START).message == viewer.prompt  # the old image is removed
+    assert viewer.analyze("me", pictures / "one.png") == ""
+
+
+def test_each_session_has_its_own_image(network, pictures):
+    viewer = make_viewer(make_predictor(network))
+    for name in ("one", "two"):
+        viewer.analyze(name, pictures / f"{name}.png")
+    for name, size in (("one", (90, 60)), ("two", (70, 80))):
+        result = viewer.update(name, START).result.to_dict()
+        assert (result["width"], result["height"]) == size
 
 
 def test_both_ends_of_every_slider_are_valid_thresholds(network, pictures):
@@ -282,21 +291,22 @@ def address(checkpoint, tmp_path_factory):
     """URL of a server with uploads up to 1 MB; it deletes its files when it stops."""
     folder = tmp_path_factory.mktemp("served")
     overrides = (f"checkpoint={checkpoint}", "port=null", "max_upload_megabytes=1")
-    variables = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
-    command = [sys.executable, str(ROOT / "scripts/app.py"), *overrides]
-    with subprocess.Popen(
-        command, cwd=folder, env=os.environ | variables, text=True, stdout=subprocess.PIPE
-    ) as server:  # fmt: skip
-        line = server.stdout.readline()
-        assert line.startswith("Serving at http://127.0.0.1:")
-        try:
-            yield line.split()[-1]
-            # images of the browser tests exist as long as the server runs
-            assert bool(list(folder.glob("tagpose-*/*/*.jpg"))) is bool(CHROMIUM)
-        finally:
-            server.send_signal(signal.SIGTERM)
-        assert server.wait(60) == 0
-        assert list(folder.iterdir()) == []
+    log, script = tmp_path_factory.mktemp("log") / "out", command("app", *overrides)[1:]
+    err = log.with_name("err")
+    server = start_file(*script, cwd=folder, out=log, err=err, TMPDIR=str(folder))
+    while not log.exists() or not log.read_text().endswith("\n"):
+        assert psutil.Process(server).status() != psutil.STATUS_ZOMBIE, err.read_text()
+        time.sleep(0.05)
+    line = log.read_text()
+    assert line.startswith("Serving at http://127.0.0.1:")
+    try:
+        yield line.split()[-1]
+        # images of the browser tests exist as long as the server runs
+        assert bool(list(folder.glob("tagpose-*/*/*.jpg"))) is bool(CHROMIUM)
+    finally:
+        os.kill(server, signal.SIGTERM)
+    assert fork_server().wait(server) == 0
+    assert list(folder.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +404,7 @@ def test_in_a_browser_every_tab_has_its_image(visit, pictures):
         expect(picture).to_have_js_property("naturalWidth", 4 * 90)
 
 
+@pytest.mark.slow
 def test_in_a_browser_an_image_can_be_uploaded_after_a_broken_file(visit, pictures):
     page = visit()
     upload(page, pictures / "text.jpg")
@@ -405,17 +416,22 @@ def test_in_a_browser_an_image_can_be_uploaded_after_a_broken_file(visit, pictur
     expect_people(page, 0)
 
 
-def test_page_and_server_reject_a_file_over_the_limit(visit, address, pictures):
-    page = visit(allow_console_errors=True)  # gradio asks for the progress of the rejected upload
-    upload(page, pictures / "large.png")
-    expect(page.get_by_text("maximum allowed size")).to_be_visible(timeout=30_000)
+def test_the_server_rejects_a_file_over_the_limit(address, pictures):
     with (pictures / "large.png").open("rb") as file:
         response = requests.post(f"{address}gradio_api/upload", files={"files": file}, timeout=60)
     assert response.status_code == 413
+
+
+@pytest.mark.slow
+def test_in_a_browser_a_file_over_the_limit_has_an_error_message(visit, pictures):
+    page = visit(allow_console_errors=True)  # gradio asks for the progress of the rejected upload
+    upload(page, pictures / "large.png")
+    expect(page.get_by_text("maximum allowed size")).to_be_visible(timeout=30_000)
     upload(page, pictures / "one.png")
     expect(page.locator("#people tbody tr").first).to_be_visible(timeout=30_000)
 
 
+@pytest.mark.slow
 def test_in_a_browser_each_page_shows_its_own_image(visit, pictures):
     pages = [visit(), visit()]
     for page, name in zip(pages, ("one", "two"), strict=True):

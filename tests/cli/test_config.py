@@ -63,9 +63,10 @@ def test_every_experiment_can_be_built(compose_config, experiment, tmp_path):
 def test_every_variant_of_the_ablation_composes(compose_config):
     cfg = compose_config(root="ablate")
     variants = OmegaConf.to_container(cfg.variants, resolve=True).values()
-    for variant in variants:
-        compose_config(*cfg.finetune_overrides, *cfg.baseline_overrides, *variant.get("train", []))
-        compose_config(*cfg.evaluate_overrides, *variant.get("test", []), root="evaluate")
+    for overrides in {tuple(variant.get("train", [])) for variant in variants}:
+        compose_config(*cfg.finetune_overrides, *cfg.baseline_overrides, *overrides)
+    for overrides in {tuple(variant.get("test", [])) for variant in variants}:
+        compose_config(*cfg.evaluate_overrides, *overrides, root="evaluate")
 
 
 @pytest.mark.parametrize("root", ["benchmark", "oracle"])

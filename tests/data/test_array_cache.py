@@ -245,6 +245,7 @@ class KeypointDataset:
         return self.annotations.record(index).keypoints
 
 
+@pytest.mark.slow
 def test_spawned_workers_read_the_same_annotations_as_the_main_process(tmp_path):
     dataset = KeypointDataset(read_annotations(*write(tmp_path)))
     loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")

@@ -1,14 +1,14 @@
 """Laws of the evaluation, and its agreement with xtcocotools."""
 
 import json
-import subprocess
-import sys
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from torch import distributed
 
 from helpers import xtcocotools_reference as official
 from tagpose.evaluation.coco_results import (
@@ -274,37 +274,29 @@ def test_a_repeated_image_counts_once(ground_truth):
     assert predictions.compute() == {}
 
 
-# run in two processes, of which the first has no predictions
-RANK = """
-import sys
-import numpy as np
-from tagpose.evaluation.predictions import Predictions
-from tagpose.structures import Poses
-from torch import distributed
-
-rank = int(sys.argv[1])
-distributed.init_process_group("gloo", f"file://{sys.argv[2]}", rank=rank, world_size=2)
-predictions = Predictions()
-for image_id in range(3 * rank):
-    predictions.update(image_id, Poses(np.ones((image_id, 17, 3)), np.ones(image_id)))
-predictions.gather()
-distributed.destroy_process_group()
-print({image_id: len(people.scores) for image_id, people in predictions.compute().items()})
-"""
+def gather_predictions(rank, folder):
+    """Write the numbers of people that a process gathers; the first one has no predictions."""
+    distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    predictions = Predictions()
+    for image_id in range(3 * rank):
+        predictions.update(image_id, Poses(np.ones((image_id, 17, 3)), np.ones(image_id)))
+    predictions.gather()
+    distributed.destroy_process_group()
+    counts = {image_id: len(people.scores) for image_id, people in predictions.compute().items()}
+    (folder / f"{rank}").write_text(str(counts))
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads, in new Pythons
 def test_processes_gather_their_predictions_even_if_one_has_none(tmp_path):
-    command = [sys.executable, "-c", RANK]
     processes = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE)
+        get_context("fork").Process(target=gather_predictions, args=(rank, tmp_path), daemon=True)
         for rank in range(2)
     ]
-    try:
-        for process in processes:
-            assert process.communicate(timeout=120)[0] == b"{0: 0, 1: 1, 2: 2}\n"
-    finally:
-        for process in processes:
-            process.kill()
+    for process in processes:
+        process.start()
+    for rank, process in enumerate(processes):
+        process.join(120)
+        assert (tmp_path / f"{rank}").read_text() == "{0: 0, 1: 1, 2: 2}"
 
 
 def test_the_table_has_a_dash_for_parts_without_ground_truth():

@@ -1,6 +1,5 @@
 """Run the programs as a user does."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,38 +7,42 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from helpers.fork_server import ForkServer
+
 ROOT = Path(__file__).parents[2]
 PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 def run(script, *arguments, cwd, **environment):
-    """Run a script to its end and return the finished process with its output.
+    """Run a script to its end and return the finished process with its output."""
+    return run_file(*command(script, *arguments)[1:], cwd=cwd, **environment)
 
-    The script runs in a fork of a server that has imported the libraries, because imports take
-    most of the time of a short program.
-    """
-    arguments = command(script, *arguments)
+
+def run_file(*argv, cwd, **environment):
+    """Run a Python file like a script and return the finished process with its output."""
     with TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
-        request = {
-            "argv": arguments[1:],
-            "cwd": str(cwd),
-            "environment": os.environ | PLAIN | environment,
-            "streams": [os.devnull, str(out), str(err)],
-        }
-        server = _fork_server()
-        print(json.dumps(request), file=server.stdin, flush=True)
-        code = int(server.stdout.readline())
-        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
+        code = fork_server().wait(start_file(*argv, cwd=cwd, out=out, err=err, **environment))
+        return subprocess.CompletedProcess(argv, code, out.read_text(), err.read_text())
+
+
+def start_file(*argv, cwd, out, err, **environment):
+    """Start a Python file like a script, with its output in files, and return the process id.
+
+    It runs in a fork of this process, because imports take most of the time of a short program.
+    """
+    return fork_server().start(
+        argv=argv,
+        cwd=str(cwd),
+        environment=os.environ | PLAIN | environment,
+        streams=[os.devnull, str(out), str(err)],
+    )
 
 
 @cache
-def _fork_server():
+def fork_server():
     """Start the server once per test process."""
-    program = [sys.executable, str(ROOT / "tests/programs/fork_server.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    quiet = {"NO_ALBUMENTATIONS_UPDATE": "1"}  # tagpose sets it, but is imported too late
-    return subprocess.Popen(program, env=os.environ | PLAIN | quiet, **pipes)
+    return ForkServer()
 
 
 def started(script, *arguments, cwd, log, **environment):

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -129,11 +130,17 @@ def test_every_command_of_a_page_composes(page, tmp_path):
         source = (ROOT / "src/tagpose/cli" / f"{program}.py").read_text() if program else ""
         root = re.search(r"@program\(\"(\w+)\"", source)
         if root:
-            with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-                cfg = compose(root[1], overrides(words, tmp_path), return_hydra_config=True)
-                HydraConfig.instance().set_config(cfg)
+            cfg = compose_once(root[1], *overrides(words, tmp_path))
+            HydraConfig.instance().set_config(cfg)
             if root[1] in ("train", "reproduce") and "--cfg" not in words:
                 assert images_suit(cfg, root[1]), shlex.join(command)
+
+
+@cache
+def compose_once(root, *words):
+    """Compose a configuration; several pages have the same commands."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(root, list(words), return_hydra_config=True)
 
 
 def images_suit(cfg, root):

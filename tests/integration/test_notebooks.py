@@ -4,6 +4,7 @@ Update the outputs with `.venv/bin/jupyter execute --inplace notebooks/*.ipynb` 
 without `data/synthetic` and without a checkpoint.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from helpers.run_scripts import ROOT, run_file, succeeded
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
 
-FILES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FILES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WITH_NETWORK = [file for file in FILES if "TAGPOSE_CHECKPOINT" in file.read_text(encoding="utf-8")]
 NO_CHECKPOINT = "made from the ground truth"  # source that is printed without a checkpoint
 MAX_BYTES = 1_000_000
@@ -43,15 +45,13 @@ def read_outputs(cells):
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """Cells of all notebooks, executed in one kernel because starting it takes most of the time."""
-    reset = "%reset -f\n%cd -q {}"
-    joined, cells = nbformat.v4.new_notebook(), {}
-    for file in FILES:
-        start = nbformat.v4.new_code_cell(reset.format(tmp_path_factory.mktemp(file.stem)))
-        cells[file] = [start, *nbformat.read(file, as_version=4).cells]
-        joined.cells += cells[file]
-    run(joined, tmp_path_factory.mktemp("kernel"))
-    return cells
+    """Outputs of all notebooks, executed without a kernel because starting it takes long."""
+    folder = tmp_path_factory.mktemp("executed")
+    program = ROOT / "tests/programs/execute_notebooks.py"
+    unset = {"TAGPOSE_CHECKPOINT": "", "TAGPOSE_DATA": "", "IPYTHONDIR": str(folder)}
+    words = [str(word) for word in (program, folder / "outputs.json", *FILES)]
+    succeeded(run_file(*words, cwd=folder, TMPDIR=str(folder), **unset))
+    return json.loads((folder / "outputs.json").read_text())
 
 
 @pytest.mark.parametrize("file", FILES, ids=stem)
@@ -70,10 +70,23 @@ def test_a_notebook_is_committed_with_the_outputs_of_one_run(file):
 
 @pytest.mark.parametrize("file", FILES, ids=stem)
 def test_a_notebook_without_data_and_checkpoint_shows_synthetic_people(file, executed):
-    outputs = read_outputs(executed[file])
+    cells = executed[str(file)]
+    assert [cell for cell in cells if cell["stderr"] or cell["error"] != "''"] == []
+    assert_shows_synthetic_people(file, str(cells))
+
+
+def assert_shows_synthetic_people(file, outputs):
     assert "synthetic data" in outputs
     assert "image/png" in outputs
     assert (NO_CHECKPOINT in outputs) == (file in WITH_NETWORK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES, ids=stem)
+def test_a_notebook_runs_in_a_kernel_without_data_and_checkpoint(file, tmp_path):
+    notebook = nbformat.read(file, as_version=4)
+    run(notebook, tmp_path)
+    assert_shows_synthetic_people(file, read_outputs(notebook.cells))
 
 
 @pytest.mark.slow

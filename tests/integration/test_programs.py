@@ -1,6 +1,8 @@
 """Programs as users run them: both stages, evaluation, prediction, and errors."""
 
+import ast
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -238,6 +240,41 @@ def test_invalid_options_of_predict_are_errors_in_one_sentence(stages, argument,
     assert message in result.stderr
 
 
+TRAINING_ONLY = {"lightning", "albumentations", "torchmetrics", "matplotlib", "av", "trackers"}
+
+
+def find_imports(name):
+    """Return the modules that a module imports, other than those inside of functions."""
+    tree, found = ast.parse(Path(importlib.util.find_spec(name).origin).read_text()), set()
+    for line in tree.body:
+        if isinstance(line, ast.Import):
+            found |= {alias.name for alias in line.names}
+        elif isinstance(line, ast.ImportFrom):
+            found |= {line.module, *(f"{line.module}.{alias.name}" for alias in line.names)}
+    return found
+
+
+def is_module(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a name in a module
+        return False
+
+
+def test_no_module_of_predict_imports_the_libraries_of_training():
+    # the second one is named by the configuration
+    waiting, reached = ["tagpose.cli.predict", "tagpose.inference.predictor"], set()
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            if name.startswith("tagpose") and is_module(name):
+                waiting += [*find_imports(name), name.rpartition(".")[0] or "tagpose"]
+    libraries = {name.partition(".")[0] for name in reached}
+    assert {"torch", "timm"} <= libraries
+    assert not TRAINING_ONLY & libraries
+
+
 # run in a new process, which lists the modules that a program imports at start
 LOADED = """
 import sys
@@ -249,20 +286,13 @@ print(*sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_predict_does_not_import_the_libraries_of_training():
     command = [sys.executable, "-c", LOADED]
     loaded = subprocess.run(command, text=True, capture_output=True, check=True).stdout.split()
     assert {"torch", "timm", "tagpose.inference"} <= set(loaded)
     # they would take 4 of the 10 seconds until the first result
-    training_only = {
-        "lightning",
-        "albumentations",
-        "torchmetrics",
-        "matplotlib",
-        "av",
-        "trackers",
-    }
-    assert not training_only & set(loaded)
+    assert not TRAINING_ONLY & set(loaded)
 
 
 def test_predict_checks_its_options_without_torch_and_without_a_download(tmp_path):

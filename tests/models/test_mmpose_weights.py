@@ -117,6 +117,7 @@ def test_a_checkpoint_of_another_method_is_an_error_that_lists_its_head(tmp_path
         load_network(tmp_path / "other.pth")
 
 
+@pytest.mark.slow
 def test_tensors_of_a_higherhrnet_that_do_not_fit_are_listed(tmp_path):
     network = PoseNetwork(f"higher{SMALL}", WHOLEBODY)
     name = "keypoint_head.deconv_layers.0.2.0.conv1.weight"

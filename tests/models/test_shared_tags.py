@@ -101,7 +101,7 @@ def test_losses_of_shared_tags_equal_those_of_separate_tags(sharing):
 
 
 @shared
-@settings(max_examples=15)  # of 0.2 s each
+@settings(max_examples=5)  # of 0.2 s each
 @given(seed=st.integers(0, 2**31), part_mean_tags=st.booleans())
 def test_decoding_shared_tags_equals_decoding_separate_tags(sharing, seed, part_mean_tags):
     original, flipped = (random_maps(sharing, seed + n, batch=2) for n in range(2))

@@ -4,6 +4,8 @@ Fake tensors have a device and a shape, but no values. They work without a GPU a
 on tensors of different devices. The backward pass needs a real device.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -35,14 +37,20 @@ def fake_cuda(monkeypatch):
         function.cache_clear()
 
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("architecture", "tags"),
     [
-        ("hrnet_w32", "keypoint"),
-        ("hrnet_w32", "part"),
-        ("hrnet_w48", "part"),
-        ("higherhrnet_w32", "part"),
-        ("higherhrnet_w48", "part"),
+        ("hrnet_w18_small", "keypoint"),
+        ("hrnet_w18_small", "part"),
+        ("higherhrnet_w18_small", "part"),
+        slow("hrnet_w32", "keypoint"),
+        slow("hrnet_w32", "part"),
+        slow("hrnet_w48", "part"),
+        slow("higherhrnet_w32", "part"),
+        slow("higherhrnet_w48", "part"),
     ],
 )
 def test_training_and_flip_test_stay_on_the_device_of_the_images(architecture, tags):
