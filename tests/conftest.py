@@ -32,7 +32,10 @@ def pytest_runtestloop(session):
     gc.enable()
     if not session.config.pluginmanager.hasplugin("dsession"):  # which only distributes tests
         fork_server()
-    return (yield)
+    try:
+        return (yield)
+    finally:
+        gc.unfreeze()  # libraries report objects that are not collected at the end
 
 
 @pytest.fixture(scope="session")

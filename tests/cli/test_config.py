@@ -60,11 +60,14 @@ def test_every_experiment_can_be_built(compose_config, experiment, tmp_path):
     instantiate(cfg.trainer, logger=False, _convert_="object")
 
 
-def test_every_variant_of_the_ablation_composes(compose_config):
-    cfg = compose_config(root="ablate")
+@pytest.mark.parametrize("ablation", ["recipe", "tags"])
+def test_every_variant_of_an_ablation_composes(compose_config, ablation):
+    cfg = compose_config(f"ablation={ablation}", root="ablate")
     variants = OmegaConf.to_container(cfg.variants, resolve=True).values()
-    for overrides in {tuple(variant.get("train", [])) for variant in variants}:
-        compose_config(*cfg.finetune_overrides, *cfg.baseline_overrides, *overrides)
+    stage = [*cfg.finetune_overrides, *cfg.baseline_overrides]
+    changes = {(*v.get("both_stages", []), *v.get("train", [])) for v in variants}
+    for overrides in changes:
+        compose_config(*stage, *overrides)
     for overrides in {tuple(variant.get("test", [])) for variant in variants}:
         compose_config(*cfg.evaluate_overrides, *overrides, root="evaluate")
 
