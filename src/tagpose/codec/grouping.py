@@ -8,14 +8,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tagpose.codec.compilation import Float, Int, compiled
-from tagpose.codec.peak_matching import (
-    GroupingRule,
-    GroupingState,
-    ImagePeaks,
-    Matching,
-    match_peaks,
-    reject_distant,
-)
+from tagpose.codec.grouping_state import GroupingRule, GroupingState, ImagePeaks, Matching
+from tagpose.codec.peak_matching import match_peaks, reject_distant
 
 
 @dataclass(frozen=True)

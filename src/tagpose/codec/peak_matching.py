@@ -1,10 +1,11 @@
 """Assignment of one keypoint's peaks to people by tag distance."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from tagpose.codec.compilation import Int, compiled
+from tagpose.codec.grouping_state import GroupingRule, GroupingState, ImagePeaks, Matching
 
 # Cost of one unit of tag distance; scores are smaller, so that they only decide between pairs with
 # equal rounded distances.
@@ -16,43 +17,6 @@ _EXCLUDED: Final = 1e6  # tag distance of excluded pairs
 # height is visible of a person cropped at the waist.
 _MAX_PARENT_DISTANCE: Final = 0.5
 _MIN_KEYPOINTS: Final = 5  # detected keypoints needed to estimate the size of a person
-
-
-class GroupingRule(NamedTuple):
-    """`GroupingConfig` as arrays."""
-
-    order: np.ndarray  # [K] int64
-    part_index: np.ndarray  # [K] int64
-    parents: np.ndarray  # [K, R] int64, padded with -1
-    max_tag_distance: float
-    distance_tie_break: bool
-
-
-class ImagePeaks(NamedTuple):
-    """Peaks of one image."""
-
-    xy: np.ndarray  # [K, N, 2] int32: input pixels
-    scores: np.ndarray  # [K, N] float32, padded with 0
-    tags: np.ndarray  # [K, N, L] float32
-
-
-class GroupingState(NamedTuple):
-    """People so far, in arrays with room for as many people as there are peaks."""
-
-    size: np.ndarray  # [1] int64: number of people so far
-    first_tag: np.ndarray  # [room] float32: first tag of the peak that started each person
-    peaks: np.ndarray  # [room, K] int32: peak of each keypoint, -1 if missing
-    tag_sums: np.ndarray  # [room, F, L] float32: sum of the tags of each part
-    tag_counts: np.ndarray  # [room, F] float32: number of tags of each part
-
-
-class Matching(NamedTuple):
-    """Buffers for the distances and costs between one keypoint's peaks and the people."""
-
-    distances: np.ndarray  # [N * max(N, room)] float64, row by row
-    costs: np.ndarray  # [N * max(N, room)] float64, row by row
-    owners: np.ndarray  # [N] int64: person of each peak, -1 for none
-    mean_tags: np.ndarray  # [L, room] float32: mean tags of people
 
 
 @compiled

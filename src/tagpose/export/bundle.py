@@ -25,14 +25,15 @@ PACKAGE: Final = (
 _EXPORT: Final = Path(__file__).parent
 # Files that import only numpy, scipy, numba, Pillow and each other.
 _BUNDLED_FILES: Final = (
-    "codec/block_bounds.py",
     "codec/__init__.py",
+    "codec/block_bounds.py",
     "codec/compilation.py",
     "codec/decoder.py",
     "codec/decoding_maps.py",
     "codec/flip_test.py",
     "codec/grouped_poses.py",
     "codec/grouping.py",
+    "codec/grouping_state.py",
     "codec/interpolation.py",
     "codec/local_maxima.py",
     "codec/missing_keypoints.py",
