@@ -26,6 +26,7 @@ from tagpose.data.quality.inspection import (
     inspect_dataset,
     summarize_issues,
 )
+from tagpose.data.quality.part_sizes import advise_input_size, format_part_sizes
 from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
 from tagpose.data.splits import Split, log_shared_images
 from tagpose.visualization.image_grid import make_image_grid
@@ -44,10 +45,14 @@ def check_dataset(cfg: DictConfig) -> bool:
     for key in ("max_issues", "samples"):
         if not isinstance(cfg[key], int) or cfg[key] < 0:
             raise ValueError(f"{key}={cfg[key]} is not a non-negative integer; use 0 or more")
+    if not isinstance(cfg.stride, int) or cfg.stride < 1:
+        raise ValueError(f"stride={cfg.stride} is not a positive integer; use 4, or 2 for HigherHRNet")
     data = instantiate(cfg.data, _convert_="object")
     splits = select_splits(data, cfg.split)
     inspections = {
-        split: inspect_split(data, split, cfg.max_issues, read_pixels=cfg.read_pixels)
+        split: inspect_split(
+            data, split, cfg.max_issues, stride=cfg.stride, read_pixels=cfg.read_pixels
+        )
         for split in dict.fromkeys(splits.values())
     }
     if len(splits) > 1:
@@ -78,9 +83,9 @@ def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Spl
 
 
 def inspect_split(
-    data: PoseDataModule, split: Split, max_issues: int, *, read_pixels: bool
+    data: PoseDataModule, split: Split, max_issues: int, *, stride: int, read_pixels: bool
 ) -> Inspection:
-    """Print the statistics of a split and the first issues of each type."""
+    """Print the statistics of a split, the first issues of each type, and advice."""
     file = data.root / split.annotations
     images, options = data.root / split.images, data.options
     inspection = inspect_dataset(
@@ -91,9 +96,12 @@ def inspect_split(
         format_overview(coverage, title),
         format_parts(coverage.parts),
         format_visibilities(coverage.parts),
+        format_part_sizes(inspection.part_sizes, data.input_size, stride),
     )
     issues = format_issues(inspection.log, max_issues)
     print(f"{file}: {summarize_issues(inspection)}", *issues, sep="\n")
+    for line in advise_input_size(inspection.part_sizes, data.input_size, stride):
+        print(f"advice: {line}")
     return inspection
 
 
