@@ -133,9 +133,9 @@ def test_part_sizes_are_those_of_validation_in_heatmap_pixels(write):
     assert parts["person"].too_small(64, 4) == 1
     np.testing.assert_allclose(parts["person"].in_heatmap(40, 4), [20 * scale, 10 * scale])  # as 64
     text = " ".join(render_tables(format_part_sizes(parts, 64, 4), width=120).split())
-    assert "lefthand │     1 │" in text
+    assert "lefthand │ 1 │" in text
     assert "1 (50%)" in text
-    assert "righthand │     0 │" in text
+    assert "righthand │ 0 │" in text
 
 
 @pytest.mark.parametrize(
@@ -358,8 +358,8 @@ def test_the_program_fails_on_errors_and_explains_missing_samples(people, tmp_pa
     [
         ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
         ("split=test", "unknown split in split=test"),
-        ("max_issues=-1", "max_issues=-1 is not a non-negative integer"),
-        ("stride=0", "stride=0 is not a positive integer"),
+        ("max_issues=-1", "max_issues=-1 is not an integer of at least 0"),
+        ("stride=0", "stride=0 is not an integer of at least 1"),
     ],
 )
 def test_invalid_options_are_refused_before_annotations_are_read(override, message):

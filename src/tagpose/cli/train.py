@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program, resolve_checkpoints
@@ -84,7 +85,9 @@ def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: R
     model = instantiate(cfg.model, _convert_="object")
     resolve_checkpoints(cfg)
     if cfg.init_from:
-        print(f"{cfg.init_from}: {transfer_weights(model.network, Path(cfg.init_from))}")
+        report = transfer_weights(model.network, Path(cfg.init_from))
+        if rank_zero_only.rank == 0:
+            print(f"{cfg.init_from}: {report}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
     manifest = RunManifest(
         Path(cfg.paths.run), lambda: collect_facts(configured, data), config_files(configured)
