@@ -86,8 +86,7 @@ def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: R
     resolve_checkpoints(cfg)
     if cfg.init_from:
         report = transfer_weights(model.network, Path(cfg.init_from))
-        if rank_zero_only.rank == 0:
-            print(f"{cfg.init_from}: {report}")
+        rank_zero_only(print)(f"{cfg.init_from}: {report}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
     manifest = RunManifest(
         Path(cfg.paths.run), lambda: collect_facts(configured, data), config_files(configured)

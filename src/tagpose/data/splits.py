@@ -73,10 +73,10 @@ def parse_splits(root: Path, train: object, val: object) -> tuple[Split, Split]:
         options.append(f"val_fraction={val}")
     found = "null" if val is None else str(val)
     raise ValueError(
-        f"data.val={found} is not [FILE,FOLDER], but training and evaluation need a validation set; "
+        f"data.val={found} is not [FILE,FOLDER], but training needs a validation set; "
         f"`tagpose data split {shlex.join(options)}` splits the file into train and val "
-        "(group=video or group=folder keeps similar images in one split); then run the next command "
-        "that it prints"
+        "(group=video or group=folder keeps similar images in one split); then run the next "
+        "command that it prints"
     )
 
 

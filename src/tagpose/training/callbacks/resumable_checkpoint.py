@@ -226,8 +226,8 @@ def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) 
         )
     if resume == _AUTO:
         latest = find_latest_checkpoint(folder)
-        if rank_zero_only.rank == 0:
-            print(f"Resuming from {latest}" if latest else f"Starting a new run in {folder}")
+        status = f"Resuming from {latest}" if latest else f"Starting a new run in {folder}"
+        rank_zero_only(print)(status)
         return latest
     file = Path(resume) if resume else None
     is_inside = file is not None and file.resolve().parent == folder.resolve()
