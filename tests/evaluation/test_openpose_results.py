@@ -74,7 +74,8 @@ PERSON = {"pose_keypoints_2d": [9.0, 9.0, 0.5] * 25}
 REJECTED = {
     "another image": ({"7.json": {"people": []}}, "not of an image of the ground truth; remove it"),
     "no JSON": ({"2.txt": {}}, "has no JSON files"),
-    "a result file": ({"2.json": [{"image_id": 1}]}, "has no list of people"),
+    "another file": ({"2.json": {"images": []}}, "has no list of people"),
+    "OpenPifPaf": ({"2.jpg.predictions.json": [{"score": 1}]}, "openpifpaf.eval --write-pred"),
     "MPI": ({"2.json": {"people": [{"pose_keypoints_2d": [1, 1, 1] * 15}]}}, "BODY_25 or COCO"),
     "text": ({"2.json": {"people": [{"pose_keypoints_2d": "x"}]}}, "not a list of x, y, score"),
     "pairs": ({"2.json": {"people": [{"pose_keypoints_2d": [1, 2]}]}}, "not a list of x, y"),
@@ -88,6 +89,12 @@ def test_other_folders_are_rejected(tmp_path, files, message):
         (tmp_path / name).write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         read_openpose_folder(tmp_path, GROUND_TRUTH, BODY)
+
+
+def test_a_file_of_openpifpaf_is_rejected_with_the_command_that_writes_results(tmp_path):
+    (tmp_path / "2.json").write_text(json.dumps([{"keypoints": [1, 1, 1] * 17, "score": 1}]))
+    with pytest.raises(ValueError, match=r"no image_id in any record.*openpifpaf\.eval"):
+        read_matched_results(tmp_path / "2.json", GROUND_TRUTH, BODY)
 
 
 def test_a_skeleton_that_openpose_lacks_is_rejected(tmp_path):

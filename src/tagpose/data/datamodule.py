@@ -231,7 +231,7 @@ class PoseDataModule(LightningDataModule):
 @contextmanager
 def _warnings_of_rank_zero() -> Iterator[None]:
     """Ignore the warnings of all other ranks, because every rank reads the same files."""
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined] -- set by Lightning
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         yield  # not in catch_warnings, after which Python would show earlier warnings again
         return
     with warnings.catch_warnings():

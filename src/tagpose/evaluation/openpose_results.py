@@ -33,6 +33,10 @@ _LAYOUTS: Final[Mapping[str, tuple[KeypointLayout, ...]]] = {  # of each key, to
     "hand_left_keypoints_2d": (OPENPOSE_LEFT_HAND,),
     "hand_right_keypoints_2d": (OPENPOSE_RIGHT_HAND,),
 }
+_PIFPAF_HINT: Final = (
+    "a result file has an image_id for each person, unlike OpenPifPaf's files of one image; "
+    "`python -m openpifpaf.eval --write-predictions` writes a result file of a data set"
+)
 _SUFFIX: Final = "_keypoints"  # of OpenPose's file names, after the name of the image
 
 
@@ -52,7 +56,10 @@ def read_matched_results(
     """
     if path.is_dir():
         return read_openpose_folder(path, ground_truth, skeleton)
-    return match_image_ids(read_results(path), ground_truth, path)
+    results = read_results(path)
+    if results and all("image_id" not in result for result in results):
+        raise ValueError(f"{path} has no image_id in any record; {_PIFPAF_HINT}")
+    return match_image_ids(results, ground_truth, path)
 
 
 def read_openpose_folder(
@@ -119,6 +126,8 @@ def _read_people(file: Path, skeleton: Skeleton) -> np.ndarray:
         content = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not a valid JSON file ({error}); write it again") from error
+    if isinstance(content, list):
+        raise ValueError(f"{file} is a list, not an OpenPose file; {_PIFPAF_HINT}")
     people = content.get("people") if isinstance(content, dict) else None
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise ValueError(
