@@ -337,7 +337,10 @@ def test_results_may_name_images_by_file_name(case, tmp_path):
 
 def test_images_without_a_prediction_are_reported(case, tmp_path):
     output = score(case, "results_of_few_images", tmp_path)
-    assert "1 of 2 images of the ground truth have no predictions; their 1 people" in output
+    assert (
+        "1 of 2 images of the ground truth have no predictions; the people annotated in them (1)"
+        in output
+    )
 
 
 def test_splits_that_share_images_cause_a_warning(case):

@@ -59,7 +59,7 @@ def describe_missing(ground_truth: GroundTruth, image_ids: Sequence[int] | np.nd
     people = int((missing[ground_truth.image] & ~ground_truth.crowd).sum())
     return (
         f"{int(missing.sum())} of {len(missing)} images of the ground truth have no predictions; "
-        f"their {people} people count as false negatives"
+        f"the people annotated in them ({people}) count as false negatives"
     )
 
 
