@@ -31,7 +31,12 @@ def package_versions() -> dict[str, str]:
 
 
 def fingerprint(file: Path) -> dict[str, str]:
-    """Return the path and the SHA-256 of a file."""
+    """Return the path and the SHA-256 of a file, or of the names and contents of a folder."""
+    if file.is_dir():
+        digest = hashlib.sha256()
+        for item in sorted(path for path in file.iterdir() if path.is_file()):
+            digest.update(f"{item.name}\0{fingerprint(item)['sha256']}\n".encode())
+        return {"file": str(file), "sha256": digest.hexdigest()}
     with file.open("rb") as content:
         return {"file": str(file), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import shlex
 import shutil
 import warnings
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -23,7 +26,7 @@ from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType as T
 from tagpose.data.issue_types import Severity
 from tagpose.data.quality.inspection import inspect_dataset
-from tagpose.data.splits import log_shared_images
+from tagpose.data.splits import log_shared_images, parse_splits
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.skeletons.custom import make_custom_skeleton
 
@@ -276,14 +279,41 @@ def test_flip_pairs_are_derived_if_a_skeleton_has_none():
     assert instantiate(OmegaConf.load(file)).flip_indices == (0, 2, 1)
 
 
-@pytest.mark.parametrize("val", ["null", "0.1"])
-def test_a_data_set_without_a_validation_split_is_rejected(val):
+@pytest.mark.parametrize(
+    ("val", "option"),
+    [("null", ""), ("0.1", " val_fraction=0.1"), ("5", ""), ("images", None), ("[a]", None)],
+)
+def test_a_data_set_without_a_validation_split_is_rejected_with_the_command_that_splits_it(
+    val, option
+):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("data_check", [f"data.val={val}"])
+        cfg = compose("data_check", [f"data.val={val}", "data.root=my foxes", "data.train=[a,b]"])
     with pytest.raises(InstantiationException) as error:
         instantiate(cfg.data, _convert_="object")
-    assert "is not [FILE,FOLDER]" in format_error(error.value)
-    assert "tagpose data split" in format_error(error.value)
+    message = format_error(error.value)
+    assert "is not [FILE,FOLDER]" in message
+    command = f"`tagpose data split 'source=my foxes/a' 'images=my foxes/b'{option}` splits"
+    assert (command in message) is (option is not None)
+    assert "tagpose data split" in message
+
+
+def test_the_command_for_a_data_set_without_a_validation_split_works(case, tmp_path):
+    file, _ = case("no_val")
+    with pytest.raises(ValueError, match="tagpose data split") as error:
+        parse_splits(file.parent, ["train.json", "images"], 0.5)
+    (command,) = re.findall("`tagpose data split (.*?)`", str(error.value))
+    output = succeeded(run("data_split", *shlex.split(command), "output=new", cwd=tmp_path)).stdout
+    assert "next: tagpose data skeleton annotations=new/train.json" in output
+    splits = parse_splits(tmp_path / "new", ["train.json", "images"], ["val.json", "images"])
+    for split in splits:
+        assert (
+            len(
+                read_annotations(
+                    tmp_path / "new" / split.annotations, file.parent / "images", ANIMAL
+                )
+            )
+            == 1
+        )
 
 
 def score(case, name, tmp_path, *options):
@@ -307,7 +337,10 @@ def test_results_may_name_images_by_file_name(case, tmp_path):
 
 def test_images_without_a_prediction_are_reported(case, tmp_path):
     output = score(case, "results_of_few_images", tmp_path)
-    assert "1 of 2 images of the ground truth have no predictions; their 1 people" in output
+    assert (
+        "1 of 2 images of the ground truth have no predictions; the people annotated in them (1)"
+        in output
+    )
 
 
 def test_splits_that_share_images_cause_a_warning(case):
@@ -316,6 +349,19 @@ def test_splits_that_share_images_cause_a_warning(case):
     data = PoseDataModule(file.parent, ANIMAL, split, split, 64, 1, 1, 0, {})
     with pytest.warns(UserWarning, match=r"2 x images in both train and val.*1\.png"):
         data.setup("fit")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_of_several_ranks_warns_and_only_once(case, monkeypatch, rank):
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
+    file, _ = case("iscrowd_missing")
+    split = ["train.json", "images"]
+    data = PoseDataModule(file.parent, ANIMAL, split, split, 64, 1, 1, 0, {})
+    _, messages = call_with_warnings(data.setup, "fit")
+    kinds = ["annotations without iscrowd", "images in both train and val"]
+    assert len(messages) == (0 if rank else len(kinds))
+    assert all(kind in message for kind, message in zip(kinds, messages, strict=False))
+    assert call_with_warnings(data.setup, "fit")[1] == []  # Lightning calls it once more
 
 
 @pytest.mark.parametrize(("content", "shared"), [(False, 0), (True, 1)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections import Counter
@@ -15,9 +16,11 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.cli import data_check
+from tagpose.cli.console import render_tables
 from tagpose.data.annotations import read_annotations
 from tagpose.data.issue_types import IssueType, Severity
 from tagpose.data.quality.inspection import format_issues, inspect_dataset
+from tagpose.data.quality.part_sizes import PartSizes, advise_input_size, format_part_sizes
 from tagpose.data.quality.sample_selection import pick_samples
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY
@@ -71,7 +74,7 @@ def write(tmp_path_factory):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_synthetic_data_has_no_issues_and_its_counts_add_up(people, split, skeleton):
     file = people / FILES[skeleton.name].format(split)
-    description, coverage, log, _ = inspect_dataset(file, people / f"{split}2017", skeleton)
+    description, coverage, log, *_ = inspect_dataset(file, people / f"{split}2017", skeleton)
     assert description == "synthetic data"
     assert list(format_issues(log, 5)) == []
     rows = json.loads(file.read_text())["annotations"]
@@ -98,7 +101,7 @@ def test_people_crowds_sizes_and_visibilities_are_counted(write):
         person(3, area=9216),
         person(4, iscrowd=1),
     ]
-    _, coverage, log, _ = inspect_dataset(*write(rows, [image(1), image(2)]))
+    _, coverage, log, *_ = inspect_dataset(*write(rows, [image(1), image(2)]))
     assert not log.counts
     assert (coverage.images, coverage.empty, coverage.widths) == (2, 1, (40, 40))
     assert (coverage.people, coverage.crowds, coverage.without_keypoints) == (3, 1, 1)
@@ -108,6 +111,48 @@ def test_people_crowds_sizes_and_visibilities_are_counted(write):
     assert coverage.parts["face"].values == (
         unlabeled, counts[0.02], counts[1], counts[1.5], counts[2],
     )  # fmt: skip
+
+
+def test_part_sizes_are_those_of_validation_in_heatmap_pixels(write):
+    hand = np.zeros((21, 3))
+    hand[:3] = [10, 10, 2], [14, 11, 1], [12, 16, 2]  # 6 pixels high
+    single = np.zeros((21, 3))
+    single[0] = 10, 10, 2
+    rows = [
+        person(1, bbox=[10, 5, 15, 20], lefthand_kpts=hand.ravel().tolist(), lefthand_valid=True),
+        person(2, lefthand_kpts=single.ravel().tolist(), lefthand_valid=True),
+        person(3, iscrowd=1),
+        person(4, keypoints=[0] * 51),  # no labels
+    ]
+    parts = inspect_dataset(*write(rows, [image(1)])).part_sizes
+    assert parts["person"].sizes.tolist() == [20, 10]
+    assert parts["lefthand"].sizes.tolist() == [6]
+    assert not len(parts["righthand"].sizes)
+    scale = 64 / 30 / 4  # the shorter side has 30 image pixels
+    np.testing.assert_allclose(parts["person"].in_heatmap(64, 4), [20 * scale, 10 * scale])
+    assert parts["person"].too_small(64, 4) == 1
+    np.testing.assert_allclose(parts["person"].in_heatmap(40, 4), [20 * scale, 10 * scale])  # as 64
+    text = " ".join(render_tables(format_part_sizes(parts, 64, 4), width=120).split())
+    assert "lefthand │ 1 │" in text
+    assert "1 (50%)" in text
+    assert "righthand │ 0 │" in text
+
+
+@pytest.mark.parametrize(
+    ("size", "image_size", "advice"),
+    [
+        (40, 640, "hand: 20 of 20 are .*; input_size=512 reduces this to 0 and takes 4.0 times"),
+        (16, 640, "a larger input_size does not help"),  # 6 heatmap pixels even at 640
+        (20, 256, "a larger input_size does not help"),  # not larger than the input
+        (200, 640, None),
+    ],
+)
+def test_a_larger_input_is_advised_only_where_it_helps(size, image_size, advice):
+    parts = {"hand": PartSizes(np.full(20, float(size)), np.full(20, float(image_size)))}
+    lines = list(advise_input_size(parts, 256, 4))
+    assert len(lines) == (advice is not None)
+    if advice:
+        assert re.search(advice, lines[0])
 
 
 T = IssueType
@@ -202,7 +247,7 @@ def test_a_body_file_has_no_wholebody_keypoints(people):
 
 
 def test_a_file_without_rows_is_an_unlabeled_file(write):
-    _, coverage, log, _ = inspect_dataset(*write([], []))
+    _, coverage, log, *_ = inspect_dataset(*write([], []))
     assert (coverage.images, coverage.people, coverage.widths) == (0, 0, (0, 0))
     assert set(log.issues) == {T.UNLABELLED}
 
@@ -241,7 +286,7 @@ def corrupted(row):
 )
 def test_any_row_can_be_inspected_and_files_without_errors_can_be_read(write, annotations, images):
     file, folder, skeleton = write([person(1), *annotations], [image(1), *images])
-    _, coverage, log, _ = inspect_dataset(file, folder, skeleton)
+    _, coverage, log, *_ = inspect_dataset(file, folder, skeleton)
     assert all(line.isprintable() for line in format_issues(log, 1000))
     if log.first_error is None:
         with warnings.catch_warnings():
@@ -283,6 +328,8 @@ def test_the_program_prints_statistics_and_draws_samples(people, tmp_path):
     output = succeeded(run("data_check", *arguments, cwd=tmp_path)).stdout
     assert "synthetic data: coco_wholebody_train_v1.0.json" in output
     assert output.count("no issues") == 2
+    assert output.count("longer sides at input_size=64, stride=4") == 2
+    assert "advice: " in output
     with Image.open(tmp_path / "out/sheet.png") as sheet:
         assert sheet.width >= 4 * 64  # image, keypoints, mask, heatmaps
         assert sheet.height >= 3 * 64
@@ -311,7 +358,8 @@ def test_the_program_fails_on_errors_and_explains_missing_samples(people, tmp_pa
     [
         ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
         ("split=test", "unknown split in split=test"),
-        ("max_issues=-1", "max_issues=-1 is not a non-negative integer"),
+        ("max_issues=-1", "max_issues=-1 is not an integer of at least 0"),
+        ("stride=0", "stride=0 is not an integer of at least 1"),
     ],
 )
 def test_invalid_options_are_refused_before_annotations_are_read(override, message):

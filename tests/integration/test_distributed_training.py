@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -61,6 +62,17 @@ def test_two_processes_stop_together_and_resume_exactly(people, uninterrupted, t
     assert read_global_step(last(tmp_path, "a")) == 8
     succeeded(train(people, tmp_path, "a", *overrides, "resume=auto"))
     assert_same(last(tmp_path, "a"), uninterrupted)
+
+
+def test_warnings_about_the_data_are_printed_once(people, tmp_path):
+    copy = shutil.copytree(people, tmp_path / "copy")
+    file = copy / "annotations/person_keypoints_train2017.json"
+    content = json.loads(file.read_text())
+    for row in content["annotations"]:
+        del row["iscrowd"]
+    file.write_text(json.dumps(content))
+    result = succeeded(train(copy, tmp_path, "a", *TWO, "trainer.max_epochs=1"))
+    assert result.stderr.count("annotations without iscrowd") == 1
 
 
 def test_one_two_and_four_processes_train_the_same_weights(people, tmp_path):

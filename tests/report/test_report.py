@@ -1,6 +1,7 @@
 """The report's curves agree with AP, and every keypoint error has the correct type."""
 
 import base64
+import json
 import math
 import re
 import zipfile
@@ -439,3 +440,23 @@ def test_the_wheel_contains_template_and_style_sheet(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"tagpose/report/report.html.jinja", "tagpose/report/report.css"} <= names
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_upright"), [((60, 40), False), ((40, 60), True), (None, True)]
+)
+def test_an_image_with_exif_rotation_is_drawn_as_it_was_annotated(tmp_path, stated, is_upright):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.new("RGB", (60, 40)).save(tmp_path / "1.jpg", exif=exif)
+    width, height = stated or (None, None)
+    row = {"id": 7, "file_name": "1.jpg", "width": width, "height": height}
+    person = {"image_id": 7, "keypoints": [10, 10, 2] * 17, "bbox": [1, 1, 20, 20], "iscrowd": 0}
+    file = tmp_path / "ground_truth.json"
+    file.write_text(json.dumps({"images": [row], "annotations": [person | {"area": 400}]}))
+    ground_truth = read_ground_truth(file, BODY)
+    (tmp_path / "results.json").write_text("[]")
+    run = analyze_results("empty", tmp_path / "results.json", ground_truth, BODY)
+    pictures = ImageRenderer(find_image_files(ground_truth, tmp_path), ground_truth, BODY)
+    for picture in (pictures.draw_ground_truth(0, run), pictures.draw_predictions(0, run)):
+        assert (picture.width, picture.height) == ((40, 60) if is_upright else (60, 40))

@@ -26,6 +26,7 @@ from tagpose.data.quality.inspection import (
     inspect_dataset,
     summarize_issues,
 )
+from tagpose.data.quality.part_sizes import advise_input_size, format_part_sizes
 from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
 from tagpose.data.splits import Split, log_shared_images
 from tagpose.visualization.image_grid import make_image_grid
@@ -41,13 +42,13 @@ def main(cfg: DictConfig) -> None:
 
 def check_dataset(cfg: DictConfig) -> bool:
     """Check the configured splits, and return whether they have no errors."""
-    for key in ("max_issues", "samples"):
-        if not isinstance(cfg[key], int) or cfg[key] < 0:
-            raise ValueError(f"{key}={cfg[key]} is not a non-negative integer; use 0 or more")
+    _check_options(cfg)
     data = instantiate(cfg.data, _convert_="object")
     splits = select_splits(data, cfg.split)
     inspections = {
-        split: inspect_split(data, split, cfg.max_issues, read_pixels=cfg.read_pixels)
+        split: inspect_split(
+            data, split, cfg.max_issues, stride=cfg.stride, read_pixels=cfg.read_pixels
+        )
         for split in dict.fromkeys(splits.values())
     }
     if len(splits) > 1:
@@ -67,6 +68,13 @@ def check_dataset(cfg: DictConfig) -> bool:
     return not any(inspection.log.first_error for inspection in inspections.values())
 
 
+def _check_options(cfg: DictConfig) -> None:
+    """Check the options that are numbers."""
+    for key, minimum in (("max_issues", 0), ("samples", 0), ("stride", 1)):
+        if not isinstance(cfg[key], int) or cfg[key] < minimum:
+            raise ValueError(f"{key}={cfg[key]} is not an integer of at least {minimum}")
+
+
 def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
     """Return splits of a data set by name, after a check that their files exist."""
     splits = {"train": data.train_split, "val": data.val_split}
@@ -78,9 +86,9 @@ def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Spl
 
 
 def inspect_split(
-    data: PoseDataModule, split: Split, max_issues: int, *, read_pixels: bool
+    data: PoseDataModule, split: Split, max_issues: int, *, stride: int, read_pixels: bool
 ) -> Inspection:
-    """Print the statistics of a split and the first issues of each type."""
+    """Print the statistics of a split, the first issues of each type, and advice."""
     file = data.root / split.annotations
     images, options = data.root / split.images, data.options
     inspection = inspect_dataset(
@@ -91,9 +99,12 @@ def inspect_split(
         format_overview(coverage, title),
         format_parts(coverage.parts),
         format_visibilities(coverage.parts),
+        format_part_sizes(inspection.part_sizes, data.input_size, stride),
     )
     issues = format_issues(inspection.log, max_issues)
     print(f"{file}: {summarize_issues(inspection)}", *issues, sep="\n")
+    for line in advise_input_size(inspection.part_sizes, data.input_size, stride):
+        print(f"advice: {line}")
     return inspection
 
 

@@ -1,5 +1,6 @@
 """Estimate poses in images and videos: tagpose predict checkpoint=FILE images=PATH [...]."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +59,7 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
     ]
     check_no_overwrite([*pictures.values(), *others], files)
     name = {ids[file]: names[file] for file in files}.__getitem__
-    draw = build_drawer(cfg)
+    draw, scores = build_drawer(cfg), list[float]()
     with open_results(cfg, output, name=name) as write_result:
         results = predictor.predict_iter(files)
         for image_result in tqdm(results, desc="predict", total=len(files), unit="image"):
@@ -66,11 +67,25 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
                 failures.append(str(image_result.error))
                 continue
             (image, result), file = image_result.get_or_raise(), image_result.source
+            scores += result.scores.tolist()
             write_result(ids[file], {"file": str(file)}, result)
             if "pictures" in cfg.formats:
                 image, result = limit_picture_size(image, result, cfg.picture.max_size)
                 write_image(pictures[file], draw(image, result), quality=_QUALITY)
     rows = [{"id": ids[file], "file_name": str(p)} for file, p in relative_paths(files).items()]
     write_json(output / "images.json", rows)
+    if hint := describe_low_scores(scores, cfg.min_person_score):
+        print(hint)
     summary = f"{len(failures)} of {len(files)} images cannot be read:"
     return [summary, *failures] if failures else []
+
+
+def describe_low_scores(scores: Sequence[float], min_score: float) -> str:
+    """Return a hint if there are people but all have scores below the threshold, otherwise ""."""
+    if not scores or max(scores) >= min_score:
+        return ""
+    return (
+        f"no person is drawn: the scores of all {len(scores)} predicted people are below "
+        f"min_person_score={min_score:g} (the highest is {max(scores):.2f}); set a lower "
+        "min_person_score, or train longer"
+    )

@@ -8,20 +8,20 @@ from omegaconf import DictConfig
 from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
 from tagpose.data.coco_schema import ReadOptions
-from tagpose.evaluation.coco_results import read_results
 from tagpose.evaluation.ground_truth import read_ground_truth
-from tagpose.evaluation.image_ids import describe_missing, match_image_ids
+from tagpose.evaluation.image_ids import describe_missing
 from tagpose.evaluation.keypoint_ap import evaluate_results
+from tagpose.evaluation.openpose_results import read_matched_results
 from tagpose.evaluation.score_tables import score_table
 
 
 @program("score")
 def main(cfg: DictConfig) -> None:
-    """Print the scores of a result file in COCO's format, from any program."""
+    """Print the scores of a result file in COCO's format, or of an OpenPose folder."""
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
     options = ReadOptions(cfg.category, cfg.v0_as_labelled)
     ground_truth = read_ground_truth(Path(cfg.ground_truth), skeleton, options)
-    results = match_image_ids(read_results(file), ground_truth, file)
+    results = read_matched_results(file, ground_truth, skeleton)
     print_tables(score_table(evaluate_results(ground_truth, results, skeleton), str(file)))
     if missing := describe_missing(ground_truth, [result["image_id"] for result in results]):
         print(missing)

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program, resolve_checkpoints
@@ -27,6 +28,8 @@ _HARMLESS: Final = (
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
     "The '.*dataloader' does not have many workers",
+    "The number of training batches .* is smaller than the logging interval",  # small data sets
+    "Precision bf16-mixed is not supported by the model summary",
     "You're resuming from a checkpoint that ended before the epoch",  # PoseDataModule supports it
 )
 
@@ -84,7 +87,8 @@ def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: R
     model = instantiate(cfg.model, _convert_="object")
     resolve_checkpoints(cfg)
     if cfg.init_from:
-        print(f"{cfg.init_from}: {transfer_weights(model.network, Path(cfg.init_from))}")
+        report = transfer_weights(model.network, Path(cfg.init_from))
+        rank_zero_only(print)(f"{cfg.init_from}: {report}")
     callbacks = instantiate(cfg.callbacks, _convert_="object")
     manifest = RunManifest(
         Path(cfg.paths.run), lambda: collect_facts(configured, data), config_files(configured)

@@ -3,6 +3,7 @@
 Training, evaluation, inspection and clean copies all read files with these functions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from reprlib import repr as brief
@@ -44,7 +45,7 @@ class ReadRules:
 
     skeleton: Skeleton
     options: ReadOptions = DEFAULT_OPTIONS
-    with_files: bool = True  # file names and sizes of images
+    with_files: bool = True  # whether images without a file name or a possible size are errors
     with_areas: bool = True  # areas of annotations, which only evaluation needs
 
     @cached_property
@@ -100,7 +101,7 @@ def parse_image(row: object, index: int, rules: ReadRules, log: IssueLog) -> Ima
     elif image_id is None:
         report(IssueType.IMAGE_ID, f"has the id {brief(row.get('id'))}")
     elif not rules.with_files:
-        return ImageRow(image_id, parse_file_name(row) or "", 0, 0)
+        return ImageRow(image_id, parse_file_name(row) or "", *_stated_size(row))
     else:
         try:
             size = parse_size(row.get("width"), row.get("height"), report)
@@ -111,6 +112,14 @@ def parse_image(row: object, index: int, rules: ReadRules, log: IssueLog) -> Ima
         except FieldError as error:
             report(error.type, error.detail, image_id)
     return None
+
+
+def _stated_size(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Return width and height of an image row, or 0, 0 if they are missing or impossible."""
+    try:
+        return parse_size(row.get("width"), row.get("height"), lambda *_: None)
+    except FieldError:
+        return 0, 0
 
 
 def parse_annotation(

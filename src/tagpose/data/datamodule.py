@@ -1,6 +1,8 @@
 """LightningDataModule for COCO-style data sets."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import albumentations as A
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, check_labelled, read_annotations
@@ -17,7 +19,7 @@ from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.quality.clean_copy import make_clean_copy
 from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
-from tagpose.data.splits import Split, check_splits_exist, parse_split, warn_of_shared_images
+from tagpose.data.splits import Split, check_splits_exist, parse_splits, warn_of_shared_images
 from tagpose.data.workers import worker_init
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample
@@ -71,7 +73,7 @@ class PoseDataModule(LightningDataModule):
             raise ValueError(f'data.on_error={on_error} is unknown; use "stop" or "skip"')
         _check_input_size(input_size)
         self.root, self.skeleton, self.on_error = Path(root), skeleton, on_error
-        self.train_split, self.val_split = parse_split("train", train), parse_split("val", val)
+        self.train_split, self.val_split = parse_splits(self.root, train, val)
         self.options = ReadOptions(category, v0_as_labelled)
         self.input_size, self.batch_size = input_size, batch_size
         self.val_batch_size = val_batch_size
@@ -98,14 +100,15 @@ class PoseDataModule(LightningDataModule):
         # split -> whether to drop images without annotations, which are useless for training
         needed = {self.val_split: False} | ({self.train_split: True} if stage == "fit" else {})
         self.check_exists(list(needed))
-        for split, only_annotated in needed.items():
-            if split not in self.annotations:
+        new = {split: needed[split] for split in needed if split not in self.annotations}
+        with _warnings_of_rank_zero():
+            for split, only_annotated in new.items():
                 self._make_clean_copy(split)
                 self.annotations[split] = self.read_split(split, only_annotated=only_annotated)
                 check_labelled(self.annotations[split], self.annotation_file(split))
-        if stage == "fit":
-            train, val = self.annotations[self.train_split], self.annotations[self.val_split]
-            warn_of_shared_images(train, val, self.annotation_file(self.train_split))
+            if stage == "fit" and new:
+                train, val = self.annotations[self.train_split], self.annotations[self.val_split]
+                warn_of_shared_images(train, val, self.annotation_file(self.train_split))
 
     def check_exists(self, splits: Sequence[Split]) -> None:
         """Check that the files of splits exist; see `check_splits_exist`."""
@@ -223,6 +226,17 @@ class PoseDataModule(LightningDataModule):
             "worker_init_fn": worker_init,
             "pin_memory": torch.cuda.is_available(),
         }
+
+
+@contextmanager
+def _warnings_of_rank_zero() -> Iterator[None]:
+    """Ignore the warnings of all other ranks, because every rank reads the same files."""
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        yield  # not in catch_warnings, after which Python would show earlier warnings again
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _check_input_size(input_size: int) -> None:

@@ -93,7 +93,7 @@ def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.
         raise _unreadable(file, error) from error
     raise ValueError(
         f"{file} has {width} x {height} pixels, but its annotation has {size[0]} x {size[1]}; use "
-        "the image as it was annotated, or skip such images with data.on_error=skip"
+        "the image as it was annotated, or skip such images in training with data.on_error=skip"
     )
 
 

@@ -1,6 +1,7 @@
 """Splits of a data set: paths of their annotations and images, and images in both of them."""
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -45,6 +46,37 @@ def parse_split(name: str, value: object) -> Split:
     raise ValueError(
         f"data.{name}={value} is not [FILE,FOLDER]; give annotations and images relative to "
         "data.root, or divide one file into train and val with `tagpose data split`"
+    )
+
+
+def parse_splits(root: Path, train: object, val: object) -> tuple[Split, Split]:
+    """Convert the configured values of both splits.
+
+    Train is not split automatically if val is missing, because similar images, such as the frames
+    of a video, must stay in one split, and the choice must not change when images are added.
+
+    Args:
+        root: folder of the data set.
+        train: pair of annotation file and image folder.
+        val: likewise.
+
+    Raises:
+        ValueError: a value is not a pair of paths; if val is missing or a fraction, the message has
+            the command that splits train.
+    """
+    train_split = parse_split("train", train)
+    is_number = isinstance(val, int | float) and not isinstance(val, bool)
+    if val is not None and not is_number:
+        return train_split, parse_split("val", val)
+    options = [f"source={root / train_split.annotations}", f"images={root / train_split.images}"]
+    if is_number and 0 < float(str(val)) < 1:
+        options.append(f"val_fraction={val}")
+    found = "null" if val is None else str(val)
+    raise ValueError(
+        f"data.val={found} is not [FILE,FOLDER], but training needs a validation set; "
+        f"`tagpose data split {shlex.join(options)}` splits the file into train and val "
+        "(group=video or group=folder keeps similar images in one split); then run the next "
+        "command that it prints"
     )
 
 

@@ -23,6 +23,7 @@ class GroundTruth(NamedTuple):
     boxes: np.ndarray  # [T, 4] float64: left, top, width, height
     crowd: np.ndarray  # [T] bool: a region of many people
     files: tuple[str, ...] = ()  # [N] names of the image files, "" if missing; () if unknown
+    sizes: tuple[tuple[int, int], ...] = ()  # [N] annotated width, height, 0 if missing; or ()
 
 
 def read_ground_truth(
@@ -49,6 +50,7 @@ def read_ground_truth(
     emit_warnings(content.log.warning_lines())
     image_ids = np.sort(np.array(list(content.images), np.int64))
     image = np.searchsorted(image_ids, annotations.image_ids)
+    images = [content.images[image_id] for image_id in image_ids.tolist()]
     order = np.argsort(image, kind="stable")  # the order within an image breaks ties
     return GroundTruth(
         image_ids=image_ids,
@@ -57,7 +59,8 @@ def read_ground_truth(
         areas=annotations.areas[order],
         boxes=annotations.boxes[order, 0],
         crowd=annotations.is_crowd[order],
-        files=tuple(content.images[image_id].file_name for image_id in image_ids.tolist()),
+        files=tuple(image.file_name for image in images),
+        sizes=tuple((image.width, image.height) for image in images),
     )
 
 
@@ -82,6 +85,7 @@ def select_images(ground_truth: GroundTruth, image_ids: Iterable[int]) -> Ground
         boxes=ground_truth.boxes[keep],
         crowd=ground_truth.crowd[keep],
         files=tuple(ground_truth.files[n] for n in indices) if ground_truth.files else (),
+        sizes=tuple(ground_truth.sizes[n] for n in indices) if ground_truth.sizes else (),
     )
 
 

@@ -1,6 +1,6 @@
 """Match the images of a result file to those of the ground truth."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -29,7 +29,7 @@ def match_image_ids(
     """
     if all(is_int64(result.get("image_id")) for result in results):
         return list(results)
-    known_ids, ids_by_name = set(ground_truth.image_ids.tolist()), _ids_by_file_name(ground_truth)
+    known_ids, ids_by_name = set(ground_truth.image_ids.tolist()), ids_by_file_name(ground_truth)
     matched = []
     for row, result in enumerate(results):
         value = result.get("image_id")
@@ -59,11 +59,26 @@ def describe_missing(ground_truth: GroundTruth, image_ids: Sequence[int] | np.nd
     people = int((missing[ground_truth.image] & ~ground_truth.crowd).sum())
     return (
         f"{int(missing.sum())} of {len(missing)} images of the ground truth have no predictions; "
-        f"their {people} people count as false negatives"
+        f"the people annotated in them ({people}) count as false negatives"
     )
 
 
-def _ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
+def find_image_id(name: str, ids: Mapping[str, int], known_ids: Container[int]) -> int | None:
+    """Return the id of the image with a file name, or else with this id; None if there is none.
+
+    Args:
+        name: file name, with or without folders and extension.
+        ids: result of `ids_by_file_name`.
+        known_ids: ids of the ground truth.
+    """
+    for variant in _file_name_variants(name):
+        if variant in ids:
+            return ids[variant]
+    image_id = parse_id(name)
+    return image_id if image_id in known_ids else None
+
+
+def ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
     """Return image ids by file name variant, without variants that several images share."""
     ids: dict[str, int] = {}
     ambiguous: set[str] = set()

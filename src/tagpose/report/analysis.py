@@ -7,9 +7,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.evaluation.coco_results import from_coco_results, read_extras, read_results
+from tagpose.evaluation.coco_results import from_coco_results, read_extras
 from tagpose.evaluation.ground_truth import GroundTruth
-from tagpose.evaluation.image_ids import match_image_ids
 from tagpose.evaluation.keypoint_ap import (
     PartScores,
     PrecisionRecallCurves,
@@ -17,6 +16,7 @@ from tagpose.evaluation.keypoint_ap import (
     summarize_curves,
 )
 from tagpose.evaluation.matching import PairedDetections, pair_with_ground_truth
+from tagpose.evaluation.openpose_results import read_matched_results
 from tagpose.report.keypoint_errors import ImageErrors, classify_keypoints, count_image_errors
 from tagpose.report.person_matches import PersonMatches, find_best_f1_score, match_people
 from tagpose.skeletons.skeleton import Skeleton
@@ -63,7 +63,7 @@ def analyze_results(
 
     Args:
         name: displayed name of the file.
-        file: file in COCO's result format.
+        file: file in COCO's result format, or folder of OpenPose's JSON files.
         ground_truth: ground truth of all evaluated images.
         skeleton: skeleton of the results and the ground truth.
         min_score: detections with lower scores are excluded from the errors, but not from AP. By
@@ -73,7 +73,7 @@ def analyze_results(
         FileNotFoundError: the file does not exist.
         ValueError: the file is not a result file of this skeleton and these images.
     """
-    results = match_image_ids(read_results(file), ground_truth, file)
+    results = read_matched_results(file, ground_truth, skeleton)
     predictions, extras = from_coco_results(results, skeleton), read_extras(results, skeleton)
     paired = pair_with_ground_truth(ground_truth, predictions, skeleton, extras)
     curves = compute_part_curves(ground_truth, paired, skeleton)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tagpose.data.image_files import locate_images
-from tagpose.data.images import read_annotated_image
+from tagpose.data.images import load_image, read_annotated_image
 from tagpose.data.issue_log import IssueLog
 from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.geometry import keypoint_boxes, resize_keypoints
@@ -107,7 +107,10 @@ class ImageRenderer:
 
     def _read_resized(self, n: int) -> tuple[np.ndarray, float]:
         """Return the image with index n, downsampled if necessary, and the scale factor."""
-        image = read_annotated_image(self.files[int(self.ground_truth.image_ids[n])])
+        file = self.files[int(self.ground_truth.image_ids[n])]
+        width, height = self.ground_truth.sizes[n] if self.ground_truth.sizes else (0, 0)
+        # without a size in the annotations, training reads the image upright, too
+        image = read_annotated_image(file, (width, height)) if width else load_image(file)
         zoom = min(1.0, self.max_size / max(image.shape[:2]))
         return resize_for_drawing(image, zoom), zoom
 

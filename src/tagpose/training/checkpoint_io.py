@@ -1,12 +1,12 @@
 """Checkpoint files: atomic writes of finite weights, and the latest checkpoint of a run."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Final
 from zipfile import ZipFile
 
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_warn
 
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import read_tensors, write_torch
@@ -115,7 +115,7 @@ def find_latest_checkpoint(folder: Path) -> Path | None:
         try:
             steps[file] = read_global_step(file)
         except ValueError as error:
-            warnings.warn(f"skipped a damaged checkpoint: {error}", stacklevel=2)
+            rank_zero_warn(f"skipped a damaged checkpoint: {error}")
     if not steps and any(folder.glob("*.ckpt")):
         raise ValueError(
             f"all checkpoints in {folder} are damaged; start a new run with another run=NAME"

@@ -1,6 +1,6 @@
 """Inspection of a data set: statistics and issues of an annotation file and its images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from tagpose.data.quality.dataset_checks import (
     log_implausible_areas,
 )
 from tagpose.data.quality.dataset_statistics import DatasetStatistics, compute_statistics
+from tagpose.data.quality.part_sizes import PartSizes, measure_parts
 from tagpose.skeletons.skeleton import Skeleton
 
 
@@ -24,6 +25,7 @@ class Inspection(NamedTuple):
     coverage: DatasetStatistics
     log: IssueLog
     files: list[str]  # paths of the images that exist
+    part_sizes: Mapping[str, PartSizes]
 
 
 def inspect_dataset(
@@ -55,7 +57,13 @@ def inspect_dataset(
     if not coco.annotations.trainable.any():
         detail = f"has {len(content['annotations'])} annotations, none with a labeled keypoint"
         coco.log.add(IssueType.UNLABELLED, "the file", detail)
-    return Inspection(coco.description, compute_statistics(coco, skeleton), coco.log, files)
+    return Inspection(
+        description=coco.description,
+        coverage=compute_statistics(coco, skeleton),
+        log=coco.log,
+        files=files,
+        part_sizes=measure_parts(coco, skeleton),
+    )
 
 
 def format_issues(log: IssueLog, max_examples: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import distributed
 
 from tagpose.training.checkpoint_io import find_latest_checkpoint
@@ -226,7 +226,8 @@ def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) 
         )
     if resume == _AUTO:
         latest = find_latest_checkpoint(folder)
-        print(f"Resuming from {latest}" if latest else f"Starting a new run in {folder}")
+        status = f"Resuming from {latest}" if latest else f"Starting a new run in {folder}"
+        rank_zero_only(print)(status)
         return latest
     file = Path(resume) if resume else None
     is_inside = file is not None and file.resolve().parent == folder.resolve()
