@@ -137,6 +137,11 @@ def _check_parameter(name: str, choice: Any, method: str) -> None:
             f"parameter {name} has a distribution, but a grid needs `values`; list them, or use "
             "method: random"
         )
+    _check_range(name, choice)
+
+
+def _check_range(name: str, choice: Mapping[str, Any]) -> None:
+    """Raise ValueError if a distribution has an empty range or bounds that are not numbers."""
     for bound in ("min", "max"):
         if not isinstance(choice[bound], int | float) or not math.isfinite(choice[bound]):
             raise ValueError(
