@@ -13,6 +13,7 @@ from helpers.run_scripts import run
 from tagpose.cli.option_checks import check_value, find_rule
 from tagpose.cli.option_rules import check_options, find_rules
 from tagpose.cli.program import config_folder
+from tagpose.cli.train import check_monitors
 
 PROGRAMS = sorted(file.stem for file in config_folder().glob("*.yaml"))
 # configurations with options that the default one lacks
@@ -179,6 +180,29 @@ def test_an_output_below_a_file_is_an_error(tmp_path):
     plain.output = str(tmp_path / "file/report")
     with pytest.raises(ValueError, match=r"output=.*report is invalid, as .*file is a file"):
         check_options("report", plain)
+
+
+MONITORS = ["monitor=val/ap/hand", "monitor=abc", "callbacks.early_stopping.monitor=val/ap/bdy"]
+
+
+@pytest.mark.parametrize("override", MONITORS)
+def test_a_metric_that_no_callback_logs_cannot_be_monitored(override):
+    words = ["experiment=demo_pretrain", "callbacks=early_stopping"]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        valid, wrong = (compose("train", [*words, *more]) for more in ([], [override]))
+        custom = compose("train", [*words, override, "+callbacks.mine._target_=mine.Callback"])
+    check_monitors(valid)
+    check_monitors(custom)  # may log it
+    name = override.partition("=")[2]
+    with pytest.raises(ValueError, match=f"monitor={name} is not logged .* val/ap/body, "):
+        check_monitors(wrong)
+
+
+@pytest.mark.parametrize("project", ["a/b", "a b?", "x" * 129])
+def test_a_project_name_that_wandb_refuses_is_an_error(project):
+    rule = find_rule("logger.wandb.project", find_rules("train"))
+    with pytest.raises(ValueError, match="is invalid; use a text of 1 to 128 characters without"):
+        check_value("logger.wandb.project", project, rule)
 
 
 @pytest.mark.parametrize(

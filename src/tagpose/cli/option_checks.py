@@ -28,7 +28,7 @@ def number(low: float, high: float = _MAX_NUMBER) -> Rule:
     """Return the rule of finite numbers in a closed range."""
     return Rule(
         lambda value: _is_number(value) and low <= value <= high,
-        f"a number, {low:g} or more"
+        f"a number of {low:g} or more"
         if high >= _MAX_NUMBER
         else f"a number from {low:g} to {high:g}",
     )
@@ -42,10 +42,10 @@ def positive(high: float = _MAX_NUMBER) -> Rule:
 
 def integer(low: int, high: int = int(_MAX_NUMBER)) -> Rule:
     """Return the rule of integers in a closed range."""
-    what = f"{low} or more" if high >= _MAX_NUMBER else f"from {low} to {high}"
+    what = f"of {low} or more" if high >= _MAX_NUMBER else f"from {low} to {high}"
     return Rule(
         lambda value: isinstance(value, int) and _is_number(value) and low <= value <= high,
-        f"an integer, {what}",
+        f"an integer {what}",
     )
 
 
@@ -99,7 +99,7 @@ def list_of(rule: Rule, length: int | None = None, *, allow_empty: bool = False)
             and length in (None, len(value))
             and all(rule.accepts(entry) for entry in value)
         ),
-        f"{what}, each {rule.expected}",
+        f"{what}, in which each entry is {rule.expected}",
         lambda value: [rule.convert(entry) for entry in value],
     )
 

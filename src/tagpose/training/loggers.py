@@ -150,7 +150,7 @@ class OfflineWandbLogger(WandbLogger):
         self.experiment.log_artifact(artifact, aliases=["best"])
 
     def _find_best_checkpoint(self) -> Path | None:
-        """Return the best checkpoint, also if the folder of the run was moved since it was saved."""
+        """Return the best checkpoint, or None; the folder of the run may have been moved."""
         file = Path(self.best["file"])
         moved = self.best_file.parents[1] / file.name
         return next((path for path in (file, moved) if path.is_file()), None)
