@@ -166,7 +166,7 @@ def _matches(key: str, pattern: str) -> bool:
 
 def _walk(cfg: DictConfig, prefix: str = "") -> Iterator[_Entry]:
     """Yield the options and groups of a configuration, without those that are missing."""
-    for name in cfg:
+    for name in map(str, cfg):
         key = f"{prefix}{name}"
         if OmegaConf.is_missing(cfg, name) or name in ("_target_", "_partial_"):
             continue

@@ -65,8 +65,8 @@ def main(cfg: DictConfig) -> None:
 
 def check_monitors(cfg: DictConfig) -> None:
     """Raise a ValueError if a callback monitors a metric that is not logged in validations."""
-    callbacks = [node for node in cfg.callbacks.values() if OmegaConf.is_dict(node)]
-    targets = [str(node.get("_target_")) for node in callbacks]
+    callbacks = list(configured_callbacks(cfg).values())
+    targets = [node["_target_"] for node in callbacks]
     if not all(target.startswith(("tagpose.", "lightning.")) for target in targets):
         return  # callbacks of the user may log further metrics
     has_scores = any(target.endswith(f".{PartAPCallback.__name__}") for target in targets)
@@ -78,6 +78,11 @@ def check_monitors(cfg: DictConfig) -> None:
                 f"monitor={monitor} is not logged by any callback; use one of "
                 f"{', '.join([*scores, *LOSS_NAMES])}"
             )
+
+
+def configured_callbacks(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Return the callbacks by name, without options that an experiment sets for an absent one."""
+    return {str(name): node for name, node in cfg.callbacks.items() if "_target_" in node}
 
 
 def is_run_named() -> bool:
@@ -105,7 +110,10 @@ def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: R
     resolve_checkpoints(cfg)
     if cfg.init_from:
         print(f"{cfg.init_from}: {transfer_weights(model.network, Path(cfg.init_from))}")
-    callbacks = instantiate(cfg.callbacks, _convert_="object")
+    callbacks = {
+        name: instantiate(node, _convert_="object")
+        for name, node in configured_callbacks(cfg).items()
+    }
     manifest = RunManifest(
         Path(cfg.paths.run), lambda: collect_facts(configured, data), config_files(configured)
     )
