@@ -20,6 +20,7 @@ class LossTerms(NamedTuple):
 
 
 _TERMS: Final = ("total", *LossTerms._fields)
+LOSS_NAMES: Final = tuple(f"val/loss/{name}" for name in _TERMS)  # as logged in validations
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,6 @@ def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tup
 def mean_losses(sums: Tensor) -> dict[str, Tensor]:
     """Return the mean loss terms and the number of non-finite images, by logged name."""
     *term_sums, non_finite, images = sums
-    losses = zip(_TERMS, term_sums, strict=True)
-    means = {f"val/loss/{name}": term_sum / images for name, term_sum in losses}
+    losses = zip(LOSS_NAMES, term_sums, strict=True)
+    means = {name: term_sum / images for name, term_sum in losses}
     return means | {"val/non_finite_images": non_finite}

@@ -170,6 +170,61 @@ def test_all_ranks_skip_non_finite_steps_of_one_rank_and_stop_after_too_many(peo
     assert read_global_step(last(tmp_path, "b")) == 10
 
 
+def test_a_step_that_is_non_finite_on_both_ranks_at_once_is_skipped(people, tmp_path):
+    at = at_step("NotFinite", step=8, steps=1, rank=-1)
+    ended = succeeded(train(people, tmp_path, "a", *TWO, "~callbacks.ema", *at))
+    assert "Non-finite loss or gradient at step 8 (images" in ended.stderr + ended.stdout
+    content = read_tensors(last(tmp_path, "a"))
+    moments = content["optimizer_states"][0]["state"].values()
+    assert {int(state["step"]) for state in moments} == {4 * 6 - 1}
+    files = sorted(file.name for file in last(tmp_path, "a").parent.glob("skipped_batches/*"))
+    assert files == [f"step_0000008_rank_{rank}.pt" for rank in (0, 1)]
+
+
+def test_torchrun_gives_up_after_its_restarts_and_keeps_the_last_checkpoint(people, tmp_path):
+    kill = signal_at(8, signal.SIGKILL, rank=1)  # again after each restart
+    overrides = (*TWO, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0", *kill)
+    torchrun = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "--max-restarts=1", *command("train", *words(people, "a", *overrides))[1:],
+    ]  # fmt: skip
+    ended = subprocess.run(
+        torchrun, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | OWN_STORE, timeout=300,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert read_global_step(last(tmp_path, "a")) in (7, 8)
+    with lock_folder(last(tmp_path, "a").parent):  # no process holds it
+        pass
+
+
+def test_one_of_two_ranks_makes_the_clean_copy_and_the_other_one_waits_for_it(people, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(people, root, ignore=shutil.ignore_patterns(".tagpose"))
+    file = root / "annotations/person_keypoints_train2017.json"
+    content = json.loads(file.read_text())
+    image_id = content["images"][0]["id"]
+    next(r for r in content["annotations"] if r["image_id"] == image_id)["keypoints"] = [1.0]
+    file.write_text(json.dumps(content))
+    short = ("trainer.max_epochs=1", "data.on_error=skip")
+    port, tasks = free_port(), []
+    # each rank is started separately, so that each has a log
+    for rank in range(2):
+        variables = {
+            "RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2", "GROUP_RANK": "0",
+            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+            "TORCHELASTIC_RUN_ID": "a",
+        }  # fmt: skip
+        log = tmp_path / f"log{rank}"
+        overrides = words(root, "a", *TWO, *short)
+        tasks.append(started("train", *overrides, cwd=tmp_path, log=log, **variables))
+    assert [task.wait(300) for task in tasks] == [0, 0], (tmp_path / "log0").read_text()
+    listing = last(tmp_path, "a").with_name("skipped_images_train2017.txt").read_text()
+    assert len(listing.splitlines()) == 1
+    assert len(list(root.rglob("*-clean*/**/counts.json"))) == 2  # train and val, once each
+    assert read_global_step(last(tmp_path, "a")) == 5  # 11 images, 2 in each step
+
+
 def test_two_processes_stopped_in_a_validation_exit_and_resume_exactly(
     people, uninterrupted, tmp_path
 ):

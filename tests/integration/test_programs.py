@@ -226,10 +226,17 @@ def test_a_format_with_a_missing_package_is_an_error_before_any_work(stages, peo
         ("images=https://host/a.jpg", "is the URL of an image"),
         ("images=nowhere", "no images found at nowhere"),
         ("images=77", "camera 77 cannot be opened"),
-        ("formats=coco", "is not a list of known formats; use some of [pictures, coco, jsonl"),
+        (
+            "formats=coco",
+            "formats=coco is invalid; use a list [...], in which each entry is a text",
+        ),
         ("formats=[openpse]", "not a list of known formats; use some of [pictures, coco, jsonl"),
-        ("parts=body", "parts=body is not a list; use one such as [body,lefthand]"),
-        ("style.color_by=side", "unknown color_by 'side'; use part or person"),
+        (
+            "parts=body",
+            "parts=body is invalid; use a list [...], in which each entry is a text, or",
+        ),
+        ("style.color_by=side", "style.color_by=side is invalid; use part or person"),
+        ("unfiltered=[cocoo]", "unfiltered=['cocoo'] is not a list of known formats"),
         ("picture.format=gig", "unknown image format 'gig'; use source or one of"),
     ],
 )

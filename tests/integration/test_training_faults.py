@@ -50,8 +50,7 @@ def test_bad_data_is_an_error_or_is_skipped_and_listed(broken, tmp_path):
 
 
 def test_an_error_between_batches_ends_the_run_and_its_workers(people, tmp_path):
-    # the error is raised while waiting for the first batch
-    ended = train(people, tmp_path, "a", "data.num_workers=1", "input_size=x")
+    ended = train(people, tmp_path, "a", "data.num_workers=1", *at_step("Fail", step=2))
     assert ended.returncode == 1
     assert "error: " in ended.stderr
     processes = [p for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(tmp_path)]

@@ -66,7 +66,7 @@ class Broadcasts(Callback):
 
 
 class NotFinite(Callback):
-    """Make the network outputs NaN on one rank for some steps."""
+    """Make the network outputs NaN for some steps, on one rank or, with rank -1, on all."""
 
     def __init__(self, step, steps, rank):
         self.steps, self.rank = range(step, step + steps), rank
@@ -75,8 +75,19 @@ class NotFinite(Callback):
         def make_nan(head, inputs, output):
             return output * math.nan if trainer.global_step in self.steps else output
 
-        if trainer.global_rank == self.rank:
+        if self.rank in (-1, trainer.global_rank):
             module.network.head.register_forward_hook(make_nan)
+
+
+class Fail(Callback):
+    """Raise an error after a step, before the next batch is awaited."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            raise ValueError("the callback failed")
 
 
 class ReadOnly(Callback):

@@ -1,4 +1,4 @@
-"""Validate with a number of processes: python validate.py ROOT DEVICES OUTPUT."""
+"""Validate with a number of processes: python validate.py ROOT DEVICES OUTPUT [EMPTY_RANK]."""
 
 import json
 import sys
@@ -21,6 +21,8 @@ from tagpose.training.optimization import WarmupCosine
 class NoisyOracle(BottomUpPoseModule):
     """Predict maps from the ground truth, with errors that depend on the image only."""
 
+    empty_rank = None
+
     def validation_step(self, batch, batch_idx):
         super().validation_step(batch, batch_idx)
         targets = HeatmapEncoder()(batch.keypoints, batch.mask)
@@ -31,14 +33,17 @@ class NoisyOracle(BottomUpPoseModule):
             people = zip(targets.tag_pixels[i], targets.visible[i], strict=True)
             for person, (tag_pixels, visible) in enumerate(people):
                 tags[i].view(-1)[tag_pixels[visible]] = 5.0 * person
+        if self.global_rank == self.empty_rank:
+            heatmaps.zero_()  # nothing is detected
         return KeypointMaps(heatmaps, tags[:, None])
 
 
 if __name__ == "__main__":
-    root, devices, output = sys.argv[1:]
+    root, devices, output, *empty_rank = sys.argv[1:]
     seed_everything(0)
     network = PoseNetwork("hrnet_w18_small", WHOLEBODY)
     module = NoisyOracle(network, AssociativeEmbeddingLoss(), torch.optim.Adam, WarmupCosine())
+    module.empty_rank = int(empty_rank[0]) if empty_rank else None
     files = ("annotations/coco_wholebody_val_v1.0.json", "val2017")
     data = PoseDataModule(root, WHOLEBODY, files, files, 64, 2, 2, 0, {})
     trainer = Trainer(

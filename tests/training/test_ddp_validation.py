@@ -11,11 +11,25 @@ import pytest
 HERE = Path(__file__).parents[1]
 
 
-def validate(people, devices, output):
-    """Validate with a number of processes and return the logged metrics."""
+def validate(people, devices, output, *empty_rank):
+    """Validate with a number of processes and return the logged metrics.
+
+    Args:
+        people: root of the data set.
+        devices: number of processes.
+        output: file of the metrics.
+        empty_rank: rank that detects nobody, if any.
+    """
     program = HERE / "programs" / "validate.py"
     subprocess.run(
-        [sys.executable, str(program), str(people), str(devices), str(output)],
+        [
+            sys.executable,
+            str(program),
+            str(people),
+            str(devices),
+            str(output),
+            *map(str, empty_rank),
+        ],
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -47,3 +61,13 @@ def test_more_processes_than_images_log_the_same_as_one(people, tmp_path):
     one, four = (validate(subset, devices, tmp_path / f"{devices}.json") for devices in (1, 4))
     assert one["images"] == four["images"] == 2
     assert one == pytest.approx(four, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_without_any_detection_contributes_its_people_as_missed(people, tmp_path, rank):
+    full = validate(people, 2, tmp_path / "full.json")
+    part = validate(people, 2, tmp_path / "part.json", rank)
+    assert part["images"] == full["images"]
+    assert 0 < part["val/ar/body"] < full["val/ar/body"]
+    assert 0 <= part["val/ap/body"] < full["val/ap/body"]

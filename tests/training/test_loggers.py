@@ -128,6 +128,32 @@ def test_a_resumed_run_keeps_its_earlier_best_score(tmp_path):
     assert json.loads(artifact["metadata"])["val/ap/whole"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_best_checkpoint_from_before_a_move_and_a_resume_is_the_artifact(tmp_path, exists):
+    before, now = tmp_path / "before", tmp_path / "now"
+    best = before / "best.ckpt"
+    (before / "wandb").mkdir(parents=True)
+    scores = {"val/ap/whole": 0.5}
+    (before / "wandb/best.json").write_text(json.dumps({"file": str(best), "scores": scores}))
+    if exists:
+        torch.save({"epoch": 1}, best)
+    before.rename(now)
+    logger = OfflineWandbLogger(now, "tagpose", online=False, log_artifact=True)
+    logger.log_metrics({"val/ap/whole": 0.1})  # worse than before
+    if exists:
+        logger.finalize("success")
+    else:
+        with pytest.warns(UserWarning, match=r"best\.ckpt is missing and is not logged to wandb"):
+            logger.finalize("success")
+    wandb.finish()
+    artifacts = read_records(wandb_folder(now)).get("artifact", [])
+    assert len(artifacts) == exists
+    for artifact in artifacts:
+        (file,) = artifact["manifest"]["contents"]
+        assert file["local_path"] == str(now / "best.ckpt")
+        assert json.loads(artifact["metadata"]) == scores
+
+
 def test_offline_runs_log_no_artifact_by_default(tmp_path):
     assert "artifact" not in fit(tmp_path, online=False)
 

@@ -42,7 +42,6 @@ def main(cfg: DictConfig) -> None:
 
 def check_dataset(cfg: DictConfig) -> bool:
     """Check the configured splits, and return whether they have no errors."""
-    _check_options(cfg)
     data = instantiate(cfg.data, _convert_="object")
     splits = select_splits(data, cfg.split)
     inspections = {
@@ -66,13 +65,6 @@ def check_dataset(cfg: DictConfig) -> bool:
         write_image(sheet, make_image_grid(images))
         print(f"sheet: {sheet}")
     return not any(inspection.log.first_error for inspection in inspections.values())
-
-
-def _check_options(cfg: DictConfig) -> None:
-    """Check the options that are numbers."""
-    for key, minimum in (("max_issues", 0), ("samples", 0), ("stride", 1)):
-        if not isinstance(cfg[key], int) or cfg[key] < minimum:
-            raise ValueError(f"{key}={cfg[key]} is not an integer of at least {minimum}")
 
 
 def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:

@@ -31,8 +31,6 @@ def main(cfg: DictConfig) -> None:
 
 def select_archives(cfg: DictConfig) -> list[Archive]:
     """Return the archives of the chosen parts."""
-    if isinstance(cfg.parts, str):
-        raise ValueError(f"parts={cfg.parts} is not a list; use parts=[{cfg.parts}]")
     unknown = [part for part in cfg.parts if part not in cfg.archives]
     if unknown:
         raise ValueError(f"unknown part {unknown[0]!r} in parts; use {', '.join(cfg.archives)}")

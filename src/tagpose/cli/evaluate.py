@@ -41,6 +41,10 @@ from tagpose.visualization.poses import draw_poses
 @program("evaluate")
 def main(cfg: DictConfig) -> None:
     """Print the scores, and write the COCO results, the metrics and pictures."""
+    if not OmegaConf.is_missing(cfg, "checkpoint") and not (
+        cfg.checkpoint or cfg.compare_to_published
+    ):
+        raise ValueError("checkpoint=null is invalid; use a checkpoint or the name of a model")
     if cfg.compare_to_published:
         row = prepare_published(cfg)
         check_scores(row, evaluate(cfg), Path(cfg.output))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from tagpose.data.image_files import IMAGE_EXTENSIONS
@@ -36,13 +36,12 @@ def check_predict_options(cfg: DictConfig, path: str) -> None:
     """
     if cfg.resume and cfg.output == cfg.paths.run:
         raise ValueError("resume=true needs output=FOLDER, the output of the interrupted run")
-    if not isinstance(cfg.formats, ListConfig) or not set(cfg.formats) <= set(_FORMATS):
-        raise ValueError(
-            f"formats={cfg.formats} is not a list of known formats; use some of "
-            f"[{', '.join(_FORMATS)}]"
-        )
-    if not isinstance(cfg.parts, ListConfig | None):
-        raise ValueError(f"parts={cfg.parts} is not a list; use one such as [body,lefthand]")
+    for key in ("formats", "unfiltered"):
+        if not set(cfg[key]) <= set(_FORMATS):
+            raise ValueError(
+                f"{key}={cfg[key]} is not a list of known formats; use some of "
+                f"[{', '.join(_FORMATS)}]"
+            )
     instantiate(cfg.style)
     output_extension(cfg.picture.format, Path(path))
 

@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.errors import friendly_errors
+from tagpose.cli.option_rules import check_options
 from tagpose.models.zoo import resolve_checkpoint
 
 Program: TypeAlias = Callable[[Sequence[str]], None]
@@ -58,8 +59,8 @@ def program(
         errors: further exception types, of libraries, to report in one sentence.
 
     Returns:
-        A decorator. The program takes Hydra options and overrides, and exits with code 1 after a
-        user error.
+        A decorator. The program takes Hydra options and overrides, checks the options, and exits
+        with code 1 after a user error.
     """
 
     def decorate(function: Callable[[DictConfig], Any]) -> Program:
@@ -74,6 +75,7 @@ def program(
                 sys.argv = [*command, *words]
                 # inside of Hydra, whose job runner prints its own message otherwise
                 with friendly_errors(*errors):
+                    check_options(name, cfg)
                     function(cfg)
 
             keep_freed_memory()

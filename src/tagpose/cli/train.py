@@ -14,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.data.datamodule import PoseDataModule
+from tagpose.losses import LOSS_NAMES
 from tagpose.models.checkpoint import check_resumable
 from tagpose.models.transfer import transfer_weights
+from tagpose.training.callbacks.part_ap import PartAPCallback, score_names
 from tagpose.training.callbacks.resumable_checkpoint import find_resume_checkpoint
 from tagpose.training.callbacks.run_lock import RunLock, lock_run
 from tagpose.training.callbacks.run_manifest import RunManifest, collect_facts
@@ -39,6 +41,7 @@ def main(cfg: DictConfig) -> None:
     """Train the configured model in a folder that no other run uses."""
     for message in _HARMLESS:
         warnings.filterwarnings("ignore", message=message)
+    check_monitors(cfg)
     folder, nodes = Path(cfg.paths.run), OmegaConf.select(cfg, "trainer.num_nodes", default=1)
     with lock_run(folder, nodes=nodes) as run_lock:
         if run_lock.is_owner:
@@ -61,6 +64,28 @@ def main(cfg: DictConfig) -> None:
         finally:
             # another run may follow in this process, and a failed run must not appear finished
             wandb.finish(exit_code=int(failed))
+
+
+def check_monitors(cfg: DictConfig) -> None:
+    """Raise a ValueError if a callback monitors a metric that is not logged in validations."""
+    callbacks = list(configured_callbacks(cfg).values())
+    targets = [node["_target_"] for node in callbacks]
+    if not all(target.startswith(("tagpose.", "lightning.")) for target in targets):
+        return  # callbacks of the user may log further metrics
+    has_scores = any(target.endswith(f".{PartAPCallback.__name__}") for target in targets)
+    scores = score_names(instantiate(cfg.skeleton)) if has_scores else []
+    for node in callbacks:
+        monitor = node.get("monitor") or LOSS_NAMES[0]
+        if not monitor.startswith("train/") and monitor not in (*scores, *LOSS_NAMES):
+            raise ValueError(
+                f"monitor={monitor} is not logged by any callback; use one of "
+                f"{', '.join([*scores, *LOSS_NAMES])}"
+            )
+
+
+def configured_callbacks(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Return the callbacks by name, without options that an experiment sets for an absent one."""
+    return {str(name): node for name, node in cfg.callbacks.items() if "_target_" in node}
 
 
 def is_run_named() -> bool:
@@ -89,7 +114,10 @@ def train(cfg: DictConfig, checkpoint: Path | None, configured: Any, run_lock: R
     if cfg.init_from:
         report = transfer_weights(model.network, Path(cfg.init_from))
         rank_zero_only(print)(f"{cfg.init_from}: {report}")
-    callbacks = instantiate(cfg.callbacks, _convert_="object")
+    callbacks = {
+        name: instantiate(node, _convert_="object")
+        for name, node in configured_callbacks(cfg).items()
+    }
     manifest = RunManifest(
         Path(cfg.paths.run), lambda: collect_facts(configured, data), config_files(configured)
     )

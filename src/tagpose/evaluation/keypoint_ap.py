@@ -3,7 +3,7 @@
 Equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -37,6 +37,9 @@ AREA_RANGES: Final = MappingProxyType(
 )
 OKS_75_INDEX: Final = OKS_THRESHOLDS.tolist().index(0.75)
 RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is sampled (COCO)
+
+_HANDS: Final = ("lefthand", "righthand")
+_HAND: Final = "hand"  # name of the mean of both
 
 
 class PartScores(NamedTuple):
@@ -117,9 +120,19 @@ def summarize_curves(
 ) -> dict[str, PartScores]:
     """Summarize the curves of `compute_part_curves` as scores by part."""
     scores = {part: _summarize_part(*by_area.values()) for part, by_area in curves.items()}
-    if {"lefthand", "righthand"} <= scores.keys() and "hand" not in scores:
-        scores["hand"] = _mean_of_hands(scores["lefthand"], scores["righthand"])
+    if _has_mean_of_hands(scores):
+        scores[_HAND] = _mean_of_hands(*(scores[part] for part in _HANDS))
     return scores
+
+
+def scored_parts(skeleton: Skeleton) -> list[str]:
+    """Return the names of the parts that `evaluate_parts` scores."""
+    return [*skeleton.parts, *([_HAND] if _has_mean_of_hands(skeleton.parts) else [])]
+
+
+def _has_mean_of_hands(parts: Collection[str]) -> bool:
+    """Return whether the scores of parts include the mean of both hands."""
+    return {*_HANDS} <= {*parts} and _HAND not in parts
 
 
 def outside_area_range(areas: np.ndarray, size: str) -> np.ndarray:

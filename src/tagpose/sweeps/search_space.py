@@ -1,7 +1,9 @@
 """Search spaces of hyperparameter sweeps, in the format of `wandb sweep`."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from itertools import islice, product
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -10,6 +12,12 @@ import numpy as np
 Overrides: TypeAlias = dict[str, str]  # Hydra overrides of a run: key to value as text
 
 _METHODS: Final = ("grid", "random")
+_GOALS: Final = ("minimize", "maximize")  # the first one is wandb's default
+# of wandb's schema; those that only its server and agents use are ignored
+_KEYS: Final = (
+    "program", "method", "metric", "parameters", "run_cap", "command", "name", "description",
+    "project", "entity", "early_terminate",
+)  # fmt: skip
 _SIGNIFICANT_DIGITS: Final = 3  # of sampled floats
 _SAMPLERS: Final[dict[str, Callable[[np.random.Generator, Any, Any], float]]] = {
     "uniform": lambda random, low, high: random.uniform(low, high),
@@ -49,8 +57,7 @@ def parse_sweep(
     Raises:
         ValueError: a key is missing, or the sweep needs a feature of wandb's server.
     """
-    if missing := [key for key in ("program", "metric", "parameters") if not content.get(key)]:
-        raise ValueError(f"the sweep has no {', '.join(missing)}; add them to the file")
+    _check_shape(content)
     method, parameters = content.get("method"), content["parameters"]
     if method not in _METHODS:
         raise ValueError(
@@ -74,8 +81,50 @@ def parse_sweep(
     )
 
 
-def _check_parameter(name: str, choice: Mapping[str, Any], method: str) -> None:
+def _check_shape(content: Any) -> None:
+    """Raise ValueError if the content of a sweep file is not a mapping of known, typed keys."""
+    if not isinstance(content, Mapping):
+        raise ValueError("the sweep is not a mapping of keys to values; see conf/sweep/demo.yaml")
+    if missing := [key for key in ("program", "metric", "parameters") if not content.get(key)]:
+        raise ValueError(f"the sweep has no {', '.join(missing)}; add them to the file")
+    if unknown := [key for key in content if key not in _KEYS]:
+        near = get_close_matches(str(unknown[0]), _KEYS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use some of {', '.join(_KEYS)}"
+        raise ValueError(f"unknown key {unknown[0]} in the sweep; {hint}")
+    if "early_terminate" in content:
+        raise ValueError(
+            "early_terminate is not supported; remove it, or run the sweep with `wandb sweep`"
+        )
+    if not isinstance(content["program"], str):
+        raise ValueError(f"program is {content['program']!r}; use a name such as train")
+    _check_metric(content["metric"])
+    if not isinstance(content["parameters"], Mapping):
+        raise ValueError(
+            f"parameters is {content['parameters']!r}; use a mapping of options to `value`, "
+            "`values` or `distribution`"
+        )
+
+
+def _check_metric(metric: Any) -> None:
+    """Raise ValueError if the metric of a sweep is not a name and a goal."""
+    if not isinstance(metric, Mapping) or not isinstance(metric.get("name"), str):
+        raise ValueError(f"metric is {metric!r}; use a mapping with `name` and `goal`")
+    if unknown := [key for key in metric if key not in ("name", "goal", "target")]:
+        raise ValueError(f"unknown key metric.{unknown[0]} in the sweep; use name and goal")
+    if (goal := metric.get("goal", _GOALS[0])) not in _GOALS:
+        raise ValueError(f"metric.goal is {goal!r}; use {' or '.join(_GOALS)}")
+
+
+def _check_parameter(name: str, choice: Any, method: str) -> None:
     """Raise ValueError if a parameter of a sweep cannot be run here."""
+    if not isinstance(choice, Mapping):
+        key = "values" if isinstance(choice, list) else "value"
+        raise ValueError(f"parameter {name} is {choice!r}; write it as {name}: {{{key}: {choice}}}")
+    if {"values"} == choice.keys() and not isinstance(choice["values"], list):
+        raise ValueError(
+            f"parameter {name} has values: {choice['values']!r}, which is not a list; use "
+            f"value: {choice['values']}, or values: [{choice['values']}]"
+        )
     if {"value"} == choice.keys() or ({"values"} == choice.keys() and choice["values"]):
         return
     if choice.keys() != {"distribution", "min", "max"} or choice["distribution"] not in _SAMPLERS:
@@ -88,6 +137,17 @@ def _check_parameter(name: str, choice: Mapping[str, Any], method: str) -> None:
             f"parameter {name} has a distribution, but a grid needs `values`; list them, or use "
             "method: random"
         )
+    _check_range(name, choice)
+
+
+def _check_range(name: str, choice: Mapping[str, Any]) -> None:
+    """Raise ValueError if a distribution has an empty range or bounds that are not numbers."""
+    for bound in ("min", "max"):
+        if not isinstance(choice[bound], int | float) or not math.isfinite(choice[bound]):
+            raise ValueError(
+                f"parameter {name} has {bound}: {choice[bound]!r}, which is not a finite number; "
+                "use one such as 0.001 (YAML reads 1e-3 as a text, and 1.0e-3 as a number)"
+            )
     logarithmic = choice["distribution"] == "log_uniform_values"
     if choice["min"] > choice["max"] or (logarithmic and choice["min"] <= 0):
         raise ValueError(

@@ -137,11 +137,23 @@ class OfflineWandbLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         if status != "success" or not self.log_artifact or not self.best:
             return
+        file = self._find_best_checkpoint()
+        if not file:
+            warnings.warn(
+                f"{self.best['file']} is missing and is not logged to wandb", stacklevel=2
+            )
+            return
         name, scores = f"model-{self.experiment.id}", self.best["scores"]
         artifact = wandb.Artifact(name, type="model", metadata=scores)
         # no copy when the file is added or after the upload: it has hundreds of megabytes
-        artifact.add_file(self.best["file"], policy="immutable", skip_cache=True)
+        artifact.add_file(str(file), policy="immutable", skip_cache=True)
         self.experiment.log_artifact(artifact, aliases=["best"])
+
+    def _find_best_checkpoint(self) -> Path | None:
+        """Return the best checkpoint, or None; the folder of the run may have been moved."""
+        file = Path(self.best["file"])
+        moved = self.best_file.parents[1] / file.name
+        return next((path for path in (file, moved) if path.is_file()), None)
 
 
 def _ensure_cache(folder: Path) -> None:

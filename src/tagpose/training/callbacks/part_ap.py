@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -10,13 +10,15 @@ from torch import Tensor
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
-from tagpose.evaluation.keypoint_ap import evaluate_parts
+from tagpose.evaluation.keypoint_ap import evaluate_parts, scored_parts
 from tagpose.evaluation.predictions import Predictions
 from tagpose.inference.batch_decoding import PendingQueue, copy_to_host, submit_batch
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import KeypointMaps, Poses, Sample
 from tagpose.training.buffers import broadcast_buffers
+
+_METRICS: Final = ("ap", "ar")
 
 
 class PartAPCallback(Callback):
@@ -78,7 +80,7 @@ class PartAPCallback(Callback):
         poses = self.predictions.compute()
         # a sanity check or `limit_val_batches` covers only some of the images
         scores = evaluate_parts(select_images(self.ground_truth, poses), poses, self.skeleton)
-        for metric in ("ap", "ar"):
+        for metric in _METRICS:
             pl_module.log_dict({f"val/{metric}/{p}": getattr(s, metric) for p, s in scores.items()})
 
     def _collect(self, decoded: Iterable[tuple[Tensor, list[Poses]]]) -> None:
@@ -86,6 +88,11 @@ class PartAPCallback(Callback):
         for image_ids, batch_poses in decoded:
             for image_id, poses in zip(image_ids.tolist(), batch_poses, strict=True):
                 self.predictions.update(image_id, poses)
+
+
+def score_names(skeleton: Skeleton) -> list[str]:
+    """Return the names under which `PartAPCallback` logs the scores of a skeleton."""
+    return [f"val/{metric}/{part}" for metric in _METRICS for part in scored_parts(skeleton)]
 
 
 def adapt_decoder(
