@@ -9,6 +9,7 @@ Exported bundles contain this module, so it imports nothing but numpy and Pillow
 """
 
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -52,28 +53,28 @@ def has_16_bit_colors(image: Image.Image) -> bool:
     return bool(_raw_modes(image))
 
 
-def read_16_bit_colors(high: Image.Image, low: Image.Image) -> Image.Image:
+def read_16_bit_colors(high: Image.Image, reopen: Callable[[], Image.Image]) -> Image.Image:
     """Read an image for which `has_16_bit_colors` is true.
 
     Args:
         high: the opened file, not loaded yet.
-        low: the same file, opened once more.
+        reopen: opens the file once more.
 
     Returns:
         Image of mode LA, RGB or RGBA without the metadata of the file.
     """
     mode = _raw_modes(high)[0].partition(";")[0]
-    transparency = high.info.get("transparency")
     if mode == "LA":  # high and low bytes of gray and alpha, read as four channels
-        _set_raw_modes(high, ["RGBA"] * len(high.tile))
+        _set_raw_modes(high, ["RGBA"] * len(high.tile))  # type: ignore[attr-defined]
         parts = np.asarray(high).astype(np.uint16)
         return _to_image(parts[..., ::2] << 8 | parts[..., 1::2])
-    # in the other byte order, Pillow takes the low byte for the high one
-    _set_raw_modes(low, [f"{mode};{_SWAPPED[raw[-3:]]}" for raw in _raw_modes(low)])
     values = np.asarray(high).astype(np.uint16)
     values <<= 8
-    values |= np.asarray(low)
-    return _to_image(values, transparency)
+    with reopen() as low:
+        # in the other byte order, Pillow takes the low byte for the high one
+        _set_raw_modes(low, [f"{mode};{_SWAPPED[raw[-3:]]}" for raw in _raw_modes(low)])
+        values |= np.asarray(low)
+    return _to_image(values, high.info.get("transparency"))
 
 
 def _to_image(values: np.ndarray, transparency: int | tuple[int, ...] | None = None) -> Image.Image:

@@ -129,9 +129,11 @@ def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.
         with open_image(file) as image:
             if size is None or image.size == size:
                 return to_rgb(_load(image, file))
-            if upright_size(image) == size:
-                return to_rgb(ImageOps.exif_transpose(_load(image, file)))
             width, height = image.size
+            if (height, width) == size:
+                loaded = _load(image, file)
+                if upright_size(loaded) == size:
+                    return to_rgb(ImageOps.exif_transpose(loaded))
     except IMAGE_ERRORS as error:
         raise _unreadable(file, error) from error
     raise ValueError(
@@ -168,27 +170,30 @@ def _decode(image: Image.Image, file: Any, min_side: int | None) -> DecodedImage
     """Decode an opened file; see `decode_image`."""
     # further "frames" of PSD are its layers, and the first one shows all of them
     num_frames = 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
-    size, orientation = upright_size(image), exif_orientation(image)
-    factor = 1 if min_side is None else reduce_jpeg(image, min_side)
-    pixels = to_rgb(ImageOps.exif_transpose(_load(image, file)))
-    affine = np.eye(2, 3)
-    if factor > 1:
-        # an incomplete block of pixels is the last one in the file, and after a flip the first
-        flipped = orientation in _FLIPPED_X, orientation in _FLIPPED_Y
-        missing = np.subtract(pixels.shape[1::-1], np.divide(size, factor))
-        affine = np.c_[np.eye(2) / factor, 0.5 / factor - 0.5 + np.where(flipped, missing, 0)]
+    size, factor = image.size, 1 if min_side is None else reduce_jpeg(image, min_side)
+    loaded = _load(image, file)
+    pixels = to_rgb(ImageOps.exif_transpose(loaded))
+    if factor == 1:
+        return full_size_image(pixels)._replace(num_frames=num_frames)
+    orientation = exif_orientation(loaded)
+    size = size[::-1] if orientation in EXIF_QUARTER_TURNS else size
+    # an incomplete block of pixels is the last one in the file, and after a flip the first one
+    flipped = orientation in _FLIPPED_X, orientation in _FLIPPED_Y
+    missing = np.subtract(pixels.shape[1::-1], np.divide(size, factor))
+    affine = np.c_[np.eye(2) / factor, 0.5 / factor - 0.5 + np.where(flipped, missing, 0)]
     return DecodedImage(pixels, size, affine, num_frames)
 
 
 def _load(image: Image.Image, file: Any) -> Image.Image:
-    """Load the pixels of an opened file, those with 16-bit colors with all of their bits."""
+    """Load the pixels of an opened file, 16-bit colors with all of their bits.
+
+    EXIF must not be read before, because Pillow then loads PNG files.
+    """
     if not has_16_bit_colors(image):
         image.load()
         return image
-    orientation = exif_orientation(image)
-    with Image.open(file) as low:
-        colors = read_16_bit_colors(image, low)
-    colors.getexif()[_EXIF_ORIENTATION] = orientation
+    colors = read_16_bit_colors(image, lambda: Image.open(file))
+    colors.getexif()[_EXIF_ORIENTATION] = exif_orientation(image)
     return colors
 
 

@@ -22,8 +22,8 @@ from tagpose.structures import Poses
 _READER_THREADS: Final = 4
 _MAX_BYTES: Final = 1_000_000_000  # memory of images that are read ahead
 # Memory of an image while it is decoded: Pillow has four bytes per RGB pixel and copies them to an
-# array of three bytes in two steps; other modes are converted before that.
-_RGB_PEAK_BYTES: Final = 10  # per pixel
+# array of three bytes in three steps; other modes are converted before that.
+_RGB_PEAK_BYTES: Final = 13  # per pixel
 _OTHER_PEAK_BYTES: Final = 24  # per pixel
 
 Preprocess: TypeAlias = Callable[[DecodedImage], ScaledInputs]
@@ -193,5 +193,5 @@ def _load(source: Any, options: ReadingOptions) -> LoadedImage:
     except ValueError as error:
         return failed(ValueError(f"{source}: {error}") if isinstance(source, str | Path) else error)
     if not options.keep_pixels:
-        image = image._replace(pixels=image.pixels[:0])
+        image = image._replace(pixels=np.empty((0, 0, 3), np.uint8))  # frees the memory
     return LoadedImage(source, image, inputs, None)
