@@ -101,7 +101,7 @@ def decode_image(
         raise _unreadable(name, error) from error
     raise ValueError(
         f"{name} has {width} x {height} pixels; resize it to at most {max_pixels / 1e6:g} million "
-        "pixels, or raise the limit"
+        "pixels, or raise max_pixels (max_megapixels of tagpose predict)"
     )
 
 
