@@ -7,7 +7,7 @@ pillow-heif.
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # brands of HEIF files, ISO/IEC 23008-12, Annex B; the brand of AVIF is another one
 _HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -28,7 +28,7 @@ def open_image(file: Any) -> Image.Image:
     """
     try:
         return Image.open(file)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         if not _is_heif(file):
             raise
     try:
@@ -52,7 +52,7 @@ def reduce_jpeg(image: Image.Image, min_side: int) -> int:
         The factor of the reduction: 1, 2, 4 or 8.
     """
     width = image.size[0]
-    drafted = image.draft(None, (min_side, min_side))  # type: ignore[arg-type]
+    drafted = image.draft(None, (min_side, min_side))
     return 1 if drafted is None else round(width / drafted[1][2])
 
 

@@ -137,7 +137,7 @@ class Predictor:
         """
         if not isinstance(images, list):
             return self([images], **thresholds)[0]
-        results = self.predict_iter(images, keep_images=False, **thresholds)
+        results = self.predict_iter(images, keep_images=False, max_pixels=None, **thresholds)
         return [result.result_or_raise() for result in results]
 
     def predict_iter(
