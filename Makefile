@@ -26,7 +26,7 @@ setup: $(READY) ## create .venv and compile the decoder
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; set PYTHON=... to a newer one"; exit 1; }
-	@echo "creating .venv, which takes a few minutes and 6 GB"
+	@echo "creating .venv, which takes a few minutes and 7 GB"
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -45,11 +45,12 @@ def test_grayscale_formats_load_as_the_same_rgb(source):
     assert np.array_equal(load_image(source), np.repeat(GRAY[..., None], 3, axis=2))
 
 
-def test_32_bit_images_are_stretched_from_minimum_to_maximum():
+def test_values_without_a_depth_are_stretched_from_minimum_to_maximum():
     depth = np.linspace(-3, 9, 35, dtype=np.float32).reshape(5, 7)
-    loaded = load_image(encode(Image.fromarray(depth), "tiff"))
-    assert (loaded.min(), loaded.max()) == (0, 255)
-    assert load_image(Image.fromarray(np.full((2, 2), 5, np.int32))).max() == 0
+    for values in (depth, depth.astype(np.int32), np.int32(10**6 * (3 + depth))):
+        loaded = load_image(encode(Image.fromarray(values), "tiff"))
+        assert (loaded.min(), loaded.max()) == (0, 255)
+    assert load_image(Image.fromarray(np.full((2, 2), -5, np.int32))).max() == 0
 
 
 def test_cmyk_keeps_its_colors():

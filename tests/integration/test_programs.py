@@ -398,8 +398,7 @@ def test_a_missing_extra_is_an_error_that_names_the_command_to_install_it(
     result = run(script, *words, cwd=tmp_path, **found_first(tmp_path))
     assert result.returncode == 1
     assert result.stderr == (
-        f"error: {module} is not installed; install it with pip install 'FOLDER[{extra}]', where "
-        "FOLDER is the checkout of tagpose\n"
+        f'error: {module} is not installed; install it with pip install "tagpose[{extra}]"\n'
     )
 
 

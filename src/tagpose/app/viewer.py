@@ -11,6 +11,7 @@ from PIL import Image
 from tagpose.app.rendering import describe_result, render_heatmaps, render_poses, render_tags
 from tagpose.app.session_cache import CachedImage, SessionCache
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.data.image_opening import MissingHeicSupport, open_image
 from tagpose.data.images import load_image
 from tagpose.inference.batch_decoding import decode_batch
 from tagpose.inference.predictor import Predictor
@@ -139,12 +140,14 @@ def read_upload(file: Path, max_pixels: int) -> np.ndarray:
             the file, because its path on the server means nothing to the user.
     """
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             width, height = image.size
         if width * height <= max_pixels:
             return load_image(file)
     except Image.DecompressionBombError:
         width, height = 0, 0
+    except MissingHeicSupport as error:
+        raise ValueError(f"the file {error}") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(
             "the file is not an image or is truncated; export the image again as JPEG or PNG"

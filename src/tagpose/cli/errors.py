@@ -48,10 +48,7 @@ def format_error(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing; set it with {error.full_key}=VALUE"
     if isinstance(error, ModuleNotFoundError) and (extra := _find_extra(error.name)):
-        return (
-            f"{error.name} is not installed; install it with pip install 'FOLDER[{extra}]', where "
-            "FOLDER is the checkout of tagpose"
-        )
+        return f'{error.name} is not installed; install it with pip install "tagpose[{extra}]"'
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program imports
         return (
             f"{str(error).partition('. ')[0]}; use a smaller data.batch_size with more "

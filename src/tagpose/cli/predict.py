@@ -1,16 +1,19 @@
 """Estimate poses in images and videos: tagpose predict checkpoint=FILE images=PATH [...]."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL import Image
 from tqdm import tqdm
 
 from tagpose.cli.predict_output import (
     build_drawer,
     check_predict_options,
+    describe_frames,
     limit_picture_size,
     open_results,
     output_extension,
@@ -30,6 +33,7 @@ from tagpose.video.inputs import find_inputs
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
 
+_MILLION: Final = 1_000_000
 _QUALITY: Final = 92  # of JPEG and WebP pictures
 
 
@@ -44,6 +48,8 @@ def main(cfg: DictConfig) -> None:
     keypoint_mask(predictor.skeleton, cfg.parts)  # raises before the first image
     failures = predict_images(cfg, predictor, inputs.pictures) if inputs.pictures else []
     failures += predict_videos(cfg, predictor, inputs)
+    for note in inputs.notes:
+        print(note)
     print(f"results: {cfg.output}")
     if failures:
         raise ValueError("\n  ".join(failures))
@@ -59,21 +65,28 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
     ]
     check_no_overwrite([*pictures.values(), *others], files)
     name = {ids[file]: names[file] for file in files}.__getitem__
-    draw, scores = build_drawer(cfg), list[float]()
+    draw, num_frames, scores = build_drawer(cfg), dict[Path, int](), list[float]()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_megapixels is the limit
     with open_results(cfg, output, name=name) as write_result:
-        results = predictor.predict_iter(files)
+        results = predictor.predict_iter(
+            files,
+            keep_images="pictures" in cfg.formats,
+            max_pixels=int(cfg.max_megapixels * _MILLION),
+        )
         for image_result in tqdm(results, desc="predict", total=len(files), unit="image"):
             if image_result.error:
                 failures.append(str(image_result.error))
                 continue
-            (image, result), file = image_result.get_or_raise(), image_result.source
+            result, file = image_result.result_or_raise(), image_result.source
+            num_frames[file] = image_result.num_frames
             scores += result.scores.tolist()
             write_result(ids[file], {"file": str(file)}, result)
-            if "pictures" in cfg.formats:
-                image, result = limit_picture_size(image, result, cfg.picture.max_size)
+            if image_result.image is not None:
+                image, result = limit_picture_size(image_result.image, result, cfg.picture.max_size)
                 write_image(pictures[file], draw(image, result), quality=_QUALITY)
     rows = [{"id": ids[file], "file_name": str(p)} for file, p in relative_paths(files).items()]
     write_json(output / "images.json", rows)
+    print(describe_frames(num_frames), end="")
     if hint := describe_low_scores(scores, cfg.min_person_score):
         print(hint)
     summary = f"{len(failures)} of {len(files)} images cannot be read:"

@@ -9,17 +9,18 @@ from typing import Any, Final
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 
-from tagpose.data.image_files import IMAGE_EXTENSIONS
+from tagpose.data.image_files import writable_extensions
 from tagpose.inference.result_writers import FORMATS, ResultFilter, open_result_writers
 from tagpose.inference.results import PoseResult
 from tagpose.visualization.canvas import resize_for_drawing
 
 _FORMATS: Final = ("pictures", *FORMATS)
+_MAX_NAMES: Final = 5  # files that a line lists
 _NOT_OF_RESULTS: Final = {
     "hydra",
     "images",
+    "max_megapixels",
     "name",
     "output",
     "paths",
@@ -90,6 +91,18 @@ def limit_picture_size(
     return resized, result.resize((resized.shape[1], resized.shape[0]))
 
 
+def describe_frames(num_frames: Mapping[Path, int]) -> str:
+    """Return a line on the files with several frames, of which only the first is used, or ""."""
+    names = [f"{f.name} (first of {count})" for f, count in num_frames.items() if count > 1]
+    if not names:
+        return ""
+    others = ", ..." if len(names) > _MAX_NAMES else ""
+    return (
+        f"used only the first frame of {len(names)} files: {', '.join(names[:_MAX_NAMES])}{others}"
+        "\n"
+    )
+
+
 def output_names(files: list[Path]) -> dict[Path, str]:
     """Return names for the outputs of files, the shortest kind that is unique."""
     candidates = (
@@ -124,14 +137,13 @@ def output_extension(name: str, source: Path) -> str:
     Raises:
         ValueError: Pillow cannot write the format.
     """
-    Image.init()
-    writable = {end for end, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    writable = writable_extensions()
     extension = source.suffix.lower() if name == "source" else f".{name.lower().lstrip('.')}"
-    if extension in writable & set(IMAGE_EXTENSIONS):
+    if extension in writable:
         return extension
     if name == "source":
         return ".png"
-    known = ", ".join(end[1:] for end in sorted(writable & set(IMAGE_EXTENSIONS)))
+    known = ", ".join(end[1:] for end in sorted(writable))
     raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
 
 

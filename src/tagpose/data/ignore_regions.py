@@ -10,13 +10,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-from pycocotools import mask as rle
 
 from tagpose.data.annotation_table import AnnotationTable
 from tagpose.data.coco_schema import ImageRow
 from tagpose.data.issue_log import IssueLog
 from tagpose.data.issue_types import IssueType
-from tagpose.data.rle_masks import PackedMasks, pack_masks, parse_segmentation
+from tagpose.data.rle_masks import PackedMasks, pack_masks, parse_segmentation, union_mask
 from tagpose.skeletons.skeleton import Skeleton
 
 # How far a part extends from the keypoints that it is attached to, in units of the longer side of
@@ -91,8 +90,7 @@ def loss_mask(ignored: Sequence[Mapping[str, object]], width: int, height: int) 
     """Return a mask [height, width] uint8: 0 where one of the RLE masks is set, else 1."""
     if not ignored:
         return np.ones((height, width), np.uint8)
-    union = rle.decode(rle.merge(list(ignored)))  # in column-major order, as in COCO
-    return 1 - cv2.transpose(union.T)
+    return 1 - cv2.transpose(union_mask(ignored).T)
 
 
 def _label_bounds(keypoints: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Listing and writing of image files, and lookup of those that an annotation file names."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from glob import glob
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -10,18 +10,23 @@ import numpy as np
 from PIL import Image
 
 from tagpose.data.coco_schema import ImageRow
+from tagpose.data.image_opening import open_image
 from tagpose.data.images import IMAGE_ERRORS, upright_size
 from tagpose.data.issue_log import IssueLog, emit_warnings
 from tagpose.data.issue_types import IssueType
 from tagpose.io import atomic_write
 
 _JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")
-# image formats that Pillow reads, without documents and the like
-IMAGE_EXTENSIONS: Final = (
-    *(".avif", ".bmp", ".gif", ".jp2", ".png", ".tga", ".tif", ".tiff", ".webp"),
+# formats that Pillow reads and writes as photographs, without documents and the like
+_PICTURES: Final = (
+    *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2k", ".jp2", ".jpx", ".pcx", ".png"),
+    *(".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"),
     *_JPEG,
     *(".pbm", ".pgm", ".pnm", ".ppm"),
 )
+# formats that are only read: Pillow cannot write them, or reduces pictures to icons
+_READ_ONLY: Final = (".heic", ".heif", ".hif", ".ico", ".mpo", ".pfm", ".psd")
+IMAGE_EXTENSIONS: Final = (*_PICTURES, *_READ_ONLY)
 
 
 class ImageFolder:
@@ -78,6 +83,13 @@ def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) ->
         Image.fromarray(image).save(partial, **options)
 
 
+def writable_extensions() -> set[str]:
+    """Return the extensions of the formats in which pictures can be written."""
+    Image.init()
+    known = Image.registered_extensions().items()
+    return {end for end, kind in known if kind in Image.SAVE} & set(_PICTURES)
+
+
 def is_camera(source: str) -> bool:
     """Return whether a string is the number of a camera rather than the name of a file."""
     return source.isdecimal() and not Path(source).exists()
@@ -88,26 +100,34 @@ def is_hidden(file: Path) -> bool:
     return file.name.startswith(".")
 
 
-def list_images(source: str | Path) -> list[Path]:
-    """Return the image at a path, or all images of a folder or a pattern, sorted by name.
+def is_image_name(file: Path) -> bool:
+    """Return whether a path has the extension of an image and is not a folder."""
+    return file.suffix.lower() in IMAGE_EXTENSIONS and not file.is_dir()
+
+
+def list_paths(source: str | Path) -> list[Path]:
+    """Return the files and folders of a folder, or those of a pattern, sorted by name.
 
     Hidden files of a folder are skipped, as patterns skip them: on foreign disks macOS writes, for
     each NAME.jpg, a file `._NAME.jpg` that is not an image.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if not is_hidden(file))
+    return sorted(map(Path, glob(str(source), recursive=True)))  # noqa: PTH207 -- any pattern
+
+
+def list_images(source: str | Path) -> list[Path]:
+    """Return the image at a path, or all images of a folder or a pattern, sorted by name.
 
     Args:
-        source: path, or pattern with *, ? or [ such as "photos/**/*.jpg".
+        source: path, or pattern with *, ? or [ such as "photos/**/*.jpg"; see `list_paths`.
 
     Raises:
         FileNotFoundError: there is no image at the path, in the folder or for the pattern.
     """
     path = Path(source)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        candidates: Iterable[Path] = (file for file in path.iterdir() if not is_hidden(file))
-    else:
-        candidates = map(Path, glob(str(source), recursive=True))  # noqa: PTH207 -- any pattern
-    files = sorted(file for file in candidates if file.suffix.lower() in IMAGE_EXTENSIONS)
+    files = [path] if path.is_file() else list(filter(is_image_name, list_paths(path)))
     if not files:
         raise FileNotFoundError(
             f"no images found at {source}; set images= to an image file, a folder or a pattern"
@@ -188,7 +208,7 @@ def fill_missing_sizes(
                 detail = f"has no file {image.file_name!r} in {folder}"
                 log.add(IssueType.FILE_MISSING, where, detail, image.id)
                 continue
-            with Image.open(folder / path) as header:
+            with open_image(folder / path) as header:
                 width, height = upright_size(header)
             filled[image.id] = image._replace(width=width, height=height)
         except IMAGE_ERRORS as error:

@@ -5,10 +5,19 @@ Exported bundles contain this module, so it imports nothing but numpy and Pillow
 
 import io
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from tagpose.data.bit_depth import (
+    has_16_bit_colors,
+    is_deep,
+    read_16_bit_colors,
+    reduce_depth,
+    scale_to_uint8,
+)
+from tagpose.data.image_opening import MissingHeicSupport, open_image, reduce_jpeg
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
@@ -25,8 +34,17 @@ _EXIF_ORIENTATION: Final = 0x0112  # EXIF tag
 EXIF_QUARTER_TURNS: Final = (5, 6, 7, 8)  # orientations that swap width and height
 EXIF_UPRIGHT: Final = 1  # orientation of an image that is stored upright
 _BACKGROUND: Final = "white"  # color behind transparent pixels
-_UINT16_TO_UINT8: Final = 257  # 65535 / 255
-_MODES_32_BIT: Final = ("I", "F")  # Pillow modes without a defined range of values
+_FLIPPED_X: Final = (2, 3, 6, 7)  # EXIF orientations whose rotation reverses columns
+_FLIPPED_Y: Final = (3, 4, 7, 8)  # and rows
+
+
+class DecodedImage(NamedTuple):
+    """Pixels of an image, and their position in the upright image of the file."""
+
+    pixels: np.ndarray  # [h, w, 3] uint8 RGB, smaller than the file if reduced
+    size: tuple[int, int]  # width, height of the upright image in the file
+    affine: np.ndarray  # [2, 3] from image pixels of the file to indices of `pixels`
+    num_frames: int = 1  # frames or pages of the file, of which the first is decoded
 
 
 def load_image(source: ImageSource) -> np.ndarray:
@@ -37,17 +55,37 @@ def load_image(source: ImageSource) -> np.ndarray:
             [H, W, 3] (RGB) or [H, W, 4] (RGBA) of uint8 or uint16, which has no EXIF.
 
     Returns:
-        [H, W, 3] uint8 RGB. Transparent pixels are blended with white, 16-bit values are reduced to
-        8 bits, and 32-bit values are stretched from their minimum and maximum to 0 and 255.
+        [H, W, 3] uint8 RGB, the first frame of the file. Transparent pixels are blended with white;
+        more than 8 bits per value are reduced as described in `tagpose.data.bit_depth`.
 
     Raises:
         FileNotFoundError: the file is missing.
         ValueError: the source is not an image, is truncated, or is an array of another kind.
     """
+    return decode_image(source).pixels
+
+
+def decode_image(
+    source: ImageSource, *, min_side: int | None = None, max_pixels: int | None = None
+) -> DecodedImage:
+    """Decode an image as `load_image` does, large JPEG files at a reduced size if that suffices.
+
+    Args:
+        source: see `load_image`.
+        min_side: shorter side in pixels that suffices; JPEG files are then decoded at 1/2, 1/4 or
+            1/8 of their size where that is not smaller. None decodes all at full size.
+        max_pixels: maximum number of pixels of a file, checked before it is decoded; None for the
+            limit of Pillow.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: the source is not an image, is truncated, is too large, or is an array of
+            another kind.
+    """
     if isinstance(source, np.ndarray):
-        return _array_to_rgb(source)
+        return full_size_image(_array_to_rgb(source))
     if isinstance(source, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(source))
+        return full_size_image(to_rgb(ImageOps.exif_transpose(source)))
     if not isinstance(source, str | Path | bytes):
         raise ValueError(
             f"{type(source).__name__} is not an image; pass a path, the bytes of a file, a Pillow "
@@ -55,10 +93,16 @@ def load_image(source: ImageSource) -> np.ndarray:
         )
     name, file = _to_file(source)
     try:
-        with Image.open(file) as image:
-            return to_rgb(ImageOps.exif_transpose(image))
+        with open_image(file) as image:
+            width, height = image.size
+            if max_pixels is None or width * height <= max_pixels:
+                return _decode(image, file, min_side)
     except IMAGE_ERRORS as error:
         raise _unreadable(name, error) from error
+    raise ValueError(
+        f"{name} has {width} x {height} pixels; resize it to at most {max_pixels / 1e6:g} million "
+        "pixels, or raise max_pixels (max_megapixels of tagpose predict)"
+    )
 
 
 def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -82,13 +126,14 @@ def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; check the path of the image folder")
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             if size is None or image.size == size:
-                image.load()
-                return to_rgb(image)
-            if upright_size(image) == size:
-                return to_rgb(ImageOps.exif_transpose(image))
+                return to_rgb(_load(image, file))
             width, height = image.size
+            if (height, width) == size:
+                loaded = _load(image, file)
+                if upright_size(loaded) == size:
+                    return to_rgb(ImageOps.exif_transpose(loaded))
     except IMAGE_ERRORS as error:
         raise _unreadable(file, error) from error
     raise ValueError(
@@ -113,14 +158,48 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     """Convert a Pillow image to RGB [H, W, 3] uint8 without rotation; see `load_image`."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return np.asarray(image)  # Image.convert would copy it once more
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray(_to_uint8(np.asarray(image)))
-    elif image.mode in _MODES_32_BIT:
-        image = Image.fromarray(_stretch_to_uint8(np.asarray(image)))
+    if is_deep(image):
+        image = reduce_depth(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), rgba)
     return np.asarray(image.convert("RGB"))
+
+
+def _decode(image: Image.Image, file: Any, min_side: int | None) -> DecodedImage:
+    """Decode an opened file; see `decode_image`."""
+    # further "frames" of PSD are its layers, and the first one shows all of them
+    num_frames = 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
+    size, factor = image.size, 1 if min_side is None else reduce_jpeg(image, min_side)
+    loaded = _load(image, file)
+    pixels = to_rgb(ImageOps.exif_transpose(loaded))
+    if factor == 1:
+        return full_size_image(pixels)._replace(num_frames=num_frames)
+    orientation = exif_orientation(loaded)
+    size = size[::-1] if orientation in EXIF_QUARTER_TURNS else size
+    # an incomplete block of pixels is the last one in the file, and after a flip the first one
+    flipped = orientation in _FLIPPED_X, orientation in _FLIPPED_Y
+    missing = np.subtract(pixels.shape[1::-1], np.divide(size, factor))
+    affine = np.c_[np.eye(2) / factor, 0.5 / factor - 0.5 + np.where(flipped, missing, 0)]
+    return DecodedImage(pixels, size, affine, num_frames)
+
+
+def _load(image: Image.Image, file: Any) -> Image.Image:
+    """Load the pixels of an opened file, 16-bit colors with all of their bits.
+
+    EXIF must not be read before, because Pillow then loads PNG files.
+    """
+    if not has_16_bit_colors(image):
+        image.load()
+        return image
+    colors = read_16_bit_colors(image, lambda: Image.open(file))
+    colors.getexif()[_EXIF_ORIENTATION] = exif_orientation(image)
+    return colors
+
+
+def full_size_image(pixels: np.ndarray) -> DecodedImage:
+    """Return the decoded image of pixels [H, W, 3] that are not reduced."""
+    return DecodedImage(pixels, (pixels.shape[1], pixels.shape[0]), np.eye(2, 3))
 
 
 def _to_file(source: str | Path | bytes) -> tuple[str, Any]:
@@ -138,6 +217,8 @@ def _to_file(source: str | Path | bytes) -> tuple[str, Any]:
 
 def _unreadable(name: object, error: Exception) -> ValueError:
     """Return the error for a file that Pillow cannot read."""
+    if isinstance(error, MissingHeicSupport):
+        return ValueError(f"{name} {error}")
     return ValueError(f"{name} cannot be read as an image ({error}); download or export it again")
 
 
@@ -151,20 +232,15 @@ def _array_to_rgb(array: np.ndarray) -> np.ndarray:
             "[H, W, 3] of uint8"
         )
     if array.dtype == np.uint16:
-        array = _to_uint8(array)
+        array = _array_to_uint8(array)
     if channels == 4:
         return to_rgb(Image.fromarray(array))
     image = array.reshape(*array.shape[:2], channels)
     return np.ascontiguousarray(image if channels == 3 else image.repeat(3, axis=2))
 
 
-def _to_uint8(values: np.ndarray) -> np.ndarray:
-    """Reduce 16-bit values to 8 bits, rounding to the nearest."""
-    return ((values.astype(np.uint32) + _UINT16_TO_UINT8 // 2) // _UINT16_TO_UINT8).astype(np.uint8)
-
-
-def _stretch_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Stretch values linearly from their minimum and maximum to 0 and 255."""
-    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = finite.min(), finite.max()
-    return np.rint((finite - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+def _array_to_uint8(array: np.ndarray) -> np.ndarray:
+    """Scale a uint16 array to uint8; an alpha channel has its own depth."""
+    if array.ndim < 3 or array.shape[2] != 4:
+        return scale_to_uint8(array)
+    return np.dstack([scale_to_uint8(array[..., :3]), scale_to_uint8(array[..., 3:])])

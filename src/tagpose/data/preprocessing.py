@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tagpose.geometry import compute_multiscale_dimensions, resize_affine
+from tagpose.data.images import DecodedImage, full_size_image
+from tagpose.geometry import (
+    compose_affines,
+    compute_multiscale_dimensions,
+    invert_affine,
+    resize_affine,
+)
 
 # RGB statistics of ImageNet in the range 0 to 255, used by all HRNets of timm
 IMAGENET_MEAN: Final = (123.675, 116.28, 103.53)
@@ -25,20 +31,25 @@ class ScaledInputs(NamedTuple):
 
 
 def resize_to_scales(
-    image: np.ndarray, input_size: int, scales: Sequence[float], image_id: int = 0
+    image: np.ndarray | DecodedImage, input_size: int, scales: Sequence[float], image_id: int = 0
 ) -> ScaledInputs:
     """Resize a whole image to the network input of each scale.
 
     Args:
-        image: [H, W, 3] uint8 RGB in image pixels.
+        image: [H, W, 3] uint8 RGB in image pixels, or an image that may be reduced; the result is
+            relative to its full size.
         input_size: shorter side of the input at scale 1, in input pixels.
         scales: test-time scales, which include 1.
         image_id: id to store with the inputs.
     """
-    height, width = image.shape[:2]
-    sizes = compute_multiscale_dimensions(width, height, input_size, scales)
-    affines = [resize_affine(width, height, size) for size in sizes]
-    inputs = [warp_affine(image, *at) for at in zip(affines, sizes, strict=True)]
+    decoded = full_size_image(image) if isinstance(image, np.ndarray) else image
+    sizes = compute_multiscale_dimensions(*decoded.size, input_size, scales)
+    affines = [resize_affine(*decoded.size, size) for size in sizes]
+    from_pixels = invert_affine(decoded.affine)
+    inputs = [
+        warp_affine(decoded.pixels, compose_affines(affine, from_pixels), size)
+        for affine, size in zip(affines, sizes, strict=True)
+    ]
     return ScaledInputs(
         images=tuple(torch.from_numpy(scaled).permute(2, 0, 1) for scaled in inputs),
         affine=torch.from_numpy(affines[list(scales).index(1)]),

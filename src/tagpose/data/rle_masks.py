@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from pycocotools import mask as rle
 
 # How far a polygon may extend beyond its image, in units of the image's longer side: pycocotools
 # traces the whole polygon, and crashes if it is too long.
@@ -124,11 +123,26 @@ def segmentation_area(segmentation: Any) -> float:
         return 0.0
 
 
+def union_mask(masks: Sequence[Mapping[str, object]]) -> np.ndarray:
+    """Return the union [H, W] uint8 of RLE masks, in column-major order as in COCO."""
+    rle = _coco_masks()
+    union: np.ndarray = rle.decode(rle.merge(list(masks)))
+    return union
+
+
+def _coco_masks() -> Any:
+    """Return the mask functions of pycocotools, which inference is installed without."""
+    from pycocotools import mask
+
+    return mask
+
+
 def _to_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Return the compressed RLE of polygons, an uncompressed RLE or a compressed RLE."""
     width, height = size
     if isinstance(segmentation, list):
         _check_polygons(segmentation, _REACH * max(size))
+        rle = _coco_masks()
         return rle.merge(rle.frPyObjects(segmentation, height, width))
     counts = segmentation["counts"]
     if segmentation["size"] != [height, width]:
@@ -139,7 +153,7 @@ def _to_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     if sum(runs) != height * width:
         raise ValueError(f"it covers {sum(runs)} pixels, not {height * width}")
     if isinstance(counts, list):
-        return rle.frPyObjects(segmentation, height, width)
+        return _coco_masks().frPyObjects(segmentation, height, width)
     return {"size": [height, width], "counts": counts.encode()}
 
 

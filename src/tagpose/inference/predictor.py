@@ -1,5 +1,6 @@
 """Predictor: network, flip test, decoding, and mapping back to image pixels."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.tta import merge_scales
-from tagpose.data.images import ImageSource
+from tagpose.data.images import DecodedImage, ImageSource, full_size_image
 from tagpose.data.preprocessing import ScaledInputs, resize_to_scales
 from tagpose.evaluation.predictions import Predictions
 from tagpose.geometry import clamp_input_size
@@ -26,7 +27,12 @@ from tagpose.inference.batch_decoding import (
     overlap,
     submit_batch,
 )
-from tagpose.inference.image_prefetching import LoadedImage, prefetch_chunks, submit_chunk
+from tagpose.inference.image_prefetching import (
+    LoadedImage,
+    ReadingOptions,
+    prefetch_chunks,
+    submit_chunk,
+)
 from tagpose.inference.network_runner import NetworkRunner
 from tagpose.inference.predictor_arguments import (
     check_option_names,
@@ -41,6 +47,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.models.zoo import resolve_checkpoint
 from tagpose.structures import KeypointMaps, Poses
 
+_MIN_REDUCTION: Final = 2  # image pixels per input pixel after decoding at a reduced size
 _ACCELERATOR_BATCH_SIZE: Final = 8  # images per forward pass; on a CPU batches are not faster
 
 
@@ -130,26 +137,44 @@ class Predictor:
         """
         if not isinstance(images, list):
             return self([images], **thresholds)[0]
-        return [result.get_or_raise()[1] for result in self.predict_iter(images, **thresholds)]
+        results = self.predict_iter(images, keep_images=False, max_pixels=None, **thresholds)
+        return [result.result_or_raise() for result in results]
 
     def predict_iter(
-        self, images: Iterable[ImageSource], **thresholds: float
+        self,
+        images: Iterable[ImageSource],
+        *,
+        keep_images: bool = True,
+        max_pixels: int | None = None,
+        **thresholds: float,
     ) -> Iterator[ImageResult]:
         """Predict the poses in many images, and yield the results in order.
 
-        The next images are read while the network computes, and only a few are in memory at any
-        time. The result for an unreadable image has its error, and prediction continues.
+        The next images are read while the network computes, as many as fit into 1 GB. The result
+        for an unreadable image has its error, and prediction continues.
 
         Args:
             images: any number of images, such as file paths or video frames.
+            keep_images: whether the results contain the images. If not, JPEG files that are much
+                larger than the network's input are decoded at a reduced size, which saves time and
+                memory; poses are in pixels of the full size in any case.
+            max_pixels: maximum number of pixels of an image file; by default the limit of Pillow.
             thresholds: min_person_score and min_keypoint_score; see `make_pose_result`.
         """
         submit = partial(self.submit, min_person_score=thresholds.get("min_person_score", 0.0))
-        with closing(prefetch_chunks(images, self.preprocess, self.batch_size)) as chunks:
+        options = ReadingOptions(
+            preprocess=self.preprocess,
+            batch_size=self.batch_size,
+            min_side=None if keep_images else self._sufficient_side,
+            max_pixels=max_pixels,
+            keep_pixels=keep_images,
+        )
+        with closing(prefetch_chunks(images, options)) as chunks:
             submitted = ((chunk, submit_chunk(chunk, submit)) for chunk in chunks)
             for chunk, poses in overlap(submitted):
                 for index, loaded in enumerate(chunk):
-                    yield self._to_image_result(loaded, poses.get(index), thresholds)
+                    result = self._to_image_result(loaded, poses.get(index), thresholds)
+                    yield result if keep_images else result._replace(image=None)
 
     def predict_dataset(self, loader: Iterable[ScaledInputs]) -> dict[int, Poses]:
         """Predict the poses in all images of a data loader, and show a progress bar.
@@ -235,15 +260,20 @@ class Predictor:
         size = height, width
         return merge_scales(views, reference, size, multi_scale_tags=self.multi_scale_tags)
 
-    def preprocess(self, image: np.ndarray) -> ScaledInputs:
-        """Resize an image [H, W, 3] uint8 RGB to the network inputs at all scales.
+    def preprocess(self, image: np.ndarray | DecodedImage) -> ScaledInputs:
+        """Resize an image [H, W, 3] uint8 RGB, possibly reduced, to the inputs at all scales.
 
         Raises:
             ValueError: if the aspect ratio of the image is too extreme.
         """
-        height, width = image.shape[:2]
-        input_size = clamp_input_size(width, height, self.input_size, self.scales)
-        return resize_to_scales(image, input_size, self.scales)
+        decoded = full_size_image(image) if isinstance(image, np.ndarray) else image
+        input_size = clamp_input_size(*decoded.size, self.input_size, self.scales)
+        return resize_to_scales(decoded, input_size, self.scales)
+
+    @property
+    def _sufficient_side(self) -> int:
+        """Shorter side in pixels from which an image loses nothing when it is resized."""
+        return math.ceil(_MIN_REDUCTION * max(self.scales) * self.input_size)
 
     def _to_image_result(
         self, loaded: LoadedImage, poses: Poses | None, thresholds: dict[str, float]
@@ -251,6 +281,6 @@ class Predictor:
         """Return the result for an image, or its error."""
         if loaded.image is None or poses is None:
             return ImageResult(loaded.source, None, None, loaded.error)
-        height, width = loaded.image.shape[:2]
-        result = make_pose_result(poses, (width, height), self.skeleton, **thresholds)
-        return ImageResult(loaded.source, loaded.image, result, None)
+        pixels, size, _, num_frames = loaded.image
+        result = make_pose_result(poses, size, self.skeleton, **thresholds)
+        return ImageResult(loaded.source, pixels, result, None, num_frames)

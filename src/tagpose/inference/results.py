@@ -135,15 +135,23 @@ class ImageResult(NamedTuple):
     """Result for one of many images, or the error of reading it."""
 
     source: Any  # as passed by the caller
-    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None if it cannot be read
+    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None if it cannot be read or is not kept
     result: PoseResult | None  # None if the image cannot be read
     error: Exception | None
+    num_frames: int = 1  # frames or pages of the file, of which the first one is used
 
     def get_or_raise(self) -> tuple[np.ndarray, PoseResult]:
         """Return image and result, or raise the error."""
-        if self.image is None or self.result is None:
+        result = self.result_or_raise()
+        if self.image is None:
+            raise ValueError(f"{self.source} was read with keep_images=False; use result_or_raise")
+        return self.image, result
+
+    def result_or_raise(self) -> PoseResult:
+        """Return the result, or raise the error."""
+        if self.result is None:
             raise self.error or ValueError(f"{self.source} cannot be read")
-        return self.image, self.result
+        return self.result
 
 
 def make_pose_result(

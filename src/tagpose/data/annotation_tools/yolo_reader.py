@@ -5,8 +5,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from PIL import Image
-
 from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
 from tagpose.data.annotation_tools.split_search import split_of
 from tagpose.data.annotation_tools.yolo_config import (
@@ -15,6 +13,7 @@ from tagpose.data.annotation_tools.yolo_config import (
     list_yolo_images,
     yolo_label_file,
 )
+from tagpose.data.image_opening import open_image
 from tagpose.data.images import (
     EXIF_QUARTER_TURNS,
     EXIF_UPRIGHT,
@@ -79,7 +78,7 @@ class _YoloLabel(NamedTuple):
 def _upright_size(file: Path, name: str, log: DropLog) -> tuple[int, int] | None:
     """Return the width and height of the upright image, which labels are relative to."""
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             orientation, size = exif_orientation(image), upright_size(image)
     except IMAGE_ERRORS:
         log.add("images that cannot be read", name)

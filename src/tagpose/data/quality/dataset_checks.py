@@ -12,7 +12,6 @@ from reprlib import repr as abbreviate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from tagpose.data.annotation_table import AnnotationTable
@@ -20,6 +19,7 @@ from tagpose.data.coco_file import CocoFile, Row, check_rows
 from tagpose.data.coco_schema import ImageRow, ReadRules
 from tagpose.data.ignore_regions import pack_ignored_masks
 from tagpose.data.image_files import fill_missing_sizes, locate_images
+from tagpose.data.image_opening import open_image
 from tagpose.data.images import IMAGE_ERRORS, read_annotated_image, upright_size
 from tagpose.data.issue_log import IssueLog, describe_row
 from tagpose.data.issue_types import IssueType
@@ -188,7 +188,7 @@ def _pixel_issue(folder: Path, name: str, row: ImageRow) -> str:
 def _header_issue(folder: Path, name: str, row: ImageRow) -> str:
     """Read the header of an image and return its issue, or ""."""
     try:
-        with Image.open(folder / name) as image:
+        with open_image(folder / name) as image:
             sizes = image.size, upright_size(image)
     except IMAGE_ERRORS as error:
         return f"has the file {name!r}, which cannot be read as an image ({error})"
