@@ -118,7 +118,7 @@ ALSO_TEXTS = {"model.network.pretrained", "split"}
 ZERO_TO_ONE = {
     "callbacks.ema.decay", "data.transforms.blur.p", "data.transforms.color.p",
     "data.transforms.crop.flip_prob", "min_keypoint_score", "min_person_score",
-    "predictor.decoder.min_score", "val_fraction", "video.min_keypoint_score",
+    "val_fraction", "video.min_keypoint_score",
     "video.min_track_score", "video.smoothing.min_keypoint_score",
 }  # fmt: skip
 

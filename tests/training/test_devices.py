@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tagpose.codec import encoder as encoder_module
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.codec.tta import merge_flip, merge_resolutions, merge_scales
+from tagpose.data import preprocessing
 from tagpose.losses import AssociativeEmbeddingLoss
-from tagpose.models import network as networks
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import STRIDE
@@ -28,7 +28,7 @@ def fake_cuda(monkeypatch):
     """Make all tensors fake CUDA tensors."""
     # fake parameters cannot be converted to channels_last, and they are on the GPU already
     monkeypatch.setattr(torch.nn.Module, "to", lambda module, *_, **__: module)
-    cached_functions = networks._mean_and_std, encoder_module._on_device
+    cached_functions = preprocessing._mean_and_std, encoder_module._on_device
     for function in cached_functions:
         function.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda"):

@@ -240,7 +240,7 @@ _RULES: Final = {
     "predictor.decoder.max_peaks": _COUNT,
     "predictor.decoder.max_people": optional(_COUNT),
     "predictor.decoder.max_tag_distance": positive(),
-    "predictor.decoder.min_score": _FRACTION,
+    "predictor.decoder.min_score": _NOT_NEGATIVE,
     "predictor.decoder.part_mean_tags": _FLAG,
     "predictor.decoder.require_near_parent": _FLAG,
     "predictor.device": optional(_TEXT),
