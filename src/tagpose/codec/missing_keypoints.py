@@ -3,7 +3,7 @@
 The position of a missing keypoint is the first maximum of heatmap - round(|tag - mean tag|) over
 all input pixels (Newell 2017's code). The maps are not upsampled. In a tile, the area between the
 centers of four map pixels, they are bilinear, so no heatmap value exceeds the largest of the four
-corners, and tags lie within their range. The search is exact and evaluates only blocks of 8 x 8
+corners, and tags lie within their range. The search is exact and evaluates only blocks of 4 x 4
 tiles, and in them tiles, whose upper bound reaches the best value so far.
 """
 
