@@ -27,14 +27,14 @@ def test_heic_is_read_whatever_its_name(tmp_path, name):
 def test_heic_without_its_package_is_an_error_that_names_the_extra(tmp_path):
     pillow_heif.from_pillow(Image.fromarray(COLORED)).save(tmp_path / "a.heic")
     code = (
-        "import sys; sys.modules['pillow_heif'] = None\n"
+        "import sys; sys.modules['pi_heif'] = None\n"
         "from tagpose.data.images import load_image\n"
         "try: load_image('a.heic')\n"
         "except ValueError as error: print(error)"
     )
     output = subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path, text=True)
     assert output == (
-        "a.heic is an HEIC image, which needs pillow-heif; install it with "
+        "a.heic is an HEIC image, which needs pi-heif; install it with "
         'pip install "tagpose[heic]"\n'
     )
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # packages of the extras, and those that they install
 NOT_INSTALLED = (
     *("albucore", "albumentations", "lightning", "matplotlib", "pandas", "pycocotools", "wandb"),
-    *("av", "gradio", "onnx", "onnxruntime", "onnxscript", "pillow_heif", "pose_format"),
+    *("av", "gradio", "onnx", "onnxruntime", "onnxscript", "pi_heif", "pose_format"),
     *("pyarrow", "supervision", "trackers"),
 )
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({NOT_INSTALLED}))"

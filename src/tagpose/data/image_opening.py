@@ -1,7 +1,7 @@
-"""Opening of image files with Pillow: HEIC through pillow-heif, and JPEG at a reduced size.
+"""Opening of image files with Pillow: HEIC through pi-heif, and JPEG at a reduced size.
 
 Exported bundles contain this module, so it imports nothing but Pillow and, for HEIC files,
-pillow-heif.
+pi-heif.
 """
 
 from pathlib import Path
@@ -18,13 +18,13 @@ class MissingHeicSupport(ValueError):  # noqa: N818 -- names what is missing
 
 
 def open_image(file: Any) -> Image.Image:
-    """Open an image file as `PIL.Image.open` does, and HEIC files if pillow-heif is installed.
+    """Open an image file as `PIL.Image.open` does, and HEIC files if pi-heif is installed.
 
     Args:
         file: path, or binary file object at its start.
 
     Raises:
-        MissingHeicSupport: the file is in HEIC format and pillow-heif is not installed.
+        MissingHeicSupport: the file is in HEIC format and pi-heif is not installed.
     """
     try:
         return Image.open(file)
@@ -32,10 +32,10 @@ def open_image(file: Any) -> Image.Image:
         if not _is_heif(file):
             raise
     try:
-        from pillow_heif import register_heif_opener  # an extra, and slow to import
+        from pi_heif import register_heif_opener  # an extra, and slow to import
     except ModuleNotFoundError as error:
         raise MissingHeicSupport(
-            'is an HEIC image, which needs pillow-heif; install it with pip install "tagpose[heic]"'
+            'is an HEIC image, which needs pi-heif; install it with pip install "tagpose[heic]"'
         ) from error
     register_heif_opener()
     return Image.open(file)
