@@ -149,6 +149,9 @@ def _restore_interpreter():
     for category in HIDDEN_WARNINGS:
         warnings.simplefilter("ignore", category)
     tempfile.tempdir = None  # the environment may name another one
+    # the import of the app chooses a temporary folder, which programs would share
+    for name in [name for name in sys.modules if name.startswith(("gradio", "tagpose.app"))]:
+        del sys.modules[name]
     # wandb's temporary folder would be shared, and removed by the first program that ends
     media_folder = import_module("wandb.sdk.data_types._private").MEDIA_TMP
     media_folder._finalizer.detach()
