@@ -167,6 +167,14 @@ def test_a_value_for_a_group_of_options_is_an_error(group):
         check_options("train", plain)
 
 
+@pytest.mark.parametrize(("key", "value"), [("max_issues", -1), ("stride", 0)])
+def test_a_number_below_the_range_of_its_option_is_an_error(key, value):
+    plain = activate(configurations("data_check")[0])
+    plain[key] = value
+    with pytest.raises(ValueError, match=f"{key}={value} is invalid; use an integer from"):
+        check_options("data_check", plain)
+
+
 def test_numbers_become_texts_where_texts_are_expected():
     plain = activate(configurations("evaluate")[0])
     plain.output = 2024

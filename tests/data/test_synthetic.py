@@ -10,6 +10,7 @@ from tagpose.data.annotations import read_annotations
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.data.synthetic.pose import KEYPOINT_INDEX, random_pose
 from tagpose.data.synthetic.renderer import FigureCanvas, Placement, random_clothes, render_figure
+from tagpose.data.synthetic.scene import PeopleCount
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY
@@ -69,6 +70,17 @@ def test_a_data_set_depends_on_its_seed_and_not_on_the_number_of_processes(tmp_p
     assert one == two
     assert one.keys() == other.keys()
     assert one != other
+
+
+def test_the_number_of_people_in_a_crowd_is_within_its_range():
+    random = np.random.default_rng(0)
+    assert {PeopleCount(max=10, min=6).draw(random) for _ in range(200)} == set(range(6, 11))
+
+
+def test_a_crowd_of_more_people_than_the_maximum_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="min_people=5 is above max_people=4"):
+        write_synthetic_dataset(tmp_path / "people", train=1, val=1, min_people=5)
+    assert not (tmp_path / "people").exists()
 
 
 def test_images_and_their_ids_are_unique(dataset):

@@ -181,17 +181,22 @@ def test_a_step_that_is_non_finite_on_both_ranks_at_once_is_skipped(people, tmp_
     assert files == [f"step_0000008_rank_{rank}.pt" for rank in (0, 1)]
 
 
-def test_torchrun_gives_up_after_its_restarts_and_keeps_the_last_checkpoint(people, tmp_path):
-    kill = signal_at(8, signal.SIGKILL, rank=1)  # again after each restart
-    overrides = (*TWO, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0", *kill)
+def train_with_one_restart(people, tmp_path, *overrides):
+    """Train on two processes of torchrun, which restarts them once, and return its end."""
+    saves = ("resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0")
     torchrun = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        "--max-restarts=1", *command("train", *words(people, "a", *overrides))[1:],
+        "--max-restarts=1", *command("train", *words(people, "a", *TWO, *saves, *overrides))[1:],
     ]  # fmt: skip
-    ended = subprocess.run(
+    return subprocess.run(
         torchrun, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | OWN_STORE, timeout=300,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def test_torchrun_gives_up_after_its_restarts_and_keeps_the_last_checkpoint(people, tmp_path):
+    kill = signal_at(8, signal.SIGKILL, rank=1)  # again after each restart
+    ended = train_with_one_restart(people, tmp_path, *kill)
     assert ended.returncode != 0
     assert read_global_step(last(tmp_path, "a")) in (7, 8)
     with lock_folder(last(tmp_path, "a").parent):  # no process holds it
@@ -254,15 +259,7 @@ def test_torchrun_restarts_all_processes_after_one_dies_and_they_resume(
     people, uninterrupted, tmp_path
 ):
     kill = signal_at(8, signal.SIGKILL, rank=1, kind="SignalAtFirst")
-    overrides = (*TWO, "resume=auto", "callbacks.resumable_checkpoint.interval_minutes=0", *kill)
-    torchrun = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        "--max-restarts=1", *command("train", *words(people, "a", *overrides))[1:],
-    ]  # fmt: skip
-    ended = subprocess.run(
-        torchrun, cwd=tmp_path, env=os.environ | PLAIN | PROGRAMS | OWN_STORE, timeout=300,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ended = train_with_one_restart(people, tmp_path, *kill)
     succeeded(ended)
     assert "Resuming from" in ended.stdout
     assert_same(last(tmp_path, "a"), uninterrupted)

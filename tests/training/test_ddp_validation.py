@@ -18,7 +18,7 @@ def validate(people, devices, output, *empty_rank):
         people: root of the data set.
         devices: number of processes.
         output: file of the metrics.
-        empty_rank: rank that detects nobody, if any.
+        empty_rank: optional rank without detections.
     """
     program = HERE / "programs" / "validate.py"
     subprocess.run(

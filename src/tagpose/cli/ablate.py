@@ -93,13 +93,11 @@ def evaluate_variant(
         *variant.get("test", []),
         f"hydra.run.dir={output}",
     )
-    table = "per_part_scores" if variant.get("per_part_scores") else "parts"
-    scores = read_scores(output / "metrics.json", table)
     is_own = name == trained_as  # the cost of a shared training counts once
     return VariantResult(
         variant=name,
         seed=seed,
-        ap={part: result.ap for part, result in scores.items()},
+        ap=read_ap(output, "per_part_scores" if variant.get("per_part_scores") else "parts"),
         train_seconds=training.seconds if is_own else 0.0,
         test_seconds=evaluation.seconds,
         memory=max(training.memory, evaluation.memory) if is_own else evaluation.memory,
@@ -120,11 +118,10 @@ def evaluate_oracle(cfg: DictConfig, variants: dict[str, Variant], name: str) ->
         *data_overrides(cfg),
         f"hydra.run.dir={folder}",
     )
-    scores = read_scores(folder / "metrics.json")
     return VariantResult(
         variant=name,
         seed=0,
-        ap={part: result.ap for part, result in scores.items()},
+        ap=read_ap(folder, "parts"),
         train_seconds=0.0,
         test_seconds=usage.seconds,
         memory=usage.memory,
@@ -165,6 +162,12 @@ def first_equal(variants: dict[str, Variant], name: str, keys: Sequence[str]) ->
 def folder_name(variant: str) -> str:
     """Return the folder name of a variant."""
     return variant.replace(" ", "_")
+
+
+def read_ap(folder: Path, table: str) -> dict[str, float]:
+    """Return the AP of each part from a table of metrics.json."""
+    scores = read_scores(folder / "metrics.json", table)
+    return {part: result.ap for part, result in scores.items()}
 
 
 def data_overrides(cfg: DictConfig) -> list[str]:

@@ -11,9 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 _MAX_LENGTH: Final = 4096  # of paths on Linux
-_MAX_NUMBER: Final = (
-    1e9  # bound of numbers without a smaller one, so that typing errors are noticed
-)
+_MAX_NUMBER: Final = 1e9  # of options without a smaller bound, so that typos are noticed
 
 
 class Rule(NamedTuple):

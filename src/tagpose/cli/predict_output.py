@@ -119,13 +119,6 @@ def relative_paths(files: list[Path]) -> dict[Path, Path]:
     return {file: file.relative_to(folder) for file in files}
 
 
-def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
-    """Raise a ValueError if an output file would overwrite an input file."""
-    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
-    if both:
-        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")
-
-
 def output_extension(name: str, source: Path) -> str:
     """Return the extension of an image that is drawn for an input file.
 

@@ -52,7 +52,8 @@ def search_argmax(
     best, position, work = np.float32(-np.inf), np.int64(0), 0
     heatmap, input_width = maps.heatmaps[image, keypoint], len(maps.tag_grid.columns.near)
     ratio, block_columns = input_width // maps.tags.shape[4], block_bounds.heat.shape[1]
-    tag_map = maps.tag_index[keypoint]
+    rows, columns = maps.tags.shape[3] + 1, maps.tags.shape[4] + 1  # of tiles
+    tag_map, views = maps.tag_index[keypoint], maps.tags.shape[1]
     partner = maps.tag_flip_indices[tag_map]
     bound_blocks(block_bounds, person_tag, buffers.blocks)
     first = np.argmax(buffers.blocks)
@@ -68,16 +69,8 @@ def search_argmax(
             return position, work, False
         _read_corners(maps.tags, image, tag_map, row, column, FALSE, buffers.corners, 0)
         _read_corners(
-            maps.flipped_tags,
-            image,
-            partner,
-            row,
-            column,
-            TRUE,
-            buffers.corners,
-            maps.tags.shape[1],
-        )
-        rows, columns = maps.tags.shape[3] + 1, maps.tags.shape[4] + 1
+            maps.flipped_tags, image, partner, row, column, TRUE, buffers.corners, views
+        )  # fmt: skip
         _read_heat(heatmap, span, rows, columns, row, column, buffers.heat)
         top = _bound_tiles(person_tag, buffers)
         work += len(buffers.tiles)
@@ -116,19 +109,13 @@ def _read_corners(
     """
     height, width = tags.shape[3:]
     origin, step = (width - 1, -1) if mirrored else (0, 1)
-    is_inner = 0 < column < width - BLOCK
     for view in range(tags.shape[1]):
         for down in range(BLOCK + 1):
             y = min(max(row + down - 1, 0), height - 1)
-            if is_inner:  # without clipping, so that the compiler vectorizes it
-                for across in range(BLOCK + 1):
-                    tag = tags[image, view, tag_map, y, origin + step * (column + across - 1)]
-                    corners[first + view, down, across] = tag
-            else:
-                for across in range(BLOCK + 1):
-                    x = min(max(column + across - 1, 0), width - 1)
-                    tag = tags[image, view, tag_map, y, origin + step * x]
-                    corners[first + view, down, across] = tag
+            for across in range(BLOCK + 1):
+                x = min(max(column + across - 1, 0), width - 1)
+                tag = tags[image, view, tag_map, y, origin + step * x]
+                corners[first + view, down, across] = tag
 
 
 @inlined
@@ -177,15 +164,6 @@ def _read_heat(
         column: column of the first tile of the block.
         heat: output [BLOCK ** 2], -inf outside of the map.
     """
-    is_inner = 0 < row < rows - BLOCK and 0 < column < columns - BLOCK
-    if is_inner and span.step == 1:  # without clipping, so that the compiler vectorizes it
-        for down in range(BLOCK):
-            y, x = row + down - 1, column - 1
-            for across in range(BLOCK):
-                upper = max(heatmap[y, x + across], heatmap[y, x + across + 1])
-                lower = max(heatmap[y + 1, x + across], heatmap[y + 1, x + across + 1])
-                heat[down * BLOCK + across] = max(upper, lower)
-        return
     for down in range(BLOCK):
         for across in range(BLOCK):
             highest = np.float32(-np.inf)

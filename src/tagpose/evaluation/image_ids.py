@@ -35,8 +35,7 @@ def match_image_ids(
         value = result.get("image_id")
         image_id = parse_id(value)
         if image_id not in known_ids and isinstance(value, str):
-            variants = _file_name_variants(value)
-            image_id = next((ids_by_name[name] for name in variants if name in ids_by_name), None)
+            image_id = _find_by_name(value, ids_by_name)
             if image_id is None:
                 raise ValueError(
                     f"{file}: image_id {value!r} of row {row} is neither an id nor a file_name of "
@@ -64,18 +63,20 @@ def describe_missing(ground_truth: GroundTruth, image_ids: Sequence[int] | np.nd
 
 
 def find_image_id(name: str, ids: Mapping[str, int], known_ids: Container[int]) -> int | None:
-    """Return the id of the image with a file name, or else with this id; None if there is none.
+    """Return the id of the image with this file name, otherwise the name itself if it is an id.
 
     Args:
         name: file name, with or without folders and extension.
         ids: result of `ids_by_file_name`.
         known_ids: ids of the ground truth.
+
+    Returns:
+        The id, or None if there is no such image.
     """
-    for variant in _file_name_variants(name):
-        if variant in ids:
-            return ids[variant]
-    image_id = parse_id(name)
-    return image_id if image_id in known_ids else None
+    by_name, by_id = _find_by_name(name, ids), parse_id(name)
+    if by_name is not None:
+        return by_name
+    return by_id if by_id in known_ids else None
 
 
 def ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
@@ -87,6 +88,11 @@ def ids_by_file_name(ground_truth: GroundTruth) -> dict[str, int]:
             if ids.setdefault(variant, image_id) != image_id:
                 ambiguous.add(variant)
     return {name: image_id for name, image_id in ids.items() if name not in ambiguous}
+
+
+def _find_by_name(name: str, ids: Mapping[str, int]) -> int | None:
+    """Return the id of the first variant of a file name that has one, or None."""
+    return next((ids[variant] for variant in _file_name_variants(name) if variant in ids), None)
 
 
 def _file_name_variants(name: str) -> tuple[str, str, str]:

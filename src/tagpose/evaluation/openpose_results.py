@@ -27,7 +27,8 @@ from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
 
 _BODY_KEY: Final = "pose_keypoints_2d"
-_LAYOUTS: Final[Mapping[str, tuple[KeypointLayout, ...]]] = {  # of each key, told apart by size
+# layouts that a key may have; the number of keypoints determines which one it is
+_LAYOUTS: Final[Mapping[str, tuple[KeypointLayout, ...]]] = {
     _BODY_KEY: (OPENPOSE_BODY_25, OPENPOSE_COCO_18),
     "face_keypoints_2d": (OPENPOSE_FACE,),
     "hand_left_keypoints_2d": (OPENPOSE_LEFT_HAND,),

@@ -157,7 +157,7 @@ def open_container(source: str, *, audio: bool) -> Iterator[Video]:
 
 
 def best_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Return the default video stream, or the largest of several; None if there is none.
+    """Return the default video stream, otherwise the largest one, or None without any.
 
     Cover art does not count as a video stream.
     """

@@ -75,10 +75,13 @@ def write_synthetic_dataset(
 
     Raises:
         FileExistsError: the folder exists.
+        ValueError: `min_people` is above `max_people`.
     """
     root = Path(root)
     if root.exists():
         raise FileExistsError(f"{root} already exists; remove it or choose another root=FOLDER")
+    if min_people is not None and min_people > max_people:
+        raise ValueError(f"min_people={min_people} is above max_people={max_people}; increase it")
     partial_root = root.with_name(f"{root.name}.partial")
     shutil.rmtree(partial_root, ignore_errors=True)
     try:
