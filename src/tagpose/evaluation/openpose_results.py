@@ -52,8 +52,8 @@ def read_matched_results(
     """Read a result file, its folder or an OpenPose folder, with the image ids of the ground truth.
 
     Args:
-        path: JSON file in COCO's result format, the folder of `tagpose evaluate` or `tagpose predict`
-            with this file, or folder of OpenPose's JSON files.
+        path: JSON file in COCO's result format, the folder of `tagpose evaluate` or
+            `tagpose predict` with this file, or folder of OpenPose's JSON files.
         ground_truth: ground truth with the names of its image files.
         skeleton: skeleton of the results.
 
