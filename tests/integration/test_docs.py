@@ -140,7 +140,7 @@ def test_every_command_of_a_page_composes(page, tmp_path):
 def compose_once(root, *words):
     """Compose a configuration; several pages have the same commands."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(root, list(words), return_hydra_config=True)
+        return compose(root, parse_command_line(words), return_hydra_config=True)
 
 
 def images_suit(cfg, root):
