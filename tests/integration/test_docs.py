@@ -14,6 +14,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
+from tagpose.cli.program import parse_command_line
+
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 RECIPES = dict(re.findall(r"^([a-z_-]+):.*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.M))
