@@ -38,7 +38,7 @@ class Sample(NamedTuple):
     image: Tensor  # [3, H, W] uint8 RGB
     keypoints: Tensor  # [P, K, 3] float32: x, y in input pixels, v; padded with rows of 0
     mask: Tensor  # [h, w] uint8: 1 where the heatmap loss counts
-    unlabelled: Tensor  # [P, F, 4] float32: see `ImageRecord`; in input pixels
+    unlabeled: Tensor  # [P, F, 4] float32: see `ImageRecord`; in input pixels
     affine: Tensor  # [2, 3] float64: image pixels -> input pixels
     image_id: Tensor  # [] int64
 

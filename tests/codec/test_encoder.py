@@ -46,12 +46,12 @@ def test_sigma_grows_with_the_person_from_min_sigma():
 
 
 def test_regions_of_unlabeled_parts_have_no_gradient():
-    unlabelled = torch.zeros(1, 1, 2, 4)
-    unlabelled[0, 0, 1] = torch.tensor([20.0, 8.0, 44.0, 40.0])  # heatmap pixels 5 to 10, 2 to 9
+    unlabeled = torch.zeros(1, 1, 2, 4)
+    unlabeled[0, 0, 1] = torch.tensor([20.0, 8.0, 44.0, 40.0])  # heatmap pixels 5 to 10, 2 to 9
     gradients = []
-    for ignore_unlabelled in (False, True):
-        encoder = HeatmapEncoder((0, 0, 1), ignore_unlabelled=ignore_unlabelled)
-        targets = encoder(make_people((20, 20)), FULL_MASK, unlabelled)
+    for ignore_unlabeled in (False, True):
+        encoder = HeatmapEncoder((0, 0, 1), ignore_unlabeled=ignore_unlabeled)
+        targets = encoder(make_people((20, 20)), FULL_MASK, unlabeled)
         prediction = torch.full((1, 3, MAP_SIZE, MAP_SIZE), 0.3, requires_grad=True)
         heatmap_loss(prediction, targets).sum().backward()
         gradients.append(prediction.grad[0])
@@ -64,7 +64,7 @@ def test_regions_of_unlabeled_parts_have_no_gradient():
 
 def test_gaussians_of_others_count_within_regions_of_unlabeled_parts():
     everywhere = torch.tensor([[[[0.0, 0.0, 96.0, 96.0]]]])
-    encoder = HeatmapEncoder((0, 0, 0), ignore_unlabelled=True)
+    encoder = HeatmapEncoder((0, 0, 0), ignore_unlabeled=True)
     targets = encoder(make_people((5, 7)), FULL_MASK, everywhere)
     assert torch.equal(targets.mask > 0, targets.heatmaps > 0)
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.cli.errors import format_error
-from tagpose.data.annotations import check_labelled, read_annotations
+from tagpose.data.annotations import check_labeled, read_annotations
 from tagpose.data.coco_schema import ReadOptions
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.datasets import ValDataset
@@ -65,7 +65,7 @@ OUTCOMES = {
     "iscrowd_bool": (set(), 2),
     "iscrowd_missing": ({T.CROWD_MISSING}, 2),
     "iscrowd_null": ({T.CROWD_MISSING}, 2),
-    "keypoint_negative_unlabelled": (set(), 2),
+    "keypoint_negative_unlabeled": (set(), 2),
     "keypoint_on_edge": (set(), 2),
     "keypoint_outside": ({T.OUTSIDE}, 2),
     "keypoints_empty": ({T.NO_KEYPOINTS}, 1),
@@ -76,8 +76,8 @@ OUTCOMES = {
     "keypoints_text": ({T.TEXT}, 2),
     "keypoints_without_v": ({T.KEYPOINT_COUNT}, 0),
     "names_other_order": ({T.KEYPOINT_ORDER}, 2),
-    "no_annotations": ({T.UNLABELLED}, 0),
-    "no_labelled": ({T.UNLABELLED}, 0),
+    "no_annotations": ({T.UNLABELED}, 0),
+    "no_labeled": ({T.UNLABELED}, 0),
     "no_val": (set(), 2),
     "num_keypoints_missing": (set(), 2),
     "ok": (set(), 2),
@@ -115,7 +115,7 @@ def case(tmp_path):
 def train_on(file, folder, **options):
     """Read annotations and all their images, as training does."""
     annotations = read_annotations(file, folder, ANIMAL, only_annotated=True, **options)
-    check_labelled(annotations, file)
+    check_labeled(annotations, file)
     dataset = ValDataset(annotations, 64)
     for index in range(len(dataset)):
         dataset[index]
@@ -161,7 +161,7 @@ def test_each_case_is_read_repaired_skipped_or_rejected_as_documented(case, name
 def test_evaluation_reads_each_case_as_training_does(case, name, outcome):
     types, people = outcome
     file, folder = case(name)
-    if not people and not types & {T.FILE_MISSING, T.IMAGE_FILE, T.UNLABELLED}:
+    if not people and not types & {T.FILE_MISSING, T.IMAGE_FILE, T.UNLABELED}:
         with pytest.raises(ValueError, match=r"train\.json"):
             read_ground_truth(file, ANIMAL)
         return
@@ -169,8 +169,8 @@ def test_evaluation_reads_each_case_as_training_does(case, name, outcome):
     assert len(messages) == len(expected_warnings(types, TRAINING_ONLY))
     if people:
         annotations, _ = call_with_warnings(train_on, file, folder)
-        labelled = ground_truth.keypoints[(ground_truth.keypoints[..., 2] > 0).any(1)]
-        assert labelled.astype("float32").tolist() == annotations.keypoints.tolist()
+        labeled = ground_truth.keypoints[(ground_truth.keypoints[..., 2] > 0).any(1)]
+        assert labeled.astype("float32").tolist() == annotations.keypoints.tolist()
 
 
 def test_keypoints_are_reordered_by_the_names_in_the_file(case):
@@ -178,9 +178,9 @@ def test_keypoints_are_reordered_by_the_names_in_the_file(case):
     assert annotations.keypoints[0, :, 0].tolist() == [30, 40, 50]  # the file lists an ear first
 
 
-def test_coordinates_with_v_0_count_as_labeled_with_v0_as_labelled(case):
+def test_coordinates_with_v_0_count_as_labeled_with_v0_as_labeled(case):
     file, folder = case("v0_with_coordinates")
-    options = ReadOptions(v0_as_labelled=True)
+    options = ReadOptions(v0_as_labeled=True)
     assert train_on(file, folder, options=options).keypoints[0, 1].tolist() == [30, 25, 1]
     assert read_ground_truth(file, ANIMAL, options).keypoints[0, 1].tolist() == [30, 25, 1]
 

@@ -60,9 +60,9 @@ def assert_equal(one, other):
     assert one.skeleton == other.skeleton
     for index in range(len(one)):
         a, b = (annotations.record(index) for annotations in (one, other))
-        for name in ("keypoints", "unlabelled"):
+        for name in ("keypoints", "unlabeled"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-        without_arrays = {"keypoints": None, "unlabelled": None}
+        without_arrays = {"keypoints": None, "unlabeled": None}
         assert a._replace(**without_arrays) == b._replace(**without_arrays)
 
 

@@ -241,7 +241,7 @@ def test_a_body_file_has_no_wholebody_keypoints(people):
     file = people / FILES["body"].format("val")
     log = inspect_dataset(file, people / "val2017", WHOLEBODY).log
     rows = json.loads(file.read_text())["annotations"]
-    assert set(log.issues) == {T.KEYPOINT_COUNT, T.UNLABELLED}
+    assert set(log.issues) == {T.KEYPOINT_COUNT, T.UNLABELED}
     assert log.counts[T.KEYPOINT_COUNT] == len(rows)
     assert "skeleton=body" in next(format_issues(log, 0))
 
@@ -249,7 +249,7 @@ def test_a_body_file_has_no_wholebody_keypoints(people):
 def test_a_file_without_rows_is_an_unlabeled_file(write):
     _, coverage, log, *_ = inspect_dataset(*write([], []))
     assert (coverage.images, coverage.people, coverage.widths) == (0, 0, (0, 0))
-    assert set(log.issues) == {T.UNLABELLED}
+    assert set(log.issues) == {T.UNLABELED}
 
 
 @pytest.mark.parametrize("text", ["", '{"images": [', "[]", '{"images": []}', "<html>", "null"])

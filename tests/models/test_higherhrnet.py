@@ -101,17 +101,17 @@ def test_targets_are_1_at_the_heatmap_pixel_of_the_keypoint_at_both_strides():
 def test_targets_at_stride_2_equal_those_of_an_image_of_twice_the_size(subpixel):
     torch.manual_seed(0)
     keypoints = torch.cat([64 * torch.rand(1, 2, 3, 2), torch.ones(1, 2, 3, 1)], -1)
-    unlabelled = torch.tensor([20.0, 20, 50, 40]).expand(1, 2, 1, 4)
+    unlabeled = torch.tensor([20.0, 20, 50, 40]).expand(1, 2, 1, 4)
     mask = torch.ones(1, MAP_SIZE, MAP_SIZE)
-    fine = HeatmapEncoder((0, 0, 0), subpixel, stride=STRIDE // 2, ignore_unlabelled=True)
-    coarse = HeatmapEncoder((0, 0, 0), subpixel, ignore_unlabelled=True)
+    fine = HeatmapEncoder((0, 0, 0), subpixel, stride=STRIDE // 2, ignore_unlabeled=True)
+    coarse = HeatmapEncoder((0, 0, 0), subpixel, ignore_unlabeled=True)
     # the center of pixel i is at 2 i + 0.5 in an image of twice the size
     shift = 0.5 if subpixel else 0.0
     larger = keypoints.clone()
     larger[..., :2] = 2 * keypoints[..., :2] + shift
     larger_mask = mask.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    targets = fine(keypoints, mask, unlabelled)
-    expected = coarse(larger, larger_mask, 2 * unlabelled + 0.5)
+    targets = fine(keypoints, mask, unlabeled)
+    expected = coarse(larger, larger_mask, 2 * unlabeled + 0.5)
     for a, b in zip(targets, expected, strict=True):
         torch.testing.assert_close(a.float(), b.float(), atol=1e-4, rtol=0)
 

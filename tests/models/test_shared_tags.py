@@ -128,7 +128,7 @@ def test_oracle_tags_separate_people_side_by_side(sharing):
         image=torch.zeros(1, 3, 4 * SIZE[0], 4 * SIZE[1], dtype=torch.uint8),
         keypoints=people,
         mask=torch.ones(1, *SIZE, dtype=torch.uint8),
-        unlabelled=torch.zeros(1, 3, len(WHOLEBODY.disjoint_parts), 4),
+        unlabeled=torch.zeros(1, 3, len(WHOLEBODY.disjoint_parts), 4),
         affine=IDENTITY,
         image_id=torch.zeros(1, dtype=torch.int64),
     )

@@ -55,14 +55,14 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 )
 def test_training_and_flip_test_stay_on_the_device_of_the_images(architecture, tags):
     network = PoseNetwork(architecture, WHOLEBODY, tag_sharing=tags)
-    options = {"ignore_unlabelled": True, "min_sigma": 1.0, "small_part_weight": 2.0}
+    options = {"ignore_unlabeled": True, "min_sigma": 1.0, "small_part_weight": 2.0}
     images = torch.zeros(IMAGES, 3, SIDE, SIDE, dtype=torch.uint8)
     keypoints = torch.zeros(IMAGES, PEOPLE, WHOLEBODY.size, 3)
     mask = torch.ones(IMAGES, SIDE // STRIDE, SIDE // STRIDE, dtype=torch.uint8)
-    unlabelled = torch.zeros(IMAGES, PEOPLE, len(WHOLEBODY.disjoint_parts), 4)
+    unlabeled = torch.zeros(IMAGES, PEOPLE, len(WHOLEBODY.disjoint_parts), 4)
     encoders = build_encoders(network, lambda *arguments: HeatmapEncoder(*arguments, **options))
     resolutions = network.forward_resolutions(images)
-    targets = [encoder(keypoints, mask, unlabelled) for encoder in encoders]
+    targets = [encoder(keypoints, mask, unlabeled) for encoder in encoders]
     criterion = AssociativeEmbeddingLoss(foreground_weight=30)
     total = criterion.total(criterion(resolutions, targets))
     assert total.device.type == "cuda"

@@ -46,7 +46,7 @@ def make_batch(
     return Sample(
         image=noise,
         keypoints=make_keypoints(images, people, max_people, input_size).to(device),
-        unlabelled=torch.zeros(images, max_people, len(WHOLEBODY.disjoint_parts), 4, device=device),
+        unlabeled=torch.zeros(images, max_people, len(WHOLEBODY.disjoint_parts), 4, device=device),
         mask=torch.ones((images, map_size, map_size), dtype=torch.uint8, device=device),
         affine=torch.eye(2, 3, dtype=torch.float64, device=device).repeat(images, 1, 1),
         image_id=torch.arange(images, device=device),

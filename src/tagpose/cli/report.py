@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
             "names=[NAME,NAME]"
         )
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.ground_truth)
-    ground_truth = read_ground_truth(file, skeleton, ReadOptions(cfg.category, cfg.v0_as_labelled))
+    ground_truth = read_ground_truth(file, skeleton, ReadOptions(cfg.category, cfg.v0_as_labeled))
     runs = [
         analyze_results(name, path, ground_truth, skeleton, min_score=cfg.min_person_score)
         for name, path in zip(names, results, strict=True)

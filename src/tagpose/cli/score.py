@@ -19,7 +19,7 @@ from tagpose.evaluation.score_tables import score_table
 def main(cfg: DictConfig) -> None:
     """Print the scores of a result file in COCO's format, or of an OpenPose folder."""
     skeleton, file = instantiate(cfg.skeleton), Path(cfg.results)
-    options = ReadOptions(cfg.category, cfg.v0_as_labelled)
+    options = ReadOptions(cfg.category, cfg.v0_as_labeled)
     ground_truth = read_ground_truth(Path(cfg.ground_truth), skeleton, options)
     results = read_matched_results(file, ground_truth, skeleton)
     print_tables(score_table(evaluate_results(ground_truth, results, skeleton), str(file)))

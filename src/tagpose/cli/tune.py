@@ -58,7 +58,7 @@ def tune(cfg: DictConfig) -> None:
         raise FileNotFoundError(
             f"{file}, the ground truth of {folder}, is missing; name it with ground_truth=FILE"
         )
-    options = ReadOptions(cfg.category, cfg.v0_as_labelled)
+    options = ReadOptions(cfg.category, cfg.v0_as_labeled)
     ground_truth = read_ground_truth(file, manifest.skeleton, options)
     predictions = decode(folder, manifest, decoder, str(select_device(cfg.predictor.device)))
     scores = evaluate_parts(

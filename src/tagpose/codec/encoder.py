@@ -24,7 +24,7 @@ class HeatmapEncoder:
     inside the map, and everything else is background.
 
     Attributes:
-        part_index: [K] part of each keypoint, from the skeleton; for `ignore_unlabelled` and
+        part_index: [K] part of each keypoint, from the skeleton; for `ignore_unlabeled` and
             `small_part_weight`.
         subpixel: whether Gaussians are centered at the exact positions of keypoints. The center of
             a heatmap pixel is then the center of its input pixels, so that a decoder with the same
@@ -35,7 +35,7 @@ class HeatmapEncoder:
         sigma: sigma of the Gaussians in heatmap pixels.
         min_sigma: minimum sigma for small people, whose keypoints are close together; sigma grows
             with the size of a person up to `sigma`. None uses the same sigma for everyone.
-        ignore_unlabelled: whether the loss ignores regions that may contain unlabeled parts.
+        ignore_unlabeled: whether the loss ignores regions that may contain unlabeled parts.
         weight_by_visibility: whether the foreground weight of a keypoint is proportional to its v;
             see `compute_keypoint_weights`.
         small_part_weight: maximum foreground weight of small parts, relative to large ones.
@@ -51,7 +51,7 @@ class HeatmapEncoder:
     stride: int = STRIDE
     sigma: float = DEFAULT_SIGMA
     min_sigma: float | None = None
-    ignore_unlabelled: bool = False
+    ignore_unlabeled: bool = False
     weight_by_visibility: bool = False
     small_part_weight: float = 1.0
 
@@ -70,16 +70,14 @@ class HeatmapEncoder:
         """Whether the foreground weights of keypoints differ."""
         return self.weight_by_visibility or self.small_part_weight != 1
 
-    def __call__(
-        self, keypoints: Tensor, mask: Tensor, unlabelled: Tensor | None = None
-    ) -> Targets:
+    def __call__(self, keypoints: Tensor, mask: Tensor, unlabeled: Tensor | None = None) -> Targets:
         """Generate the targets of a batch.
 
         Args:
             keypoints: ground-truth keypoints [B, P, K, 3]: x, y in input pixels, v > 0 if labeled;
                 rows of absent people are 0.
             mask: [B, h, w] in pixels of STRIDE input pixels, 1 where the heatmap loss counts.
-            unlabelled: boxes of unlabeled parts [B, P, F, 4], see `Sample`; None for no boxes.
+            unlabeled: boxes of unlabeled parts [B, P, F, 4], see `Sample`; None for no boxes.
         """
         factor = STRIDE // self.stride
         mask = mask.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
@@ -101,7 +99,7 @@ class HeatmapEncoder:
         return Targets(
             heatmaps=heatmaps,
             foreground=foreground,
-            mask=self._make_loss_mask(heatmaps, mask, unlabelled),
+            mask=self._make_loss_mask(heatmaps, mask, unlabeled),
             tag_pixels=torch.where(visible, (self._tag_maps(pixels) * height + y) * width + x, 0),
             visible=visible,
         )
@@ -159,12 +157,12 @@ class HeatmapEncoder:
         sigmas = self.sigma * extent / (_REFERENCE_EXTENT * self.input_size)
         return sigmas.clamp(self.min_sigma, self.sigma)
 
-    def _make_loss_mask(self, heatmaps: Tensor, mask: Tensor, unlabelled: Tensor | None) -> Tensor:
+    def _make_loss_mask(self, heatmaps: Tensor, mask: Tensor, unlabeled: Tensor | None) -> Tensor:
         """Return where the heatmap loss counts, [B, 1 or K, h, w]."""
         counted = mask.float()[:, None]
-        if not self.ignore_unlabelled or unlabelled is None:
+        if not self.ignore_unlabeled or unlabeled is None:
             return counted
-        ignored = _rasterize_boxes(to_heatmap_pixels(unlabelled, self.stride), *mask.shape[-2:])
+        ignored = _rasterize_boxes(to_heatmap_pixels(unlabeled, self.stride), *mask.shape[-2:])
         ignored = ignored[:, list(self.part_index)]
         return counted * ~(ignored & (heatmaps == 0))  # another person's labels are certain
 

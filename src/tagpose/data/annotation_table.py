@@ -114,14 +114,14 @@ class AnnotationCollector:
 
     def _store(self, annotation: AnnotationRow, category: int | None) -> None:
         """Store the values of an annotation."""
-        trainable = annotation.num_labelled > 0 and not annotation.is_crowd
+        trainable = annotation.num_labeled > 0 and not annotation.is_crowd
         self.image_ids.append(annotation.image_id)
         self.is_crowd.append(annotation.is_crowd)
         self.trainable.append(trainable)
         self.areas.append(annotation.area)
         counts = self.v0_counts[category]
         counts[0] += annotation.v0_coordinates
-        counts[1] += len(annotation.keypoints) - annotation.num_labelled
+        counts[1] += len(annotation.keypoints) - annotation.num_labeled
         if trainable or self.keep_all:
             self.keypoints += annotation.keypoints.astype(self.dtype).tobytes()
             self.boxes.extend(annotation.boxes)

@@ -30,7 +30,7 @@ class ImageRecord(NamedTuple):
     ignored: tuple[dict[str, object], ...]  # RLE masks of crowds and of people without keypoints
     # [P, F, 4] float32: left, top, right, bottom in image pixels of the region that may contain an
     # unlabeled part of a person; 0 if the part has labels
-    unlabelled: np.ndarray
+    unlabeled: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Annotations:
     files: np.ndarray  # [N] str: paths relative to the folder
     sizes: np.ndarray  # [N, 2] int64: width, height in image pixels
     keypoints: np.ndarray  # [T, K, 3] float32: x, y in image pixels, v; people sorted by image
-    unlabelled: np.ndarray  # [T, F, 4] float32: possible locations of unlabeled parts
+    unlabeled: np.ndarray  # [T, F, 4] float32: possible locations of unlabeled parts
     offsets: np.ndarray  # [N + 1] int64: image i has people offsets[i] to offsets[i + 1]
     ignored: PackedMasks  # image id -> RLE masks
     cache_file: Path | None = None  # None if the arrays are in memory only
@@ -66,7 +66,7 @@ class Annotations:
             files=arrays.files,
             sizes=arrays.sizes,
             keypoints=arrays.keypoints,
-            unlabelled=arrays.ignore_boxes,
+            unlabeled=arrays.ignore_boxes,
             offsets=arrays.offsets,
             ignored=arrays.masks,
             cache_file=cache_file,
@@ -108,7 +108,7 @@ class Annotations:
             height=height,
             keypoints=self.keypoints[first:last].copy(),  # torch warns about read-only arrays
             ignored=self.ignored.get(image_id, ()),
-            unlabelled=self.unlabelled[first:last],
+            unlabeled=self.unlabeled[first:last],
         )
 
 
@@ -152,7 +152,7 @@ def read_annotations(
     return replace(annotations, files=np.array(files), relocated=True)
 
 
-def check_labelled(annotations: Annotations, file: Path) -> None:
+def check_labeled(annotations: Annotations, file: Path) -> None:
     """Check that at least one keypoint is labeled.
 
     Raises:
@@ -160,7 +160,7 @@ def check_labelled(annotations: Annotations, file: Path) -> None:
     """
     if not len(annotations.keypoints):
         log = IssueLog(file)
-        log.add(IssueType.UNLABELLED, "the file", "has no annotation with a keypoint of v > 0")
+        log.add(IssueType.UNLABELED, "the file", "has no annotation with a keypoint of v > 0")
         log.raise_error()
 
 

@@ -33,7 +33,7 @@ class ReadOptions(NamedTuple):
     """User options for reading annotations."""
 
     category: str | None = None  # name; None selects the category with the skeleton's keypoints
-    v0_as_labelled: bool = False  # whether keypoints with coordinates and v = 0 are read as v = 1
+    v0_as_labeled: bool = False  # whether keypoints with coordinates and v = 0 are read as v = 1
 
 
 DEFAULT_OPTIONS: Final = ReadOptions()
@@ -75,7 +75,7 @@ class AnnotationRow(NamedTuple):
     image_id: int
     is_crowd: bool
     keypoints: np.ndarray  # [K, 3] float64: x, y in image pixels, v; in the order of the file
-    num_labelled: int  # number of keypoints with v > 0
+    num_labeled: int  # number of keypoints with v > 0
     boxes: list[float]  # [(1 + F) * 4] x, y, width, height of person and parts, 0 if missing
     area: float  # square image pixels; NaN if not read
     segmentation: Any
@@ -159,14 +159,14 @@ def _parse_fields(
     """Parse the fields of an annotation."""
     crowd = parse_crowd(row.get("iscrowd"), report)
     keypoints = parse_keypoints(row, rules.keypoint_fields, report)
-    labelled = int(np.count_nonzero(keypoints[:, 2]))
+    labeled = int(np.count_nonzero(keypoints[:, 2]))
     v0_coordinates = 0
     # fast path for the usual rows, whose unlabeled keypoints are 0, 0, 0
-    plain = not rules.options.v0_as_labelled and np.count_nonzero(keypoints) == 3 * labelled
+    plain = not rules.options.v0_as_labeled and np.count_nonzero(keypoints) == 3 * labeled
     if not plain and (v0 := find_v0_coordinates(keypoints)).any():
-        if rules.options.v0_as_labelled:
+        if rules.options.v0_as_labeled:
             keypoints[v0, 2] = 1
-            labelled += int(v0.sum())
+            labeled += int(v0.sum())
         else:
             v0_coordinates = int(v0.sum())
     segmentation = row.get("segmentation")
@@ -175,7 +175,7 @@ def _parse_fields(
         raise FieldError(IssueType.BOX, f"has the bbox {brief(box)}, with a negative side")
     if not row.get("bbox"):
         box = keypoint_boxes(keypoints[None], keypoints[None, :, 2] > 0)[0].tolist()
-        if not segmentation and not labelled:
+        if not segmentation and not labeled:
             report(IssueType.EMPTY, "has no labeled keypoint, no box and no segmentation")
             return None
         report(IssueType.BOX_MISSING, "has no bbox")
@@ -187,7 +187,7 @@ def _parse_fields(
         image_id=image_id,
         is_crowd=crowd,
         keypoints=keypoints,
-        num_labelled=labelled,
+        num_labeled=labeled,
         boxes=boxes,
         area=parse_area(row.get("area"), segmentation, box, report) if rules.with_areas else np.nan,
         segmentation=segmentation,

@@ -13,7 +13,7 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch.utils.data import DataLoader
 
-from tagpose.data.annotations import Annotations, check_labelled, read_annotations
+from tagpose.data.annotations import Annotations, check_labeled, read_annotations
 from tagpose.data.coco_schema import ReadOptions, ReadRules
 from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset
 from tagpose.data.preprocessing import ScaledInputs
@@ -45,7 +45,7 @@ class PoseDataModule(LightningDataModule):
         seed: seed of the order of the images and of the augmentation.
         repeat: number of times that an epoch includes each training image, for small data sets.
         category: name of the category to read, if several have keypoints.
-        v0_as_labelled: whether keypoints with coordinates and v = 0 count as labeled.
+        v0_as_labeled: whether keypoints with coordinates and v = 0 count as labeled.
 
     Raises:
         ValueError: an argument is invalid.
@@ -66,7 +66,7 @@ class PoseDataModule(LightningDataModule):
         repeat: int = 1,
         on_error: str = "stop",
         category: str | None = None,
-        v0_as_labelled: bool = False,
+        v0_as_labeled: bool = False,
     ) -> None:
         super().__init__()
         if on_error not in ("stop", "skip"):
@@ -74,7 +74,7 @@ class PoseDataModule(LightningDataModule):
         _check_input_size(input_size)
         self.root, self.skeleton, self.on_error = Path(root), skeleton, on_error
         self.train_split, self.val_split = parse_splits(self.root, train, val)
-        self.options = ReadOptions(category, v0_as_labelled)
+        self.options = ReadOptions(category, v0_as_labeled)
         self.input_size, self.batch_size = input_size, batch_size
         self.val_batch_size = val_batch_size
         self.num_workers = min(num_workers, cpu_count() or 1)
@@ -105,7 +105,7 @@ class PoseDataModule(LightningDataModule):
             for split, only_annotated in new.items():
                 self._make_clean_copy(split)
                 self.annotations[split] = self.read_split(split, only_annotated=only_annotated)
-                check_labelled(self.annotations[split], self.annotation_file(split))
+                check_labeled(self.annotations[split], self.annotation_file(split))
             if stage == "fit" and new:
                 train, val = self.annotations[self.train_split], self.annotations[self.val_split]
                 warn_of_shared_images(train, val, self.annotation_file(self.train_split))

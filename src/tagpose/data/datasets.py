@@ -135,7 +135,7 @@ def make_sample(
     record: ImageRecord, transformed: TransformedImage, annotations: Annotations
 ) -> Sample:
     """Convert a transformed image to tensors, zero-padded to `max_people_per_image` people."""
-    boxes = transform_boxes(record.unlabelled, transformed.affine, annotations.skeleton)
+    boxes = transform_boxes(record.unlabeled, transformed.affine, annotations.skeleton)
     keypoints, boxes = (
         _pad_rows(array, annotations.max_people_per_image)
         for array in (transformed.keypoints, boxes)
@@ -144,7 +144,7 @@ def make_sample(
         image=torch.from_numpy(to_channels_first(transformed.image)),
         keypoints=torch.from_numpy(keypoints),
         mask=torch.from_numpy(transformed.mask),
-        unlabelled=torch.from_numpy(boxes),
+        unlabeled=torch.from_numpy(boxes),
         affine=torch.from_numpy(transformed.affine),
         image_id=torch.from_numpy(np.array(record.image_id)),
     )

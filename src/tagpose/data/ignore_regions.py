@@ -41,21 +41,21 @@ def ignore_boxes(keypoints: np.ndarray, boxes: np.ndarray, skeleton: Skeleton) -
     Returns:
         [P, F, 4] float32 left, top, right, bottom in image pixels; 0 for parts with a label.
     """
-    labelled = np.greater(keypoints[..., 2], 0)
+    labeled = np.greater(keypoints[..., 2], 0)
     has_box = np.greater(boxes[..., 2:], 0).all(-1)  # [P, 1 + F]
     corners = np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], -1)
     person, without = corners[:, 0].copy(), ~has_box[:, 0]
-    person[without] = _label_bounds(keypoints[without], labelled[without])
+    person[without] = _label_bounds(keypoints[without], labeled[without])
     reach = _REACH * _longer_sides(person)[:, None] * [-1, -1, 1, 1]
     part_boxes = []
     parts = zip(skeleton.disjoint_parts.values(), map(list, skeleton.part_parents), strict=True)
     for index, (part, parents) in enumerate(parts, start=1):
         box = person
         if parents:
-            nearby = _label_bounds(keypoints[:, parents], labelled[:, parents]) + reach
-            box = np.where(labelled[:, parents].any(1)[:, None], nearby, person)
+            nearby = _label_bounds(keypoints[:, parents], labeled[:, parents]) + reach
+            box = np.where(labeled[:, parents].any(1)[:, None], nearby, person)
         box = np.where(has_box[:, index, None], _enlarge_part_boxes(corners[:, index]), box)
-        part_boxes.append(np.where(labelled[:, part].any(1)[:, None], 0, box))
+        part_boxes.append(np.where(labeled[:, part].any(1)[:, None], 0, box))
     return np.stack(part_boxes, 1, dtype=np.float32, casting="same_kind")
 
 

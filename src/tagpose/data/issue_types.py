@@ -113,7 +113,7 @@ class IssueType(Enum):
         "normalized coordinates",
         "x and y are image pixels; multiply them by the width and height of the image",
     )
-    UNLABELLED = (
+    UNLABELED = (
         Severity.ERROR,
         "a file without any labeled keypoint",
         "there is nothing to train on or to evaluate; check data.train and data.val",
@@ -181,7 +181,7 @@ class IssueType(Enum):
     COORDINATES_OF_V0 = (
         Severity.WARNING,
         "keypoints with coordinates and v = 0, which count as unlabeled",
-        "data.v0_as_labelled=true (v0_as_labelled=true for tagpose score) treats them as labeled",
+        "data.v0_as_labeled=true (v0_as_labeled=true for tagpose score) treats them as labeled",
     )
     AREA_IMPLAUSIBLE = (
         Severity.WARNING,

@@ -82,7 +82,7 @@ def _trace(module: InferenceNetwork) -> Any:
     """Return the ONNX program of a network."""
     images = torch.zeros(_TRACE_SHAPE, dtype=torch.uint8)
     with torch.inference_mode():
-        module(images)  # `normalise` caches tensors, which must not be created by the trace
+        module(images)  # `normalize_image` caches tensors, which must not be created by the trace
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # otherwise they log every node
     height, width = (MAX_STRIDE * torch.export.Dim(symbol, min=2) for symbol in _SIZE_SYMBOLS)

@@ -128,7 +128,7 @@ class BottomUpPoseModule(LightningModule):
     def losses(self, batch: Sample, resolutions: MultiResolutionMaps) -> LossTerms:
         """Return the unweighted loss terms [B] of a batch, computed in float32."""
         with torch.autocast(self.device.type, enabled=False):  # squares of small differences
-            labels = batch.keypoints, batch.mask, batch.unlabelled
+            labels = batch.keypoints, batch.mask, batch.unlabeled
             return self.criterion(resolutions, [encoder(*labels) for encoder in self.encoders])
 
     def _datamodule(self) -> PoseDataModule:

@@ -46,7 +46,7 @@ def draw_sample(sample: Sample, skeleton: Skeleton, title: str) -> np.ndarray:
         (
             image,
             draw_ground_truth_poses(image, sample.keypoints.numpy(), skeleton),
-            draw_boxes(draw_mask(image, sample.mask.numpy()), sample.unlabelled.numpy(), skeleton),
+            draw_boxes(draw_mask(image, sample.mask.numpy()), sample.unlabeled.numpy(), skeleton),
             draw_heatmaps(image, targets.heatmaps[0].numpy(), skeleton),
         ),
         (title, "keypoints", "tinted: masked; boxes: unlabeled parts", "heatmaps by part"),

@@ -56,7 +56,7 @@ def inspect_dataset(
     log_implausible_areas(coco.annotations, coco.log)
     if not coco.annotations.trainable.any():
         detail = f"has {len(content['annotations'])} annotations, none with a labeled keypoint"
-        coco.log.add(IssueType.UNLABELLED, "the file", detail)
+        coco.log.add(IssueType.UNLABELED, "the file", detail)
     return Inspection(
         description=coco.description,
         coverage=compute_statistics(coco, skeleton),
