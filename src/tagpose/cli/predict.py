@@ -54,10 +54,9 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
     print(describe_frames(summary.num_frames), end="")
     if hint := describe_low_scores(summary.scores, cfg.min_person_score):
         print(hint)
-    failures = summary.failures
-    return (
-        [f"{len(failures)} of {len(files)} images cannot be read:", *failures] if failures else []
-    )
+    if not summary.failures:
+        return []
+    return [f"{len(summary.failures)} of {len(files)} images cannot be read:", *summary.failures]
 
 
 def describe_low_scores(scores: Sequence[float], min_score: float) -> str:

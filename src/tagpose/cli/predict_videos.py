@@ -1,7 +1,6 @@
 """Prediction on videos for `tagpose predict`: output folders, progress, signals and resuming."""
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +41,9 @@ def predict_video(cfg: DictConfig, predictor: "Predictor", source: str, folder: 
     """Predict a video and write the results; return the errors of frames that cannot be decoded."""
     options, name = instantiate(cfg.video), redact_password(source)
     with options.open(source, audio="pictures" in cfg.formats) as video:
-        frames = options.predict(video, predictor)
-        first = next(frames, None)  # before any file is opened: an empty video leaves none
-        if first is None:
-            raise ValueError("; ".join([f"{name} has no frames that can be read", *video.problems]))
         remove_summary(folder)
-        bar = tqdm(chain([first], frames), output_stem(source), options.length(video), unit="frame")
+        frames = options.predict(video, predictor)
+        bar = tqdm(frames, output_stem(source), options.length(video), unit="frame")
         with defer_signals() as received:
             until_signal = _take_until(received, bar)
             last = options.write(until_signal, video, source, folder, output_options(cfg))

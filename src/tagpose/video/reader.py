@@ -149,6 +149,7 @@ def open_container(source: str, *, audio: bool) -> Iterator[Video]:
         video = Video(
             stream.average_rate or stream.guessed_rate,
             count=stream.frames,
+            duration=(container.duration or 0) / av.time_base,
             colors=ColorTags(int(context.color_primaries), int(context.color_trc)),
             audio=AudioTrack(audio_stream) if isinstance(audio_stream, av.AudioStream) else None,
         )
@@ -182,7 +183,7 @@ def _decode_frames(
         if video.audio and clock.offset is not None:
             video.audio.start(clock.offset)
         yield Frame(convert(frame, last), last, ticks_to_seconds(frame.duration, frame) or None)
-    expected = (container.duration or 0) / av.time_base
+    expected = video.duration
     if _is_avi(container):  # FFmpeg computes the duration from the existing packets
         expected = max(expected, video.count / float(video.rate))
     if expected > last + _DURATION_TOLERANCE + 1 / float(video.rate):
