@@ -1,29 +1,15 @@
-"""Event handlers of the app and their connections to the components of the page."""
+"""Connections of the page's components with the event handlers."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from html import escape
-from io import BytesIO
+from collections.abc import Mapping
 from pathlib import Path
-from shutil import make_archive
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Final
 
 import gradio as gr
-import numpy as np
 from gradio.data_classes import ImageData, ListFiles
-from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
-from PIL import Image
 
+from tagpose.app.event_handlers import EventHandlers
 from tagpose.app.layout import AppComponents
-from tagpose.app.rendering import people_html_table
-from tagpose.app.settings import DrawingChoices, ViewerSettings, ViewerThresholds, make_settings
-from tagpose.app.uploads import format_sentence, keep_uploads, unique_names
-from tagpose.app.video_processor import VideoProcessor
-from tagpose.app.viewer import PoseViewer
-from tagpose.inference.image_outputs import OutputOptions
 
 # The network processes one image at a time; further requests wait in the queue.
 _NETWORK_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
@@ -45,7 +31,6 @@ _REDRAW_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
 _PAGE_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
     {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 )
-_JPEG_QUALITY: Final = 92  # without chroma subsampling, because lines are a few pixels wide
 _START_DOWNLOAD: Final = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
@@ -53,201 +38,39 @@ _START_DOWNLOAD: Final = """(file) => {
   link.download = file.orig_name;
   link.click();
 }"""
-_USER_ERRORS: Final = (ValueError, OSError, ImportError)  # ImportError: a format needs a package
-_PROGRESS: Final = gr.Progress()  # placeholder that gradio replaces
-
-
-@dataclass(frozen=True)
-class EventHandlers:
-    """Gradio event handlers that convert the viewer's results to files and HTML.
-
-    Handlers whose last arguments are `*values` receive the values of the sliders and of the drawing
-    inputs.
-
-    Attributes:
-        viewer: viewer that computes the results of images.
-        videos: processor of videos.
-        output: options of files that the page does not change.
-        folder: folder for images and downloads, deleted by the server.
-    """
-
-    viewer: PoseViewer
-    videos: VideoProcessor
-    output: OutputOptions
-    folder: str
-
-    def list_images(
-        self, files: list[Path], camera: Path | None, *, show_camera: bool = False
-    ) -> gr.Dropdown:
-        """Return the selection of the image to show, initially the first or that of the camera."""
-        names = unique_names(_all_images(files, camera)).values()
-        choices = [(str(name), index) for index, name in enumerate(names)]
-        value = len(choices) - 1 if show_camera else 0
-        return gr.Dropdown(choices, value=value if choices else None, visible=len(choices) > 1)
-
-    def analyze(
-        self, request: gr.Request, files: list[Path], camera: Path | None, index: int | None
-    ) -> str:
-        """Run the network on the selected image and return an error message, or ""."""
-        images = _all_images(files, camera)
-        file = images[index] if index is not None and index < len(images) else None
-        return self.viewer.analyze(_session_id(request), file)
-
-    def update(self, request: gr.Request, error: str, *values: Any) -> tuple[Any, ...]:
-        """Return message, image and table."""
-        if error:
-            return _error_html(error), None, ""
-        output = self.viewer.update(_session_id(request), self._settings(values))
-        if output.result is None:
-            return escape(output.message), None, ""
-        image = self._write_jpeg(output.image)
-        return escape(output.message), image, people_html_table(output.result)
-
-    def heatmaps(self, request: gr.Request, part: str) -> str | None:
-        """Return the file of the heatmap image, or None."""
-        return self._write_jpeg(self.viewer.heatmaps(_session_id(request), part))
-
-    def tags(self, request: gr.Request, part: str, peak: float) -> str | None:
-        """Return the file of the tag image, or None."""
-        return self._write_jpeg(self.viewer.tags(_session_id(request), part, peak))
-
-    def prepare_picture(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
-        """Return a message and the file of the drawn picture in the size of the image."""
-        settings = self._settings(values)
-        settings = settings._replace(output=settings.output._replace(formats=["pictures"]))
-
-        def write(folder: Path) -> tuple[str, Path]:
-            self.viewer.write_image(_session_id(request), settings, folder)
-            return "", next(file for file in folder.iterdir() if file.name != "images.json")
-
-        return self._prepare(write)
-
-    def prepare_image_files(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
-        """Return a message and an archive of the files of the image that is shown."""
-
-        def write(folder: Path) -> tuple[str, Path]:
-            settings = self._file_settings(values)
-            name = self.viewer.write_image(_session_id(request), settings, folder)
-            return "", _archive(folder, name.stem)
-
-        return self._prepare(write)
-
-    def prepare_all_files(self, progress: gr.Progress = _PROGRESS, *values: Any) -> tuple[Any, ...]:
-        """Return a message and an archive of the files of all images."""
-        files, camera, *settings = values
-
-        def write(folder: Path) -> tuple[str, Path]:
-            images = _all_images(files, camera)
-            if not images:
-                raise ValueError(self.viewer.prompt)
-            report = partial(_report, progress, "images")
-            failures = self.viewer.write_images(
-                images, self._file_settings(settings), folder, report
-            )
-            return "; ".join(failures), _archive(folder, "poses")
-
-        return self._prepare(write)
-
-    def predict_video(
-        self, request: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
-    ) -> tuple[Any, ...]:
-        """Return a message, the drawn video and the button for the files of the video."""
-        file, smooth, *setting_values = values
-        settings, video = self._settings(setting_values), None
-        formats = list(dict.fromkeys((*settings.output.formats, "pictures")))
-        settings = settings._replace(output=settings.output._replace(formats=formats))
-
-        def write(folder: Path) -> tuple[str, Path]:
-            nonlocal video
-            if not file:
-                raise ValueError("there is no video; upload one first")
-            source, report = Path(file), partial(_report, progress, "frames")
-            message = self.videos.predict(
-                _session_id(request), source, settings, folder, smooth=smooth, report=report
-            )
-            video = save_file_to_cache(folder / f"{source.stem}.mp4", self.folder)
-            return message, _archive(folder, source.stem)
-
-        message, archive = self._prepare(write)
-        return message, video, gr.DownloadButton(value=archive, interactive=archive is not None)
-
-    def stop_video(self, request: gr.Request) -> None:
-        """Stop the video that the page is processing."""
-        self.videos.stop(_session_id(request))
-
-    def close_session(self, request: gr.Request) -> None:
-        """Remove the cached image of a page that was closed, and stop its video."""
-        self.viewer.cache.remove(_session_id(request))
-        self.videos.stop(_session_id(request))
-
-    def _settings(self, values: Sequence[Any]) -> ViewerSettings:
-        """Return the settings for the values of the sliders and of the drawing inputs."""
-        count = len(ViewerThresholds._fields)
-        thresholds, choices = ViewerThresholds(*values[:count]), DrawingChoices(*values[count:])
-        return make_settings(thresholds, self.output, choices)
-
-    def _file_settings(self, values: Sequence[Any]) -> ViewerSettings:
-        """Return the settings for writing files, or raise a ValueError without any format."""
-        settings = self._settings(values)
-        if not settings.output.formats:
-            raise ValueError("no format is selected; select at least one")
-        return settings
-
-    def _prepare(self, write: Callable[[Path], tuple[str, Path]]) -> tuple[str, str | None]:
-        """Write files into a temporary folder and copy one of them to the downloads.
-
-        Args:
-            write: writes files into a folder and returns a message and the file to download.
-
-        Returns:
-            The message in HTML and the path of the download, or an error message and None.
-        """
-        try:
-            with TemporaryDirectory(dir=self.folder) as temporary:
-                message, file = write(Path(temporary, "files"))
-                return escape(message), save_file_to_cache(file, self.folder)
-        except _USER_ERRORS as error:
-            return _error_html(format_sentence(error)), None
-
-    def _write_jpeg(self, image: np.ndarray | None) -> str | None:
-        """Write an image and return the path of its file."""
-        if image is None:
-            return None
-        file = BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-        return save_bytes_to_cache(file.getvalue(), "tagpose.jpg", self.folder)
 
 
 def connect_events(events: EventHandlers, page: AppComponents) -> None:
     """Connect the components of the page with the event handlers."""
-    inputs, error = page.inputs, gr.State("")
+    inputs, images = page.inputs, gr.State([])
     # gradio would open images itself and only show "Error" for unreadable files.
     inputs.files.preprocess = _upload_paths  # type: ignore[method-assign, assignment]
     inputs.camera.preprocess = _upload_path  # type: ignore[method-assign, assignment]
     settings = [*page.sliders, *page.drawing]
-    _connect_images(events, page, settings, error)
-    _connect_downloads(events, page, settings)
+    _connect_images(events, page, settings, images)
+    _connect_downloads(events, page, settings, images)
     _connect_videos(events, page, settings)
 
 
 def _connect_images(
-    events: EventHandlers, page: AppComponents, settings: list[Any], error: gr.State
+    events: EventHandlers, page: AppComponents, settings: list[Any], images: gr.State
 ) -> None:
     """Connect the inputs for images with the pictures and the table."""
-    inputs, tabs, peak = page.inputs, page.tabs, page.sliders[2]
-    sources = [inputs.files, inputs.camera]
+    inputs, tabs, peak, error = page.inputs, page.tabs, page.sliders[2], gr.State("")
     update = events.update, [error, *settings], [page.message, tabs.people, page.table]
     heatmaps = events.heatmaps, tabs.heatmaps_part, tabs.heatmaps
     tags = events.tags, [tabs.tags_part, peak], tabs.tags
-    list_camera = partial(events.list_images, show_camera=True)
-    for select in (
-        inputs.files.change(events.list_images, sources, inputs.choice, **_PAGE_OPTIONS).then,
-        inputs.camera.change(list_camera, sources, inputs.choice, **_PAGE_OPTIONS).then,
-        inputs.choice.input,
-    ):
+    listed = gr.on(
+        [inputs.files.change, inputs.camera.change],
+        events.list_images,
+        [images, inputs.files, inputs.camera],
+        [images, inputs.choice],
+        **_PAGE_OPTIONS,
+    )
+    for select in (listed.then, inputs.choice.input):
         analyzed = select(
             events.analyze,
-            [*sources, inputs.choice],
+            [images, inputs.choice],
             error,
             show_progress_on=tabs.people,
             **_NETWORK_OPTIONS,
@@ -260,13 +83,15 @@ def _connect_images(
     gr.on([tabs.tags_part.change, peak.change], *tags, **_REDRAW_OPTIONS)
 
 
-def _connect_downloads(events: EventHandlers, page: AppComponents, settings: list[Any]) -> None:
+def _connect_downloads(
+    events: EventHandlers, page: AppComponents, settings: list[Any], images: gr.State
+) -> None:
     """Connect the buttons that prepare a file and start its download."""
-    downloads, sources = page.downloads, [page.inputs.files, page.inputs.camera]
+    downloads = page.downloads
     for button, prepare, values in (
         (downloads.picture, events.prepare_picture, settings),
         (downloads.image, events.prepare_image_files, settings),
-        (downloads.all_images, events.prepare_all_files, [*sources, *settings]),
+        (downloads.all_images, events.prepare_all_files, [images, *settings]),
     ):
         prepared = button.click(
             prepare,
@@ -299,13 +124,6 @@ def _connect_videos(events: EventHandlers, page: AppComponents, settings: list[A
     inputs.stop.click(events.stop_video, **_PAGE_OPTIONS)
 
 
-def _all_images(files: list[Path], camera: Path | None) -> list[Path]:
-    """Return all images of the page, and keep their uploads."""
-    images = list(dict.fromkeys([*files, camera] if camera else files))
-    keep_uploads(images)
-    return images
-
-
 def _upload_paths(uploads: ListFiles | None) -> list[Path]:
     """Return the paths of uploads; gradio has checked that they lie in the upload folder."""
     return [Path(upload.path) for upload in uploads.root] if uploads else []
@@ -314,23 +132,3 @@ def _upload_paths(uploads: ListFiles | None) -> list[Path]:
 def _upload_path(upload: ImageData | None) -> Path | None:
     """Return the path of an upload, as `_upload_paths` does."""
     return Path(upload.path) if upload and upload.path else None
-
-
-def _archive(folder: Path, name: str) -> Path:
-    """Pack a folder into NAME.zip next to it."""
-    return Path(make_archive(str(folder.with_name(name)), "zip", folder))
-
-
-def _report(progress: gr.Progress, unit: str, done: int, total: int | None) -> None:
-    """Show progress as a number of units."""
-    progress((done, total), unit=unit)
-
-
-def _error_html(message: str) -> str:
-    """Return an error message in HTML."""
-    return f'<span class="error">{escape(message)}</span>'
-
-
-def _session_id(request: gr.Request) -> str:
-    """Return the id of the open page that sent the request."""
-    return str(request.session_hash)

@@ -246,18 +246,17 @@ def _drawing_inputs(
         label="parts",
         visible=len(parts) > 1,
     )
-    marks_input = gr.CheckboxGroup(
-        [(title, mark) for mark, title in _MARK_TITLES.items()], value=marks, label="draw"
-    )
     with gr.Row():
         color_by, background = (
-            gr.Radio(
-                list(choices),
-                value=getattr(style, name),
-                label=name.replace("_", " "),
-                min_width=120,
-            )
+            gr.Radio(list(choices), value=getattr(style, name), label=name.replace("_", " "))
             for name, choices in STYLE_CHOICES.items()
+        )
+    with gr.Row():
+        marks_input = gr.CheckboxGroup(
+            [(title, mark) for mark, title in _MARK_TITLES.items()],
+            value=marks,
+            label="draw",
+            scale=3,
         )
         line_width = gr.Slider(
             _MIN_LINE_WIDTH,
@@ -265,7 +264,7 @@ def _drawing_inputs(
             style.line_width,
             step=_MIN_LINE_WIDTH,
             label="line width",
-            min_width=160,
+            scale=2,
         )
     formats = gr.CheckboxGroup(
         ["pictures", *FORMATS],

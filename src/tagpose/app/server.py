@@ -12,7 +12,8 @@ from typing import Final
 
 import gradio as gr
 
-from tagpose.app.events import EventHandlers, connect_events
+from tagpose.app.event_handlers import EventHandlers
+from tagpose.app.events import connect_events
 from tagpose.app.layout import build_layout
 from tagpose.app.settings import ViewerSettings
 from tagpose.app.video_processor import VideoProcessor
