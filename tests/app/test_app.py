@@ -12,6 +12,7 @@ import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -24,7 +25,8 @@ from playwright.sync_api import expect, sync_playwright
 from helpers.run_scripts import ROOT, command, fork_server, run, start_file, succeeded
 from helpers.sample_videos import decode, gray_frame, make_video
 from tagpose import Predictor
-from tagpose.app.layout import make_sliders
+from tagpose.app.controls import make_sliders
+from tagpose.app.event_handlers import EventHandlers
 from tagpose.app.rendering import (
     describe_result,
     people_html_table,
@@ -32,7 +34,7 @@ from tagpose.app.rendering import (
     render_tags,
 )
 from tagpose.app.session_cache import SessionCache
-from tagpose.app.settings import ViewerThresholds, make_settings
+from tagpose.app.settings import DrawingChoices, ViewerThresholds, make_settings
 from tagpose.app.uploads import unique_names
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer, decode_again, run_network
@@ -291,6 +293,18 @@ def test_both_ends_of_every_slider_are_valid_thresholds(network, pictures):
         assert viewer.update("me", settings(thresholds)).result is not None
 
 
+def test_parts_and_style_of_the_page_are_those_of_the_picture_and_files(network, pictures):
+    viewer = make_viewer(make_predictor(network))
+    viewer.analyze("me", pictures / "one.png")
+    choices = DrawingChoices(["body"], "person", "black", ["blur_faces"], 2.0, ["csv"])
+    chosen = make_settings(START._replace(min_person_score=0.9), OutputOptions(), choices)
+    assert chosen.output.formats == ["csv"]
+    assert chosen.output.result_filter.parts == ["body"]
+    style = PoseVisualizer("person", "black", 2.0, boxes=False, ids=False, blur_faces=True)
+    assert chosen.output.style == style
+    assert not viewer.update("me", chosen).image.any()  # nobody has this score
+
+
 def test_equal_names_of_uploads_are_numbered():
     files = [Path("a/x.png"), Path("b/x.png"), Path("c/x_2.png"), Path("d/y.png")]
     names = [str(name) for name in unique_names(files).values()]
@@ -344,6 +358,24 @@ def test_a_video_is_too_long_by_its_header_or_by_its_frames(network, videos, tmp
         with pytest.raises(ValueError, match=r"the video lasts at least .* shorten it to 1 s"):
             processor.predict("me", file, settings(), tmp_path / "out")
     processor.close()
+
+
+def test_a_file_that_is_not_a_video_has_an_error_message_without_a_path(network, tmp_path):
+    predictor = make_predictor(network)
+    processor = VideoProcessor(predictor, VideoPredictor(), max_seconds=9)
+    events = EventHandlers(make_viewer(predictor), processor, OutputOptions(), str(tmp_path))
+    file = tmp_path / "upload" / "text.mp4"
+    file.parent.mkdir()
+    file.write_text("no video")
+    choices = DrawingChoices(["body"], "part", "image", [], 1.0, [])
+    request, progress = SimpleNamespace(session_hash="me"), None
+    message, video, button = events.predict_video(
+        request, progress, str(file), False, *START, *choices
+    )
+    assert message.startswith('<span class="error">text.mp4 cannot be read as a video')
+    assert "upload" not in message
+    assert video is None
+    assert not button.interactive
 
 
 def test_the_message_tells_how_to_find_more_people():

@@ -1,5 +1,6 @@
 """Event handlers of the app, which convert results to files and HTML."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -179,7 +180,9 @@ class EventHandlers:
                 prepared = save_file_to_cache(file, self.folder)
                 return escape(message) if message else gr.skip(), prepared
         except _USER_ERRORS as error:
-            return _error_html(format_sentence(error)), None
+            # the path of an upload on the server means nothing to the user
+            message = re.sub(rf"{re.escape(self.folder)}/[^/]+/", "", str(error))
+            return _error_html(format_sentence(message)), None
 
     def _write_jpeg(self, image: np.ndarray | None) -> str | None:
         """Write an image and return the path of its file."""

@@ -5,25 +5,15 @@ from typing import Final, NamedTuple
 
 import gradio as gr
 
-from tagpose.app.settings import (
-    DRAWN_MARKS,
-    MAX_PEOPLE,
-    ViewerSettings,
-    ViewerThresholds,
-)
+from tagpose.app.controls import make_drawing_inputs, make_sliders
+from tagpose.app.settings import ViewerSettings
 from tagpose.app.viewer import PoseViewer
 from tagpose.data.image_files import IMAGE_EXTENSIONS
 from tagpose.evaluation.score_tables import part_titles
-from tagpose.inference.result_writers import FORMATS
-from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
-from tagpose.visualization.visualizer import STYLE_CHOICES
+from tagpose.skeletons.skeleton import Skeleton
 
-_MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
-_MIN_LINE_WIDTH, _MAX_LINE_WIDTH = 0.25, 4.0
 _WEBCAM: Final = gr.WebcamOptions(mirror=False)  # otherwise left and right are swapped
-_STEP: Final = 0.01  # of sliders with fractional values
 _STATUS: Final = '<p role="status">${value}</p>'  # screen readers announce changes
-_MARK_TITLES: Final = dict(zip(DRAWN_MARKS, ("boxes", "numbers", "blurred faces"), strict=True))
 
 
 class Inputs(NamedTuple):
@@ -100,7 +90,7 @@ def build_layout(viewer: PoseViewer, start: ViewerSettings, *, smooth: bool) -> 
             with gr.Column(elem_id="video-output", visible=False) as video_output:
                 drawn_video = _drawn_video()
             with gr.Column(elem_id="results"):
-                drawing = _drawing_inputs(skeleton, start)
+                drawing = make_drawing_inputs(skeleton, start.output)
                 downloads, video_download = _downloads()
     return AppComponents(
         inputs,
@@ -134,9 +124,7 @@ def _inputs(*, smooth: bool) -> Inputs:
                 label="photograph",
                 type="filepath",
                 sources=["webcam", "clipboard"],
-                webcam_options=gr.WebcamOptions(
-                    mirror=False
-                ),  # otherwise left and right are swapped
+                webcam_options=_WEBCAM,
                 buttons=[],
                 height=300,
                 elem_id="camera",
@@ -216,60 +204,3 @@ def _part_choice(skeleton: Skeleton) -> gr.Radio:
     """Return the selection of a part, initially the last one, which contains all keypoints."""
     parts = [(title, part) for part, title in part_titles(skeleton.parts).items()]
     return gr.Radio(parts, value=list(skeleton.parts)[-1], label="part", visible=len(parts) > 1)
-
-
-def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
-    """Return a slider for each threshold."""
-    rows: tuple[tuple[float, float, str, str], ...] = (
-        (0, 1, "person score", "hide people with lower scores"),
-        (0, 1, "keypoint score", "hide keypoints with lower scores"),
-        (0, 1, "peak score", "ignore heatmap peaks with lower values"),
-        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum between a peak and its person"),
-        (1, MAX_PEOPLE, "people", "maximum number, highest scores first"),
-    )
-    return tuple(
-        gr.Slider(low, max(high, value), value, step=low or _STEP, label=label, info=info)
-        for (low, high, label, info), value in zip(rows, start, strict=True)
-    )
-
-
-def _drawing_inputs(
-    skeleton: Skeleton, start: ViewerSettings
-) -> tuple[gr.components.Component, ...]:
-    """Return the inputs of `DrawingChoices`; boxes and numbers are drawn unless they are false."""
-    style, parts = start.output.style, skeleton.disjoint_parts
-    selected = keypoint_mask(skeleton, start.output.result_filter.parts)
-    marks = [mark for mark in DRAWN_MARKS if getattr(style, mark) is not False]
-    parts_input = gr.CheckboxGroup(
-        [(title, part) for part, title in part_titles(parts).items()],
-        value=[part for part, at in parts.items() if selected[at].all()],
-        label="parts",
-        visible=len(parts) > 1,
-    )
-    with gr.Row():
-        color_by, background = (
-            gr.Radio(list(choices), value=getattr(style, name), label=name.replace("_", " "))
-            for name, choices in STYLE_CHOICES.items()
-        )
-    with gr.Row():
-        marks_input = gr.CheckboxGroup(
-            [(title, mark) for mark, title in _MARK_TITLES.items()],
-            value=marks,
-            label="draw",
-            scale=3,
-        )
-        line_width = gr.Slider(
-            _MIN_LINE_WIDTH,
-            max(_MAX_LINE_WIDTH, style.line_width),
-            style.line_width,
-            step=_MIN_LINE_WIDTH,
-            label="line width",
-            scale=2,
-        )
-    formats = gr.CheckboxGroup(
-        ["pictures", *FORMATS],
-        value=list(start.output.formats),
-        label="formats of downloaded files",
-        elem_id="formats",
-    )
-    return parts_input, color_by, background, marks_input, line_width, formats

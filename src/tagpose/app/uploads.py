@@ -69,4 +69,5 @@ def keep_uploads(files: Iterable[Path]) -> None:
 def format_sentence(error: Exception | str) -> str:
     """Return an error or note as a sentence for the page."""
     message = str(error).removesuffix(".")
-    return f"{message[:1].upper()}{message[1:]}."
+    starts_with_name = not message.partition(" ")[0].isalpha()
+    return f"{message if starts_with_name else message[:1].upper() + message[1:]}."

@@ -19,6 +19,10 @@ ReportProgress: TypeAlias = Callable[[int, int | None], None]  # number of frame
 _CLOSE_TIMEOUT: Final = 30.0  # seconds to finish the current frames
 
 
+def _ignore_progress(done: int, total: int | None) -> None:
+    """Report nothing."""
+
+
 class VideoProcessor:
     """Predict the people in uploaded videos and write the output files.
 
@@ -41,7 +45,7 @@ class VideoProcessor:
         folder: Path,
         *,
         smooth: bool = False,
-        report: ReportProgress = lambda done, total: None,
+        report: ReportProgress = _ignore_progress,
     ) -> str:
         """Predict a video and write its output files; see `write_video_outputs`.
 
@@ -64,19 +68,9 @@ class VideoProcessor:
         predictor = self.predictor.with_decoder(settings.thresholds.apply(self.predictor.decoder))
         with self._run(session_id) as is_stopped, options.open(str(file), audio=True) as video:
             self._check_duration(video.duration)
-            total = options.length(video)
-
-            def observe(frames: Iterator[FrameResult]) -> Iterator[FrameResult]:
-                for frame in frames:
-                    self._check_duration(frame.time)
-                    yield frame
-                    tracks.update(track for track in frame.result.tracks if track is not None)
-                    report(frame.number + 1, total)
-                    if is_stopped():
-                        return
-
-            frames = observe(options.predict(video, predictor))
-            last = options.write(frames, video, str(file), folder, settings.output)
+            frames, total = options.predict(video, predictor), options.length(video)
+            watched = self._watch(frames, tracks, is_stopped, lambda done: report(done, total))
+            last = options.write(watched, video, str(file), folder, settings.output)
             stopped = "Stopped. " if is_stopped() else ""
         notes = "".join(f" {format_sentence(note)}" for note in (*video.notes, *video.problems))
         return (
@@ -108,6 +102,22 @@ class VideoProcessor:
             smooth=smooth,
             smoothing=smoothing,
         )
+
+    def _watch(
+        self,
+        frames: Iterator[FrameResult],
+        tracks: set[int],
+        is_stopped: Callable[[], bool],
+        report: Callable[[int], None],
+    ) -> Iterator[FrameResult]:
+        """Yield frames until the video is stopped, collect their tracks and report progress."""
+        for frame in frames:
+            self._check_duration(frame.time)
+            yield frame
+            tracks.update(track for track in frame.result.tracks if track is not None)
+            report(frame.number + 1)
+            if is_stopped():
+                return
 
     def _check_duration(self, seconds: float) -> None:
         """Raise a ValueError if a video of this duration is too long."""

@@ -7,10 +7,9 @@ from typing import Any, Final
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.inference.image_outputs import OutputOptions, output_extension
-from tagpose.inference.result_writers import FORMATS, ResultFilter
+from tagpose.inference.image_outputs import OUTPUT_FORMATS, OutputOptions, output_extension
+from tagpose.inference.result_writers import ResultFilter
 
-_FORMATS: Final = ("pictures", *FORMATS)
 _MAX_NAMES: Final = 5  # files that a line lists
 _NOT_OF_RESULTS: Final = {
     "hydra",
@@ -37,10 +36,10 @@ def output_options(cfg: DictConfig) -> OutputOptions:
         ValueError: an option is invalid.
     """
     for key in ("formats", "unfiltered"):
-        if not set(cfg[key]) <= set(_FORMATS):
+        if not set(cfg[key]) <= set(OUTPUT_FORMATS):
             raise ValueError(
                 f"{key}={cfg[key]} is not a list of known formats; use some of "
-                f"[{', '.join(_FORMATS)}]"
+                f"[{', '.join(OUTPUT_FORMATS)}]"
             )
     output_extension(cfg.picture.format, Path())
     result_filter = ResultFilter(

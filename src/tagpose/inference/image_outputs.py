@@ -11,6 +11,7 @@ import numpy as np
 from tagpose.data.image_files import writable_extensions, write_image
 from tagpose.evaluation.image_ids import assign_image_ids
 from tagpose.inference.result_writers import (
+    FORMATS,
     ResultFilter,
     WriteResult,
     open_result_writers,
@@ -21,6 +22,8 @@ from tagpose.io import check_no_overwrite, write_json
 from tagpose.visualization.canvas import resize_for_drawing
 from tagpose.visualization.visualizer import PoseVisualizer
 
+OUTPUT_FORMATS: Final = ("pictures", *FORMATS)
+
 _QUALITY: Final = 92  # of JPEG and WebP pictures
 _NO_FILTER: Final = ResultFilter()
 _DEFAULT_STYLE: Final = PoseVisualizer()
@@ -29,7 +32,7 @@ _DEFAULT_STYLE: Final = PoseVisualizer()
 class OutputOptions(NamedTuple):
     """Options of the files that are written for images and videos."""
 
-    formats: Sequence[str] = ()  # names of `FORMATS`, and "pictures"
+    formats: Sequence[str] = ()  # some of `OUTPUT_FORMATS`
     result_filter: ResultFilter = _NO_FILTER
     style: PoseVisualizer = _DEFAULT_STYLE
     picture_format: str = "png"  # extension of pictures, or "source" for that of the image
