@@ -130,11 +130,16 @@ def test_grouping(measure, crowds):
     people, pairs = crowds
     merged = [merge_flip(*pair, WHOLEBODY.channel_flip_indices()) for pair in pairs]
     prepared = (DECODER.prepare(*(m.numpy() for m in maps)) for maps in merged)
-    peaks = cycle([find_peaks(maps, DECODER.max_peaks, DECODER.min_score) for maps in prepared])
+    peaks = cycle(
+        [
+            find_peaks(maps, DECODER.max_peaks, DECODER.min_score, subpixel=DECODER.subpixel)
+            for maps in prepared
+        ]
+    )
 
     def work():
-        xy, scores, tags = (array[0] for array in next(peaks))
-        group_peaks(xy, scores, tags, DECODER.grouping)
+        found = next(peaks)
+        group_peaks(found.xy[0], found.scores[0], found.tags[0], DECODER.grouping)
 
     limit = 0.002 if people == 5 else 0.006
     measure(f"grouping alone, {people} people", work, limit=limit, rounds=CROWDS)

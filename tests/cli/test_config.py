@@ -251,6 +251,20 @@ def test_the_home_folder_is_expanded_and_other_words_are_unchanged(monkeypatch):
         assert quote_override(word) == word
 
 
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("a=[seed=1,b.c=x y]", ["seed=1", "b.c=x y"]),
+        ("a=[scales=[1,2], ~logger,data=coco]", ["scales=[1,2]", "~logger", "data=coco"]),
+        ("a=['seed=1',\"b=2\"]", ["seed=1", "b=2"]),
+        ("a=[1,[2,3],x]", [1, [2, 3], "x"]),
+        ("a=[]", []),
+    ],
+)
+def test_overrides_in_a_list_need_no_quotes(word, value):
+    assert OverridesParser.create().parse_override(quote_override(word)).value() == value
+
+
 SWEEP = {"program": "a.py", "method": "grid", "metric": {"name": "m"}}
 
 

@@ -273,7 +273,7 @@ def test_peaks_are_the_highest_maxima_of_the_upsampled_map_in_the_order_of_topk(
     assume(64 * count <= size[0] * size[1])  # otherwise topk has another order
     decoder = make_decoder(2)
     maps = decoder.prepare(heatmaps.numpy(), np.zeros((1, 1, 2, *map_size), np.float32), size)
-    peaks = find_peaks(maps, count, min_score)
+    peaks = find_peaks(maps, count, min_score, subpixel=False)
     upsampled = upsample(heatmaps, size)
     is_maximum = functional.max_pool2d(upsampled, 5, stride=1, padding=2) == upsampled
     expected = (upsampled * is_maximum).clamp(min=0).flatten(2).topk(count)
@@ -297,7 +297,8 @@ def test_heatmaps_without_positive_values_are_not_searched():
 def fill_all(decoder, keypoint_maps):
     """Return the filled-in keypoints [P, K, 3] of one image, and the search statistics."""
     maps = decoder.prepare(*(tensor.numpy() for tensor in keypoint_maps))
-    groups = decoder.group(find_peaks(maps, decoder.max_peaks, decoder.min_score), image=0)
+    peaks = find_peaks(maps, decoder.max_peaks, decoder.min_score, subpixel=False)
+    groups = decoder.group(peaks, image=0)
     keypoints, image = groups.keypoints.copy(), np.zeros(len(groups.scores), np.int64)
     stats = fill_missing(keypoints, image, groups.tags, maps, subpixel=False)
     return keypoints, stats

@@ -73,7 +73,7 @@ def test_a_fractional_visibility_counts_as_labeled(write):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([_row(keypoints=[1.0] * 12)], "12 numbers in keypoints, not the 51"),
+        ([_row(keypoints=[1.0] * 12)], "12 numbers in keypoints, but the skeleton has 51"),
         ([_row(keypoints=[float("nan")] * 51)], "not finite"),
         ([_row(keypoints=["1"] * 50 + ["x"])], "'x' in keypoints, which is not a finite number"),
         ([_row(image_id=[7])], r"has the image_id \[7\]"),

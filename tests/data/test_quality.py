@@ -157,8 +157,8 @@ def test_a_larger_input_is_advised_only_where_it_helps(size, image_size, advice)
 
 T = IssueType
 FAULTY = [  # rows with a single issue
-    (person(11, face_kpts=[0.0] * 12), T.KEYPOINT_COUNT, "12 numbers in face_kpts, not the 204"),
-    (person(12, keypoints=None), T.KEYPOINT_COUNT, "no list in keypoints, not the 51"),
+    (person(11, face_kpts=[0.0] * 12), T.KEYPOINT_COUNT, "12 numbers in face_kpts, but"),
+    (person(12, keypoints=None), T.KEYPOINT_COUNT, "no list in keypoints, but the skeleton has 51"),
     (person(13, keypoints=[float("nan")] * 51), T.KEYPOINT_VALUE, "the first of them nan"),
     (person(14, foot_kpts=[0.0] * 17 + ["x"]), T.KEYPOINT_VALUE, "has 'x' in foot_kpts"),
     (person(15, keypoints=[0, 1e39] + [0.0] * 49), T.KEYPOINT_VALUE, "the first of them 1e+39"),
@@ -346,7 +346,8 @@ def test_the_program_fails_on_errors_and_explains_missing_samples(people, tmp_pa
     result = run("data_check", *arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert "error: 1, note: 1" in result.stdout
-    assert f"annotation {first['id']} has 1 numbers in face_kpts, not the 204" in result.stdout
+    detail = "has 1 number in face_kpts, but the skeleton has 204"
+    assert f"annotation {first['id']} {detail}" in result.stdout
     assert f"annotation {second['id']} has the area -1" in result.stdout
     assert "No samples of val are drawn" in result.stdout
     assert "Traceback" not in result.stderr

@@ -97,6 +97,15 @@ def test_a_file_of_openpifpaf_is_rejected_with_the_command_that_writes_results(t
         read_matched_results(tmp_path / "2.json", GROUND_TRUTH, BODY)
 
 
+def test_the_folder_of_an_evaluation_is_read_as_its_result_file(tmp_path):
+    (tmp_path / "results.json").write_text(
+        json.dumps([{"image_id": 2, "keypoints": [1, 1, 1] * 17, "score": 1}])
+    )
+    (tmp_path / "metrics.json").write_text("{}")
+    expected = read_matched_results(tmp_path / "results.json", GROUND_TRUTH, BODY)
+    assert read_matched_results(tmp_path, GROUND_TRUTH, BODY) == expected
+
+
 def test_a_skeleton_that_openpose_lacks_is_rejected(tmp_path):
     animal = make_custom_skeleton("animal", ["nose", "tail"], [0.05] * 2)
     with pytest.raises(ValueError, match="OpenPose has no tail, which the skeleton 'animal'"):

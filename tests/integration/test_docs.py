@@ -14,6 +14,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
+from tagpose.cli.program import parse_command_line
+
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 RECIPES = dict(re.findall(r"^([a-z_-]+):.*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.M))
@@ -140,7 +142,7 @@ def test_every_command_of_a_page_composes(page, tmp_path):
 def compose_once(root, *words):
     """Compose a configuration; several pages have the same commands."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(root, list(words), return_hydra_config=True)
+        return compose(root, parse_command_line(words), return_hydra_config=True)
 
 
 def images_suit(cfg, root):

@@ -1,6 +1,6 @@
 """Evaluate variants of the recipe one by one: tagpose ablate [KEY=VALUE ...]."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import ProcessUsage, run_once, run_subprogram
+from tagpose.cli.subprograms import Step, check_steps, run_once, run_subprogram
 from tagpose.evaluation.score_tables import part_titles, read_scores
 from tagpose.io import atomic_write
 
@@ -33,9 +33,11 @@ class VariantResult(NamedTuple):
 @program("ablate")
 def main(cfg: DictConfig) -> None:
     """Train and evaluate the variants that are not done, and print the table after each."""
-    if not Path(cfg.root).exists():
-        run_subprogram("data synthesize", f"root={cfg.root}", *cfg.synthesize)
     variants = add_combined(OmegaConf.to_container(cfg.variants, resolve=True), list(cfg.combined))
+    check_steps([drawing_step(cfg), *plan_steps(cfg, variants)])
+    if not Path(cfg.root).exists():
+        drawing = drawing_step(cfg)
+        run_subprogram(drawing.verb, *drawing.overrides)
     oracle = {name: variant for name, variant in variants.items() if variant.get("oracle")}
     write_table(cfg, "oracle.md", (evaluate_oracle(cfg, oracle, name) for name in oracle))
     pairs = ((seed, name) for seed in cfg.seeds for name in variants)
@@ -72,32 +74,35 @@ def add_combined(variants: Any, combined: list[str]) -> dict[str, Variant]:
     return variants | {_COMBINED: overrides | flags}
 
 
+def drawing_step(cfg: DictConfig) -> Step:
+    """Return the step that draws the data set."""
+    return Step(Path(cfg.root), "data synthesize", (f"root={cfg.root}", *cfg.synthesize))
+
+
+def plan_steps(cfg: DictConfig, variants: dict[str, Variant]) -> Iterator[Step]:
+    """Yield the steps of all variants with the first seed, which has the options of all seeds."""
+    for name, variant in variants.items():
+        if variant.get("oracle"):
+            yield oracle_step(cfg, variants, name)
+        yield pretraining_step(cfg, cfg.seeds[0], variant)
+        yield finetuning_step(cfg, variants, name, cfg.seeds[0])
+        yield evaluation_step(cfg, variants, name, cfg.seeds[0])
+
+
 def evaluate_variant(
     cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int
 ) -> VariantResult:
     """Train and evaluate a variant with a seed, or read its result if it is done."""
-    run, variant = Path(cfg.run) / f"seed{seed}", variants[name]
-    trained_as = first_equal(variants, name, _TRAIN_KEYS)
-    folder = run / folder_name(trained_as)
-    pretrained = pretrain(cfg, run, seed, variant)
-    stage = [*cfg.finetune_overrides, f"init_from={pretrained}"]
-    training = train(cfg, folder, stage, variant, seed)
-    output = run / "tests" / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
-    evaluation = run_once(
-        output,
-        "evaluate",
-        f"checkpoint={folder}/best.ckpt",
-        "data=synthetic",
-        f"data.root={cfg.root}",
-        *cfg.evaluate_overrides,
-        *variant.get("test", []),
-        f"hydra.run.dir={output}",
-    )
-    is_own = name == trained_as  # the cost of a shared training counts once
+    run_once(pretraining_step(cfg, seed, variants[name]))
+    training = run_once(finetuning_step(cfg, variants, name, seed))
+    step = evaluation_step(cfg, variants, name, seed)
+    evaluation = run_once(step)
+    scores = "per_part_scores" if variants[name].get("per_part_scores") else "parts"
+    is_own = name == trained_as(variants, name)  # the cost of a shared training counts once
     return VariantResult(
         variant=name,
         seed=seed,
-        ap=read_ap(output, "per_part_scores" if variant.get("per_part_scores") else "parts"),
+        ap=read_ap(step.folder, scores),
         train_seconds=training.seconds if is_own else 0.0,
         test_seconds=evaluation.seconds,
         memory=max(training.memory, evaluation.memory) if is_own else evaluation.memory,
@@ -106,51 +111,71 @@ def evaluate_variant(
 
 def evaluate_oracle(cfg: DictConfig, variants: dict[str, Variant], name: str) -> VariantResult:
     """Evaluate a variant on encoded ground truth, which needs no training and no seed."""
-    variant = variants[name]
-    folder = Path(cfg.run) / "oracle" / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
-    changes = [override for key in _OVERRIDE_KEYS for override in variant.get(key, [])]
-    usage = run_once(
-        folder,
-        "oracle",
-        "data=synthetic",
-        *cfg.baseline_overrides,
-        *changes,
-        *data_overrides(cfg),
-        f"hydra.run.dir={folder}",
-    )
+    step = oracle_step(cfg, variants, name)
+    usage = run_once(step)
     return VariantResult(
         variant=name,
         seed=0,
-        ap=read_ap(folder, "parts"),
+        ap=read_ap(step.folder, "parts"),
         train_seconds=0.0,
         test_seconds=usage.seconds,
         memory=usage.memory,
     )
 
 
-def pretrain(cfg: DictConfig, run: Path, seed: int, variant: Variant) -> Path:
-    """Train stage one with a seed and the changes of a variant in both stages."""
+def oracle_step(cfg: DictConfig, variants: dict[str, Variant], name: str) -> Step:
+    """Return the step that evaluates a variant on encoded ground truth."""
+    folder = Path(cfg.run) / "oracle" / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
+    changes = [override for key in _OVERRIDE_KEYS for override in variants[name].get(key, [])]
+    overrides = ("data=synthetic", *cfg.baseline_overrides, *changes, *data_overrides(cfg))
+    return Step(folder, "oracle", (*overrides, f"hydra.run.dir={folder}"))
+
+
+def pretraining_step(cfg: DictConfig, seed: int, variant: Variant) -> Step:
+    """Return the step that trains stage one with the changes of a variant in both stages."""
     changes = variant.get("both_stages", [])
-    folder = run / "_".join(["first", *map(folder_name, changes)])
-    train(cfg, folder, list(cfg.pretrain_overrides), {"both_stages": changes}, seed)
-    return folder / "best.ckpt"
+    folder = seed_folder(cfg, seed) / "_".join(["first", *map(folder_name, changes)])
+    return training_step(cfg, folder, cfg.pretrain_overrides, changes, seed)
 
 
-def train(
-    cfg: DictConfig, folder: Path, stage: list[str], variant: Variant, seed: int
-) -> ProcessUsage:
-    """Train a variant, or resume its training."""
+def finetuning_step(cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int) -> Step:
+    """Return the step that trains stage two of a variant, or of an earlier one that is equal."""
+    variant = variants[name]
+    folder = seed_folder(cfg, seed) / folder_name(trained_as(variants, name))
+    weights = pretraining_step(cfg, seed, variant).folder / "best.ckpt"
     changes = [override for key in _TRAIN_KEYS for override in variant.get(key, [])]
-    overrides = [*stage, *cfg.baseline_overrides, *cfg.train_overrides, *changes]
-    return run_once(
-        folder,
-        "train",
-        *overrides,
-        *data_overrides(cfg),
-        f"seed={seed}",
-        "resume=auto",
-        f"hydra.run.dir={folder}",
+    return training_step(
+        cfg, folder, [*cfg.finetune_overrides, f"init_from={weights}"], changes, seed
     )
+
+
+def training_step(
+    cfg: DictConfig, folder: Path, stage: Iterable[str], changes: Iterable[str], seed: int
+) -> Step:
+    """Return the step that starts or resumes a training."""
+    overrides = (*stage, *cfg.baseline_overrides, *cfg.train_overrides, *changes)
+    run = (f"seed={seed}", "resume=auto", f"hydra.run.dir={folder}")
+    return Step(folder, "train", (*overrides, *data_overrides(cfg), *run))
+
+
+def evaluation_step(cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int) -> Step:
+    """Return the step that evaluates a variant."""
+    tests = seed_folder(cfg, seed) / "tests"
+    folder = tests / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
+    checkpoint = finetuning_step(cfg, variants, name, seed).folder / "best.ckpt"
+    data = (f"checkpoint={checkpoint}", "data=synthetic", f"data.root={cfg.root}")
+    changes = (*cfg.evaluate_overrides, *variants[name].get("test", []))
+    return Step(folder, "evaluate", (*data, *changes, f"hydra.run.dir={folder}"))
+
+
+def trained_as(variants: dict[str, Variant], name: str) -> str:
+    """Return the first variant with the training of another."""
+    return first_equal(variants, name, _TRAIN_KEYS)
+
+
+def seed_folder(cfg: DictConfig, seed: int) -> Path:
+    """Return the folder of the runs with a seed."""
+    return Path(cfg.run) / f"seed{seed}"
 
 
 def first_equal(variants: dict[str, Variant], name: str, keys: Sequence[str]) -> str:

@@ -2,49 +2,47 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import run_subprogram
+from tagpose.cli.subprograms import Step, check_steps, run_subprogram
 
 
 @program("demo")
 def main(cfg: DictConfig) -> None:
     """Draw people, train both stages, evaluate on held-out images, and list the figures."""
     start, run = time.monotonic(), Path(cfg.run)
-    data = (f"data.root={cfg.data.root}", f"input_size={cfg.input_size}")
     pretrain, finetune = run / "demo_pretrain", run / "demo_finetune"
+    steps = list(plan_steps(cfg, pretrain, finetune))
+    check_steps(steps)
     if not Path(cfg.data.root).exists():
         run_subprogram("data synthesize", f"root={cfg.data.root}")
     shutil.rmtree(run, ignore_errors=True)  # results of an earlier demo
-    run_subprogram(
-        "train",
-        "experiment=demo_pretrain",
-        *data,
-        f"hydra.run.dir={pretrain}",
-        *cfg.train_overrides,
-    )
-    run_subprogram(
-        "train",
-        "experiment=demo_finetune",
-        f"init_from={pretrain}/best.ckpt",
-        *data,
-        f"hydra.run.dir={finetune}",
-        *cfg.train_overrides,
-    )
-    run_subprogram(
-        "evaluate",
-        f"checkpoint={finetune}/best.ckpt",
-        "data=synthetic",
-        *data,
-        f"hydra.run.dir={run}/evaluate",
-        f"pictures={cfg.pictures}",
-    )
+    for step in steps:
+        run_subprogram(step.verb, *step.overrides)
     print(f"Finished in {(time.monotonic() - start) / 60:.1f} minutes; results:")
     for file in (pretrain / "curves.png", finetune / "curves.png", run / "evaluate/people.png"):
         print(f"  {file}")
+
+
+def plan_steps(cfg: DictConfig, pretrain: Path, finetune: Path) -> Iterator[Step]:
+    """Yield the two trainings and the evaluation."""
+    data = (f"data.root={cfg.data.root}", f"input_size={cfg.input_size}")
+    init = f"init_from={pretrain}/best.ckpt"
+    for folder, stage in (
+        (pretrain, ("experiment=demo_pretrain",)),
+        (finetune, ("experiment=demo_finetune", init)),
+    ):
+        yield Step(
+            folder, "train", (*stage, *data, f"hydra.run.dir={folder}", *cfg.train_overrides)
+        )
+    folder = Path(cfg.run) / "evaluate"
+    checkpoint = (f"checkpoint={finetune}/best.ckpt", "data=synthetic", *data)
+    output = (f"hydra.run.dir={folder}", f"pictures={cfg.pictures}")
+    yield Step(folder, "evaluate", (*checkpoint, *output))
 
 
 def ensure_demo_checkpoint(runs: Path) -> Path:

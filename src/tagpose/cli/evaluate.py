@@ -13,6 +13,7 @@ from tagpose.cli.program import program, resolve_checkpoints
 from tagpose.codec.decoder import build_decoder
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.evaluation.coco_results import (
+    RESULTS_FILE,
     from_coco_results,
     make_coco_results,
     part_ranking_extras,
@@ -67,7 +68,7 @@ def evaluate(cfg: DictConfig) -> dict[str, PartScores]:
     output = Path(cfg.output)
     results = make_coco_results(predictions, network.skeleton, per_part_scores=False)
     write_results(
-        output / "results.json",
+        output / RESULTS_FILE,
         make_coco_results(predictions, network.skeleton, per_part_scores=True)
         if cfg.per_part_scores
         else results,

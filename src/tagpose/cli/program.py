@@ -109,15 +109,17 @@ def quote_override(word: str) -> str:
     """Return a command-line word with its value quoted if Hydra could not parse it otherwise.
 
     Hydra's grammar rejects `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt` and `root=~/coco`.
-    Such a value is a plain string, unless it starts as a list, a dictionary or in quotes. A leading
-    `~` is expanded as in a shell. None becomes null, because `wandb agent` writes the null of a
-    sweep file that way.
+    Such a value is a plain string, unless it starts as a list, a dictionary or in quotes. In a list
+    without quotes, overrides are quoted: `train_overrides=[seed=1]`. A leading `~` is expanded as
+    in a shell. None becomes null, because `wandb agent` writes the null of a sweep file that way.
     """
     key, is_override, value = word.partition("=")
     if not is_override or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key):
         return word
     value = _PYTHON_NULL.sub(lambda match: match[1] or "null", value)
     word = f"{key}={value}"
+    if value.startswith("[") and value.endswith("]") and not {"'", '"'} & set(value):
+        return f"{key}=[{','.join(map(_quote_item, _split_items(value[1:-1])))}]"
     if value[:1] in tuple("[{(\"'"):
         return word
     try:
@@ -130,6 +132,23 @@ def quote_override(word: str) -> str:
         )
         return f"{key}='{quoted}'"
     return word
+
+
+def _split_items(text: str) -> list[str]:
+    """Split a text at the commas that are not in brackets."""
+    items, depth = [""], 0
+    for character in text:
+        depth += (character in "[{(") - (character in "]})")
+        if character == "," and not depth:
+            items.append("")
+        else:
+            items[-1] += character
+    return items
+
+
+def _quote_item(item: str) -> str:
+    """Return an item of a list in quotes if it is an override."""
+    return f"'{item.strip()}'" if _OVERRIDE.match(item.strip()) else item
 
 
 def keep_freed_memory() -> None:

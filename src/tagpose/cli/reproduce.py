@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 
 from tagpose.cli.console import print_tables, render_tables
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import is_done, run_once, run_subprogram
+from tagpose.cli.subprograms import Step, check_steps, is_done, run_once, run_subprogram
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
@@ -40,12 +41,13 @@ def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
         published: published results by stage.
     """
     run, root, previous = Path(cfg.run), Path(cfg.data.root), ""
+    check_steps(plan_steps(cfg))
     if cfg.synthesize and not root.exists():
         run_subprogram("data synthesize", f"root={root}", *cfg.synthesize)
     for stage in cfg.stages:
         was_done = is_done(run / f"evaluate_{stage}")
-        train(cfg, stage, previous)
-        evaluate(cfg, stage)
+        run_once(training_step(cfg, stage, previous), shlex.split(cfg.launcher))
+        run_once(evaluation_step(cfg, stage))
         if not was_done or stage == [*published][-1]:
             write_comparison(
                 cfg, {n: row for n, row in published.items() if is_done(run / f"evaluate_{n}")}
@@ -57,23 +59,23 @@ def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
         print(f"  {run / name}")
 
 
-def train(cfg: DictConfig, stage: str, previous: str) -> None:
-    """Train a stage from the best weights of the previous one, or resume its training."""
-    init = [f"init_from={cfg.run}/{previous}/best.ckpt"] if previous else []
+def plan_steps(cfg: DictConfig) -> Iterator[Step]:
+    """Yield the trainings and evaluations of all stages."""
+    previous = ""
+    for stage in cfg.stages:
+        yield training_step(cfg, stage, previous)
+        yield evaluation_step(cfg, stage)
+        previous = stage
+
+
+def training_step(cfg: DictConfig, stage: str, previous: str) -> Step:
+    """Return the step that trains a stage from the best weights of the previous one."""
     folder = Path(cfg.run) / stage
-    run_once(
-        folder,
-        "train",
-        *cfg.stages[stage].train,
-        f"model={cfg.name}",
-        f"recipe={cfg.recipe}",
-        *machine_overrides(cfg),
-        *init,
-        *cfg.train_overrides,
-        f"hydra.run.dir={folder}",
-        "resume=auto",
-        launcher=shlex.split(cfg.launcher),
-    )
+    recipe = (f"model={cfg.name}", f"recipe={cfg.recipe}")
+    init = (f"init_from={cfg.run}/{previous}/best.ckpt",) if previous else ()
+    run = (f"hydra.run.dir={folder}", "resume=auto")
+    overrides = (*cfg.stages[stage].train, *recipe, *machine_overrides(cfg), *init)
+    return Step(folder, "train", (*overrides, *cfg.train_overrides, *run))
 
 
 def machine_overrides(cfg: DictConfig) -> list[str]:
@@ -86,18 +88,12 @@ def machine_overrides(cfg: DictConfig) -> list[str]:
     return ["trainer=ddp", f"trainer.num_nodes={cfg.trainer.num_nodes}", *options]
 
 
-def evaluate(cfg: DictConfig, stage: str) -> None:
-    """Evaluate the best weights of a stage with flip test."""
+def evaluation_step(cfg: DictConfig, stage: str) -> Step:
+    """Return the step that evaluates the best weights of a stage with flip test."""
     folder = Path(cfg.run) / f"evaluate_{stage}"
-    run_once(
-        folder,
-        "evaluate",
-        *cfg.stages[stage].evaluate,
-        f"recipe={cfg.recipe}",
-        f"data.root={cfg.data.root}",
-        f"checkpoint={cfg.run}/{stage}/best.ckpt",
-        f"hydra.run.dir={folder}",
-    )
+    data = (*cfg.stages[stage].evaluate, f"recipe={cfg.recipe}", f"data.root={cfg.data.root}")
+    checkpoint = f"checkpoint={cfg.run}/{stage}/best.ckpt"
+    return Step(folder, "evaluate", (*data, checkpoint, f"hydra.run.dir={folder}"))
 
 
 def write_comparison(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
@@ -121,20 +117,10 @@ def describe(cfg: DictConfig, stage: str) -> None:
     run = Path(cfg.run)
     evaluation, report, published = run / f"evaluate_{stage}", run / "report", run / "published"
     ground_truth = json.loads((evaluation / "metrics.json").read_bytes())["annotations"]["file"]
-    run_once(
-        report,
-        "report",
-        f"results={evaluation}/results.json",
-        f"ground_truth={ground_truth}",
-        f"images={cfg.data.root}/val2017",
-        f"output={report}",
-    )
+    results = (f"results={evaluation}/results.json", f"ground_truth={ground_truth}")
+    images = f"images={cfg.data.root}/val2017"
+    run_once(Step(report, "report", (*results, images, f"output={report}")))
     if not is_done(published):  # `publish` refuses to overwrite files of an interrupted run
         shutil.rmtree(published, ignore_errors=True)
-    run_once(
-        published,
-        "publish",
-        f"checkpoint={run}/{stage}/best.ckpt",
-        f"metrics={evaluation}/metrics.json",
-        f"output={published}",
-    )
+    weights = (f"checkpoint={run}/{stage}/best.ckpt", f"metrics={evaluation}/metrics.json")
+    run_once(Step(published, "publish", (*weights, f"output={published}")))

@@ -7,12 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final, NamedTuple
 
+from hydra import compose
+from hydra.errors import HydraException
+
+from tagpose.cli.errors import format_error
+from tagpose.cli.option_rules import check_options
+from tagpose.cli.program import parse_command_line
 from tagpose.io import write_json
 
 STEP_NAME: Final = "step.json"  # record of `run_once`
@@ -25,6 +31,14 @@ _MACHINE_OVERRIDES: Final = (
     "results", "trainer", "trainer.accelerator", "trainer.accumulate_grad_batches",
     "trainer.devices", "trainer.num_nodes", "ground_truth",
 )  # fmt: skip
+
+
+class Step(NamedTuple):
+    """One of several programs that run in turn, each once."""
+
+    folder: Path  # output folder, which the overrides name
+    verb: str  # key of `tagpose.cli.main.PROGRAMS`
+    overrides: tuple[str, ...]
 
 
 class ProcessUsage(NamedTuple):
@@ -57,15 +71,29 @@ def run_subprogram(verb: str, *overrides: str, launcher: Sequence[str] = ()) -> 
     return ProcessUsage(time.monotonic() - start, float(usage.ru_maxrss * kibibytes))
 
 
-def run_once(
-    folder: Path, verb: str, *overrides: str, launcher: Sequence[str] = ()
-) -> ProcessUsage:
-    """Run `tagpose VERB`, unless it has succeeded before, and record that in its output folder.
+def check_steps(steps: Iterable[Step]) -> None:
+    """Check the options of all steps before the first one starts.
+
+    Call this from a function with the decorator `program`.
+
+    Raises:
+        ValueError: an override of a step is invalid.
+    """
+    for step in steps:
+        name = step.verb.replace(" ", "_")
+        try:
+            check_options(name, compose(name, parse_command_line(step.overrides)))
+        except (HydraException, ValueError) as error:
+            raise ValueError(
+                f"tagpose {step.verb} in {step.folder}: {format_error(error)}"
+            ) from error
+
+
+def run_once(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
+    """Run a step, unless it has succeeded before, and record that in its output folder.
 
     Args:
-        folder: output folder of the program, which the overrides name.
-        verb: key of `tagpose.cli.main.PROGRAMS`.
-        overrides: overrides of its configuration.
+        step: program to run.
         launcher: command that launches it, such as srun and its options.
 
     Returns:
@@ -74,6 +102,7 @@ def run_once(
     Raises:
         ValueError: it has succeeded before with other overrides.
     """
+    folder, verb, overrides = step
     if is_done(folder):
         return _read_step(folder, overrides)
     try:

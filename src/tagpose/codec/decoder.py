@@ -8,13 +8,12 @@ import numpy as np
 
 from tagpose.codec.compilation import finish_compilation
 from tagpose.codec.decoding_maps import DecodingMaps, check_shapes
-from tagpose.codec.flip_test import FlippedOutputs, check_flipped, scan_flip_test
+from tagpose.codec.flip_test import FlippedOutputs, add_flipped
 from tagpose.codec.grouped_poses import GroupedPoses, gather_poses
 from tagpose.codec.grouping import GroupingConfig, group_peaks
 from tagpose.codec.interpolation import make_grid
 from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import Peaks, find_peaks
-from tagpose.codec.subpixel import refine_peaks
 from tagpose.skeletons.coco import coco_grouping_order
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import STRIDE, Poses
@@ -95,11 +94,11 @@ class AssociativeEmbeddingDecoder:
         if not len(heatmaps):
             return []
         finish_compilation()
-        maps, peaks = self._scan(heatmaps, tags, input_shape, flipped)
+        maps = self.prepare(heatmaps, tags, input_shape, flipped)
+        peaks = find_peaks(maps, self.max_peaks, self.min_score, subpixel=self.subpixel)
         groups = [self.group(peaks, image, min_person_score) for image in range(len(heatmaps))]
         keypoints = np.concatenate([group.keypoints for group in groups])
         image = np.repeat(np.arange(len(groups)), [len(group.scores) for group in groups])
-        refine_peaks(keypoints, image, maps, subpixel=self.subpixel)
         if self.fill_missing:
             person_tags = np.concatenate([group.tags for group in groups])
             search_stats = fill_missing(keypoints, image, person_tags, maps, subpixel=self.subpixel)
@@ -113,39 +112,13 @@ class AssociativeEmbeddingDecoder:
         per_image = zip(np.split(keypoints, first_people), groups, strict=True)
         return [Poses(image_keypoints, group.scores) for image_keypoints, group in per_image]
 
-    def _scan(
-        self,
-        heatmaps: np.ndarray,
-        tags: np.ndarray,
-        input_shape: tuple[int, int] | None,
-        flipped: FlippedOutputs | None,
-    ) -> tuple[DecodingMaps, Peaks]:
-        """Return the maps laid out for the compiled code, and their peaks."""
-        original = self.prepare(heatmaps, tags, input_shape)
-        as_topk = not self.subpixel
-        if flipped is None:
-            return original, find_peaks(original, self.max_peaks, self.min_score, as_topk=as_topk)
-        types = (np.float32, np.float32, np.int64, np.int64)
-        flipped = FlippedOutputs(
-            *(np.require(a, dtype, ["C", "W"]) for a, dtype in zip(flipped, types, strict=True))
-        )
-        check_flipped(original, flipped)
-        maps = original._replace(
-            heatmaps=np.empty_like(original.heatmaps),
-            flipped_tags=flipped.tags,
-            tag_flip_indices=flipped.tag_flip_indices,
-        )
-        return maps, scan_flip_test(
-            original.heatmaps, flipped, maps, self.max_peaks, self.min_score, as_topk=as_topk
-        )
-
     def group(self, peaks: Peaks, image: int, min_person_score: float = 0.0) -> GroupedPoses:
         """Group the peaks of one image of a batch into people, by falling score."""
         xy, scores, tags = peaks.xy[image], peaks.scores[image], peaks.tags[image]
         person_peaks = group_peaks(xy, scores, tags, self.grouping)
         return gather_poses(
             person_peaks,
-            xy,
+            peaks.refined_xy[image],
             scores,
             tags,
             self.grouping.part_index,
@@ -158,6 +131,7 @@ class AssociativeEmbeddingDecoder:
         heatmaps: np.ndarray,
         tags: np.ndarray,
         input_shape: tuple[int, int] | None = None,
+        flipped: FlippedOutputs | None = None,
     ) -> DecodingMaps:
         """Check maps and lay them out for the compiled code; see `__call__` for the arguments."""
         height, width = tags.shape[-2:]
@@ -165,16 +139,19 @@ class AssociativeEmbeddingDecoder:
         keypoints = len(self.grouping.order)
         tag_index = self.tag_index or tuple(range(keypoints))
         check_shapes(heatmaps.shape, tags.shape, input_shape, keypoints, 1 + max(tag_index))
-        return DecodingMaps(
+        maps = DecodingMaps(
             # compiled code has other signatures for read-only and strided arrays
             np.require(heatmaps, np.float32, ["C", "W"]),
             np.require(tags, np.float32, ["C", "W"]),
+            np.empty((0, *heatmaps.shape[1:]), np.float32),
             np.empty((len(tags), 0, *tags.shape[2:]), np.float32),
+            np.arange(keypoints),
             np.arange(tags.shape[2]),
             np.array(tag_index, np.int32),
             make_grid(heatmaps.shape[-2:], input_shape),
             make_grid(tags.shape[-2:], input_shape),
         )
+        return maps if flipped is None else add_flipped(maps, flipped)
 
 
 def build_decoder(

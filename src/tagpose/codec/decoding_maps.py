@@ -11,13 +11,16 @@ from tagpose.structures import STRIDE
 class DecodingMaps(NamedTuple):
     """Heatmaps and tags of a batch and the grids on which they are interpolated.
 
-    The number of tags at every position, V, is 2 L with the flip test and L without.
+    With the flip test, F is 1, and the outputs for the flipped images are merged where they are
+    read; otherwise F is 0. The number of tags at every position, V, is (1 + F) L.
     """
 
     heatmaps: np.ndarray  # [B, K, h, w] float32
     tags: np.ndarray  # [B, L, G, h, w] float32
-    flipped_tags: np.ndarray  # [B, V - L, G, h, w] float32, of the flipped images
-    tag_flip_indices: np.ndarray  # [G] int64; see `ChannelFlipIndices`
+    flipped_heatmaps: np.ndarray  # [B * F, K, h, w] float32, of the flipped images
+    flipped_tags: np.ndarray  # [B, L * F, G, h, w] float32, of the flipped images
+    flip_indices: np.ndarray  # [K] int64; see `ChannelFlipIndices`
+    tag_flip_indices: np.ndarray  # [G] int64
     tag_index: np.ndarray  # [K] int32, the tag map of each keypoint
     heatmap_grid: Grid
     tag_grid: Grid

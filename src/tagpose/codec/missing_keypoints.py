@@ -21,6 +21,7 @@ from tagpose.codec.block_bounds import (
 )
 from tagpose.codec.compilation import Int, compiled, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
+from tagpose.codec.flip_test import read_heatmap
 from tagpose.codec.interpolation import sample_bilinear
 from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.tile_search import SearchBuffers, search_argmax
@@ -126,13 +127,15 @@ def _fill_missing(
         np.empty((views, BLOCK + 1, BLOCK + 1), np.float32),
         np.empty((views, 2), np.float32),
     )
+    mean = np.empty(maps.heatmaps.shape[2:], np.float32)
     current = -1, -1  # image and tag map of the ranges of tags in `bounds`
     for number in range(start, stop):
         image, keypoint = number // keypoints.shape[1], number % keypoints.shape[1]
         first, last = first_person[image], first_person[image + 1]
         if not (keypoints[first:last, keypoint, 2] == 0).any():
             continue
-        if not bound_heatmap(maps.heatmaps[image, keypoint], span, bounds.heat) > 0:
+        heatmap = read_heatmap(maps, image, keypoint, mean)
+        if not bound_heatmap(heatmap, span, bounds.heat) > 0:
             continue
         tag_map = maps.tag_index[keypoint]
         if current != (image, tag_map):
@@ -140,8 +143,8 @@ def _fill_missing(
             current = image, tag_map
         if finite[image, keypoint]:
             work, unfinished = _fill_keypoint(
-                keypoints[first:last, keypoint], person_tags[first:last], maps, image, keypoint,
-                span, bounds, buffers, subpixel,
+                keypoints[first:last, keypoint], person_tags[first:last], heatmap, maps, image,
+                tag_map, span, bounds, buffers, subpixel,
             )  # fmt: skip
             stats.work[image, keypoint], stats.unfinished[image, keypoint] = work, unfinished
 
@@ -150,9 +153,10 @@ def _fill_missing(
 def _fill_keypoint(
     points: np.ndarray,
     person_tags: np.ndarray,
+    heatmap: np.ndarray,
     maps: DecodingMaps,
     image: Int,
-    keypoint: Int,
+    tag_map: Int,
     span: Span,
     bounds: BlockBounds,
     buffers: SearchBuffers,
@@ -163,9 +167,10 @@ def _fill_keypoint(
     Args:
         points: x, y, score [P, 3].
         person_tags: mean tags [P, V].
+        heatmap: heatmap [h, w] of the keypoint.
         maps: network outputs of the batch.
         image: index of the image.
-        keypoint: index of the keypoint.
+        tag_map: index of the keypoint's tag map.
         span: span of a tile.
         bounds: bounds of the keypoint's maps.
         buffers: scratch memory.
@@ -174,13 +179,14 @@ def _fill_keypoint(
     Returns:
         The work and the number of unfinished searches.
     """
-    heatmap, grid, total, unfinished = maps.heatmaps[image, keypoint], maps.heatmap_grid, 0, 0
+    grid, total, unfinished = maps.heatmap_grid, 0, 0
     for person in range(len(points)):
         if points[person, 2] != 0:
             continue
         position, work, finished = search_argmax(
-            maps, image, keypoint, person_tags[person], span, bounds, buffers, _MAX_WORK - total
-        )
+            heatmap, maps, image, tag_map, person_tags[person], span, bounds, buffers,
+            _MAX_WORK - total,
+        )  # fmt: skip
         total += work
         unfinished += not finished
         y, x = position // len(grid.columns.near), position % len(grid.columns.near)

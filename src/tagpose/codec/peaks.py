@@ -6,8 +6,10 @@ import numpy as np
 
 from tagpose.codec.compilation import FALSE, TRUE, Float, Int, compiled, inlined, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
+from tagpose.codec.flip_test import read_heatmap
 from tagpose.codec.interpolation import Grid, sample_bilinear
 from tagpose.codec.local_maxima import CHUNK, ROUNDING, RowScratch, find_row_maxima, row_exceeds
+from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.topk import add_peak, has_ties, sort_heap
 
 
@@ -17,9 +19,10 @@ class Peaks(NamedTuple):
     xy: np.ndarray  # [B, K, N, 2] int32: x, y in whole input pixels
     scores: np.ndarray  # [B, K, N] float32: heatmap values, 0 if there are fewer peaks
     tags: np.ndarray  # [B, K, N, V] float32; see `DecodingMaps` for V
+    refined_xy: np.ndarray  # [B, K, N, 2] float32: x, y in input pixels; see `refine_peak`
 
 
-def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, as_topk: bool = True) -> Peaks:
+def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bool) -> Peaks:
     """Find the highest local maxima (5 x 5 input pixels) of the upsampled heatmaps.
 
     No map is upsampled: input pixels are interpolated between four map pixels, so only map pixels
@@ -29,41 +32,38 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, as_topk: boo
         maps: network outputs of a batch.
         count: maximum number of peaks per heatmap, N.
         min_score: heatmap value that a peak must exceed.
-        as_topk: whether peaks with equal scores are in MMPose's order, that of torch.topk over the
-            upsampled map on a CPU, which takes a second pass; otherwise they are in the order of
-            the image. Nearly all such peaks are neighbors in one map pixel, which `refine_peak`
-            moves to the same sub-pixel position.
+        subpixel: see `refine_peak`. If false, peaks with equal scores are in MMPose's order, that
+            of torch.topk over the upsampled map on a CPU, which takes a second pass; otherwise they
+            are in the order of the image. Nearly all such peaks are neighbors in one map pixel,
+            which `refine_peak` moves to the same sub-pixel position.
 
     Raises:
         ValueError: if a heatmap or a tag at a peak is NaN or infinity.
     """
-    peaks, threshold = empty_peaks(maps, count), np.float32(min_score)
+    shape = (*maps.heatmaps.shape[:2], count)
+    peaks = Peaks(
+        xy=np.zeros((*shape, 2), np.int32),
+        scores=np.zeros(shape, np.float32),
+        tags=np.zeros((*shape, maps.tag_count), np.float32),
+        refined_xy=np.zeros((*shape, 2), np.float32),
+    )
+    threshold = np.float32(min_score)
     finite = np.zeros(maps.heatmaps.shape[0] * maps.heatmaps.shape[1], np.bool_)
     run_parallel(
-        lambda start, stop: write_peaks(maps, threshold, start, stop, as_topk, peaks, finite),
+        lambda start, stop: _find_peaks(maps, threshold, start, stop, subpixel, peaks, finite),
         len(finite),
     )
     check_finite(finite)
     return peaks
 
 
-def empty_peaks(maps: DecodingMaps, count: int) -> Peaks:
-    """Allocate `count` peaks per heatmap, with scores of 0."""
-    shape = (*maps.heatmaps.shape[:2], count)
-    return Peaks(
-        xy=np.zeros((*shape, 2), np.int32),
-        scores=np.zeros(shape, np.float32),
-        tags=np.zeros((*shape, maps.tag_count), np.float32),
-    )
-
-
 @compiled
-def write_peaks(
+def _find_peaks(
     maps: DecodingMaps,
     min_score: Float,
     start: Int,
     stop: Int,
-    as_topk: bool,
+    subpixel: bool,
     peaks: Peaks,
     finite: np.ndarray,
 ) -> None:
@@ -74,16 +74,17 @@ def write_peaks(
         min_score: heatmap value that a peak must exceed.
         start: first image * K + keypoint.
         stop: end of the range, exclusive.
-        as_topk: see `find_peaks`.
+        subpixel: see `find_peaks`.
         peaks: output.
         finite: output [B * K] bool, whether the heatmap and the tags at its peaks are finite.
     """
     keypoints, width = maps.heatmaps.shape[1], len(maps.heatmap_grid.columns.near)
+    mean = np.empty(maps.heatmaps.shape[2:], np.float32)
     count = peaks.scores.shape[2]
     scores, positions = np.empty(count + 1, np.float32), np.empty(count + 1, np.int64)
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
-        heatmap = maps.heatmaps[image, keypoint]
+        heatmap = read_heatmap(maps, image, keypoint, mean)
         lowest = _find_lower_bound(heatmap)
         finite[number] = lowest > -np.inf
         if not finite[number]:
@@ -91,7 +92,7 @@ def write_peaks(
         # one peak more than requested, because its score may equal that of the last one
         grid = maps.heatmap_grid
         _select_peaks(heatmap, grid, min_score, lowest, scores, positions, FALSE)
-        if as_topk and has_ties(scores):
+        if not subpixel and has_ties(scores):
             heap = scores[:count], positions[:count]
             _select_peaks(heatmap, grid, np.float32(0), lowest, heap[0], heap[1], TRUE)
         for n in range(count):
@@ -100,6 +101,9 @@ def write_peaks(
             y, x = positions[n] // width, positions[n] % width
             peaks.scores[image, keypoint, n] = scores[n]
             peaks.xy[image, keypoint, n, 0], peaks.xy[image, keypoint, n, 1] = x, y
+            refined_x, refined_y = refine_peak(heatmap, grid, y, x, subpixel)
+            peaks.refined_xy[image, keypoint, n, 0] = refined_x
+            peaks.refined_xy[image, keypoint, n, 1] = refined_y
             finite[number] &= _read_tags(maps, image, keypoint, y, x, peaks.tags, n)
 
 
@@ -155,7 +159,7 @@ def _select_peaks(
         lowest: lower bound of the heatmap, 0 or less.
         scores: output [N], 0 if there are fewer peaks.
         positions: output [N], y * W + x in input pixels.
-        as_topk: see `find_peaks`.
+        as_topk: whether peaks with equal scores are in the order of torch.topk.
     """
     height, width = heatmap.shape
     ratio = len(grid.columns.near) // width

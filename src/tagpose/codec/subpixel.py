@@ -5,39 +5,10 @@ from typing import Final
 import numpy as np
 
 from tagpose.codec.compilation import Float, Int, compiled
-from tagpose.codec.decoding_maps import DecodingMaps
 from tagpose.codec.interpolation import Grid, sample_bilinear
 from tagpose.structures import STRIDE
 
 _MIN_LOG: Final = np.float32(1e-3)  # smallest heatmap value whose logarithm is taken
-
-
-def refine_peaks(
-    keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, *, subpixel: bool
-) -> None:
-    """Move keypoints from whole input pixels to sub-pixel positions, in place.
-
-    Args:
-        keypoints: x, y (input pixels), score [T, K, 3] of all people of a batch; keypoints with a
-            score of 0 are missing and left unchanged.
-        image: index [T] int64 of the image of each person.
-        maps: network outputs of the batch.
-        subpixel: see `refine_peak`.
-    """
-    _refine_peaks(keypoints, image, maps, subpixel)
-
-
-@compiled
-def _refine_peaks(
-    keypoints: np.ndarray, image: np.ndarray, maps: DecodingMaps, subpixel: bool
-) -> None:
-    """Refine the keypoints of all people in place."""
-    for person in range(keypoints.shape[0]):
-        for keypoint in range(keypoints.shape[1]):
-            point = keypoints[person, keypoint]
-            if point[2] > 0:
-                heatmap, y, x = maps.heatmaps[image[person], keypoint], int(point[1]), int(point[0])
-                point[0], point[1] = refine_peak(heatmap, maps.heatmap_grid, y, x, subpixel)
 
 
 @compiled

@@ -25,9 +25,10 @@ class SearchBuffers(NamedTuple):
 
 @compiled
 def search_argmax(
+    heatmap: np.ndarray,
     maps: DecodingMaps,
     image: Int,
-    keypoint: Int,
+    tag_map: Int,
     person_tag: np.ndarray,
     span: Span,
     block_bounds: BlockBounds,
@@ -37,9 +38,10 @@ def search_argmax(
     """Search the first input pixel with the largest value.
 
     Args:
+        heatmap: heatmap [h, w] of a keypoint.
         maps: network outputs of a batch.
         image: index of the image.
-        keypoint: index of the keypoint.
+        tag_map: index of the keypoint's tag map.
         person_tag: mean tag [V] of a person.
         span: span of a tile.
         block_bounds: bounds of the keypoint's maps.
@@ -50,11 +52,10 @@ def search_argmax(
         The position y * W + x, the work spent, and whether the search was completed.
     """
     best, position, work = np.float32(-np.inf), np.int64(0), 0
-    heatmap, input_width = maps.heatmaps[image, keypoint], len(maps.tag_grid.columns.near)
-    ratio, block_columns = input_width // maps.tags.shape[4], block_bounds.heat.shape[1]
+    input_width, block_columns = len(maps.tag_grid.columns.near), block_bounds.heat.shape[1]
+    ratio = input_width // maps.tags.shape[4]
     rows, columns = maps.tags.shape[3] + 1, maps.tags.shape[4] + 1  # of tiles
-    tag_map, views = maps.tag_index[keypoint], maps.tags.shape[1]
-    partner = maps.tag_flip_indices[tag_map]
+    partner, views = maps.tag_flip_indices[tag_map], maps.tags.shape[1]
     bound_blocks(block_bounds, person_tag, buffers.blocks)
     first = np.argmax(buffers.blocks)
     for index in range(-1, len(buffers.blocks)):  # the most promising block, then all the others

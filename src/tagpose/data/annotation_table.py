@@ -145,6 +145,11 @@ class AnnotationCollector:
         for category in chosen:
             log.extend(self.logs[category])
         self._log_v0([self.v0_counts[category] for category in chosen], log)
+        for category in chosen:
+            if category is not None and choice.listed and category not in choice.listed:
+                count = self.rows_per_category[category]
+                detail = f"has {count} of category {category}"
+                log.add(IssueType.CATEGORY_UNKNOWN, "the file", detail, count=count)
         table = self._table()
         if skipped := sum(self.rows_per_category[category] for category in choice.skipped):
             detail = f"has {skipped} of {', '.join(choice.skipped.values())}"
@@ -152,7 +157,10 @@ class AnnotationCollector:
         self._reorder(table, choice.keypoint_orders)
         of_category = np.array([c not in choice.skipped for c in self.categories], bool)
         of_image = self._has_image(of_category, images, log)
-        return _select_rows(table, of_category & of_image, self.keep_all)
+        table = _select_rows(table, of_category & of_image, self.keep_all)
+        if _is_normalized(table.keypoints):
+            log.add(IssueType.NORMALIZED, "the file", "has all labeled keypoints between 0 and 1")
+        return table
 
     def _table(self) -> AnnotationTable:
         """Return all annotations."""
@@ -195,6 +203,12 @@ class AnnotationCollector:
             share = with_coordinates / total
             detail = f"has {with_coordinates} of them, {share:.0%} of the keypoints with v = 0"
             log.add(IssueType.COORDINATES_OF_V0, "the file", detail, count=with_coordinates)
+
+
+def _is_normalized(keypoints: np.ndarray) -> bool:
+    """Return whether all labeled keypoints of [S, K, 3] are in [0, 1], at different places."""
+    positions = keypoints[keypoints[..., 2] > 0][:, :2]
+    return len(positions) > 1 and 0 <= positions.min() < positions.max() <= 1
 
 
 def _select_rows(table: AnnotationTable, keep: np.ndarray, keep_all: bool) -> AnnotationTable:

@@ -20,6 +20,7 @@ class Category(NamedTuple):
 class CategoryChoice(NamedTuple):
     """Categories to skip, and the keypoint order of those to read."""
 
+    listed: frozenset[int]  # category ids; empty if the file lists none
     skipped: dict[int, str]  # category id -> name
     keypoint_orders: dict[int, tuple[int, ...]]  # category id -> index in the file per keypoint
 
@@ -49,7 +50,11 @@ def choose_categories(
             orders[category.id] = order
     ids = {category.id for category in chosen}
     others = (category for category in categories if chosen and category.id not in ids)
-    return CategoryChoice({c.id: c.name for c in others if c.id is not None}, orders)
+    return CategoryChoice(
+        listed=frozenset(c.id for c in categories if c.id is not None),
+        skipped={c.id: c.name for c in others if c.id is not None},
+        keypoint_orders=orders,
+    )
 
 
 def _parse_categories(content: object) -> list[Category]:

@@ -151,11 +151,19 @@ def _repair_keypoints(
     for field, size in fields:
         values = _flatten(row.get(field), 3, field, report)
         if values is None or len(values) != size:
-            count = "no list" if values is None else f"{len(values)} numbers"
-            detail = f"has {count} in {field}, not the {size} numbers of the skeleton"
-            raise FieldError(IssueType.KEYPOINT_COUNT, detail)
+            raise FieldError(IssueType.KEYPOINT_COUNT, _describe_count(values, field, size))
         flat += _parse_numbers(values, IssueType.KEYPOINT_VALUE, field, report)
     return _check_keypoints(array("d", flat))
+
+
+def _describe_count(values: list[Any] | None, field: str, size: int) -> str:
+    """Describe keypoints that are not `size` numbers."""
+    if values is None:
+        return f"has no list in {field}, but the skeleton has {size} numbers"
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    hint = ", probably x, y without v" if 3 * len(flat) == 2 * size else ""
+    plural = "s" * (len(flat) != 1)
+    return f"has {len(flat)} number{plural} in {field}{hint}, but the skeleton has {size}"
 
 
 def _check_keypoints(flat: "array[float]") -> np.ndarray:

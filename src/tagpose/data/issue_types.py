@@ -108,6 +108,11 @@ class IssueType(Enum):
         "a category with a different number of keypoints than the skeleton",
         "use a skeleton with the keypoints of the file",
     )
+    NORMALIZED = (
+        Severity.ERROR,
+        "normalized coordinates",
+        "x and y are image pixels; multiply them by the width and height of the image",
+    )
     UNLABELLED = (
         Severity.ERROR,
         "a file without any labeled keypoint",
@@ -167,6 +172,11 @@ class IssueType(Enum):
         Severity.WARNING,
         "keypoint names that differ from the skeleton's",
         "keypoints are read in the order of the file; check that the skeleton is correct",
+    )
+    CATEGORY_UNKNOWN = (
+        Severity.WARNING,
+        "annotations of categories that are not in the file",
+        "they are used; correct their category_id, or add the category",
     )
     COORDINATES_OF_V0 = (
         Severity.WARNING,

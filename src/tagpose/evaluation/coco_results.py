@@ -21,6 +21,7 @@ from tagpose.structures import Poses, is_int64
 
 CocoResult: TypeAlias = dict[str, Any]  # one JSON record; the type of a value depends on its key
 
+RESULTS_FILE: Final = "results.json"  # in the folder of an evaluation or prediction
 _PERSON_CATEGORY: Final = 1  # the only category with keypoints in COCO
 _DECIMALS: Final = 3  # of coordinates; the annotations have at most two
 _SCORE_DECIMALS: Final = 6  # of keypoint scores; person scores are exact, as they set the ranking
@@ -131,6 +132,12 @@ def read_extras(results: Sequence[CocoResult], skeleton: Skeleton) -> ResultExtr
         {image_id: np.array(values) for image_id, values in areas.items()},
         {image_id: np.stack(values) for image_id, values in scores.items()},
     )
+
+
+def find_result_file(path: Path) -> Path:
+    """Return the result file in the folder of an evaluation or prediction; other paths as given."""
+    file = path / RESULTS_FILE
+    return file if file.is_file() else path
 
 
 def read_results(path: Path) -> list[CocoResult]:

@@ -12,7 +12,12 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.data.issue_log import emit_warnings
-from tagpose.evaluation.coco_results import CocoResult, read_results, to_coco_results
+from tagpose.evaluation.coco_results import (
+    CocoResult,
+    find_result_file,
+    read_results,
+    to_coco_results,
+)
 from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.evaluation.image_ids import find_image_id, ids_by_file_name, match_image_ids
 from tagpose.skeletons.keypoint_layouts import (
@@ -44,10 +49,11 @@ _SUFFIX: Final = "_keypoints"  # of OpenPose's file names, after the name of the
 def read_matched_results(
     path: Path, ground_truth: GroundTruth, skeleton: Skeleton
 ) -> list[CocoResult]:
-    """Read a result file or an OpenPose folder, with the image ids of the ground truth.
+    """Read a result file, its folder or an OpenPose folder, with the image ids of the ground truth.
 
     Args:
-        path: JSON file in COCO's result format, or folder of OpenPose's JSON files.
+        path: JSON file in COCO's result format, the folder of `tagpose evaluate` or
+            `tagpose predict` with this file, or folder of OpenPose's JSON files.
         ground_truth: ground truth with the names of its image files.
         skeleton: skeleton of the results.
 
@@ -55,6 +61,7 @@ def read_matched_results(
         FileNotFoundError: the path does not exist.
         ValueError: the content is not of either kind, or of other images.
     """
+    path = find_result_file(path)
     if path.is_dir():
         return read_openpose_folder(path, ground_truth, skeleton)
     results = read_results(path)

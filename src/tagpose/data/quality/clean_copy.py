@@ -20,7 +20,7 @@ from tagpose.data.quality.dataset_checks import check_dataset_file
 from tagpose.io import atomic_write
 from tagpose.locks import exclusive_lock
 
-_FILE_ERRORS: Final = (IssueType.CATEGORY, IssueType.CATEGORY_SIZE)
+_FILE_ERRORS: Final = (IssueType.CATEGORY, IssueType.CATEGORY_SIZE, IssueType.NORMALIZED)
 _LISTING: Final = "skipped_images.txt"
 _COUNTS: Final = "counts.json"
 
