@@ -1,7 +1,7 @@
 """Estimate poses in images and videos: tagpose predict checkpoint=FILE images=PATH [...]."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from tagpose.video.inputs import find_inputs
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
+    from tagpose.inference.results import ImageResult
 
 _MILLION: Final = 1_000_000
 
@@ -49,14 +50,20 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
         keep_images="pictures" in cfg.formats,
         max_pixels=int(cfg.max_megapixels * _MILLION),
     )
-    bar = tqdm(results, desc="predict", total=len(files), unit="image")
-    summary = write_image_outputs(bar, files, Path(cfg.output), output_options(cfg))
+    summary = write_image_outputs(
+        _show_progress(results, len(files)), files, Path(cfg.output), output_options(cfg)
+    )
     print(describe_frames(summary.num_frames), end="")
     if hint := describe_low_scores(summary.scores, cfg.min_person_score):
         print(hint)
     if not summary.failures:
         return []
     return [f"{len(summary.failures)} of {len(files)} images cannot be read:", *summary.failures]
+
+
+def _show_progress(results: Iterable["ImageResult"], total: int) -> Iterator["ImageResult"]:
+    """Yield results with a progress bar, which appears with the first one."""
+    yield from tqdm(results, desc="predict", total=total, unit="image")
 
 
 def describe_low_scores(scores: Sequence[float], min_score: float) -> str:
