@@ -72,7 +72,7 @@ report: $(READY) ## write an HTML report on results=FILE against ground_truth=FI
 predict: $(READY) ## estimate poses in images=PATH (image, folder or video) with checkpoint=FILE
 	$(TAGPOSE) predict $(OVERRIDES)
 
-app: $(READY) ## serve a web page that shows poses in uploaded images, with checkpoint=FILE
+app: $(READY) ## serve a web page that shows poses in uploaded images and videos, with checkpoint=FILE
 	$(TAGPOSE) app $(OVERRIDES)
 
 models: $(READY) ## list the published models, which any checkpoint= accepts by name

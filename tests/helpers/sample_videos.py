@@ -79,8 +79,8 @@ def write_two_streams(file, first, second, default=None):
 
 
 def decode(file):
-    """Return times [N], images and duration of a video, decoded without tagpose."""
-    with av.open(str(file)) as container:
+    """Return times [N], images and duration of a video file, decoded without tagpose."""
+    with av.open(file if hasattr(file, "read") else str(file)) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
         return (

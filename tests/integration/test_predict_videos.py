@@ -14,12 +14,11 @@ from socket import gethostname
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from helpers.run_scripts import ROOT, run, started, succeeded
+from helpers.run_scripts import run, started, succeeded
 from helpers.sample_videos import decode, gray_frame, make_video
-from tagpose.cli.predict_videos import write_frames
+from tagpose.inference.image_outputs import OutputOptions
 from tagpose.inference.results import make_pose_result
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import write_checkpoint
@@ -28,6 +27,7 @@ from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
 from tagpose.video.frames import FrameResult, Video
 from tagpose.video.resume import is_finished
+from tagpose.video.video_outputs import write_video_outputs
 
 FAST = ("checkpoint=x.ckpt", "predictor.flip_test=false", "formats=[coco,jsonl,pictures]")
 
@@ -116,8 +116,7 @@ def test_a_url_is_read_as_a_video_and_its_password_is_redacted(folder, inputs):
 
 
 def test_results_before_an_error_are_complete(tmp_path):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("predict", ["checkpoint=x", "images=y", "formats=[coco,jsonl,pictures]"])
+    options = OutputOptions(("coco", "jsonl", "pictures"))
     empty = make_pose_result(Poses(np.zeros((0, BODY.size, 3)), np.zeros(0)), (64, 48), BODY)
 
     def frames():
@@ -126,7 +125,7 @@ def test_results_before_an_error_are_complete(tmp_path):
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        write_frames(cfg, frames(), Video(Fraction(10)), "a.avi", tmp_path)
+        write_video_outputs(frames(), Video(Fraction(10)), "a.avi", tmp_path, options)
     assert len(decode(tmp_path / "a.mp4")[0]) == 4
     assert len((tmp_path / "people.jsonl").read_text().splitlines()) == 4
     assert json.loads((tmp_path / "results.json").read_text()) == []

@@ -352,6 +352,23 @@ def test_a_source_that_is_not_a_video_is_an_error(tmp_path, name, content, messa
         pass
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.mp4", "ffconcat version 1.0\nfile other.mp4\n"),
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:4.0,\nother.mp4\n#EXT-X-ENDLIST\n"),
+    ],
+)
+def test_a_playlist_of_other_files_is_refused(tmp_path, name, content):
+    make_video(tmp_path / "other.mp4", [gray_frame(90)] * 3)
+    (tmp_path / name).write_text(content)
+    with (
+        pytest.raises(ValueError, match=f"{name} cannot be read as a video"),
+        open_video(str(tmp_path / name)),
+    ):
+        pass
+
+
 def test_a_truncated_mp4_and_a_file_without_video_stream_are_errors(tmp_path):
     content = make_video(tmp_path / "a.mp4", noise_frames()).read_bytes()
     (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])

@@ -1,4 +1,4 @@
-"""Gradio app that shows the poses in an image and lets users try thresholds."""
+"""Gradio app that shows the poses in images and videos and lets users try thresholds."""
 
 import os
 import secrets

@@ -5,13 +5,29 @@ from typing import Final, NamedTuple
 
 import gradio as gr
 
-from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, ViewerThresholds
+from tagpose.app.controls import make_drawing_inputs, make_sliders
+from tagpose.app.settings import ViewerSettings
+from tagpose.app.viewer import PoseViewer
+from tagpose.data.image_files import IMAGE_EXTENSIONS
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.skeletons.skeleton import Skeleton
 
-_MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
-_STEP: Final = 0.01  # of sliders with fractional values
+_WEBCAM: Final = gr.WebcamOptions(mirror=False)  # otherwise left and right are swapped
 _STATUS: Final = '<p role="status">${value}</p>'  # screen readers announce changes
+
+
+class Inputs(NamedTuple):
+    """Inputs for images and videos, and the tabs that contain them."""
+
+    image_tabs: tuple[gr.Tab, ...]
+    video_tab: gr.Tab
+    files: gr.File
+    camera: gr.Image
+    choice: gr.Dropdown  # of the image to show, if there are several
+    video: gr.Video
+    smooth: gr.Checkbox
+    start: gr.Button
+    stop: gr.Button
 
 
 class Tabs(NamedTuple):
@@ -24,24 +40,39 @@ class Tabs(NamedTuple):
     tags_part: gr.Radio
 
 
+class Downloads(NamedTuple):
+    """Download buttons for images."""
+
+    row: gr.Row
+    picture: gr.Button
+    image: gr.Button
+    all_images: gr.Button
+    prepared: gr.DownloadButton  # invisible; has the file that a button prepared
+
+
 class AppComponents(NamedTuple):
     """Components of the page that have events or change."""
 
-    input_image: gr.Image
+    inputs: Inputs
     message: gr.HTML
+    sliders: tuple[gr.Slider, ...]  # in the order of `ViewerThresholds`
+    drawing: tuple[gr.components.Component, ...]  # in the order of `DrawingChoices`
+    image_output: gr.Column
     tabs: Tabs
     table: gr.HTML
-    json_button: gr.DownloadButton
-    coco_button: gr.DownloadButton
-    sliders: tuple[gr.Slider, ...]  # in the order of `ViewerThresholds`
+    downloads: Downloads
+    video_output: gr.Column
+    drawn_video: gr.Video
+    video_download: gr.DownloadButton
 
 
-def build_layout(viewer: PoseViewer, start: ViewerThresholds) -> AppComponents:
+def build_layout(viewer: PoseViewer, start: ViewerSettings, *, smooth: bool) -> AppComponents:
     """Create the components in the current gradio context.
 
     Args:
         viewer: viewer of the network that the page describes.
-        start: initial thresholds.
+        start: initial settings.
+        smooth: whether keypoints in videos are initially smoothed.
     """
     network, skeleton = viewer.predictor.network, viewer.skeleton
     subtitle = f"{network.architecture}, skeleton {skeleton.name}: {skeleton.size} keypoints"
@@ -49,32 +80,97 @@ def build_layout(viewer: PoseViewer, start: ViewerThresholds) -> AppComponents:
     with gr.Row(elem_id="main"):
         with gr.Column(elem_classes="column"):
             with gr.Column(elem_id="input"):
-                input_image = _image_input()
+                inputs = _inputs(smooth=smooth)
                 message = gr.HTML(viewer.prompt, html_template=_STATUS, elem_id="message")
             with gr.Column(elem_id="thresholds"):
-                sliders = make_sliders(start)
+                sliders = make_sliders(start.thresholds)
         with gr.Column(elem_classes="column"):
-            with gr.Column(elem_id="output"):
-                tabs = _tabs(skeleton)
+            with gr.Column(elem_id="output") as image_output:
+                tabs, table = _tabs(skeleton), gr.HTML(elem_id="people")
+            with gr.Column(elem_id="video-output", visible=False) as video_output:
+                drawn_video = _drawn_video()
             with gr.Column(elem_id="results"):
-                table = gr.HTML(elem_id="people")
-                with gr.Row():
-                    json_button = _download_button("JSON with keypoint names", "json-download")
-                    coco_button = _download_button("JSON in COCO result format", "coco-download")
-    return AppComponents(input_image, message, tabs, table, json_button, coco_button, sliders)
-
-
-def _image_input() -> gr.Image:
-    """Return the component for uploads."""
-    return gr.Image(
-        label="image",
-        type="filepath",
-        sources=["upload", "clipboard", "webcam"],
-        webcam_options=gr.WebcamOptions(mirror=False),  # otherwise left and right are swapped
-        buttons=[],
-        height=300,
-        elem_id="image",
+                drawing = make_drawing_inputs(skeleton, start.output)
+                downloads, video_download = _downloads()
+    return AppComponents(
+        inputs,
+        message,
+        sliders,
+        drawing,
+        image_output,
+        tabs,
+        table,
+        downloads,
+        video_output,
+        drawn_video,
+        video_download,
     )
+
+
+def _inputs(*, smooth: bool) -> Inputs:
+    """Return the tabs for files, the camera and videos."""
+    with gr.Tabs():
+        with gr.Tab("Images") as file_tab:
+            files = gr.File(
+                label="images",
+                file_count="multiple",
+                file_types=["image", *IMAGE_EXTENSIONS],
+                height=200,
+                elem_id="images",
+            )
+            choice = gr.Dropdown(label="image to show", visible=False, elem_id="choice")
+        with gr.Tab("Camera") as camera_tab:
+            camera = gr.Image(
+                label="photograph",
+                type="filepath",
+                sources=["webcam", "clipboard"],
+                webcam_options=_WEBCAM,
+                buttons=[],
+                height=300,
+                elem_id="camera",
+            )
+        with gr.Tab("Video") as video_tab:
+            video = gr.Video(
+                label="video file",
+                sources=["upload", "webcam"],
+                webcam_options=_WEBCAM,
+                include_audio=True,
+                buttons=[],
+                height=300,
+                elem_id="video",
+            )
+            smooth_box = gr.Checkbox(smooth, label="smooth", info="filter keypoints over time")
+            with gr.Row():
+                start = gr.Button("Predict", variant="primary", elem_id="predict-video")
+                stop = gr.Button("Stop", elem_id="stop-video")
+    return Inputs(
+        (file_tab, camera_tab), video_tab, files, camera, choice, video, smooth_box, start, stop
+    )
+
+
+def _drawn_video() -> gr.Video:
+    """Return the video with drawn poses below its caption."""
+    gr.HTML("<p>People, with the numbers of their tracks.</p>", elem_classes="caption")
+    return gr.Video(
+        show_label=False,
+        interactive=False,
+        buttons=["download"],
+        elem_id="drawn-video",
+        elem_classes="view",
+    )
+
+
+def _downloads() -> tuple[Downloads, gr.DownloadButton]:
+    """Return the download buttons for images and for a video."""
+    with gr.Row() as row:
+        picture = gr.Button("Full-size picture", size="sm", elem_id="picture")
+        image = gr.Button("Files of this image", size="sm", elem_id="image-files")
+        all_images = gr.Button("Files of all images", size="sm", elem_id="all-files")
+    prepared = gr.DownloadButton(elem_id="prepared")
+    video = gr.DownloadButton(
+        "Files of the video", interactive=False, visible=False, size="sm", elem_id="video-files"
+    )
+    return Downloads(row, picture, image, all_images, prepared), video
 
 
 def _tabs(skeleton: Skeleton) -> Tabs:
@@ -108,23 +204,3 @@ def _part_choice(skeleton: Skeleton) -> gr.Radio:
     """Return the selection of a part, initially the last one, which contains all keypoints."""
     parts = [(title, part) for part, title in part_titles(skeleton.parts).items()]
     return gr.Radio(parts, value=list(skeleton.parts)[-1], label="part", visible=len(parts) > 1)
-
-
-def _download_button(label: str, name: str) -> gr.DownloadButton:
-    """Return a download button that is disabled until there are results."""
-    return gr.DownloadButton(label, interactive=False, size="sm", elem_id=name)
-
-
-def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
-    """Return a slider for each threshold."""
-    rows: tuple[tuple[float, float, str, str], ...] = (
-        (0, 1, "person score", "hide people with lower scores"),
-        (0, 1, "keypoint score", "hide keypoints with lower scores"),
-        (0, 1, "peak score", "ignore heatmap peaks with lower values"),
-        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum between a peak and its person"),
-        (1, MAX_PEOPLE, "people", "maximum number, highest scores first"),
-    )
-    return tuple(
-        gr.Slider(low, max(high, value), value, step=low or _STEP, label=label, info=info)
-        for (low, high, label, info), value in zip(rows, start, strict=True)
-    )

@@ -1,8 +1,7 @@
-"""Outputs of the app: poses, heatmaps and tags drawn on the image, a message and an HTML table."""
+"""Outputs of the app: heatmaps and tags drawn on the image, a message and an HTML table."""
 
 from collections.abc import Sequence
 from html import escape
-from typing import Final
 
 import cv2
 import numpy as np
@@ -10,36 +9,12 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from tagpose.app.session_cache import CachedImage
 from tagpose.evaluation.score_tables import part_titles
-from tagpose.geometry import compose_affines, resize_keypoints
+from tagpose.geometry import compose_affines
 from tagpose.inference.results import PoseResult
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.structures import STRIDE, Poses
+from tagpose.structures import STRIDE
 from tagpose.visualization.colors import identity_color
 from tagpose.visualization.heatmaps import draw_heatmaps, draw_tags
-from tagpose.visualization.poses import draw_poses
-
-_MIN_SCORE: Final = float(np.finfo(np.float32).tiny)  # missing keypoints have a score of 0
-
-
-def render_poses(cached: CachedImage, result: PoseResult) -> np.ndarray:
-    """Draw people on the image, with boxes and the numbers of the table.
-
-    Args:
-        cached: image to draw on.
-        result: people in pixels of the original image.
-
-    Returns:
-        Picture [h, w, 3] uint8 RGB of the size of `cached.display_image`.
-    """
-    zoom = np.array(cached.display_image.shape[1::-1]) / cached.image_size
-    return draw_poses(
-        cached.display_image,
-        Poses(resize_keypoints(result.keypoints, zoom), result.scores),
-        result.skeleton,
-        min_score=_MIN_SCORE,
-        labels=[str(p + 1) for p in range(len(result.scores))],
-        boxes=True,
-    )
 
 
 def render_heatmaps(cached: CachedImage, skeleton: Skeleton, part: str) -> np.ndarray:
@@ -122,7 +97,7 @@ def people_html_table(result: PoseResult) -> str:
         dot = f'<i style="background: rgb{identity_color(p)}"></i>'
         confidences = [f"{result.part_confidences[part][p]:.2f}" for part in parts]
         cells = "".join(f"<td>{cell}</td>" for cell in (f"{score:.2f}", counts[p], *confidences))
-        rows.append(f'<tr><th scope="row">{dot}{p + 1}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{dot}{p}</th>{cells}</tr>')
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     body = "".join(rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -12,9 +12,12 @@ from typing import Final
 
 import gradio as gr
 
-from tagpose.app.events import EventHandlers, connect_events
+from tagpose.app.event_handlers import EventHandlers
+from tagpose.app.events import connect_events
 from tagpose.app.layout import build_layout
-from tagpose.app.viewer import PoseViewer, ViewerThresholds
+from tagpose.app.settings import ViewerSettings
+from tagpose.app.video_processor import VideoProcessor
+from tagpose.app.viewer import PoseViewer
 
 _CSS: Final = Path(__file__).with_name("app.css")
 _MAX_QUEUE: Final = 64  # waiting requests; further ones are rejected
@@ -26,13 +29,20 @@ _MONOSPACE: Final = ("ui-monospace", "monospace")
 
 
 def serve(
-    viewer: PoseViewer, start: ViewerThresholds, *, host: str, port: int | None, max_upload: float
+    viewer: PoseViewer,
+    videos: VideoProcessor,
+    start: ViewerSettings,
+    *,
+    host: str,
+    port: int | None,
+    max_upload: float,
 ) -> None:
     """Serve the app until Ctrl-C or SIGTERM, then delete all of its files.
 
     Args:
         viewer: viewer that processes images.
-        start: initial thresholds.
+        videos: processor of videos.
+        start: initial settings of the page.
         host: address to listen on; loopback addresses only accept connections of this machine.
         port: port to listen on; None uses the first free one from 7860 on.
         max_upload: maximum size of an upload in MB.
@@ -44,13 +54,14 @@ def serve(
     old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _temporary_folder() as folder:
-            app = _build_app(viewer, start, folder)
+            app = _build_app(viewer, videos, start, folder)
             _launch(app, host, port, max_upload)
             print(f"Serving at {app.local_url}", flush=True)
             try:
                 Event().wait()
-            finally:
-                app.close(verbose=False)  # before its folder is deleted
+            finally:  # before the folder is deleted
+                videos.close()
+                app.close(verbose=False)
     except KeyboardInterrupt:
         print("Stopped.")
     finally:
@@ -68,13 +79,16 @@ def _temporary_folder() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _build_app(viewer: PoseViewer, start: ViewerThresholds, folder: str) -> gr.Blocks:
+def _build_app(
+    viewer: PoseViewer, videos: VideoProcessor, start: ViewerSettings, folder: str
+) -> gr.Blocks:
     """Return the app with its layout and events."""
-    max_age, events = int(viewer.cache.max_idle_seconds), EventHandlers(viewer, folder)
+    max_age = int(viewer.cache.max_idle_seconds)
+    events = EventHandlers(viewer, videos, start.output, folder)
     with gr.Blocks(
         title="tagpose", analytics_enabled=False, delete_cache=(_CLEANUP_INTERVAL, max_age)
     ) as app:
-        connect_events(events, build_layout(viewer, start))
+        connect_events(events, build_layout(viewer, start, smooth=videos.options.smooth))
         app.unload(events.close_session)
     return app.queue(api_open=False, max_size=_MAX_QUEUE)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.inference.results import PoseResult, make_pose_result
+from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import KeypointMaps, Poses
 
 
@@ -22,6 +25,11 @@ class CachedImage(NamedTuple):
     network_seconds: float  # duration of preprocessing and forward pass
     decoder: AssociativeEmbeddingDecoder  # decoder that returned `people`
     people: Poses  # in image pixels, with all scores
+    file: Path = Path()  # upload, for pictures in its own size
+
+    def result(self, skeleton: Skeleton) -> PoseResult:
+        """Return all people of the image."""
+        return make_pose_result(self.people, self.image_size, skeleton)
 
     @property
     def nbytes(self) -> int:

@@ -1,38 +1,26 @@
-"""Viewer that runs the network once per image and renders it for any thresholds."""
+"""Viewer that runs the network once per image and renders it for any settings."""
 
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from tagpose.app.rendering import describe_result, render_heatmaps, render_poses, render_tags
+from tagpose.app.rendering import describe_result, render_heatmaps, render_tags
 from tagpose.app.session_cache import CachedImage, SessionCache
+from tagpose.app.settings import ViewerSettings
+from tagpose.app.uploads import format_sentence, keep_uploads, read_upload, unique_names
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
-from tagpose.data.image_opening import MissingHeicSupport, open_image
-from tagpose.data.images import load_image
 from tagpose.inference.batch_decoding import decode_batch
+from tagpose.inference.image_outputs import write_image_outputs
 from tagpose.inference.predictor import Predictor
-from tagpose.inference.results import PoseResult, make_pose_result
+from tagpose.inference.results import ImageResult, PoseResult
 from tagpose.structures import KeypointMaps
 from tagpose.visualization.canvas import resize_for_drawing
 
-MAX_PEOPLE: Final = 100  # upper limit of the slider; decoding thousands of people takes a minute
-
 _MAX_DISPLAY_SIZE: Final = 1280  # pixels of the longer side of the displayed image
 _MAX_ZOOM: Final = 4.0  # display pixels per image pixel; enlarging makes the drawn lines smooth
-
-
-class ViewerThresholds(NamedTuple):
-    """Thresholds that users can set, in the order of the sliders."""
-
-    min_person_score: float  # people with lower scores are hidden
-    min_keypoint_score: float  # keypoints with lower scores are hidden
-    min_score: float  # heatmap value of a peak
-    max_tag_distance: float  # between a peak and its person
-    max_people: float  # per image, highest scores first
 
 
 class ViewerOutput(NamedTuple):
@@ -70,29 +58,79 @@ class PoseViewer:
         try:
             if file is not None:
                 image = read_upload(file, self.max_pixels)
-                self.cache.put(session_id, run_network(image, self.predictor))
+                self.cache.put(session_id, run_network(image, self.predictor, file))
         except ValueError as error:
-            return f"{str(error)[:1].upper()}{str(error)[1:]}."
+            return format_sentence(error)
         return ""
 
-    def update(self, session_id: str, thresholds: ViewerThresholds) -> ViewerOutput:
-        """Decode and draw the session's image with these thresholds."""
-        cached = self.cache.get(session_id)
-        if cached is None:
+    def update(self, session_id: str, settings: ViewerSettings) -> ViewerOutput:
+        """Decode and draw the session's image with these settings."""
+        decoded = self._decode(session_id, settings)
+        if decoded is None:
             return ViewerOutput(self.prompt)
-        decoded = decode_again(cached, self._decoder(thresholds))
-        self.cache.replace(session_id, cached, decoded)
-        result = make_pose_result(
-            decoded.people,
-            decoded.image_size,
-            self.skeleton,
-            min_person_score=thresholds.min_person_score,
-            min_keypoint_score=thresholds.min_keypoint_score,
-        )
+        result, output = decoded.result(self.skeleton), settings.output
+        selected = output.result_filter(result, "pictures")
         message = describe_result(
-            result, len(decoded.people.scores), thresholds.min_person_score, decoded.network_seconds
+            selected,
+            len(decoded.people.scores),
+            settings.thresholds.min_person_score,
+            decoded.network_seconds,
         )
-        return ViewerOutput(message, render_poses(decoded, result), result)
+        display_size = decoded.display_image.shape[1], decoded.display_image.shape[0]
+        picture = output.draw(decoded.display_image, result.resize(display_size))
+        return ViewerOutput(message, picture, selected)
+
+    def write_image(self, session_id: str, settings: ViewerSettings, folder: Path) -> Path:
+        """Write the output files of the session's image in its own size.
+
+        Returns:
+            The name of the image, which names the files.
+
+        Raises:
+            ValueError: there is no image, or its upload was deleted.
+        """
+        decoded = self._decode(session_id, settings)
+        if decoded is None:
+            raise ValueError(self.prompt)
+        name, image = Path(decoded.file.name), read_upload(decoded.file, self.max_pixels)
+        image_result = ImageResult(name, image, decoded.result(self.skeleton), None)
+        write_image_outputs([image_result], [name], folder, settings.output)
+        return name
+
+    def write_images(
+        self,
+        files: Sequence[Path],
+        settings: ViewerSettings,
+        folder: Path,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[str]:
+        """Run the network on images and write their output files.
+
+        Args:
+            files: uploaded images.
+            settings: thresholds, formats and style.
+            folder: output folder.
+            report: called after each image with the number of images done and of all images.
+
+        Returns:
+            Errors of images that cannot be read.
+        """
+        names = unique_names(files)
+        predictor = self.predictor.with_decoder(settings.thresholds.apply(self.predictor.decoder))
+
+        def named_results() -> Iterator[ImageResult]:
+            results = predictor.predict_iter(list(names), max_pixels=self.max_pixels)
+            for done, result in enumerate(results, start=1):
+                report(done, len(names))
+                name, error = names[result.source], result.error
+                if error is not None:
+                    error = ValueError(str(error).replace(str(result.source), str(name)))
+                yield result._replace(source=name, error=error)
+
+        outputs = write_image_outputs(
+            named_results(), list(names.values()), folder, settings.output
+        )
+        return outputs.failures
 
     def heatmaps(self, session_id: str, part: str) -> np.ndarray | None:
         """Draw the heatmaps of a part on the session's image, or return None without an image."""
@@ -113,53 +151,24 @@ class PoseViewer:
         minutes = self.cache.max_idle_seconds / 60
         return f"Upload an image. It is deleted after {minutes:g} minutes without use."
 
-    def _decoder(self, thresholds: ViewerThresholds) -> AssociativeEmbeddingDecoder:
-        """Return the predictor's decoder with these thresholds."""
-        decoder = self.predictor.decoder
-        grouping = replace(decoder.grouping, max_tag_distance=thresholds.max_tag_distance)
-        return replace(
-            decoder,
-            grouping=grouping,
-            min_score=thresholds.min_score,
-            max_people=int(thresholds.max_people),
-        )
+    def _decode(self, session_id: str, settings: ViewerSettings) -> CachedImage | None:
+        """Return the session's image decoded with these settings, or None without an image."""
+        cached = self.cache.get(session_id)
+        if cached is None:
+            return None
+        keep_uploads([cached.file])
+        decoded = decode_again(cached, settings.thresholds.apply(self.predictor.decoder))
+        self.cache.replace(session_id, cached, decoded)
+        return decoded
 
 
-def read_upload(file: Path, max_pixels: int) -> np.ndarray:
-    """Read an uploaded image.
+def run_network(image: np.ndarray, predictor: Predictor, file: Path = Path()) -> CachedImage:
+    """Run the network on an image and decode its outputs.
 
     Args:
-        file: path of the upload; its type follows from the content, not from the name.
-        max_pixels: highest number of pixels.
-
-    Returns:
-        Image [H, W, 3] uint8 RGB.
-
-    Raises:
-        ValueError: the file is not a readable image or has more pixels. The message does not name
-            the file, because its path on the server means nothing to the user.
-    """
-    try:
-        with open_image(file) as image:
-            width, height = image.size
-        if width * height <= max_pixels:
-            return load_image(file)
-    except Image.DecompressionBombError:
-        width, height = 0, 0
-    except MissingHeicSupport as error:
-        raise ValueError(f"the file {error}") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(
-            "the file is not an image or is truncated; export the image again as JPEG or PNG"
-        ) from error
-    size = f"{width} x {height} pixels" if width else "too many pixels"
-    raise ValueError(
-        f"the image has {size}; resize it to at most {max_pixels / 1e6:g} million pixels"
-    )
-
-
-def run_network(image: np.ndarray, predictor: Predictor) -> CachedImage:
-    """Run the network on an image [H, W, 3] uint8 RGB and decode its outputs.
+        image: [H, W, 3] uint8 RGB.
+        predictor: predictor of the network.
+        file: file of the image.
 
     Raises:
         ValueError: the image is too narrow, or the network's outputs are not finite.
@@ -174,7 +183,7 @@ def run_network(image: np.ndarray, predictor: Predictor) -> CachedImage:
     zoom = min(_MAX_ZOOM, _MAX_DISPLAY_SIZE / max(size))
     display_image = resize_for_drawing(image, zoom)
     return CachedImage(
-        display_image, size, keypoint_maps, affine, seconds, predictor.decoder, people
+        display_image, size, keypoint_maps, affine, seconds, predictor.decoder, people, file
     )
 
 

@@ -1,4 +1,4 @@
-"""Serve a web page that shows poses in uploaded images: tagpose app checkpoint=FILE."""
+"""Serve a web page that shows poses in uploaded images and videos: tagpose app checkpoint=FILE."""
 
 from typing import Final
 
@@ -7,8 +7,12 @@ from omegaconf import DictConfig
 
 from tagpose.app.server import serve
 from tagpose.app.session_cache import SessionCache
-from tagpose.app.viewer import MAX_PEOPLE, PoseViewer, ViewerThresholds
+from tagpose.app.settings import MAX_PEOPLE, ViewerThresholds, make_settings
+from tagpose.app.video_processor import VideoProcessor
+from tagpose.app.viewer import PoseViewer
+from tagpose.cli.predict_output import output_options
 from tagpose.cli.program import program
+from tagpose.skeletons.skeleton import keypoint_mask
 
 _MILLION: Final = 1_000_000
 
@@ -16,6 +20,7 @@ _MILLION: Final = 1_000_000
 @program("app")
 def main(cfg: DictConfig) -> None:
     """Load the predictor and serve the page."""
+    output = output_options(cfg)  # errors come before the checkpoint is loaded
     predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
     if predictor.fuse_by_size:
         raise ValueError(
@@ -33,5 +38,14 @@ def main(cfg: DictConfig) -> None:
         max_tag_distance=decoder.grouping.max_tag_distance,
         max_people=decoder.max_people or MAX_PEOPLE,
     )
+    keypoint_mask(predictor.skeleton, cfg.parts)  # raises for unknown parts
     viewer = PoseViewer(predictor, cache, max_pixels=int(cfg.max_megapixels * _MILLION))
-    serve(viewer, thresholds, host=cfg.host, port=cfg.port, max_upload=cfg.max_upload_megabytes)
+    videos = VideoProcessor(predictor, instantiate(cfg.video), cfg.max_video_seconds)
+    serve(
+        viewer,
+        videos,
+        make_settings(thresholds, output),
+        host=cfg.host,
+        port=cfg.port,
+        max_upload=cfg.max_upload_megabytes,
+    )

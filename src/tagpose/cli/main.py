@@ -11,7 +11,7 @@ from tagpose.cli.errors import friendly_errors
 
 PROGRAMS: Final = {
     "predict": "estimate poses in images and videos: images=PATH checkpoint=FILE",
-    "app": "serve a web page that shows poses in uploaded images: checkpoint=FILE",
+    "app": "serve a web page that shows poses in uploaded images and videos: checkpoint=FILE",
     "train": "train a network: experiment=pretrain or experiment=finetune",
     "evaluate": "evaluate a checkpoint on a data set: checkpoint=FILE",
     "score": "score a COCO result file: results=FILE ground_truth=FILE",

@@ -83,6 +83,7 @@ _RULES: Final = {
     "max_megapixels": positive(),
     "max_people": _COUNT,
     "max_upload_megabytes": positive(),
+    "max_video_seconds": positive(),
     "metrics": optional(_TEXT),
     "min_keypoint_score": _FRACTION,
     "min_people": optional(_COUNT_OR_ZERO),

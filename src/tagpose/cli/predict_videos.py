@@ -1,8 +1,6 @@
-"""Prediction on videos for `tagpose predict`: frames, tracks and the video with drawn poses."""
+"""Prediction on videos for `tagpose predict`: output folders, progress, signals and resuming."""
 
-from collections.abc import Iterator
-from contextlib import nullcontext
-from itertools import chain
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +8,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from tagpose.cli.predict_output import build_drawer, open_results, output_names, result_settings
+from tagpose.cli.predict_output import output_options, result_settings
 from tagpose.data.image_files import is_camera
+from tagpose.inference.image_outputs import output_names
 from tagpose.io import check_no_overwrite, remove_stale_files
 from tagpose.video.inputs import Inputs, is_url, output_stem, redact_password
 from tagpose.video.resume import defer_signals, is_finished, remove_summary, write_summary
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
-    from tagpose.video.frames import FrameResult, Video
+    from tagpose.video.frames import FrameResult
 
 
 def predict_videos(cfg: DictConfig, predictor: "Predictor", inputs: Inputs) -> list[str]:
@@ -42,12 +41,13 @@ def predict_video(cfg: DictConfig, predictor: "Predictor", source: str, folder: 
     """Predict a video and write the results; return the errors of frames that cannot be decoded."""
     options, name = instantiate(cfg.video), redact_password(source)
     with options.open(source, audio="pictures" in cfg.formats) as video:
-        frames = options.predict(video, predictor)
-        first = next(frames, None)  # before any file is opened: an empty video leaves none
-        if first is None:
-            raise ValueError("; ".join([f"{name} has no frames that can be read", *video.problems]))
         remove_summary(folder)
-        last, signal = write_frames(cfg, chain([first], frames), video, source, folder)
+        frames = options.predict(video, predictor)
+        bar = tqdm(frames, output_stem(source), options.length(video), unit="frame")
+        with defer_signals() as received:
+            until_signal = _take_until(received, bar)
+            last = options.write(until_signal, video, source, folder, output_options(cfg))
+            signal = received()
     for note in video.notes:
         print(f"{name}: {note}")
     if signal and not (is_camera(source) or is_url(source)):  # a signal is how a stream ends
@@ -57,44 +57,14 @@ def predict_video(cfg: DictConfig, predictor: "Predictor", source: str, folder: 
     return [f"{name}: {problem}" for problem in video.problems]
 
 
-def write_frames(
-    cfg: DictConfig, frames: Iterator["FrameResult"], video: "Video", source: str, folder: Path
-) -> tuple["FrameResult", int]:
-    """Write the results of a video, and the video with drawn poses.
-
-    After an error, the frames before it are written, then it is raised.
-
-    Args:
-        cfg: `conf/predict.yaml`, composed.
-        frames: results of the frames, at least one.
-        video: open video.
-        source: path or address of the video.
-        folder: output folder.
-
-    Returns:
-        The last frame, and the number of the signal that stopped the loop, or 0.
-    """
-    options, draw, failure = instantiate(cfg.video), build_drawer(cfg), None
-    file = folder / f"{output_stem(source)}.mp4"
-    rate, name = float(video.rate), "{:012d}".format
-    with open_results(cfg, folder, name=name, rate=rate) as write_result, defer_signals() as signal:
-        drawing = options.write(file, video) if "pictures" in cfg.formats else nullcontext()
-        with drawing as writer:
-            bar = tqdm(frames, output_stem(source), options.length(video), unit="frame")
-            try:
-                for current in bar:
-                    position = {"frame": current.number, "time": round(current.time, 4)}
-                    write_result(current.number, position, current.result)
-                    if writer:
-                        image = draw(current.image, current.result)
-                        writer.add(image, current.time, current.duration)
-                    if signal():
-                        break
-            except (Exception, KeyboardInterrupt) as error:
-                failure = error
-    if failure:
-        raise failure
-    return current, signal()
+def _take_until(
+    received: Callable[[], int], frames: Iterator["FrameResult"]
+) -> Iterator["FrameResult"]:
+    """Yield frames up to the one during which a signal is received."""
+    for frame in frames:
+        yield frame
+        if received():
+            return
 
 
 def video_folders(cfg: DictConfig, inputs: Inputs) -> dict[str, Path]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from copy import copy
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -115,6 +116,12 @@ class Predictor:
         self.decoder = decoder(network.skeleton, **network.decoder_options, **decoder_options)
         default_batch_size = 1 if self.device.type == "cpu" else _ACCELERATOR_BATCH_SIZE
         self.batch_size = batch_size or default_batch_size
+
+    def with_decoder(self, decoder: AssociativeEmbeddingDecoder) -> "Predictor":
+        """Return a predictor with the same network and another decoder."""
+        predictor = copy(self)
+        predictor.decoder = decoder
+        return predictor
 
     @overload
     def __call__(self, images: ImageSource, **thresholds: float) -> PoseResult: ...

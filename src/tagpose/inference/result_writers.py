@@ -55,6 +55,7 @@ class OutputItem(NamedTuple):
 
 
 WriteItem: TypeAlias = Callable[[OutputItem], None]
+WriteResult: TypeAlias = Callable[[int, Mapping[str, Any], PoseResult], None]
 _NO_FILTER: Final = ResultFilter()
 
 
@@ -66,7 +67,7 @@ def open_result_writers(
     name: Callable[[int], str] = "{:012d}".format,
     result_filter: ResultFilter = _NO_FILTER,
     rate: float | None = None,
-) -> Iterator[Callable[[int, Mapping[str, Any], PoseResult], None]]:
+) -> Iterator[WriteResult]:
     """Open the files of several formats, and yield the function that writes one image to them.
 
     Args:

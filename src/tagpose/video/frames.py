@@ -51,6 +51,7 @@ class Video:
     Args:
         rate: average number of frames per second; None uses 30.
         count: number of frames according to the header; 0 if unknown.
+        duration: duration in seconds according to the header; 0 if unknown.
         colors: color tags.
         audio: audio stream to copy; None if there is none or audio was not requested.
 
@@ -65,10 +66,12 @@ class Video:
         rate: Fraction | None = None,
         *,
         count: int = 0,
+        duration: float = 0.0,
         colors: ColorTags | None = None,
         audio: AudioTrack | None = None,
     ) -> None:
-        self.rate, self.count, self.audio = rate or DEFAULT_RATE, count, audio
+        self.rate, self.audio = rate or DEFAULT_RATE, audio
+        self.count, self.duration = count, duration
         self.colors = colors or ColorTags()
         self.frames: Iterator[Frame] = iter(())
         self.notes: list[str] = []

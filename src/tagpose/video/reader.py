@@ -23,6 +23,9 @@ _MIN_FRAME_SECONDS: Final = 0.011
 _BROWSER_FRAME_SECONDS: Final = 0.1  # used by browsers for frames with shorter durations
 _MAX_DENOMINATOR: Final = 1000  # of a frame rate
 _TIMEOUT: Final = (15.0, 30.0)  # seconds for opening a URL, and for each read
+# Playlists name other files and addresses, which an uploaded file must not read.
+_PLAYLISTS: Final = {"concat", "dash", "hls", "imf", "rtsp", "sdp", "webm_dash_manifest"}
+_FILE_OPTIONS: Final = {"format_whitelist": ",".join(sorted(av.formats_available - _PLAYLISTS))}
 _DURATION_TOLERANCE: Final = 1.0  # seconds; audio may be longer than the frames
 
 
@@ -122,7 +125,7 @@ def _animation_frame_duration(image: Image.Image) -> float:
 
 @contextmanager
 def open_container(source: str, *, audio: bool) -> Iterator[Video]:
-    """Open a video file or URL in any format that FFmpeg supports.
+    """Open a video file or URL in any format that FFmpeg supports; files must not be playlists.
 
     Args:
         source: path of an existing file, or URL.
@@ -132,9 +135,10 @@ def open_container(source: str, *, audio: bool) -> Iterator[Video]:
         ValueError: the source cannot be opened, or has no video stream.
     """
     name, timeout = redact_password(source), _TIMEOUT if is_url(source) else None
+    options = {} if is_url(source) else _FILE_OPTIONS
     advice = "check that it is a complete video file"
     try:
-        container = av.open(source, timeout=timeout, metadata_errors="replace")
+        container = av.open(source, timeout=timeout, metadata_errors="replace", options=options)
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ValueError(f"{name} cannot be read as a video ({reason}); {advice}") from error
@@ -149,6 +153,7 @@ def open_container(source: str, *, audio: bool) -> Iterator[Video]:
         video = Video(
             stream.average_rate or stream.guessed_rate,
             count=stream.frames,
+            duration=(container.duration or 0) / av.time_base,
             colors=ColorTags(int(context.color_primaries), int(context.color_trc)),
             audio=AudioTrack(audio_stream) if isinstance(audio_stream, av.AudioStream) else None,
         )
@@ -182,7 +187,7 @@ def _decode_frames(
         if video.audio and clock.offset is not None:
             video.audio.start(clock.offset)
         yield Frame(convert(frame, last), last, ticks_to_seconds(frame.duration, frame) or None)
-    expected = (container.duration or 0) / av.time_base
+    expected = video.duration
     if _is_avi(container):  # FFmpeg computes the duration from the existing packets
         expected = max(expected, video.count / float(video.rate))
     if expected > last + _DURATION_TOLERANCE + 1 / float(video.rate):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tagpose.inference.image_outputs import OutputOptions
 from tagpose.inference.predictor import Predictor
 from tagpose.video.frames import Frame, FrameResult, Video
 from tagpose.video.reader import open_video
 from tagpose.video.smoothing import KeypointSmoother
 from tagpose.video.tracker import PersonTracker
-from tagpose.video.writer import VideoWriter, write_video_like
+from tagpose.video.video_outputs import write_video_outputs
 
 _DEFAULT_SMOOTHING = KeypointSmoother()
 
@@ -52,9 +53,16 @@ class VideoPredictor:
         counts = [count for count in (self.max_frames, video.count) if count]
         return min(counts, default=None)
 
-    def write(self, file: Path, video: Video) -> AbstractContextManager[VideoWriter]:
-        """Open a writer with the properties of a video; see `write_video_like`."""
-        return write_video_like(file, video)
+    def write(
+        self,
+        frames: Iterator[FrameResult],
+        video: Video,
+        source: str,
+        folder: Path,
+        options: OutputOptions,
+    ) -> FrameResult:
+        """Write the output files and return the last frame; see `write_video_outputs`."""
+        return write_video_outputs(frames, video, source, folder, options)
 
     def _track(self, video: Video, predictor: Predictor) -> Iterator[FrameResult]:
         """Yield the people of each frame with their tracks."""

@@ -11,7 +11,8 @@ from tagpose.structures import Poses
 from tagpose.visualization.face_blur import blur_faces
 from tagpose.visualization.poses import draw_poses
 
-_CHOICES: Final = {"color_by": ("part", "person"), "background": ("image", "black")}
+# values of the options that are names
+STYLE_CHOICES: Final = {"color_by": ("part", "person"), "background": ("image", "black")}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class PoseVisualizer:
     blur_faces: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
+        for name, choices in STYLE_CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"unknown {name} {getattr(self, name)!r}; use {' or '.join(choices)}"
