@@ -1,6 +1,8 @@
 """Networks with a static shape, in float16 and in int8: static graphs, types and small losses."""
 
+import copy
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -18,6 +21,7 @@ from tagpose.cli.option_rules import find_rules
 from tagpose.codec.decoder import build_decoder
 from tagpose.export.bundle import ExportSpec, write_bundle
 from tagpose.export.bundle_runtime import decoder_from_dict, preprocess, to_image_pixels
+from tagpose.export.onnx import InferenceNetwork, max_relative_difference
 from tagpose.export.precision import convert_to_float16, convert_to_int8
 from tagpose.skeletons.coco import BODY
 
@@ -78,6 +82,15 @@ def test_a_static_network_predicts_the_poses_of_the_padded_image_in_image_pixels
     expected[present, 0] -= padding
     close = np.abs(actual - expected)[present, :2].max(-1) < 0.1  # image pixels
     assert close.mean() >= 0.99
+
+
+def test_a_nan_in_any_output_is_a_difference(exported):
+    folder, network = exported
+    faulty = copy.deepcopy(network)
+    with torch.no_grad():
+        faulty.head.bias[-1] = torch.nan  # of a tag map; the heatmaps come first
+    module = InferenceNetwork(faulty, flip_test=True)
+    assert math.isnan(max_relative_difference(folder / "network.onnx", module, SHAPE))
 
 
 def test_the_readme_of_a_static_bundle_states_its_shape(exported):

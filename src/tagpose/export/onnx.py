@@ -115,6 +115,8 @@ def max_relative_difference(
 ) -> float:
     """Return the maximum difference between ONNX and PyTorch, relative to the largest value.
 
+    It is NaN if any output is NaN.
+
     Args:
         file: ONNX network.
         module: the same network in PyTorch.
@@ -126,7 +128,8 @@ def max_relative_difference(
     exported = session.run(None, {INPUT_NAME: images})
     with torch.inference_mode():
         expected = [tensor.numpy() for tensor in module(torch.from_numpy(images))]
-    return max(
-        float(np.abs(actual - reference).max() / np.abs(reference).max())
+    differences = [
+        np.abs(actual - reference).max() / np.abs(reference).max()
         for actual, reference in zip(exported, expected, strict=True)
-    )
+    ]
+    return float(np.max(differences))  # unlike the max of Python, NaN if one is NaN
