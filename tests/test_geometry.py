@@ -12,12 +12,14 @@ from tagpose.geometry import (
     crop_affine,
     flip_affine,
     invert_affine,
+    letterbox_affine,
     resize_affine,
     transform_points,
 )
 
 pixels = st.integers(1, 4000)
 angles = st.floats(-180, 180)
+shapes = st.integers(2, 40).map(lambda n: 32 * n)
 
 
 @given(width=pixels, height=pixels, input_size=st.sampled_from([64, 256, 512, 640]))
@@ -40,6 +42,23 @@ def test_input_dimensions_are_multiples_of_64_and_contain_the_whole_image(
     tolerance = 0.5 * min(size) / min(width, height) + 1e-6  # the center is rounded to a pixel
     assert (corners[0] >= -tolerance).all()
     assert (corners[1] <= np.array(size) + tolerance).all()
+
+
+@given(width=pixels, height=pixels, size=st.tuples(shapes, shapes))
+def test_a_letterbox_of_any_shape_contains_the_whole_image_and_fills_one_side(width, height, size):
+    affine = letterbox_affine(width, height, size)
+    corners = transform_points(affine, np.array([[0, 0], [width, height]]))
+    tolerance = affine[0, 0] / 2 + 1e-6  # the center is rounded to a pixel
+    assert (corners[0] >= -tolerance).all()
+    assert (corners[1] <= np.array(size) + tolerance).all()
+    assert np.abs(corners[1] - corners[0] - size).min() < 1e-6
+
+
+@given(width=pixels, height=pixels, input_size=st.sampled_from([64, 256, 500, 512]))
+def test_a_letterbox_of_the_default_shape_is_the_default_affine(width, height, input_size):
+    size = compute_input_dimensions(width, height, input_size)
+    affine = letterbox_affine(width, height, size)
+    assert (affine == resize_affine(width, height, size)).all()
 
 
 @given(angle=angles, crop_size=st.floats(10, 1000), width=st.sampled_from([64, 128]))

@@ -142,6 +142,21 @@ def resize_affine(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
     return crop_affine(center, min(width, height), 0.0, size)
 
 
+def letterbox_affine(width: int, height: int, size: tuple[int, int]) -> np.ndarray:
+    """Return the affine [2, 3] that fits the whole image into an input of any `size`, centered.
+
+    For sizes of `compute_input_dimensions` it equals `resize_affine`.
+
+    Args:
+        width: image width in image pixels.
+        height: image height in image pixels.
+        size: width, height of the input in input pixels.
+    """
+    center = (round(width / 2), round(height / 2))
+    crop_size = max(width * min(size) / size[0], height * min(size) / size[1])
+    return crop_affine(center, crop_size, 0.0, size)
+
+
 def transform_poses(poses: Poses, affine: np.ndarray) -> Poses:
     """Apply an affine [2, 3] to poses, such as the inverse one back to image pixels."""
     keypoints = poses.keypoints.copy()

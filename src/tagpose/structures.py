@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # exported bundles contain this module and run without torch
 
 STRIDE: Final = 4  # input pixels per heatmap pixel of HRNet's finest branch
 MAX_STRIDE: Final = 32  # of HRNet's coarsest branch; input width and height are multiples of it
+MIN_SIDE: Final = 64  # smallest width and height of the input of an exported network
 MAX_VISIBILITY: Final = 2  # v of keypoints that are labeled and visible (COCO)
 DEFAULT_INPUT_SIZE: Final = 512  # shorter side in input pixels at test time, as in MMPose
 # area limits of small and large people in square image pixels (COCO)

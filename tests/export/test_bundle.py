@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,9 +20,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
+from helpers.exportable_network import (
+    INPUT_SIZE,
+    MIN_SCORE,
+    make_images,
+    make_network,
+    make_predictor,
+)
 from helpers.run_scripts import ROOT, run, succeeded
+from helpers.sample_videos import make_video
 from tagpose.codec.decoder import build_decoder
 from tagpose.data.preprocessing import resize_to_scales
+from tagpose.evaluation.coco_results import read_results
 from tagpose.export.bundle import ExportSpec, build_metadata, write_bundle
 from tagpose.export.bundle_runtime import (
     decoder_from_dict,
@@ -29,17 +41,12 @@ from tagpose.export.bundle_runtime import (
 )
 from tagpose.export.onnx import InferenceNetwork
 from tagpose.geometry import clamp_input_size
-from tagpose.inference.predictor import Predictor
 from tagpose.models.checkpoint import write_checkpoint
-from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.structures import Poses
 
-INPUT_SIZE = 128
 TOLERANCE = 0.1  # image pixels
-# the tags of lower peaks of an untrained network are too similar for reproducible grouping
-MIN_SCORE = 1.5
 SIZES = [(90, 130), (130, 90), (128, 128)]  # height, width of images
 LONG_SIZE = (40, 700)
 
@@ -58,25 +65,6 @@ sys.meta_path.insert(0, Hidden())
 """
 
 
-def make_network(skeleton, architecture="hrnet_w18_small"):
-    """Return an untrained network that detects people, with maps in the range of trained ones."""
-    torch.manual_seed(3)
-    network = PoseNetwork(architecture, skeleton, input_size=INPUT_SIZE, tag_init_std=0.01).eval()
-    torch.nn.init.normal_(network.head.weight[: skeleton.size], std=0.005)
-    if network.higher_head:
-        torch.nn.init.normal_(network.get_parameter("higher_head.layers.0.0.weight"), std=0.02)
-        torch.nn.init.normal_(network.higher_head.head.weight, std=0.17)
-    return network
-
-
-def make_images(*sizes):
-    """Return smooth images, like photographs."""
-    random = np.random.default_rng(0)
-    coarse = [random.integers(0, 256, (h // 10 + 1, w // 10 + 1, 3), np.uint8) for h, w in sizes]
-    pairs = zip(coarse, sizes, strict=True)
-    return [np.asarray(Image.fromarray(pixels).resize((w, h))) for pixels, (h, w) in pairs]
-
-
 slow = partial(pytest.param, marks=pytest.mark.slow)
 CASES = [
     pytest.param(("hrnet_w18_small", BODY, True), id="body"),
@@ -84,6 +72,7 @@ CASES = [
     slow(("higherhrnet_w18_small", BODY, True), id="higher"),
 ]
 # each bundle compiles its decoder, and bundles differ only in metadata and network
+with_one_bundle = pytest.mark.parametrize("exported", CASES[:1], indirect=True)
 with_two_bundles = pytest.mark.parametrize("exported", CASES[:2], indirect=True)
 
 
@@ -101,10 +90,6 @@ def exported(request, tmp_path_factory):
     printed = succeeded(run("export", *overrides, cwd=folder)).stdout
     assert len(printed.splitlines()) == 2  # torch and onnxscript print nothing
     return folder / "out/folder", network, flip_test
-
-
-def make_predictor(network, flip_test):
-    return Predictor(network, flip_test=flip_test, device="cpu", min_score=MIN_SCORE)
 
 
 def make_session(folder):
@@ -291,6 +276,43 @@ def test_an_error_of_the_example_is_a_single_line(exported, tmp_path, arguments,
     assert message in lines[0]
 
 
+@with_one_bundle
+def test_the_webcam_program_draws_the_poses_in_a_video(exported, tmp_path):
+    folder = shutil.copytree(exported[0], tmp_path / "bundle")
+    with_min_person_score(folder, 0).rename(folder / "example.py")
+    frames = make_images(SIZES[0], SIZES[0])
+    make_video(tmp_path / "in.mp4", frames, rate=10)
+    process = succeeded(run_example(folder / "webcam.py", "in.mp4", "out.mp4", cwd=tmp_path))
+    assert re.search(r" frames/s, [1-9]\d* people", process.stdout)
+    with av.open(tmp_path / "out.mp4") as opened:
+        assert opened.streams.video[0].average_rate == 10
+        drawn = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    assert len(drawn) == len(frames)
+    greener = [(d - f.astype(int))[..., 1] > 60 for d, f in zip(drawn, frames, strict=True)]
+    assert all(pixels.sum() > 20 for pixels in greener)
+    process = run_example(folder / "webcam.py", "missing.mp4", cwd=tmp_path)
+    assert process.returncode == 1
+    assert process.stderr.endswith("error: missing.mp4 cannot be read as a camera or video\n")
+
+
+@with_one_bundle
+def test_the_coco_results_of_a_bundle_are_those_of_the_predictor(exported, tmp_path):
+    folder, network, flip_test = exported
+    (tmp_path / "images").mkdir()
+    Image.fromarray(make_images(SIZES[0])[0]).save(tmp_path / "images/7.png")
+    arguments = folder / "coco_results.py", "images", "results.json"
+    assert "1 images, " in succeeded(run_example(*arguments, cwd=tmp_path)).stdout
+    results = read_results(tmp_path / "results.json")
+    expected = make_predictor(network, flip_test)(tmp_path / "images/7.png").to_coco(7)
+    assert {result["image_id"] for result in results} == {"7.png"}
+    scores = [result["score"] for result in expected]
+    assert [result["score"] for result in results] == pytest.approx(scores, abs=2e-4)
+    assert results[0].keys() >= {"keypoints", "category_id"}
+    points = ([result["keypoints"] for result in both] for both in (results, expected))
+    close, total = count_close(*(np.reshape(p, (len(scores), -1, 3)) for p in points))
+    assert close >= 0.99 * total
+
+
 def test_a_bundle_describes_its_network_and_contains_no_local_paths(exported):
     folder, network, flip_test = exported
     metadata, skeleton = read_metadata(folder), network.skeleton
@@ -301,7 +323,6 @@ def test_a_bundle_describes_its_network_and_contains_no_local_paths(exported):
     assert metadata["flip_test"] is flip_test
     assert (metadata["stride"], metadata["heatmap_stride"]) == (4, network.strides[-1])
     assert "numba" in metadata["versions"]
-    assert len((folder / "example.py").read_text().splitlines()) <= 40
     assert skeleton.name in (folder / "README.md").read_text()
     for file in folder.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:  # other tests have run the example
@@ -340,6 +361,27 @@ def test_preprocessing_equals_that_of_opencv(width, height, input_size):
     difference = np.abs(images[0].astype(int) - expected.images[0].numpy())
     # 0 for OpenCV 5; OpenCV 4 rounds positions to 1/32 pixel
     assert difference.max() <= 8
+
+
+@settings(max_examples=30)
+@given(
+    size=st.tuples(st.integers(20, 700), st.integers(20, 700)),
+    shape=st.tuples(st.sampled_from([64, 192]), st.sampled_from([96, 256])),
+    position=st.tuples(st.floats(0.1, 0.9), st.floats(0.1, 0.9)),
+)
+def test_a_painted_square_keeps_its_position_through_a_static_shape(size, shape, position):
+    side = max(size) // 10 + 2  # image pixels
+    left, top = (round(p * (s - side)) for p, s in zip(position, size, strict=True))
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[max(top, 0) : top + side, max(left, 0) : left + side] = 255
+    images, affine = preprocess(image, INPUT_SIZE, shape)
+    assert images.shape == (1, 3, *shape)
+    weights = images[0, 0] / images[0, 0].sum()
+    x, y = (weights * np.arange(shape[1])).sum(), (weights * np.arange(shape[0])[:, None]).sum()
+    poses = Poses(np.array([[[x, y, 1]]], np.float32), np.ones(1, np.float32))
+    rows, columns = np.nonzero(image[..., 0])
+    actual = to_image_pixels(poses, affine).keypoints[0, 0, :2]
+    assert actual == pytest.approx([columns.mean(), rows.mean()], abs=0.05 * side)
 
 
 def test_missing_keypoints_stay_rows_of_zeros_in_image_pixels():

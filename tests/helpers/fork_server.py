@@ -21,7 +21,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 # imports that take seconds
-SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "timm", "torchmetrics")
+SLOW = ("albumentations", "hydra", "lightning", "matplotlib.pyplot", "torchmetrics")
 # modules that import optional dependencies
 EXTRAS = (
     *("tagpose.export", "tagpose.app", "tagpose.video", "tagpose.cli.app", "tagpose.cli.export"),

@@ -3,8 +3,10 @@
 import copy
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
+from timm.models import load_pretrained
 
 from tagpose.models.backbone import build_hrnet
 from tagpose.models.checkpoint import (
@@ -14,6 +16,7 @@ from tagpose.models.checkpoint import (
     write_checkpoint,
     write_torch,
 )
+from tagpose.models.hrnet import HRNETS
 from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
@@ -52,13 +55,35 @@ def test_maps_have_stride_4_and_a_channel_for_each_keypoint(body):
     ("name", "parameters"), [("hrnet_w18_small", 1.285), ("hrnet_w32", 28.536)]
 )
 def test_the_backbone_has_the_published_number_of_parameters(name, parameters):
-    backbone, _ = build_hrnet(name)
+    backbone = build_hrnet(name)
     millions = sum(p.numel() for p in backbone.parameters()) / 1e6
     assert millions == pytest.approx(parameters, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in sorted({*HRNETS} - {SMALL}))],
+)
+def test_the_backbone_equals_that_of_timm_bitwise_from_the_same_seed(name):
+    torch.manual_seed(0)
+    backbone = build_hrnet(name).eval()
+    torch.manual_seed(0)
+    reference = timm.create_model(name, features_only=True, feature_location="", out_indices=(1,))
+    reference.stage4[-1].fuse_layers = reference.stage4[-1].fuse_layers[:1]
+    assert list(backbone.state_dict()) == list(reference.state_dict())
+    for own, expected in zip(backbone.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(own, expected)
+    image = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(backbone(image), reference.eval()(image)[0])
+
+
+def test_every_hrnet_of_timm_is_known():
+    assert sorted(HRNETS) == timm.list_models("hrnet_*")
+
+
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown HRNet 'hrnet_w33'; timm provides .*hrnet_w32"):
+    with pytest.raises(ValueError, match=r"unknown HRNet 'hrnet_w33'; use one of .*hrnet_w32"):
         build_hrnet("hrnet_w33")
     with pytest.raises(ValueError, match="unknown skeleton 'hand'; use one of body, wholebody"):
         build_skeleton("hand")
@@ -169,13 +194,9 @@ def local_weights(monkeypatch):
 
     def point_to(file):
         def local(model, pretrained_cfg, **options):
-            import timm.models
+            return load_pretrained(model, pretrained_cfg | {"file": str(file)}, **options)
 
-            return timm.models.load_pretrained(
-                model, pretrained_cfg | {"file": str(file)}, **options
-            )
-
-        monkeypatch.setattr("tagpose.models.backbone.load_pretrained", local)
+        monkeypatch.setattr("timm.models.load_pretrained", local)
 
     return point_to
 
@@ -183,8 +204,6 @@ def local_weights(monkeypatch):
 def test_imagenet_weights_are_loaded_and_those_of_another_network_are_an_error(
     tmp_path, local_weights
 ):
-    import timm
-
     pretrained = timm.create_model(SMALL)
     torch.nn.init.normal_(pretrained.conv1.weight, std=0.5)
     for name, buffer in pretrained.named_buffers():
@@ -195,7 +214,7 @@ def test_imagenet_weights_are_loaded_and_those_of_another_network_are_an_error(
             parameter.data += 0.25
     save_file(pretrained.state_dict(), tmp_path / "right.safetensors")
     local_weights(tmp_path / "right.safetensors")
-    backbone, _ = build_hrnet(SMALL, pretrained=True)
+    backbone = build_hrnet(SMALL, pretrained=True)
     assert torch.equal(backbone.conv1.weight, pretrained.conv1.weight)
     save_file({"other.weight": torch.zeros(3)}, tmp_path / "wrong.safetensors")
     local_weights(tmp_path / "wrong.safetensors")
@@ -205,7 +224,7 @@ def test_imagenet_weights_are_loaded_and_those_of_another_network_are_an_error(
 
 @pytest.mark.parametrize("layout", ["plain", "in a pose checkpoint", "without counters"])
 def test_a_backbone_can_be_initialized_from_a_file(tmp_path, layout):
-    source, _ = build_hrnet(SMALL)
+    source = build_hrnet(SMALL)
     state = dict(source.state_dict())
     if layout == "in a pose checkpoint":
         state = {"state_dict": {f"backbone.{key}": value for key, value in state.items()}}
@@ -213,25 +232,25 @@ def test_a_backbone_can_be_initialized_from_a_file(tmp_path, layout):
         state = {key: value for key, value in state.items() if "tracked" not in key}
         state["classifier.weight"] = torch.zeros(3)
     torch.save(state, tmp_path / "build_hrnet.pth")
-    backbone, _ = build_hrnet(SMALL, pretrained=str(tmp_path / "build_hrnet.pth"))
+    backbone = build_hrnet(SMALL, pretrained=str(tmp_path / "build_hrnet.pth"))
     for key, value in source.state_dict().items():
         assert torch.equal(backbone.state_dict()[key], value)
 
 
 def test_weights_at_an_address_are_read_from_the_cache_of_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    source, _ = build_hrnet(SMALL)
+    source = build_hrnet(SMALL)
     cached = tmp_path / "hub" / "checkpoints" / "build_hrnet-0123abcd.pth"
     cached.parent.mkdir(parents=True)
     torch.save(source.state_dict(), cached)
-    backbone, _ = build_hrnet(SMALL, pretrained="https://localhost/some/build_hrnet-0123abcd.pth")
+    backbone = build_hrnet(SMALL, pretrained="https://localhost/some/build_hrnet-0123abcd.pth")
     assert torch.equal(backbone.conv1.weight, source.conv1.weight)
     with pytest.raises(RuntimeError, match=r"other\.pth could not be downloaded .*pretrained=FILE"):
         build_hrnet(SMALL, pretrained="https://localhost:1/other.pth")
 
 
 def test_a_file_of_another_backbone_is_an_error(tmp_path):
-    narrow, _ = build_hrnet(SMALL)
+    narrow = build_hrnet(SMALL)
     torch.save(narrow.state_dict(), tmp_path / "w18.pth")
     (tmp_path / "text.pth").write_text("weights")
     messages = {

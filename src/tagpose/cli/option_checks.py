@@ -47,6 +47,15 @@ def integer(low: int, high: int = int(_MAX_NUMBER)) -> Rule:
     )
 
 
+def multiple(divisor: int, low: int, high: int) -> Rule:
+    """Return the rule of the multiples of an integer in a closed range."""
+    within = integer(low, high)
+    return Rule(
+        lambda value: within.accepts(value) and value % divisor == 0,
+        f"a multiple of {divisor} from {low} to {high}",
+    )
+
+
 def choice(*values: Any) -> Rule:
     """Return the rule of the listed values."""
     *others, last = [_format(value) or "an empty text" for value in values]

@@ -14,18 +14,21 @@ from tagpose.cli.option_checks import (
     either,
     integer,
     list_of,
+    multiple,
     number,
     optional,
     positive,
     text,
 )
+from tagpose.structures import MAX_STRIDE, MIN_SIDE
 
 _FLAG: Final = choice(True, False)
 _TEXT: Final = text()
 _TEXTS: Final = list_of(_TEXT, allow_empty=True)
 _COUNT: Final = integer(1, 1_000_000)
 _COUNT_OR_ZERO: Final = integer(0, 1_000_000)
-_SIZE: Final = integer(1, 16384)  # pixels
+_MAX_SIDE: Final = 16384  # pixels
+_SIZE: Final = integer(1, _MAX_SIDE)
 _FRACTION: Final = number(0, 1)
 _NOT_NEGATIVE: Final = number(0)
 _SEED: Final = integer(0, 2**32 - 1)  # as in numpy
@@ -47,6 +50,7 @@ _RULES: Final = {
     "cache_minutes": _NOT_NEGATIVE,
     "cached_outputs": _TEXT,
     "category": optional(_TEXT),
+    "calibration_images": optional(_TEXT),
     "checkpoint": _TEXT,
     "combined": _TEXTS,
     "compare_to_published": _FLAG,
@@ -126,6 +130,7 @@ _RULES: Final = {
     "stages.*.evaluate": _TEXTS,
     "stages.*.skeleton": _TEXT,
     "stages.*.train": _TEXTS,
+    "static_shape": optional(list_of(multiple(MAX_STRIDE, MIN_SIDE, _MAX_SIDE), 2)),
     "steps": _COUNT,
     "synthesize": optional(_TEXTS),
     "train": _COUNT,
@@ -281,6 +286,7 @@ _PROGRAM_RULES: Final[dict[str, dict[str, Rule]]] = {
     "data_split": {"output": optional(_TEXT)},
     "demo": _REQUIRED_INPUT_SIZE,
     "evaluate": _OPTIONAL_CHECKPOINT,
+    "export": {"precision": choice("float32", "float16", "int8")},
     "oracle": _REQUIRED_INPUT_SIZE | _OPTIONAL_CHECKPOINT,
     "predict": {"images": _TEXT, "resume": _FLAG},
     "report": {"min_person_score": optional(either(_FRACTION, choice(float("-inf"))))},

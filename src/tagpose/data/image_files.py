@@ -117,11 +117,12 @@ def list_paths(source: str | Path) -> list[Path]:
     return sorted(map(Path, glob(str(source), recursive=True)))  # noqa: PTH207 -- any pattern
 
 
-def list_images(source: str | Path) -> list[Path]:
+def list_images(source: str | Path, key: str = "images") -> list[Path]:
     """Return the image at a path, or all images of a folder or a pattern, sorted by name.
 
     Args:
         source: path, or pattern with *, ? or [ such as "photos/**/*.jpg"; see `list_paths`.
+        key: option that has the path, for the error message.
 
     Raises:
         FileNotFoundError: there is no image at the path, in the folder or for the pattern.
@@ -130,7 +131,7 @@ def list_images(source: str | Path) -> list[Path]:
     files = [path] if path.is_file() else list(filter(is_image_name, list_paths(path)))
     if not files:
         raise FileNotFoundError(
-            f"no images found at {source}; set images= to an image file, a folder or a pattern"
+            f"no images found at {source}; set {key}= to an image file, a folder or a pattern"
         )
     return files
 

@@ -1,8 +1,9 @@
 """Export of a network to a bundle: a folder that predicts poses without torch and tagpose."""
 
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -10,19 +11,23 @@ from string import Template
 from typing import Any, Final, NamedTuple
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.data.images import load_image
 from tagpose.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from tagpose.export.bundle_runtime import decoder_to_dict
-from tagpose.export.onnx import InferenceNetwork, write_onnx
+from tagpose.export.bundle_runtime import decoder_to_dict, preprocess
+from tagpose.export.onnx import InferenceNetwork, max_relative_difference, write_onnx
+from tagpose.export.precision import convert_to_float16, convert_to_int8
 from tagpose.io import write_json
 from tagpose.models.network import PoseNetwork
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.skeleton import Skeleton
+from tagpose.structures import MAX_STRIDE, MIN_SIDE
 
 PACKAGE: Final = (
     "tagpose_numpy"  # package of the bundle; its files have the same paths as in tagpose
 )
 
 _EXPORT: Final = Path(__file__).parent
+_PROGRAMS: Final = ("example", "webcam", "coco_results")  # programs of the bundle
 # Files that import only numpy, scipy, numba, Pillow and each other.
 _BUNDLED_FILES: Final = (
     "codec/__init__.py",
@@ -58,7 +63,6 @@ _BUNDLED_FILES: Final = (
 _PACKAGES: Final = (
     "tagpose",
     "torch",
-    "timm",
     "onnx",
     "onnxscript",
     "onnxruntime",
@@ -77,6 +81,9 @@ class ExportSpec(NamedTuple):
     input_size: int  # shorter side of the input, input pixels
     flip_test: bool  # whether the flip test is part of the exported network
     license: str  # terms under which the weights may be used
+    static_shape: tuple[int, int] | None = None  # height, width of the only input shape
+    precision: str = "float32"  # of the network but its head: "float32", "float16" or "int8"
+    calibration_images: Sequence[Path] = ()  # images for int8
 
 
 def write_bundle(folder: Path, spec: ExportSpec) -> float:
@@ -87,7 +94,8 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
         spec: network and test-time options.
 
     Returns:
-        Maximum difference between the outputs of ONNX and PyTorch, relative to the largest output.
+        Maximum difference between the outputs of ONNX and PyTorch for random pixels, relative to
+        the largest output.
 
     Raises:
         FileExistsError: if the folder exists.
@@ -95,11 +103,30 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
     """
     with _atomic_folder(folder) as partial:
         write_json(partial / "metadata.json", build_metadata(spec))
-        network = InferenceNetwork(spec.network, flip_test=spec.flip_test)
-        difference = write_onnx(partial / "network.onnx", network)
+        difference = _write_network(partial / "network.onnx", spec)
         _write_package(partial / PACKAGE)
-        shutil.copyfile(_EXPORT / "templates/example.txt", partial / "example.py")
+        for program in _PROGRAMS:
+            shutil.copyfile(_EXPORT / f"templates/{program}.txt", partial / f"{program}.py")
         (partial / "README.md").write_text(_readme(spec))
+    return difference
+
+
+def _write_network(file: Path, spec: ExportSpec) -> float:
+    """Write the network in its precision, and return its difference from PyTorch's outputs."""
+    network = InferenceNetwork(spec.network, flip_test=spec.flip_test)
+    write_onnx(file, network, spec.static_shape)
+    if spec.precision == "float16":
+        convert_to_float16(file)
+    elif spec.precision == "int8":
+        images = map(load_image, spec.calibration_images)
+        inputs = (preprocess(image, spec.input_size, spec.static_shape) for image in images)
+        convert_to_int8(file, (batch.images for batch in inputs))
+    difference = max_relative_difference(file, network, spec.static_shape)
+    if not math.isfinite(difference):
+        raise ValueError(
+            f"the outputs of the network are not finite in {spec.precision}, as its features are "
+            "too large; use precision=float32"
+        )
     return difference
 
 
@@ -131,11 +158,22 @@ def _write_package(package: Path) -> None:
 def _readme(spec: ExportSpec) -> str:
     """Return the README of the bundle."""
     skeleton = spec.network.skeleton
+    if spec.static_shape:
+        shape = "B is 1, H is {} and W is {}".format(*spec.static_shape)
+        resized = "fit into this input, and pads it with black"
+    else:
+        shape = f"H and W are multiples of {MAX_STRIDE}, at least {MIN_SIDE}"
+        resized = (
+            f"an input whose shorter side has\n{spec.input_size} pixels. "
+            "Images with inputs of the same size can be stacked to a batch"
+        )
     return Template((_EXPORT / "templates/README.md").read_text()).substitute(
+        shape=shape,
+        resized=resized,
+        precision=spec.precision,
         architecture=spec.network.architecture,
         skeleton=skeleton.name,
         keypoints=skeleton.size,
-        input_size=spec.input_size,
         heatmap_stride=spec.network.strides[-1],
         stride=spec.network.strides[0],
         views=1 + spec.flip_test,
@@ -152,6 +190,8 @@ def build_metadata(spec: ExportSpec) -> dict[str, Any]:
         "architecture": spec.network.architecture,
         "skeleton": _skeleton_to_dict(spec.network.skeleton),
         "input_size": spec.input_size,
+        "static_shape": spec.static_shape,
+        "precision": spec.precision,
         "stride": strides[0],
         "heatmap_stride": strides[-1],
         "flip_test": spec.flip_test,
@@ -164,7 +204,7 @@ def build_metadata(spec: ExportSpec) -> dict[str, Any]:
 
 
 def _skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
-    """Return a skeleton for JSON; parts are half-open ranges of keypoints."""
+    """Return a skeleton for JSON; parts and JSON keys have half-open ranges of keypoints."""
     parts = {part: [at.start, at.stop] for part, at in skeleton.parts.items()}
     return {
         "name": skeleton.name,
@@ -173,4 +213,5 @@ def _skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
         "bones": skeleton.bones,
         "sigmas": skeleton.sigmas,
         "parts": parts,
+        "json_keys": {key: [at.start, at.stop] for key, at in skeleton.json_keys.items()},
     }

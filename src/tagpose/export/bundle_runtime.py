@@ -4,6 +4,7 @@ Exported bundles contain this module, so it may only import modules that they co
 `data.preprocessing` does the same with OpenCV and for several scales.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from tagpose.geometry import (
     clamp_input_size,
     compute_input_dimensions,
     invert_affine,
+    letterbox_affine,
     resize_affine,
     transform_poses,
 )
@@ -28,20 +30,28 @@ class NetworkInput(NamedTuple):
     affine: np.ndarray  # [2, 3] float64: image pixels -> input pixels
 
 
-def preprocess(image: np.ndarray, input_size: int) -> NetworkInput:
-    """Resize an image to the network's input.
+def preprocess(
+    image: np.ndarray, input_size: int, static_shape: Sequence[int] | None = None
+) -> NetworkInput:
+    """Resize an image to the network's input, and pad it with black.
 
     Args:
         image: [H, W, 3] uint8 RGB.
-        input_size: shorter side of the input, in input pixels.
+        input_size: shorter side of the input, in input pixels; unused with a static shape.
+        static_shape: height, width of the input of a network with a static shape.
 
     Raises:
-        ValueError: if the aspect ratio of the image is too extreme.
+        ValueError: if the aspect ratio of the image is too extreme for an input without a static
+            shape.
     """
     height, width = image.shape[:2]
-    input_size = clamp_input_size(width, height, input_size, (1,))
-    size = compute_input_dimensions(width, height, input_size)
-    affine = resize_affine(width, height, size)
+    if static_shape:
+        size = static_shape[1], static_shape[0]
+        affine = letterbox_affine(width, height, size)
+    else:
+        input_size = clamp_input_size(width, height, input_size, (1,))
+        size = compute_input_dimensions(width, height, input_size)
+        affine = resize_affine(width, height, size)
     return NetworkInput(warp_affine(image, affine, size).transpose(2, 0, 1)[None], affine)
 
 

@@ -1,4 +1,8 @@
-"""HRNet backbones (Sun 2019) from timm, reduced to their stride-4 branch."""
+"""HRNet backbones by name, with ImageNet weights of timm or weights from a file.
+
+timm is imported only to load weights, because it takes longer to import than everything else that
+a prediction needs.
+"""
 
 import logging
 from pathlib import Path
@@ -7,65 +11,57 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-import timm
 import torch
-from huggingface_hub import constants
-from timm.models import load_pretrained, load_state_dict
 from torch import Tensor, hub, nn
 
-_FAMILY: Final = "hrnet_"
+from tagpose.models.hrnet import HRNETS, HRNet
+
 _MMPOSE_PREFIX: Final = "backbone."  # of backbone tensors in MMPose checkpoints
 _BATCH_COUNTER: Final = "num_batches_tracked"  # suffix of tensors that old files lack
 _TIMEOUT: Final = 5  # seconds to connect to the Hugging Face Hub
 
 
-def build_hrnet(name: str, *, pretrained: bool | str = False) -> tuple[nn.Module, int]:
-    """Build an HRNet that returns a list with the features of its finest branch.
-
-    The features are those before the classification head, as in MMPose. Layers that only affect the
-    outputs of the coarser branches are removed, so that every parameter receives a gradient.
+def build_hrnet(name: str, *, pretrained: bool | str = False) -> HRNet:
+    """Build an HRNet that returns the features of its finest branch.
 
     Args:
-        name: name of a timm model, such as "hrnet_w32".
+        name: key of `HRNETS`, such as "hrnet_w32". A suffix selects weights of timm, as in
+            "hrnet_w18_small.gluon_in1k".
         pretrained: True to load the ImageNet weights of timm, from its cache or the network; or the
             path or https:// address of a file of HRNet weights, such as those used by MMPose.
 
-    Returns:
-        The network, which returns [features [B, C, H / 4, W / 4]], and C.
-
     Raises:
         FileNotFoundError: if the weights file is missing.
-        ValueError: if timm has no such HRNet, or the weights belong to another network.
+        ValueError: if the name is unknown, or the weights belong to another network.
         RuntimeError: if the weights cannot be downloaded or do not fit.
     """
-    known = timm.list_models(f"{_FAMILY}*")
-    if name.split(".")[0] not in known:
-        raise ValueError(f"unknown HRNet {name!r}; timm provides {', '.join(known)}")
-    # features_only keeps the branches separate; index 1 is stride 4 (0 is the stem)
-    network: Any = timm.create_model(
-        name, features_only=True, feature_location="", out_indices=(1,)
-    )
+    architecture = name.split(".")[0]
+    if architecture not in HRNETS:
+        raise ValueError(f"unknown HRNet {name!r}; use one of {', '.join(HRNETS)}")
+    network = HRNet(HRNETS[architecture])
     if pretrained is True:
         _load_imagenet(network, name)
-    last = network.stage4[-1]
-    last.fuse_layers = nn.ModuleList([last.fuse_layers[0]])
-    if isinstance(pretrained, str):
+    elif isinstance(pretrained, str):
         _load_file(network, name, pretrained)
-    return network, network.feature_info.channels()[0]
+    return network
 
 
-def _load_imagenet(network: Any, name: str) -> None:
+def _load_imagenet(network: nn.Module, name: str) -> None:
     """Load timm's ImageNet weights, and check that all tensors changed.
 
     timm loads the tensors that fit and only logs the others, so loading can fail silently.
     """
+    from huggingface_hub import constants
+    from timm.models import get_pretrained_cfg, load_pretrained
+
     if not _is_hub_reachable(constants.ENDPOINT):
         # otherwise the hub is retried for a minute; offline mode uses the cache
         constants.HF_HUB_OFFLINE = True
+    weights: Any = get_pretrained_cfg(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     logging.getLogger("timm.models._builder").setLevel(logging.ERROR)  # it lists every unused key
     try:
-        load_pretrained(network, pretrained_cfg=network.pretrained_cfg, strict=False)
+        load_pretrained(network, weights.to_dict(), strict=False)
     except (OSError, RuntimeError, ValueError) as error:
         raise RuntimeError(
             f"ImageNet weights of {name} could not be downloaded ({type(error).__name__}); go "
@@ -118,6 +114,8 @@ def _local_file(source: str) -> Path:
 
 def _read_state_dict(file: Path) -> dict[str, Tensor]:
     """Read tensors by name from a pickle or safetensors file, without running code in it."""
+    from timm.models import load_state_dict
+
     if not file.is_file():
         raise FileNotFoundError(
             f"backbone weights {file} are missing; model.network.pretrained expects true, false, a "

@@ -3,8 +3,9 @@
 from typing import Final
 
 import torch
-from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
+
+from tagpose.models.hrnet import BasicBlock, init_normal
 
 HIGHER_PREFIX: Final = "higher"  # prefix of the names of HRNets with this head
 HEAD_INIT_STD: Final = 0.001  # of the initial weights of output layers, as in MMPose
@@ -29,12 +30,12 @@ class HigherHRNetHead(nn.Module):
         in_channels = channels + keypoints + tag_maps
         deconv = nn.ConvTranspose2d(in_channels, channels, 4, stride=2, padding=1, bias=False)
         first = nn.Sequential(deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
-        blocks = [nn.Sequential(BasicBlock(channels, channels)) for _ in range(_BLOCKS)]
+        blocks = [nn.Sequential(BasicBlock(channels)) for _ in range(_BLOCKS)]
         # nested like the tensor names of MMPose
         self.layers = nn.Sequential(first, *blocks)
         self.head = nn.Conv2d(channels, keypoints, kernel_size=1)
         for outputs in (deconv, self.head):
-            nn.init.normal_(outputs.weight, std=HEAD_INIT_STD)
+            init_normal(outputs.weight, HEAD_INIT_STD)
         nn.init.zeros_(self.head.get_parameter("bias"))
 
     def forward(self, features: Tensor, outputs: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-import timm
 import torch
 from torch import Tensor
 
 from tagpose.models.higherhrnet import HIGHER_PREFIX
+from tagpose.models.hrnet import HRNETS
 from tagpose.models.network import (
     HIGHER_HEAD_INPUT_WEIGHT,
     HIGHER_HEAD_PREFIX,
@@ -92,7 +92,7 @@ def from_mmpose(
             return known_spec or ModelSpec(architecture, skeleton), renamed
     nearest = min(mismatches, key=lambda architecture: len(mismatches[architecture]))
     raise ValueError(
-        f"tensors fit no HRNet of timm; {len(mismatches[nearest])} tensors differ from the most "
+        f"tensors fit no known HRNet; {len(mismatches[nearest])} tensors differ from the most "
         f"similar one, {nearest}: {_format_names(mismatches[nearest])}"
     )
 
@@ -142,9 +142,9 @@ def _expected_shapes(
 
 
 def _candidate_architectures(shapes: Mapping[str, object]) -> list[str]:
-    """Return the HRNets of timm, or HigherHRNets if tensors have that head, short names first."""
+    """Return all HRNets, or HigherHRNets if tensors have that head, short names first."""
     prefix = HIGHER_PREFIX if _is_higher(shapes) else ""
-    return [prefix + name for name in sorted(timm.list_models("hrnet_*"), key=len)]
+    return [prefix + name for name in sorted(HRNETS, key=len)]
 
 
 def _find_mismatches(

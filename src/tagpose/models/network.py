@@ -10,6 +10,7 @@ from tagpose.codec.tta import merge_resolutions
 from tagpose.data.preprocessing import normalize_image
 from tagpose.models.backbone import build_hrnet
 from tagpose.models.higherhrnet import HEAD_INIT_STD, HIGHER_PREFIX, HigherHRNetHead
+from tagpose.models.hrnet import init_normal
 from tagpose.skeletons.custom import build_skeleton, skeleton_to_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT, ChannelFlipIndices, Skeleton
 from tagpose.structures import DEFAULT_INPUT_SIZE, STRIDE, KeypointMaps, MultiResolutionMaps
@@ -86,8 +87,8 @@ class PoseNetwork(nn.Module):
     """Network that predicts the heatmaps and tags of a skeleton in a single forward pass.
 
     Args:
-        architecture: name of an HRNet of timm, such as "hrnet_w32"; "higherhrnet_w32" adds the
-            second head of HigherHRNet.
+        architecture: key of `HRNETS`, such as "hrnet_w32"; "higherhrnet_w32" adds the second head
+            of HigherHRNet.
         skeleton: skeleton of the predicted keypoints.
         input_size: training input size in input pixels, which is stored in checkpoints.
         subpixel: whether targets are sub-pixel (see `HeatmapEncoder`), which is stored as well.
@@ -117,10 +118,11 @@ class PoseNetwork(nn.Module):
         self.input_size, self.subpixel, self.tag_sharing = input_size, subpixel, tag_sharing
         keypoints, tag_maps = skeleton.size, self.spec.tag_maps
         name = architecture.removeprefix(HIGHER_PREFIX)
-        self.backbone, channels = build_hrnet(name, pretrained=pretrained)
+        self.backbone = build_hrnet(name, pretrained=pretrained)
+        channels = self.backbone.channels
         self.head = nn.Conv2d(channels, keypoints + tag_maps, kernel_size=1)
-        nn.init.normal_(self.head.weight.data[:keypoints], std=HEAD_INIT_STD)
-        nn.init.normal_(self.head.weight.data[keypoints:], std=tag_init_std)
+        init_normal(self.head.weight.data[:keypoints], HEAD_INIT_STD)
+        init_normal(self.head.weight.data[keypoints:], tag_init_std)
         nn.init.zeros_(self.head.get_parameter("bias"))
         has_higher_head = name != architecture
         self.higher_head = (
@@ -194,7 +196,7 @@ class PoseNetwork(nn.Module):
 
     def forward_normalized(self, inputs: Tensor) -> MultiResolutionMaps:
         """Predict the unmerged outputs for normalized images [B, 3, H, W] float32."""
-        features = self.backbone(inputs)[0].float()
+        features = self.backbone(inputs).float()
         # bf16 is too coarse for outputs: neighboring heatmap pixels at a peak would be equal
         with torch.autocast(features.device.type, enabled=False):
             outputs = self.head(features).contiguous()
