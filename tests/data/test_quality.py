@@ -1,4 +1,4 @@
-"""Data set inspection finds all issues at once and counts the valid annotations."""
+"""Dataset inspection finds all issues at once and counts the valid annotations."""
 
 import json
 import os
@@ -357,7 +357,7 @@ def test_the_program_fails_on_errors_and_explains_missing_samples(people, tmp_pa
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
+        ("split=val", "the dataset lacks nowhere/annotations/coco_wholebody_val"),
         ("split=test", "unknown split in split=test"),
     ],
 )

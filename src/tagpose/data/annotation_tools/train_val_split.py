@@ -50,7 +50,7 @@ def assign_splits(
     """Assign the images of a source to train and val; its test split is kept.
 
     Args:
-        source: data set with at least two images.
+        source: dataset with at least two images.
         by: "image", "folder", "video" or a regular expression; see `group_images`.
         val_fraction: fraction of the images in val; None keeps the splits of the source, or is 0.1
             if it has none.
@@ -148,10 +148,10 @@ def write_split(
     """Write one COCO file per split and a link to the images.
 
     Images are not copied: a link takes no disk space, file names stay those of the export, and the
-    folder has the layout of any COCO data set.
+    folder has the layout of any COCO dataset.
 
     Args:
-        source: data set, whose rows are written unchanged.
+        source: dataset, whose rows are written unchanged.
         splits: split by `id_key` of the image id.
         folder: existing folder to write to.
 
