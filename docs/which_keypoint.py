@@ -40,8 +40,8 @@ print(layout.indices())  # COCO-WholeBody indices: one, several for a mean, or n
 ```
 
 `tagpose.skeletons.keypoint_layouts.convert_keypoints` does the same for any array of keypoints.
-In the tables, "5, 6" is the mean of both keypoints, with the lower of their scores, and "-" a keypoint
-that COCO-WholeBody lacks, which becomes 0, 0, 0.
+In the tables, "5, 6" is the mean of both keypoints, with the lower of their scores, and "-" a
+keypoint that COCO-WholeBody lacks, which becomes 0, 0, 0.
 
 {tables}
 

@@ -172,7 +172,7 @@ FAULTY = [  # rows with a single issue
     (person(33, keypoints=[20, 10, 2.5] * 17), T.VISIBILITY, "a visibility of 2.5"),
     (person(22, area=-4), T.AREA, "has the area -4"),
     (person(23, area="x"), T.AREA_VALUE, "has 'x' in area"),
-    (person(24, image_id=99), T.STRAY, "is of image 99"),
+    (person(24, image_id=99), T.STRAY, "belongs to image 99"),
     (person(25, image_id=[]), T.IMAGE_ID_OF_ANNOTATION, "has the image_id []"),
     (person(26, iscrowd="x"), T.CROWD, "iscrowd 'x'"),
     (

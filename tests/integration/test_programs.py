@@ -435,7 +435,7 @@ def test_a_checkpoint_of_another_architecture_is_an_error(stages, people):
         "model.network.architecture=hrnet_w18_small_v2", *SMALL, cwd=stages,
     )  # fmt: skip
     assert result.returncode != 0
-    assert "is of hrnet_w18_small, but the model is hrnet_w18_small_v2" in result.stderr
+    assert "contains hrnet_w18_small, but the model is hrnet_w18_small_v2" in result.stderr
 
 
 def test_images_of_any_mode_can_be_predicted(stages, tmp_path):

@@ -63,7 +63,7 @@ def check_dataset(cfg: DictConfig) -> bool:
     if images:
         sheet = Path(cfg.output) / "sheet.png"
         write_image(sheet, make_image_grid(images))
-        print(f"sheet: {sheet}")
+        print(f"samples: {sheet}")
     return not any(inspection.log.first_error for inspection in inspections.values())
 
 

@@ -159,7 +159,7 @@ def best_score(trainer: Trainer, callbacks: dict[str, Any]) -> float:
     score = callbacks["best_checkpoint"].best_model_score
     if score is None and trainer.is_global_zero:
         interval = trainer.check_val_every_n_epoch
-        print(f"no best.ckpt was written, as validation runs only every {interval} epochs")
+        print(f"no best.ckpt was written, because validation runs only every {interval} epochs")
     return float("nan") if score is None else float(score)
 
 

@@ -109,7 +109,9 @@ def _check_rows(rows: list[Any], key: str, file: Path) -> list[Row]:
     """Check that a list has JSON objects only, and return it."""
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise ValueError(f"{file}: {key}[{index}] is {row!r}, expected an object")
+            raise ValueError(
+                f"{file}: {key}[{index}] is {row!r}, expected an object; export it again"
+            )
     return rows
 
 

@@ -215,13 +215,13 @@ def _compile_group(expression: str) -> Callable[[str], str]:
         compiled = re.compile(expression)
     except re.error as error:
         raise ValueError(
-            f"group={expression} is neither image, folder nor video, nor a valid regular "
-            f"expression ({error})"
+            f"group={expression} is not a valid regular expression ({error}); correct it, or use "
+            "image, folder or video"
         ) from error
     if not compiled.groups:
         raise ValueError(
-            f"group={expression} is neither image, folder nor video, and as a regular expression "
-            "it has no (group)"
+            f"group={expression} is a regular expression without a group; put the key in "
+            "parentheses, or use image, folder or video"
         )
 
     def group_of(name: str) -> str:
