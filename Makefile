@@ -36,7 +36,7 @@ $(READY): requirements.lock
 demo: $(READY) ## train and evaluate both stages on synthetic people: 15 minutes on 2 cores
 	$(TAGPOSE) demo $(OVERRIDES)
 
-data_synthesize: $(READY) ## draw a data set of synthetic people
+data_synthesize: $(READY) ## render a dataset of synthetic people
 	$(TAGPOSE) data synthesize $(OVERRIDES)
 
 data_download: $(READY) ## download COCO 2017 to root=FOLDER: 21 GB, and 42 GB temporarily
@@ -45,10 +45,10 @@ data_download: $(READY) ## download COCO 2017 to root=FOLDER: 21 GB, and 42 GB t
 data_split: $(READY) ## split source=EXPORT of an annotation tool (COCO or YOLO pose; file, folder or zip) into train and val
 	$(TAGPOSE) data split $(OVERRIDES)
 
-data_skeleton: $(READY) ## write the skeleton and data set configuration of annotations=COCO_FILE, with a picture to verify them
+data_skeleton: $(READY) ## generate the skeleton and data YAML files of annotations=COCO_FILE, and draw images to check them
 	$(TAGPOSE) data skeleton $(OVERRIDES)
 
-data_check: $(READY) ## count annotations, list issues and draw samples of data=NAME; fails if there are errors
+data_check: $(READY) ## report statistics and issues of data=NAME, and draw samples; fails if there are errors
 	$(TAGPOSE) data check $(OVERRIDES)
 
 pretrain: $(READY) ## train stage one: 17 keypoints on COCO in data.root=FOLDER
@@ -57,7 +57,7 @@ pretrain: $(READY) ## train stage one: 17 keypoints on COCO in data.root=FOLDER
 finetune: $(READY) ## train stage two: 133 keypoints on COCO-WholeBody, from init_from=CHECKPOINT
 	$(TAGPOSE) train $(if $(filter experiment=%,$(MAKEOVERRIDES)),,experiment=finetune) $(OVERRIDES)
 
-evaluate: $(READY) ## evaluate checkpoint=FILE on a data set
+evaluate: $(READY) ## evaluate checkpoint=FILE on a dataset
 	$(TAGPOSE) evaluate $(OVERRIDES)
 
 score: $(READY) ## score results=FILE of any program against ground_truth=FILE

@@ -40,7 +40,7 @@ def pytest_runtestloop(session):
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory):
-    """Root of a data set in the official layout: 12 images to learn from, 6 to be judged on."""
+    """Root of a dataset in the official layout: 12 images to learn from, 6 to be judged on."""
     root = tmp_path_factory.mktemp("data") / "synthetic"
     write_synthetic_dataset(root, train=12, val=6, image_size=192, max_people=2, processes=1)
     return root

@@ -1,4 +1,4 @@
-"""Console command as a module: `python -m tagpose VERB [OVERRIDE ...]`."""
+"""Console command as a module: `python -m tagpose COMMAND [OVERRIDE ...]`."""
 
 from tagpose.cli.main import main
 

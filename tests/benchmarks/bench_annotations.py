@@ -78,7 +78,7 @@ def write(file, images, people, crowds):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """Return the annotation file and image folder of a large data set."""
+    """Return the annotation file and image folder of a large dataset."""
     root = tmp_path_factory.mktemp("annotations")
     yield write(root / "large/coco_wholebody_train_v1.0.json", IMAGES, PEOPLE, CROWDS)
     shutil.rmtree(root)

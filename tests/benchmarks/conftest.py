@@ -164,7 +164,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not rows:
         return
     terminalreporter.section("steps and their limits")
-    head = ("step", "median", "share", "limit", "worst (limit)", "of", "memory (limit)", "")
+    head = ("step", "median", "share", "limit", "worst (limit)", "reference", "memory (limit)", "")
     for line in (head, ("---",) * len(head), *map(_format_row, rows)):
         terminalreporter.write_line(f"| {' | '.join(line)} |")
 

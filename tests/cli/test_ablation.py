@@ -46,7 +46,7 @@ def test_an_untrained_variant_has_no_training_time():
 
 @pytest.fixture(scope="module")
 def sparse(tmp_path_factory):
-    """A data set whose training annotations lack labels of some parts."""
+    """A dataset whose training annotations lack labels of some parts."""
     root = tmp_path_factory.mktemp("sparse") / "people"
     write_synthetic_dataset(
         root, train=24, val=12, image_size=160, max_people=6, sparse=True, processes=1

@@ -119,7 +119,11 @@ def test_groups_are_derived_from_the_names(by, names, groups):
 
 @pytest.mark.parametrize(
     ("by", "message"),
-    [("(", "nor a valid regular"), ("cam", "no .group."), (r"^(x)", "match the image 'a.jpg'")],
+    [
+        ("(", "not a valid regular"),
+        ("cam", "without a group"),
+        (r"^(x)", "match the image 'a.jpg'"),
+    ],
 )
 def test_an_invalid_group_expression_is_refused(by, message):
     with pytest.raises(ValueError, match=message):

@@ -233,7 +233,7 @@ def test_annotations_without_a_cache_are_pickled_completely(tmp_path, monkeypatc
 
 
 class KeypointDataset:
-    """Data set of the keypoints of each image."""
+    """Dataset of the keypoints of each image."""
 
     def __init__(self, annotations):
         self.annotations = annotations

@@ -38,7 +38,7 @@ def annotations(people):
 
 
 def train_dataset(annotations, *more, **options):
-    """Return a data set of random crops, which further transforms may change."""
+    """Return a dataset of random crops, which further transforms may change."""
     crop = RandomAffineCrop(INPUT_SIZE, WHOLEBODY, **options)
     return TrainDataset(annotations, [crop, *more], seed=3)
 

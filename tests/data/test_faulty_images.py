@@ -1,4 +1,4 @@
-"""Errors in a data set stop training with a clear message, or are skipped in a clean copy.
+"""Errors in a dataset stop training with a clear message, or are skipped in a clean copy.
 
 `FAULTS` lists every known fault, the message of the strict reader, and the number of images that a
 clean copy skips.
@@ -27,7 +27,7 @@ INPUT_SIZE = 64
 
 @pytest.fixture
 def root(people, tmp_path):
-    """Return the root of a copy of the valid data set of 12 images, which a test may damage."""
+    """Return the root of a copy of the valid dataset of 12 images, which a test may damage."""
     shutil.copytree(people, tmp_path / "data", ignore=shutil.ignore_patterns(".tagpose"))
     return tmp_path / "data"
 

@@ -108,7 +108,7 @@ def test_skipped_files_and_folders_are_counted(tmp_path):
     inputs = find_inputs(str(tmp_path))
     assert [file.suffix for file in inputs.pictures] == [f".{e}" for e in extensions[:7]]
     assert inputs.notes == (
-        "skipped 4 files that are not known as images or videos: 2 .txt, 1 README, 1 .dng",
+        "skipped 4 files of unsupported types: 2 .txt, 1 README, 1 .dng",
         f"skipped 1 subfolders; images='{tmp_path}/**/*' includes them",
     )
     assert find_inputs(f"{tmp_path}/**/*").notes == inputs.notes[:1]

@@ -1,4 +1,4 @@
-"""Data set inspection finds all issues at once and counts the valid annotations."""
+"""Dataset inspection finds all issues at once and counts the valid annotations."""
 
 import json
 import os
@@ -172,7 +172,7 @@ FAULTY = [  # rows with a single issue
     (person(33, keypoints=[20, 10, 2.5] * 17), T.VISIBILITY, "a visibility of 2.5"),
     (person(22, area=-4), T.AREA, "has the area -4"),
     (person(23, area="x"), T.AREA_VALUE, "has 'x' in area"),
-    (person(24, image_id=99), T.STRAY, "is of image 99"),
+    (person(24, image_id=99), T.STRAY, "belongs to image 99"),
     (person(25, image_id=[]), T.IMAGE_ID_OF_ANNOTATION, "has the image_id []"),
     (person(26, iscrowd="x"), T.CROWD, "iscrowd 'x'"),
     (
@@ -357,7 +357,7 @@ def test_the_program_fails_on_errors_and_explains_missing_samples(people, tmp_pa
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("split=val", "the data set lacks nowhere/annotations/coco_wholebody_val"),
+        ("split=val", "the dataset lacks nowhere/annotations/coco_wholebody_val"),
         ("split=test", "unknown split in split=test"),
     ],
 )

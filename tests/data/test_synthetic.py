@@ -36,7 +36,7 @@ PARTS_WITH_BOX = ("face", "lefthand", "righthand")
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Return the root of a data set with enough people for statistics."""
+    """Return the root of a dataset with enough people for statistics."""
     root = tmp_path_factory.mktemp("dataset") / "synthetic"
     write_synthetic_dataset(root, train=120, val=8, processes=1)
     return root

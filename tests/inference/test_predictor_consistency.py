@@ -1,4 +1,4 @@
-"""Predictions do not depend on batches, and are consistent over flips, scales and data sets."""
+"""Predictions do not depend on batches, and are consistent over flips, scales and datasets."""
 
 import copy
 from types import SimpleNamespace

@@ -320,7 +320,7 @@ def test_predict_checks_its_options_without_torch_and_without_a_download(tmp_pat
 
 
 def _broken_annotations(people, folder):
-    """Return a copy of a data set with truncated annotations."""
+    """Return a copy of a dataset with truncated annotations."""
     (folder / "annotations").mkdir(parents=True)
     for split in ("train", "val"):
         (folder / f"{split}2017").symlink_to(people / f"{split}2017")
@@ -337,7 +337,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
     ("script", "arguments", "message"),
     [
         ("train", ("experiment=finetune",), "init_from is missing"),
-        ("train", ("experiment=finetune", "init_from=x.ckpt"), "the data set lacks data/coco"),
+        ("train", ("experiment=finetune", "init_from=x.ckpt"), "the dataset lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
         slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
         slow(
@@ -438,7 +438,7 @@ def test_a_checkpoint_of_another_architecture_is_an_error(stages, people):
         "model.network.architecture=hrnet_w18_small_v2", *SMALL, cwd=stages,
     )  # fmt: skip
     assert result.returncode != 0
-    assert "is of hrnet_w18_small, but the model is hrnet_w18_small_v2" in result.stderr
+    assert "contains hrnet_w18_small, but the model is hrnet_w18_small_v2" in result.stderr
 
 
 def test_images_of_any_mode_can_be_predicted(stages, tmp_path):

@@ -20,7 +20,7 @@ FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
 
 @pytest.fixture
 def broken(people, tmp_path):
-    """Return a data set with a truncated image and an invalid annotation, and the image."""
+    """Return a dataset with a truncated image and an invalid annotation, and the image."""
     root = tmp_path / "broken"
     shutil.copytree(people, root, ignore=shutil.ignore_patterns(".tagpose"))
     content = json.loads((root / FILE).read_text())

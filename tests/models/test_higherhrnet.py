@@ -210,7 +210,7 @@ def test_transfer_skips_or_initializes_a_head_that_only_one_network_has(body, tm
 
 def test_a_run_cannot_be_resumed_with_another_head(body, tmp_path):
     write_checkpoint(tmp_path / "x.ckpt", body)
-    with pytest.raises(ValueError, match=f"is of {HIGHER} .* the model is {PLAIN} "):
+    with pytest.raises(ValueError, match=f"contains {HIGHER} .* the model is {PLAIN} "):
         check_resumable(PoseNetwork(PLAIN, BODY), tmp_path / "x.ckpt")
 
 

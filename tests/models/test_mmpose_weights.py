@@ -278,7 +278,7 @@ def test_a_checkpoint_that_misses_the_published_results_is_an_error(tmp_path):
             ("experiment=published", "model=hrnet_w32", "predictor.precision=bf16"),
             "predictor.flip_test=true predictor.precision=float32",
         ),
-        (("experiment=published", "model=hrnet_w32"), "the data set lacks data/coco"),
+        (("experiment=published", "model=hrnet_w32"), "the dataset lacks data/coco"),
         slow(
             ("experiment=published_body", "model=hrnet_w18_small"), "no results were published for"
         ),

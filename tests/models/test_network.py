@@ -159,7 +159,7 @@ def test_a_compiled_network_has_the_same_outputs_and_gradients():
 
 def test_weights_of_another_architecture_are_an_error(checkpoint):
     with pytest.raises(
-        ValueError, match="is of hrnet_w18_small, but the model is hrnet_w18_small_v2"
+        ValueError, match="contains hrnet_w18_small, but the model is hrnet_w18_small_v2"
     ):
         transfer_weights(PoseNetwork("hrnet_w18_small_v2", BODY), checkpoint)
 

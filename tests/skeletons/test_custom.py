@@ -132,7 +132,7 @@ parts: {{palm: 1, fingers: 20}}
 
 @pytest.fixture
 def hands(people, tmp_path):
-    """Create a folder with a data set of left hands and the YAML file of their skeleton."""
+    """Create a folder with a dataset of left hands and the YAML file of their skeleton."""
     part = WHOLEBODY.parts["lefthand"]
     names = list(WHOLEBODY.keypoints[part])
     bones = [(a, b) for a, b in WHOLEBODY.bones if part.start <= min(a, b) and b < part.stop]

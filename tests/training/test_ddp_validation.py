@@ -15,7 +15,7 @@ def validate(people, devices, output, *empty_rank):
     """Validate with a number of processes and return the logged metrics.
 
     Args:
-        people: root of the data set.
+        people: root of the dataset.
         devices: number of processes.
         output: file of the metrics.
         empty_rank: optional rank without detections.

@@ -23,7 +23,7 @@ def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
         (0, 1, "person score", "hide people with lower scores"),
         (0, 1, "keypoint score", "hide keypoints with lower scores"),
         (0, 1, "peak score", "ignore heatmap peaks with lower values"),
-        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum between a peak and its person"),
+        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum distance of a peak from its person"),
         (1, MAX_PEOPLE, "people", "maximum number, highest scores first"),
     )
     return tuple(

@@ -121,7 +121,7 @@ def _inputs(*, smooth: bool) -> Inputs:
             choice = gr.Dropdown(label="image to show", visible=False, elem_id="choice")
         with gr.Tab("Camera") as camera_tab:
             camera = gr.Image(
-                label="photograph",
+                label="photo",
                 type="filepath",
                 sources=["webcam", "clipboard"],
                 webcam_options=_WEBCAM,
@@ -139,7 +139,7 @@ def _inputs(*, smooth: bool) -> Inputs:
                 height=300,
                 elem_id="video",
             )
-            smooth_box = gr.Checkbox(smooth, label="smooth", info="filter keypoints over time")
+            smooth_box = gr.Checkbox(smooth, label="smooth", info="reduce jitter of keypoints")
             with gr.Row():
                 start = gr.Button("Predict", variant="primary", elem_id="predict-video")
                 stop = gr.Button("Stop", elem_id="stop-video")
@@ -150,7 +150,7 @@ def _inputs(*, smooth: bool) -> Inputs:
 
 def _drawn_video() -> gr.Video:
     """Return the video with drawn poses below its caption."""
-    gr.HTML("<p>People, with the numbers of their tracks.</p>", elem_classes="caption")
+    gr.HTML("<p>People with their track numbers.</p>", elem_classes="caption")
     return gr.Video(
         show_label=False,
         interactive=False,

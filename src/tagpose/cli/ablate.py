@@ -75,7 +75,7 @@ def add_combined(variants: Any, combined: list[str]) -> dict[str, Variant]:
 
 
 def drawing_step(cfg: DictConfig) -> Step:
-    """Return the step that draws the data set."""
+    """Return the step that draws the dataset."""
     return Step(Path(cfg.root), "data synthesize", (f"root={cfg.root}", *cfg.synthesize))
 
 
@@ -196,7 +196,7 @@ def read_ap(folder: Path, table: str) -> dict[str, float]:
 
 
 def data_overrides(cfg: DictConfig) -> list[str]:
-    """Return the overrides of the data set and the input size."""
+    """Return the overrides of the dataset and the input size."""
     return [f"data.root={cfg.root}", f"input_size={cfg.input_size}"]
 
 

@@ -1,6 +1,6 @@
 """Count annotations, list issues and draw samples: tagpose data check [data=NAME KEY=VALUE ...].
 
-The exit code is 1 if the data set has errors at which training or evaluation would stop.
+The exit code is 1 if the dataset has errors at which training or evaluation would stop.
 """
 
 import warnings
@@ -35,7 +35,7 @@ from tagpose.visualization.samples import draw_sample
 
 @program("data_check")
 def main(cfg: DictConfig) -> None:
-    """Print the statistics and issues of a data set, and draw samples of it."""
+    """Print the statistics and issues of a dataset, and draw samples of it."""
     if not check_dataset(cfg):
         raise SystemExit(1)
 
@@ -63,12 +63,12 @@ def check_dataset(cfg: DictConfig) -> bool:
     if images:
         sheet = Path(cfg.output) / "sheet.png"
         write_image(sheet, make_image_grid(images))
-        print(f"sheet: {sheet}")
+        print(f"samples: {sheet}")
     return not any(inspection.log.first_error for inspection in inspections.values())
 
 
 def select_splits(data: PoseDataModule, names: str | list[str]) -> dict[str, Split]:
-    """Return splits of a data set by name, after a check that their files exist."""
+    """Return splits of a dataset by name, after a check that their files exist."""
     splits = {"train": data.train_split, "val": data.val_split}
     selected = [names] if isinstance(names, str) else list(names)
     if not selected or not set(selected) <= set(splits):

@@ -41,7 +41,7 @@ def download(root: Path, archives: list[Archive], *, keep: bool) -> None:
     """Download and unpack missing archives, after a check that all of them fit on the disk.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         archives: archives to download.
         keep: whether to keep the archives after they are unpacked.
     """

@@ -44,7 +44,7 @@ _NUM_EXAMPLES: Final = 3
 
 @program("data_skeleton")
 def main(cfg: DictConfig) -> None:
-    """Write configuration files for a data set, and a picture to verify them."""
+    """Write configuration files for a dataset, and a picture to verify them."""
     file = Path(cfg.annotations)
     content = load_coco_json(file)
     category = select_category(content, cfg.category, file)

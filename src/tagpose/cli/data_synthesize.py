@@ -1,4 +1,4 @@
-"""Draw a data set of synthetic people: tagpose data synthesize [root=FOLDER ...]."""
+"""Draw a dataset of synthetic people: tagpose data synthesize [root=FOLDER ...]."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tagpose.data.synthetic import write_synthetic_dataset
 
 @program("data_synthesize")
 def main(cfg: DictConfig) -> None:
-    """Write the data set in COCO's layout to a new folder."""
+    """Write the dataset in COCO's layout to a new folder."""
     write_synthetic_dataset(
         Path(cfg.root),
         train=cfg.train,
@@ -21,4 +21,4 @@ def main(cfg: DictConfig) -> None:
         seed=cfg.seed,
         sparse=cfg.sparse,
     )
-    print(f"synthetic data set: {cfg.root}")
+    print(f"synthetic dataset: {cfg.root}")

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint on a data set: tagpose evaluate checkpoint=FILE [KEY=VALUE ...]."""
+"""Evaluate a checkpoint on a dataset: tagpose evaluate checkpoint=FILE [KEY=VALUE ...]."""
 
 from collections.abc import Mapping
 from functools import partial

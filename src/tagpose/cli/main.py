@@ -1,4 +1,4 @@
-"""Console command: `tagpose VERB [OVERRIDE ...]`."""
+"""Console command: `tagpose COMMAND [OVERRIDE ...]`."""
 
 import sys
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ PROGRAMS: Final = {
     "predict": "estimate poses in images and videos: images=PATH checkpoint=FILE",
     "app": "serve a web page that shows poses in uploaded images and videos: checkpoint=FILE",
     "train": "train a network: experiment=pretrain or experiment=finetune",
-    "evaluate": "evaluate a checkpoint on a data set: checkpoint=FILE",
-    "score": "score a COCO result file: results=FILE ground_truth=FILE",
+    "evaluate": "evaluate a checkpoint on a dataset: checkpoint=FILE",
+    "score": "evaluate a COCO result file: results=FILE ground_truth=FILE",
     "report": "write an HTML report on a result file: results=FILE ground_truth=FILE",
     "reproduce": "train and evaluate both stages, and compare with the published results",
     "demo": "train and evaluate both stages on synthetic people in 15 minutes",
     "sweep": "search hyperparameters: sweep=NAME",
     "ablate": "evaluate variants of the recipe on synthetic people",
-    "cache_outputs": "save network outputs for `tune`: checkpoint=FILE",
+    "cache_outputs": "cache network outputs for `tune`: checkpoint=FILE",
     "tune": "evaluate decoder options on cached outputs: cached_outputs=FOLDER",
     "oracle": "evaluate decoded ground truth, the upper bound of the encoding",
-    "models": "list the published models, which any checkpoint= accepts by name",
+    "models": "list the published models, whose names every checkpoint= accepts",
     "export": "export a checkpoint to ONNX with its decoder: checkpoint=FILE",
     "convert": "convert an MMPose checkpoint: checkpoint=FILE",
     "publish": "publish a checkpoint in MMPose's layout with a model card: checkpoint=FILE",
     "benchmark": "measure training, inference and data loading: device=cuda",
-    "data download": "download COCO and COCO-WholeBody: root=FOLDER",
-    "data check": "count a data set's annotations and list its issues: data=NAME",
-    "data synthesize": "draw a data set of synthetic people: root=FOLDER",
-    "data split": "split an annotation tool's export into train and val: source=PATH",
-    "data skeleton": "write the skeleton of a COCO file's keypoints: annotations=FILE",
+    "data download": "download COCO 2017: root=FOLDER",
+    "data check": "report the statistics and issues of a dataset: data=NAME",
+    "data synthesize": "render a dataset of synthetic people: root=FOLDER",
+    "data split": "split the export of an annotation tool into train and val: source=PATH",
+    "data skeleton": "generate the skeleton and data YAML files of a COCO file: annotations=FILE",
 }
 
 
@@ -72,11 +72,11 @@ def usage() -> str:
     lines = [f"  {verb:16} {summary}" for verb, summary in PROGRAMS.items()]
     return "\n".join(
         [
-            "usage: tagpose VERB [OVERRIDE ...]",
+            "usage: tagpose COMMAND [OVERRIDE ...]",
             "",
             *lines,
             "",
-            "OVERRIDE is KEY=VALUE, as in Hydra; `tagpose VERB --help` prints all keys.",
+            "OVERRIDE is KEY=VALUE, as in Hydra; `tagpose COMMAND --help` lists all keys.",
         ]
     )
 

@@ -49,7 +49,7 @@ class ProcessUsage(NamedTuple):
 
 
 def run_subprogram(verb: str, *overrides: str, launcher: Sequence[str] = ()) -> ProcessUsage:
-    """Run `tagpose VERB`, and exit with its code if it fails.
+    """Run `tagpose COMMAND`, and exit with its code if it fails.
 
     SIGTERM, SIGUSR1 and SIGINT are forwarded to the program, which decides when it ends.
 

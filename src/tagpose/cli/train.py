@@ -30,7 +30,7 @@ _HARMLESS: Final = (
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
     "The '.*dataloader' does not have many workers",
-    "The number of training batches .* is smaller than the logging interval",  # small data sets
+    "The number of training batches .* is smaller than the logging interval",  # small datasets
     "Precision bf16-mixed is not supported by the model summary",
     "You're resuming from a checkpoint that ended before the epoch",  # PoseDataModule supports it
 )
@@ -159,7 +159,7 @@ def best_score(trainer: Trainer, callbacks: dict[str, Any]) -> float:
     score = callbacks["best_checkpoint"].best_model_score
     if score is None and trainer.is_global_zero:
         interval = trainer.check_val_every_n_epoch
-        print(f"no best.ckpt was written, as validation runs only every {interval} epochs")
+        print(f"no best.ckpt was written, because validation runs only every {interval} epochs")
     return float("nan") if score is None else float(score)
 
 

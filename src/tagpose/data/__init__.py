@@ -1,1 +1,1 @@
-"""Data sets: annotations, images, transforms, samplers and the LightningDataModule."""
+"""Datasets: annotations, images, transforms, samplers and the LightningDataModule."""

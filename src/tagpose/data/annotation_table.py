@@ -193,7 +193,7 @@ class AnnotationCollector:
         has_image = np.array([image_id in images for image_id in self.image_ids], bool)
         for t in np.flatnonzero(of_category & ~has_image).tolist():
             where = f"annotations[{self.row_indices[t]}]"
-            log.add(IssueType.STRAY, where, f"is of image {self.image_ids[t]}")
+            log.add(IssueType.STRAY, where, f"belongs to image {self.image_ids[t]}")
         return has_image
 
     def _log_v0(self, counts: Sequence[Sequence[int]], log: IssueLog) -> None:

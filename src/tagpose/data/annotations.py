@@ -1,4 +1,4 @@
-"""Annotations of a data set, parsed once and then mapped from a cache."""
+"""Annotations of a dataset, parsed once and then mapped from a cache."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ from tagpose.skeletons.skeleton import Skeleton
 
 
 class ImageRecord(NamedTuple):
-    """One annotated image of a data set."""
+    """One annotated image of a dataset."""
 
     image_id: int
     file: Path
@@ -35,7 +35,7 @@ class ImageRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class Annotations:
-    """Images and people of a data set, as arrays that are mapped from a cache.
+    """Images and people of a dataset, as arrays that are mapped from a cache.
 
     Processes share the memory of the cache, so pickling transfers only its path.
     """

@@ -1,4 +1,4 @@
-"""LightningDataModule for COCO-style data sets."""
+"""LightningDataModule for COCO-style datasets."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ class PoseDataModule(LightningDataModule):
     """Training and validation data in the format of COCO or COCO-WholeBody.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         skeleton: keypoints to read.
         train: annotation file and image folder of the training set, relative to `root`.
         val: annotation file and image folder of the validation set, relative to `root`.
@@ -40,10 +40,10 @@ class PoseDataModule(LightningDataModule):
         num_workers: DataLoader workers per process, at most the number of cores; 0 loads images in
             the main process.
         transforms: albumentations transforms for training, by name, in order.
-        on_error: "stop" at the first error in the data set, or "skip" images with errors; see
+        on_error: "stop" at the first error in the dataset, or "skip" images with errors; see
             `make_clean_copy`.
         seed: seed of the order of the images and of the augmentation.
-        repeat: number of times that an epoch includes each training image, for small data sets.
+        repeat: number of times that an epoch includes each training image, for small datasets.
         category: name of the category to read, if several have keypoints.
         v0_as_labeled: whether keypoints with coordinates and v = 0 count as labeled.
 

@@ -1,4 +1,4 @@
-"""Map-style data sets for training, validation and test-time inference."""
+"""Map-style datasets for training, validation and test-time inference."""
 
 from collections.abc import Sequence
 

@@ -34,7 +34,7 @@ class ResumableDistributedSampler(Sampler[SampleKey]):
     Args:
         num_images: number of images.
         batch_size: images per batch.
-        repeat: number of times that an epoch includes each image, for small data sets.
+        repeat: number of times that an epoch includes each image, for small datasets.
         seed: seed of the order.
         rank: rank of this process.
         num_replicas: number of processes.

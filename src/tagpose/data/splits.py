@@ -1,4 +1,4 @@
-"""Splits of a data set: paths of their annotations and images, and images in both of them."""
+"""Splits of a dataset: paths of their annotations and images, and images in both of them."""
 
 import os
 import shlex
@@ -15,17 +15,17 @@ _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's an
 _COCO_HINT: Final = (
     "`tagpose data download root=FOLDER` downloads COCO 2017 and explains how to get the "
     "annotations of COCO-WholeBody from github.com/jin-s13/COCO-WholeBody; then set "
-    "data.root=FOLDER. Without COCO, run `tagpose demo`, or create the data set of data=synthetic "
+    "data.root=FOLDER. Without COCO, run `tagpose demo`, or create the dataset of data=synthetic "
     "with `tagpose data synthesize`"
 )
 _CUSTOM_DATA_HINT: Final = (
-    "set data.root=FOLDER to the folder of the data set, and data.train=[FILE,FOLDER] and "
+    "set data.root=FOLDER to the folder of the dataset, and data.train=[FILE,FOLDER] and "
     "data.val=[FILE,FOLDER] to its annotations and images, relative to data.root"
 )
 
 
 class Split(NamedTuple):
-    """Paths of a training or validation split, relative to the root of the data set."""
+    """Paths of a training or validation split, relative to the root of the dataset."""
 
     annotations: str
     images: str
@@ -56,7 +56,7 @@ def parse_splits(root: Path, train: object, val: object) -> tuple[Split, Split]:
     of a video, must stay in one split, and the choice must not change when images are added.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         train: pair of annotation file and image folder.
         val: likewise.
 
@@ -91,7 +91,7 @@ def check_splits_exist(root: Path, splits: Sequence[Split]) -> None:
     if missing:
         is_coco = all(Path(s.annotations).name.startswith(_COCO_PREFIXES) for s in splits)
         hint = _COCO_HINT if is_coco else _CUSTOM_DATA_HINT
-        raise FileNotFoundError(f"the data set lacks {', '.join(missing)}; {hint}")
+        raise FileNotFoundError(f"the dataset lacks {', '.join(missing)}; {hint}")
 
 
 def warn_of_shared_images(train: Annotations, val: Annotations, file: Path) -> None:
@@ -130,7 +130,7 @@ def log_shared_images(
         shared += [file for file in copies if file not in shared]
     if shared:
         detail = f"has {min(shared)} in both"
-        log.add(IssueType.SHARED_IMAGES, "the data set", detail, count=len(shared))
+        log.add(IssueType.SHARED_IMAGES, "the dataset", detail, count=len(shared))
 
 
 def _image_paths(annotations: Annotations) -> list[str]:

@@ -32,7 +32,7 @@ class CachedOutput(NamedTuple):
 class CacheManifest(NamedTuple):
     """Description of a folder of cached outputs."""
 
-    title: str  # data set; printed with every table of scores
+    title: str  # dataset; printed with every table of scores
     skeleton: Skeleton
     ground_truth: Path  # annotation file for the evaluation
     image_ids: tuple[int, ...]

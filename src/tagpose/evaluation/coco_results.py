@@ -152,7 +152,7 @@ def read_results(path: Path) -> list[CocoResult]:
     try:
         results = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a valid JSON file ({error})") from error
+        raise ValueError(f"{path} is not a valid JSON file ({error}); write it again") from error
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise ValueError(
             f"{path} is not a result file, which is a JSON list with one object per person"
@@ -185,10 +185,11 @@ def _flat_values(result: CocoResult, row: int, skeleton: Skeleton) -> np.ndarray
     if len(values) != 3 * skeleton.size + 1:
         raise ValueError(
             f"{where} has {(len(values) - 1) / 3:g} keypoints, "
-            f"but skeleton {skeleton.name!r} has {skeleton.size}"
+            f"but skeleton {skeleton.name!r} has {skeleton.size}; set skeleton= "
+            "to that of the results"
         )
     if not np.isfinite(values).all():
-        raise ValueError(f"{where}: a coordinate or score is not finite")
+        raise ValueError(f"{where}: a coordinate or score is not finite; correct or remove it")
     return values
 
 

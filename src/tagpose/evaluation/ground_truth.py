@@ -73,7 +73,10 @@ def select_images(ground_truth: GroundTruth, image_ids: Iterable[int]) -> Ground
     selected = np.unique(np.fromiter(image_ids, np.int64))
     unknown = np.setdiff1d(selected, ground_truth.image_ids)
     if len(unknown):
-        raise ValueError(f"the ground truth has no image {unknown[0]} ({len(unknown)} are unknown)")
+        raise ValueError(
+            f"the ground truth has no image {unknown[0]} ({len(unknown)} are unknown); use "
+            "results and annotations of the same images"
+        )
     person_image_ids = ground_truth.image_ids[ground_truth.image]  # [T]
     keep = np.isin(person_image_ids, selected)
     indices = np.searchsorted(ground_truth.image_ids, selected).tolist()

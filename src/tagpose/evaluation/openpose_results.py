@@ -41,7 +41,7 @@ _LAYOUTS: Final[Mapping[str, tuple[KeypointLayout, ...]]] = {
 }
 _PIFPAF_HINT: Final = (
     "a result file has an image_id for each person, unlike OpenPifPaf's files of one image; "
-    "`python -m openpifpaf.eval --write-predictions` writes a result file of a data set"
+    "`python -m openpifpaf.eval --write-predictions` writes a result file of a dataset"
 )
 _SUFFIX: Final = "_keypoints"  # of OpenPose's file names, after the name of the image
 

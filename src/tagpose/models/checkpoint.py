@@ -224,7 +224,7 @@ def check_resumable(network: PoseNetwork, file: Path) -> None:
     target_spec = network.spec
     advice = "resume with the same, or start a new run from its weights with init_from"
     if source_spec[:2] != target_spec[:2]:  # the input size may differ
-        raise ValueError(f"{file} is of {source_spec}, but the model is {target_spec}; {advice}")
+        raise ValueError(f"{file} contains {source_spec}, but the model is {target_spec}; {advice}")
     for option in ("subpixel", "tag_sharing"):
         source, target = getattr(source_spec, option), getattr(target_spec, option)
         if source != target:

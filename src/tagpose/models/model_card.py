@@ -12,7 +12,7 @@ import yaml
 from tagpose.io import atomic_write
 from tagpose.models.network import PoseNetwork
 
-_COCO: Final = "COCO 2017 (annotations CC BY 4.0; photographs under the terms of Flickr)"
+_COCO: Final = "COCO 2017 (annotations CC BY 4.0; images under the terms of Flickr)"
 _WHOLEBODY: Final = "COCO-WholeBody v1.0 (for non-commercial research only) on images of COCO 2017"
 # for each data config in conf/data: its description, and the license of models trained with it
 _DATASETS: Final[Mapping[str, tuple[str, str]]] = {
@@ -22,11 +22,11 @@ _DATASETS: Final[Mapping[str, tuple[str, str]]] = {
         "non-commercial research only, according to the terms of COCO-WholeBody",
     ),
     "synthetic": (
-        "synthetic people; not representative of photographs",
+        "synthetic people; not representative of photos",
         "Apache-2.0, like the code",
     ),
     "synthetic_body": (
-        "synthetic people; not representative of photographs",
+        "synthetic people; not representative of photos",
         "Apache-2.0, like the code",
     ),
 }

@@ -69,7 +69,7 @@ def _check_backbone(network: PoseNetwork, source_spec: ModelSpec, file: Path) ->
     source, target = source_spec.architecture, network.architecture
     if source.removeprefix(HIGHER_PREFIX) != target.removeprefix(HIGHER_PREFIX):
         raise ValueError(
-            f"{file} is of {source}, but the model is {target}; use model={source} or another "
+            f"{file} contains {source}, but the model is {target}; use model={source} or another "
             "checkpoint"
         )
 

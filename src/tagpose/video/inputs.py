@@ -63,10 +63,7 @@ def _describe_skipped(source: str, skipped: Sequence[Path]) -> tuple[str, ...]:
     if suffixes:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(_MAX_KINDS))
         others = ", ..." if len(suffixes) > _MAX_KINDS else ""
-        notes.append(
-            f"skipped {suffixes.total()} files that are not known as images or videos: "
-            f"{kinds}{others}"
-        )
+        notes.append(f"skipped {suffixes.total()} files of unsupported types: {kinds}{others}")
     if folders:
         pattern = Path(source) / "**/*" if Path(source).is_dir() else "FOLDER/**/*"
         notes.append(f"skipped {len(folders)} subfolders; images='{pattern}' includes them")

@@ -1,4 +1,4 @@
-"""Pictures for checking a data set: training samples, and the names of annotated keypoints."""
+"""Pictures for checking a dataset: training samples, and the names of annotated keypoints."""
 
 from typing import Final
 

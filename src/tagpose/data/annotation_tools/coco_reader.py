@@ -56,7 +56,7 @@ def is_coco(content: object) -> bool:
 def read_coco_export(
     files: Sequence[Path], root: Path | None, images: Path | None, log: DropLog
 ) -> SourceDataset:
-    """Read COCO files of one data set, such as train and val.
+    """Read COCO files of one dataset, such as train and val.
 
     Rows are not changed, except paths of images and, if there are several files, ids.
 
@@ -109,7 +109,9 @@ def _check_rows(rows: list[Any], key: str, file: Path) -> list[Row]:
     """Check that a list has JSON objects only, and return it."""
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise ValueError(f"{file}: {key}[{index}] is {row!r}, expected an object")
+            raise ValueError(
+                f"{file}: {key}[{index}] is {row!r}, expected an object; export it again"
+            )
     return rows
 
 
@@ -161,7 +163,7 @@ def _keep_annotations_of(
 
 
 def _renumber(parts: Sequence[SourceDataset]) -> list[SourceDataset]:
-    """Return the parts of one data set with ids that are unique across parts."""
+    """Return the parts of one dataset with ids that are unique across parts."""
     renumbered, num_images, num_annotations = [], 0, 0
     for part in parts:
         new_ids = {id_key(row["id"]): num_images + n for n, row in enumerate(part.images, 1)}

@@ -1,4 +1,4 @@
-"""Writer of the two YAML files that training needs for a data set: skeleton and data."""
+"""Writer of the two YAML files that training needs for a dataset: skeleton and data."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def format_data_yaml(train: SplitPaths, val: SplitPaths | None, source: str) -> 
     folders = [split.annotations.resolve().parent for split in (train, val) if split]
     root = Path(os.path.commonpath(folders))
     lines = [
-        f"# Data set drafted by `tagpose data skeleton` from {quote_yaml(source)}.",
+        f"# Dataset drafted by `tagpose data skeleton` from {quote_yaml(source)}.",
         "# Override data.root=FOLDER if it has moved.",
         "defaults:",
         "  - coco",
@@ -72,7 +72,7 @@ def quote_yaml(text: str) -> str:
 
 
 def dataset_name(file: Path) -> str:
-    """Return a name for the data set of an annotation file, that of its folder."""
+    """Return a name for the dataset of an annotation file, that of its folder."""
     folder = file.resolve().parent
     return to_identifier(folder.parent.name if folder.name == _COCO_FOLDER else folder.name)
 

@@ -35,7 +35,7 @@ class DropLog:
 
 
 class SourceDataset(NamedTuple):
-    """Data set read from an export."""
+    """Dataset read from an export."""
 
     kind: str  # format, such as "COCO keypoints"
     files: tuple[Path, ...]  # files that were read

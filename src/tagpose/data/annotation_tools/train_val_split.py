@@ -50,7 +50,7 @@ def assign_splits(
     """Assign the images of a source to train and val; its test split is kept.
 
     Args:
-        source: data set with at least two images.
+        source: dataset with at least two images.
         by: "image", "folder", "video" or a regular expression; see `group_images`.
         val_fraction: fraction of the images in val; None keeps the splits of the source, or is 0.1
             if it has none.
@@ -148,10 +148,10 @@ def write_split(
     """Write one COCO file per split and a link to the images.
 
     Images are not copied: a link takes no disk space, file names stay those of the export, and the
-    folder has the layout of any COCO data set.
+    folder has the layout of any COCO dataset.
 
     Args:
-        source: data set, whose rows are written unchanged.
+        source: dataset, whose rows are written unchanged.
         splits: split by `id_key` of the image id.
         folder: existing folder to write to.
 
@@ -215,13 +215,13 @@ def _compile_group(expression: str) -> Callable[[str], str]:
         compiled = re.compile(expression)
     except re.error as error:
         raise ValueError(
-            f"group={expression} is neither image, folder nor video, nor a valid regular "
-            f"expression ({error})"
+            f"group={expression} is not a valid regular expression ({error}); correct it, or use "
+            "image, folder or video"
         ) from error
     if not compiled.groups:
         raise ValueError(
-            f"group={expression} is neither image, folder nor video, and as a regular expression "
-            "it has no (group)"
+            f"group={expression} is a regular expression without a group; put the key in "
+            "parentheses, or use image, folder or video"
         )
 
     def group_of(name: str) -> str:

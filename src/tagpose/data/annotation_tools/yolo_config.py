@@ -129,7 +129,9 @@ def _parse_kpt_shape(shape: object, file: Path) -> tuple[int, int]:
         count, values = shape
         if count > 0 and values in (2, 3):
             return count, values
-    raise ValueError(f"{file}: kpt_shape is {shape!r}, expected [number of keypoints, 2 or 3]")
+    raise ValueError(
+        f"{file}: kpt_shape is {shape!r}, expected [number of keypoints, 2 or 3]; correct it"
+    )
 
 
 def _is_involution(flip_idx: Sequence[object], count: int) -> bool:

@@ -21,7 +21,7 @@ _EXTRACTION_PREFIX: Final = ".unpacking-"  # of temporary folders with incomplet
 
 
 class Archive(NamedTuple):
-    """A published zip archive and the paths that a data set needs from it."""
+    """A published zip archive and the paths that a dataset needs from it."""
 
     url: str
     size: int  # bytes
@@ -36,10 +36,10 @@ class Archive(NamedTuple):
 
 @contextmanager
 def lock_dataset(root: Path) -> Iterator[None]:
-    """Lock a data set folder and remove what interrupted extractions left in it.
+    """Lock a dataset folder and remove what interrupted extractions left in it.
 
     Args:
-        root: folder of the data set; created if it is missing.
+        root: folder of the dataset; created if it is missing.
 
     Raises:
         FolderInUseError: another process holds the lock.
@@ -83,7 +83,7 @@ def fetch_archive(root: Path, archive: Archive, *, keep: bool) -> None:
     """Download an archive, extract the missing paths, and remove the archive.
 
     Args:
-        root: folder of the data set.
+        root: folder of the dataset.
         archive: archive to download.
         keep: whether the downloaded archive is kept.
 

@@ -1,1 +1,1 @@
-"""Checks and statistics of a data set, clean copies, and sample selection."""
+"""Checks and statistics of a dataset, clean copies, and sample selection."""

@@ -148,6 +148,6 @@ def _write_copy(
         except OSError as error:
             last_error = error
     raise OSError(
-        f"a clean copy of {name} cannot be written ({last_error}); set XDG_CACHE_HOME to a "
-        "writable folder"
+        f"a copy of {name} without errors cannot be written ({last_error}); set XDG_CACHE_HOME to "
+        "a writable folder"
     )

@@ -1,4 +1,4 @@
-"""Checks of a data set: its annotations (valid flags, positions, areas) and its image files.
+"""Checks of a dataset: its annotations (valid flags, positions, areas) and its image files.
 
 They also find rows that can be read but are probably wrong, such as implausible areas, which make
 every AP meaningless.

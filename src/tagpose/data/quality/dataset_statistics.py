@@ -1,4 +1,4 @@
-"""Statistics of a data set (people, labeled parts, sizes, visibilities), and their tables.
+"""Statistics of a dataset (people, labeled parts, sizes, visibilities), and their tables.
 
 Annotations with an error are not counted.
 """
@@ -35,7 +35,7 @@ class PartStatistics(NamedTuple):
 
 
 class DatasetStatistics(NamedTuple):
-    """Statistics of a data set."""
+    """Statistics of a dataset."""
 
     images: int
     empty: int  # images without people; they may have a crowd
@@ -88,7 +88,7 @@ def labeled_parts(coco: CocoFile, skeleton: Skeleton) -> np.ndarray:
 
 
 def format_overview(coverage: DatasetStatistics, title: str) -> Table:
-    """Return a table of the statistics of the whole data set."""
+    """Return a table of the statistics of the whole dataset."""
     table = Table("", title=title)
     table.add_column("count", justify="right")
     medium, large = (math.isqrt(int(area)) for area in (MEDIUM_AREA, LARGE_AREA))

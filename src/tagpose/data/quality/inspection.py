@@ -1,4 +1,4 @@
-"""Inspection of a data set: statistics and issues of an annotation file and its images."""
+"""Inspection of a dataset: statistics and issues of an annotation file and its images."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from tagpose.skeletons.skeleton import Skeleton
 
 
 class Inspection(NamedTuple):
-    """Statistics and issues of a data set."""
+    """Statistics and issues of a dataset."""
 
     description: str  # of the file
     coverage: DatasetStatistics
@@ -36,7 +36,7 @@ def inspect_dataset(
     read_pixels: bool = False,
     options: ReadOptions = DEFAULT_OPTIONS,
 ) -> Inspection:
-    """Compute the statistics of a data set and collect all of its issues.
+    """Compute the statistics of a dataset and collect all of its issues.
 
     Args:
         file: annotation file, COCO keypoints or COCO-WholeBody.

@@ -1,4 +1,4 @@
-"""Selection of representative samples of a data set, as training and validation load them."""
+"""Selection of representative samples of a dataset, as training and validation load them."""
 
 import numpy as np
 

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 class GenerationOptions(NamedTuple):
-    """Options of all images of a data set."""
+    """Options of all images of a dataset."""
 
     root: Path
     image_size: int  # shorter side in image pixels
@@ -57,7 +57,7 @@ def write_synthetic_dataset(
     sparse: bool = False,
     processes: int | None = None,
 ) -> None:
-    """Write a synthetic data set, which does not depend on the number of processes.
+    """Write a synthetic dataset, which does not depend on the number of processes.
 
     Args:
         root: folder to create, with annotations/, train2017/ and val2017/.

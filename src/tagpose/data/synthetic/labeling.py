@@ -14,11 +14,11 @@ from tagpose.skeletons.coco import WHOLEBODY
 _MIN_PART_SIZE: Final = 8.0  # image pixels; smaller faces and hands are not labeled
 _MIN_VISIBLE_FRACTION: Final = 0.6  # of the keypoints of a labeled face or hand
 _UNLABELED_PERSON_PROB, _UNLABELED_PART_PROB = 0.04, 0.07
-# image pixels; in sparse data sets smaller parts are not labeled
+# image pixels; in sparse datasets smaller parts are not labeled
 _MIN_SPARSE_SIZES: Final = MappingProxyType(
     {"foot": 22.0, "face": 25.0, "lefthand": 14.0, "righthand": 14.0}
 )
-_BLUR_PROB: Final = 0.2  # in sparse data sets
+_BLUR_PROB: Final = 0.2  # in sparse datasets
 _BLUR_SIGMA: Final = 0.12  # in units of the longer side of the part
 
 
@@ -72,7 +72,7 @@ def blur_parts(image: np.ndarray, keypoints: np.ndarray, random: Random) -> tupl
         random: generator.
 
     Returns:
-        Names of the parts that are blurred, or too small to be labeled in a sparse data set.
+        Names of the parts that are blurred, or too small to be labeled in a sparse dataset.
     """
     unclear = []
     for name, min_size in _MIN_SPARSE_SIZES.items():

@@ -25,7 +25,7 @@ _COUNT_WEIGHTS: Final = (0.04, 0.48, 0.34, 0.09, 0.05, 0.04, 0.04, 0.03, 0.03)
 _SHAPES: Final = ((1.0, 1.0), (1.25, 1.0), (1.0, 1.25))  # width, height in units of `image_size`
 # ranges of the standing height in image heights for one, two and more people, who have less room
 _HEIGHTS: Final = ((0.75, 0.97), (0.65, 0.9), (0.55, 0.75))
-_SPARSE_HEIGHTS: Final = (0.3, 0.97)  # in sparse data sets
+_SPARSE_HEIGHTS: Final = (0.3, 0.97)  # in sparse datasets
 _CLOSE_UP_HEIGHTS: Final = (1.0, 1.6)  # a single person whose legs may be outside the image
 _CLOSE_UP_PROB, _CROWD_PROB, _OCCLUDER_PROB = 0.3, 0.05, 0.25
 _STANDING_HEIGHT: Final = 0.95  # of an upright figure in its own units
