@@ -54,13 +54,14 @@ def serve(
     old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _temporary_folder() as folder:
-            app = _build_app(viewer, videos, start, folder)
+            events = EventHandlers(viewer, videos, start.output, folder)
+            app = _build_app(events, start)
             _launch(app, host, port, max_upload)
             print(f"Serving at {app.local_url}", flush=True)
             try:
                 Event().wait()
             finally:  # before the folder is deleted
-                videos.close()
+                events.jobs.close()
                 app.close(verbose=False)
     except KeyboardInterrupt:
         print("Stopped.")
@@ -79,16 +80,14 @@ def _temporary_folder() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _build_app(
-    viewer: PoseViewer, videos: VideoProcessor, start: ViewerSettings, folder: str
-) -> gr.Blocks:
+def _build_app(events: EventHandlers, start: ViewerSettings) -> gr.Blocks:
     """Return the app with its layout and events."""
-    max_age = int(viewer.cache.max_idle_seconds)
-    events = EventHandlers(viewer, videos, start.output, folder)
+    max_age = int(events.viewer.cache.max_idle_seconds)
     with gr.Blocks(
         title="tagpose", analytics_enabled=False, delete_cache=(_CLEANUP_INTERVAL, max_age)
     ) as app:
-        connect_events(events, build_layout(viewer, start, smooth=videos.options.smooth))
+        page = build_layout(events.viewer, start, smooth=events.videos.options.smooth)
+        connect_events(events, page)
         app.unload(events.close_session)
     return app.queue(api_open=False, max_size=_MAX_QUEUE)
 

@@ -39,8 +39,9 @@ def main(cfg: DictConfig) -> None:
         max_people=decoder.max_people or MAX_PEOPLE,
     )
     keypoint_mask(predictor.skeleton, cfg.parts)  # raises for unknown parts
-    viewer = PoseViewer(predictor, cache, max_pixels=int(cfg.max_megapixels * _MILLION))
-    videos = VideoProcessor(predictor, instantiate(cfg.video), cfg.max_video_seconds)
+    max_pixels = int(cfg.max_megapixels * _MILLION)
+    viewer = PoseViewer(predictor, cache, max_pixels)
+    videos = VideoProcessor(predictor, instantiate(cfg.video), cfg.max_video_seconds, max_pixels)
     serve(
         viewer,
         videos,
