@@ -308,7 +308,7 @@ def test_parts_and_style_of_the_page_are_those_of_the_picture_and_files(network,
     viewer = make_viewer(make_predictor(network))
     viewer.analyze("me", pictures / "one.png")
     choices = DrawingChoices(["body"], "person", "black", ["blur_faces"], 2.0, ["csv"])
-    chosen = make_settings(START._replace(min_person_score=0.9), OutputOptions(), choices)
+    chosen = make_settings(START._replace(min_person_score=0.9), choices.apply(OutputOptions()))
     assert chosen.output.formats == ["csv"]
     assert chosen.output.result_filter.parts == ["body"]
     style = PoseVisualizer("person", "black", 2.0, boxes=False, ids=False, blur_faces=True)
@@ -494,13 +494,8 @@ def test_a_late_redraw_does_not_restore_an_older_image(network):
 def address(checkpoint, tmp_path_factory):
     """URL of a server for files up to 1 MB and 5 s; it deletes its files when it stops."""
     folder = tmp_path_factory.mktemp("served")
-    overrides = (
-        f"checkpoint={checkpoint}",
-        "port=null",
-        "max_upload_megabytes=1",
-        "max_video_seconds=5",
-    )
-    log, script = tmp_path_factory.mktemp("log") / "out", command("app", *overrides)[1:]
+    log = tmp_path_factory.mktemp("log") / "out"
+    script = command("app", f"checkpoint={checkpoint}", "port=null", *LIMITS)[1:]
     err = log.with_name("err")
     server = start_file(*script, cwd=folder, out=log, err=err, TMPDIR=str(folder))
     while not log.exists() or not log.read_text().endswith("\n"):

@@ -16,10 +16,10 @@ import numpy as np
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
 from PIL import Image
 
-from tagpose.app.rendering import people_html_table
+from tagpose.app.rendering import format_sentence, people_html_table
 from tagpose.app.running_jobs import IsStopped, RunningJobs
 from tagpose.app.settings import DrawingChoices, ViewerSettings, ViewerThresholds, make_settings
-from tagpose.app.uploads import format_sentence, keep_uploads, unique_names
+from tagpose.app.uploads import keep_uploads, unique_names
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
 from tagpose.inference.image_outputs import OutputOptions
@@ -170,7 +170,7 @@ class EventHandlers:
         """Return the settings for the values of the sliders and of the drawing inputs."""
         count = len(ViewerThresholds._fields)
         thresholds, choices = ViewerThresholds(*values[:count]), DrawingChoices(*values[count:])
-        return make_settings(thresholds, self.output, choices)
+        return make_settings(thresholds, choices.apply(self.output))
 
     def _file_settings(self, values: Sequence[Any]) -> ViewerSettings:
         """Return the settings for writing files, or raise a ValueError without any format."""

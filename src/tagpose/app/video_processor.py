@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tagpose.app.rendering import format_sentence
 from tagpose.app.running_jobs import IsStopped, ReportProgress
 from tagpose.app.settings import ViewerSettings
-from tagpose.app.uploads import format_sentence
 from tagpose.inference.predictor import Predictor
 from tagpose.video.frames import Frame, FrameResult
 from tagpose.video.video_predictor import VideoPredictor

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from tagpose.app.server import serve
 from tagpose.app.session_cache import SessionCache
-from tagpose.app.settings import MAX_PEOPLE, ViewerThresholds, make_settings
+from tagpose.app.settings import MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
 from tagpose.cli.predict_output import output_options
@@ -45,7 +45,7 @@ def main(cfg: DictConfig) -> None:
     serve(
         viewer,
         videos,
-        make_settings(thresholds, output),
+        ViewerSettings(thresholds, output),
         host=cfg.host,
         port=cfg.port,
         max_upload=cfg.max_upload_megabytes,
