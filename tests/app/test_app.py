@@ -343,6 +343,25 @@ def test_unreadable_images_are_listed_by_name_and_the_others_are_written(
     assert {file.name for file in tmp_path.iterdir()} == {"one.png", "keypoints.csv", "images.json"}
 
 
+def test_uploads_are_kept_while_they_wait_for_the_images_before_them(network, pictures, tmp_path):
+    viewer = make_viewer(make_predictor(network))
+    files = [Path(shutil.copy(pictures / f"{name}.png", tmp_path)) for name in ("one", "two")]
+    for file in files:
+        os.utime(file, (0, 0))
+    kept = []
+
+    def report(done, total):
+        kept.append([file.stat().st_mtime > 0 for file in files])
+        for file in files:
+            os.utime(file, (0, 0))
+
+    viewer.write_images(
+        files, settings(formats=["csv"]), tmp_path / "out", report=report, is_stopped=lambda: False
+    )
+    assert kept == [[True, True], [False, False]]
+    assert files[1].stat().st_mtime == 0
+
+
 def test_a_stopped_video_has_the_frames_so_far_and_a_session_has_one_video(
     network, videos, tmp_path
 ):

@@ -119,6 +119,7 @@ class PoseViewer:
         Returns:
             Errors of images that cannot be read.
         """
+        keep_uploads(files)
         names = unique_names(files)
         predictor = self.predictor.with_decoder(settings.thresholds.apply(self.predictor.decoder))
 
@@ -129,6 +130,7 @@ class PoseViewer:
                 if error is not None:
                     error = ValueError(str(error).replace(str(result.source), str(name)))
                 yield result._replace(source=name, error=error)
+                keep_uploads(files[done:])  # they may wait for a long time
                 report(done, len(files))
                 if is_stopped():
                     return
