@@ -39,7 +39,7 @@ class VideoProcessor:
         report: ReportProgress,
         is_stopped: IsStopped,
     ) -> str:
-        """Predict a video and write its output files; see `write_video_outputs`.
+        """Write the output files of a video, and return a message on its frames and tracks.
 
         Args:
             file: uploaded video.
@@ -48,9 +48,6 @@ class VideoProcessor:
             smooth: whether to smooth keypoints over time.
             report: called after each frame.
             is_stopped: called after each frame; if true, the frames so far are the video.
-
-        Returns:
-            A message on the frames and tracks.
 
         Raises:
             ValueError: the video cannot be read, is too long or has too large frames.

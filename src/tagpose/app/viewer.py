@@ -135,10 +135,8 @@ class PoseViewer:
                 if is_stopped():
                     return
 
-        outputs = write_image_outputs(
-            named_results(), list(names.values()), folder, settings.output
-        )
-        return outputs.failures
+        sources = list(names.values())
+        return write_image_outputs(named_results(), sources, folder, settings.output).failures
 
     def heatmaps(self, session_id: str, part: str) -> np.ndarray | None:
         """Draw the heatmaps of a part on the session's image, or return None without an image."""
