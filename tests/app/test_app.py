@@ -9,9 +9,10 @@ import signal
 import socket
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,6 +34,7 @@ from tagpose.app.rendering import (
     render_heatmaps,
     render_tags,
 )
+from tagpose.app.running_jobs import RunningJobs
 from tagpose.app.session_cache import SessionCache
 from tagpose.app.settings import DrawingChoices, ViewerThresholds, make_settings
 from tagpose.app.uploads import unique_names
@@ -134,6 +136,15 @@ def make_viewer(predictor):
     return PoseViewer(
         predictor, SessionCache(max_bytes=10**9, max_idle_seconds=600), max_pixels=400_000
     )
+
+
+def make_processor(predictor, max_seconds=9, max_pixels=400_000):
+    return VideoProcessor(predictor, VideoPredictor(), max_seconds, max_pixels)
+
+
+def run_without_stop(write, *args, **options):
+    """Call a function of the viewer or the video processor without progress and stop."""
+    return write(*args, report=lambda *_: None, is_stopped=lambda: False, **options)
 
 
 def predict(network, file, thresholds, **options):
@@ -297,7 +308,7 @@ def test_parts_and_style_of_the_page_are_those_of_the_picture_and_files(network,
     viewer = make_viewer(make_predictor(network))
     viewer.analyze("me", pictures / "one.png")
     choices = DrawingChoices(["body"], "person", "black", ["blur_faces"], 2.0, ["csv"])
-    chosen = make_settings(START._replace(min_person_score=0.9), OutputOptions(), choices)
+    chosen = make_settings(START._replace(min_person_score=0.9), choices.apply(OutputOptions()))
     assert chosen.output.formats == ["csv"]
     assert chosen.output.result_filter.parts == ["body"]
     style = PoseVisualizer("person", "black", 2.0, boxes=False, ids=False, blur_faces=True)
@@ -325,45 +336,126 @@ def test_unreadable_images_are_listed_by_name_and_the_others_are_written(
 ):
     viewer = make_viewer(make_predictor(network))
     files = [pictures / name for name in ("one.png", "text.jpg", "large.png")]
-    failures = viewer.write_images(files, settings(formats=["pictures", "csv"]), tmp_path)
+    chosen = settings(formats=["pictures", "csv"])
+    failures = run_without_stop(viewer.write_images, files, chosen, tmp_path)
     assert [failure.split()[0] for failure in failures] == ["text.jpg", "large.png"]
     assert str(pictures) not in str(failures)
     assert {file.name for file in tmp_path.iterdir()} == {"one.png", "keypoints.csv", "images.json"}
 
 
+def test_uploads_are_kept_while_they_wait_for_the_images_before_them(network, pictures, tmp_path):
+    viewer = make_viewer(make_predictor(network))
+    files = [Path(shutil.copy(pictures / f"{name}.png", tmp_path)) for name in ("one", "two")]
+    for file in files:
+        os.utime(file, (0, 0))
+    kept = []
+
+    def report(done, total):
+        kept.append([file.stat().st_mtime > 0 for file in files])
+        for file in files:
+            os.utime(file, (0, 0))
+
+    viewer.write_images(
+        files, settings(formats=["csv"]), tmp_path / "out", report=report, is_stopped=lambda: False
+    )
+    assert kept == [[True, True], [False, False]]
+    assert files[1].stat().st_mtime == 0
+
+
 def test_a_stopped_video_has_the_frames_so_far_and_a_session_has_one_video(
     network, videos, tmp_path
 ):
-    predictor = make_predictor(network, flip_test=False)
-    processor = VideoProcessor(predictor, VideoPredictor(), max_seconds=9)
-    process = partial(processor.predict, "me", videos / "short.mp4", settings(formats=["pictures"]))
+    processor, jobs = make_processor(make_predictor(network, flip_test=False)), RunningJobs()
+
+    def process(folder, report):
+        with jobs.run("me", "video") as is_stopped:
+            file, chosen = videos / "short.mp4", settings(formats=["pictures"])
+            return processor.predict(
+                file, chosen, folder, smooth=False, report=report, is_stopped=is_stopped
+            )
 
     def report(done, total):
         assert total == 12
         with pytest.raises(ValueError, match="another video of this page is being processed"):
-            process(tmp_path / "second")
+            process(tmp_path / "second", report)
         if done == 3:
-            processor.stop("me")
+            jobs.stop("me", "video")
 
-    assert process(tmp_path, report=report).startswith("Stopped. Frames: 3,")
+    assert process(tmp_path, report).startswith("Stopped. Frames: 3,")
     assert len(decode(tmp_path / "short.mp4")[0]) == 3
-    processor.close()
+    jobs.close()
+
+
+def test_a_job_is_stopped_alone_and_all_of_them_when_the_app_is_closed():
+    jobs, sessions, ended = RunningJobs(), ("me", "you"), []
+    started = Barrier(len(sessions) + 1)
+
+    def work(session):
+        with jobs.run(session, "video") as is_stopped, jobs.run(session, "download") as other:
+            started.wait()
+            while not is_stopped():
+                time.sleep(0.01)
+            ended.append((session, other()))
+
+    with ThreadPoolExecutor() as threads:
+        for session in sessions:
+            threads.submit(work, session)
+        started.wait()
+        jobs.stop("me", "video")
+        jobs.stop("nobody", "video")
+        while not ended:
+            time.sleep(0.01)
+        assert ended == [("me", False)]
+        jobs.close()
+        assert ended == [("me", False), ("you", True)]
+    with pytest.raises(ValueError, match="the app is closing"), jobs.run("me", "video"):
+        pass
+
+
+def test_a_closed_page_stops_the_files_of_all_images(network, pictures, tmp_path):
+    predictor, request, done = make_predictor(network), SimpleNamespace(session_hash="me"), []
+    events = EventHandlers(
+        make_viewer(predictor), make_processor(predictor), OutputOptions(), str(tmp_path)
+    )
+
+    def progress(count, unit):
+        done.append(count)
+        events.close_session(request)
+
+    images = [pictures / name for name in ("one.png", "two.png")]
+    choices = DrawingChoices(["body"], "part", "image", [], 1.0, ["csv"])
+    _, archive = events.prepare_all_files(request, progress, images, *START, *choices)
+    assert done == [(1, 2)]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [Path(archive)]
 
 
 def test_a_video_is_too_long_by_its_header_or_by_its_frames(network, videos, tmp_path):
-    predictor = make_predictor(network, flip_test=False)
-    processor = VideoProcessor(predictor, VideoPredictor(), max_seconds=1)
+    processor = make_processor(make_predictor(network, flip_test=False), max_seconds=1)
     make_video(tmp_path / "a.mjpeg", [gray_frame(90)] * 40, codec="mjpeg", pix_fmt="yuvj420p")
     for file in (videos / "long.mp4", tmp_path / "a.mjpeg"):  # the second one has no duration
         with pytest.raises(ValueError, match=r"the video lasts at least .* shorten it to 1 s"):
-            processor.predict("me", file, settings(), tmp_path / "out")
-    processor.close()
+            run_without_stop(processor.predict, file, settings(), tmp_path / "out", smooth=False)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_video_with_too_large_frames_is_refused(network, tmp_path, name):
+    processor = make_processor(make_predictor(network, flip_test=False), max_pixels=64 * 47)
+    frames, file = [np.full((48, 64, 3), value, np.uint8) for value in (0, 90)], tmp_path / name
+    if file.suffix == ".gif":
+        first, *others = map(Image.fromarray, frames)
+        first.save(file, save_all=True, append_images=others)
+    else:
+        make_video(file, frames)
+    with pytest.raises(ValueError, match=r"frames of 64 x 48 pixels; resize them to at most"):
+        run_without_stop(processor.predict, file, settings(), tmp_path / "out", smooth=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_is_not_a_video_has_an_error_message_without_a_path(network, tmp_path):
     predictor = make_predictor(network)
-    processor = VideoProcessor(predictor, VideoPredictor(), max_seconds=9)
-    events = EventHandlers(make_viewer(predictor), processor, OutputOptions(), str(tmp_path))
+    events = EventHandlers(
+        make_viewer(predictor), make_processor(predictor), OutputOptions(), str(tmp_path)
+    )
     file = tmp_path / "upload" / "text.mp4"
     file.parent.mkdir()
     file.write_text("no video")
@@ -421,13 +513,8 @@ def test_a_late_redraw_does_not_restore_an_older_image(network):
 def address(checkpoint, tmp_path_factory):
     """URL of a server for files up to 1 MB and 5 s; it deletes its files when it stops."""
     folder = tmp_path_factory.mktemp("served")
-    overrides = (
-        f"checkpoint={checkpoint}",
-        "port=null",
-        "max_upload_megabytes=1",
-        "max_video_seconds=5",
-    )
-    log, script = tmp_path_factory.mktemp("log") / "out", command("app", *overrides)[1:]
+    log = tmp_path_factory.mktemp("log") / "out"
+    script = command("app", f"checkpoint={checkpoint}", "port=null", *LIMITS)[1:]
     err = log.with_name("err")
     server = start_file(*script, cwd=folder, out=log, err=err, TMPDIR=str(folder))
     while not log.exists() or not log.read_text().endswith("\n"):

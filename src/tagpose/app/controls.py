@@ -4,7 +4,7 @@ from typing import Final
 
 import gradio as gr
 
-from tagpose.app.settings import DRAWN_MARKS, MAX_PEOPLE, ViewerThresholds
+from tagpose.app.settings import DRAWING_SWITCHES, MAX_PEOPLE, ViewerThresholds
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.inference.image_outputs import OUTPUT_FORMATS, OutputOptions
 from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
@@ -14,7 +14,7 @@ _MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at leas
 _MIN_LINE_WIDTH: Final = 0.25
 _MAX_LINE_WIDTH: Final = 4.0
 _STEP: Final = 0.01  # of sliders with fractional values
-_MARK_TITLES: Final = dict(zip(DRAWN_MARKS, ("boxes", "numbers", "blurred faces"), strict=True))
+_SWITCH_TITLES: Final = ("boxes", "numbers", "blurred faces")
 
 
 def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
@@ -38,7 +38,6 @@ def make_drawing_inputs(
     """Return the inputs of `DrawingChoices`; boxes and numbers are drawn unless they are false."""
     style, parts = start.style, skeleton.disjoint_parts
     selected = keypoint_mask(skeleton, start.result_filter.parts)
-    marks = [mark for mark in DRAWN_MARKS if getattr(style, mark) is not False]
     parts_input = gr.CheckboxGroup(
         [(title, part) for part, title in part_titles(parts).items()],
         value=[part for part, at in parts.items() if selected[at].all()],
@@ -51,9 +50,9 @@ def make_drawing_inputs(
             for name, choices in STYLE_CHOICES.items()
         )
     with gr.Row():
-        marks_input = gr.CheckboxGroup(
-            [(title, mark) for mark, title in _MARK_TITLES.items()],
-            value=marks,
+        drawn = gr.CheckboxGroup(
+            list(zip(_SWITCH_TITLES, DRAWING_SWITCHES, strict=True)),
+            value=[name for name in DRAWING_SWITCHES if getattr(style, name) is not False],
             label="draw",
             scale=3,
         )
@@ -71,4 +70,4 @@ def make_drawing_inputs(
         label="formats of downloaded files",
         elem_id="formats",
     )
-    return parts_input, color_by, background, marks_input, line_width, formats
+    return parts_input, color_by, background, drawn, line_width, formats

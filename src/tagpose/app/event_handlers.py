@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 from io import BytesIO
@@ -16,15 +16,18 @@ import numpy as np
 from gradio.processing_utils import save_bytes_to_cache, save_file_to_cache
 from PIL import Image
 
-from tagpose.app.rendering import people_html_table
+from tagpose.app.rendering import format_sentence, people_html_table
+from tagpose.app.running_jobs import IsStopped, RunningJobs
 from tagpose.app.settings import DrawingChoices, ViewerSettings, ViewerThresholds, make_settings
-from tagpose.app.uploads import format_sentence, keep_uploads, unique_names
+from tagpose.app.uploads import keep_uploads, unique_names
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
 from tagpose.inference.image_outputs import OutputOptions
 
 _JPEG_QUALITY: Final = 92  # without chroma subsampling, because lines are a few pixels wide
 _USER_ERRORS: Final = (ValueError, OSError, ImportError)  # ImportError: a format needs a package
+_VIDEO: Final = "video"  # kinds of running jobs
+_DOWNLOAD: Final = "download"
 _PROGRESS: Final = gr.Progress()  # placeholder that gradio replaces
 
 
@@ -40,12 +43,14 @@ class EventHandlers:
         videos: processor of videos.
         output: options of files that the page does not change.
         folder: folder for images and downloads, deleted by the server.
+        jobs: videos and downloads that are being written.
     """
 
     viewer: PoseViewer
     videos: VideoProcessor
     output: OutputOptions
     folder: str
+    jobs: RunningJobs = field(default_factory=RunningJobs, init=False)
 
     def list_images(
         self, known: list[Path], files: list[Path], camera: Path | None
@@ -86,36 +91,41 @@ class EventHandlers:
         settings = self._settings(values)
         settings = settings._replace(output=settings.output._replace(formats=["pictures"]))
 
-        def write(folder: Path) -> tuple[str, Path]:
+        def write(folder: Path, _: IsStopped) -> tuple[str, Path]:
             self.viewer.write_image(_session_id(request), settings, folder)
             return "", next(file for file in folder.iterdir() if file.name != "images.json")
 
-        return self._prepare(write)
+        return self._prepare(request, _DOWNLOAD, write)
 
     def prepare_image_files(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
         """Return a message and an archive of the files of the image that is shown."""
 
-        def write(folder: Path) -> tuple[str, Path]:
+        def write(folder: Path, _: IsStopped) -> tuple[str, Path]:
             settings = self._file_settings(values)
             name = self.viewer.write_image(_session_id(request), settings, folder)
             return "", _archive(folder, name.stem)
 
-        return self._prepare(write)
+        return self._prepare(request, _DOWNLOAD, write)
 
-    def prepare_all_files(self, progress: gr.Progress = _PROGRESS, *values: Any) -> tuple[Any, ...]:
+    def prepare_all_files(
+        self, request: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
+    ) -> tuple[Any, ...]:
         """Return a message and an archive of the files of all images."""
         images, *settings = values
 
-        def write(folder: Path) -> tuple[str, Path]:
+        def write(folder: Path, is_stopped: IsStopped) -> tuple[str, Path]:
             if not images:
                 raise ValueError(self.viewer.prompt)
-            report = partial(_report, progress, "images")
             failures = self.viewer.write_images(
-                images, self._file_settings(settings), folder, report
+                images,
+                self._file_settings(settings),
+                folder,
+                report=partial(_report, progress, "images"),
+                is_stopped=is_stopped,
             )
             return "; ".join(failures), _archive(folder, "poses")
 
-        return self._prepare(write)
+        return self._prepare(request, _DOWNLOAD, write)
 
     def predict_video(
         self, request: gr.Request, progress: gr.Progress = _PROGRESS, *values: Any
@@ -126,35 +136,41 @@ class EventHandlers:
         formats = list(dict.fromkeys((*settings.output.formats, "pictures")))
         settings = settings._replace(output=settings.output._replace(formats=formats))
 
-        def write(folder: Path) -> tuple[str, Path]:
+        def write(folder: Path, is_stopped: IsStopped) -> tuple[str, Path]:
             nonlocal video
             if not file:
                 raise ValueError("there is no video; upload one first")
-            source, report = Path(file), partial(_report, progress, "frames")
+            source = Path(file)
             keep_uploads([source])
             message = self.videos.predict(
-                _session_id(request), source, settings, folder, smooth=smooth, report=report
+                source,
+                settings,
+                folder,
+                smooth=smooth,
+                report=partial(_report, progress, "frames"),
+                is_stopped=is_stopped,
             )
             video = save_file_to_cache(folder / f"{source.stem}.mp4", self.folder)
             return message, _archive(folder, source.stem)
 
-        message, archive = self._prepare(write)
+        message, archive = self._prepare(request, _VIDEO, write)
         return message, video, gr.DownloadButton(value=archive, interactive=archive is not None)
 
     def stop_video(self, request: gr.Request) -> None:
         """Stop the video that the page is processing."""
-        self.videos.stop(_session_id(request))
+        self.jobs.stop(_session_id(request), _VIDEO)
 
     def close_session(self, request: gr.Request) -> None:
-        """Remove the cached image of a page that was closed, and stop its video."""
+        """Remove the cached image of a page that was closed, and stop its video and download."""
         self.viewer.cache.remove(_session_id(request))
-        self.videos.stop(_session_id(request))
+        for kind in (_VIDEO, _DOWNLOAD):
+            self.jobs.stop(_session_id(request), kind)
 
     def _settings(self, values: Sequence[Any]) -> ViewerSettings:
         """Return the settings for the values of the sliders and of the drawing inputs."""
         count = len(ViewerThresholds._fields)
         thresholds, choices = ViewerThresholds(*values[:count]), DrawingChoices(*values[count:])
-        return make_settings(thresholds, self.output, choices)
+        return make_settings(thresholds, choices.apply(self.output))
 
     def _file_settings(self, values: Sequence[Any]) -> ViewerSettings:
         """Return the settings for writing files, or raise a ValueError without any format."""
@@ -163,20 +179,30 @@ class EventHandlers:
             raise ValueError("no format is selected; select at least one")
         return settings
 
-    def _prepare(self, write: Callable[[Path], tuple[str, Path]]) -> tuple[Any, str | None]:
+    def _prepare(
+        self,
+        request: gr.Request,
+        kind: str,
+        write: Callable[[Path, IsStopped], tuple[str, Path]],
+    ) -> tuple[Any, str | None]:
         """Write files into a temporary folder and copy one of them to the downloads.
 
         Args:
-            write: writes files into a folder and returns a message, or "", and the file to
-                download.
+            request: request of the page.
+            kind: kind of job.
+            write: writes files into a folder until it is stopped, and returns a message, or "",
+                and the file to download.
 
         Returns:
             The message in HTML, or no change if it is "", and the path of the download; after an
             error its message and None.
         """
         try:
-            with TemporaryDirectory(dir=self.folder) as temporary:
-                message, file = write(Path(temporary, "files"))
+            with (
+                self.jobs.run(_session_id(request), kind) as is_stopped,
+                TemporaryDirectory(dir=self.folder) as temporary,
+            ):
+                message, file = write(Path(temporary, "files"), is_stopped)
                 prepared = save_file_to_cache(file, self.folder)
                 return escape(message) if message else gr.skip(), prepared
         except _USER_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Outputs of the app: heatmaps and tags drawn on the image, a message and an HTML table."""
+"""Outputs of the app: heatmaps and tags drawn on the image, messages and an HTML table."""
 
 from collections.abc import Sequence
 from html import escape
@@ -83,6 +83,13 @@ def describe_result(
         return f"People found: {num_decoded}. {runtime}"
     threshold = f"the person score of {min_person_score:g}"
     return f"People found: {num_decoded}, of which {num_shown} reach {threshold}. {runtime}"
+
+
+def format_sentence(error: Exception | str) -> str:
+    """Return an error or note as a sentence for the page."""
+    message = str(error).removesuffix(".")
+    starts_with_name = not message.partition(" ")[0].isalpha()
+    return f"{message if starts_with_name else message[:1].upper() + message[1:]}."
 
 
 def people_html_table(result: PoseResult) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 import gradio as gr
 
 from tagpose.app.event_handlers import EventHandlers
-from tagpose.app.events import connect_events
+from tagpose.app.event_listeners import add_event_listeners
 from tagpose.app.layout import build_layout
 from tagpose.app.settings import ViewerSettings
 from tagpose.app.video_processor import VideoProcessor
@@ -54,13 +54,14 @@ def serve(
     old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _temporary_folder() as folder:
-            app = _build_app(viewer, videos, start, folder)
+            handlers = EventHandlers(viewer, videos, start.output, folder)
+            app = _build_app(handlers, start)
             _launch(app, host, port, max_upload)
             print(f"Serving at {app.local_url}", flush=True)
             try:
                 Event().wait()
             finally:  # before the folder is deleted
-                videos.close()
+                handlers.jobs.close()
                 app.close(verbose=False)
     except KeyboardInterrupt:
         print("Stopped.")
@@ -79,17 +80,15 @@ def _temporary_folder() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def _build_app(
-    viewer: PoseViewer, videos: VideoProcessor, start: ViewerSettings, folder: str
-) -> gr.Blocks:
-    """Return the app with its layout and events."""
-    max_age = int(viewer.cache.max_idle_seconds)
-    events = EventHandlers(viewer, videos, start.output, folder)
+def _build_app(handlers: EventHandlers, start: ViewerSettings) -> gr.Blocks:
+    """Return the app with its layout and handlers."""
+    max_age = int(handlers.viewer.cache.max_idle_seconds)
     with gr.Blocks(
         title="tagpose", analytics_enabled=False, delete_cache=(_CLEANUP_INTERVAL, max_age)
     ) as app:
-        connect_events(events, build_layout(viewer, start, smooth=videos.options.smooth))
-        app.unload(events.close_session)
+        page = build_layout(handlers.viewer, start, smooth=handlers.videos.options.smooth)
+        add_event_listeners(handlers, page)
+        app.unload(handlers.close_session)
     return app.queue(api_open=False, max_size=_MAX_QUEUE)
 
 

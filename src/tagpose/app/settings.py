@@ -8,7 +8,7 @@ from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.inference.image_outputs import OutputOptions
 
 MAX_PEOPLE: Final = 100  # upper limit of the slider; decoding thousands of people takes a minute
-DRAWN_MARKS: Final = ("boxes", "ids", "blur_faces")  # options of `PoseVisualizer` with check boxes
+DRAWING_SWITCHES: Final = ("boxes", "ids", "blur_faces")  # options of `PoseVisualizer`
 
 
 class ViewerThresholds(NamedTuple):
@@ -36,38 +36,32 @@ class DrawingChoices(NamedTuple):
     parts: Sequence[str]  # parts that are drawn and written
     color_by: str
     background: str
-    marks: Sequence[str]  # those of `DRAWN_MARKS` that are drawn
+    drawn: Sequence[str]  # those of `DRAWING_SWITCHES` that are on
     line_width: float
     formats: Sequence[str]  # formats of downloads
+
+    def apply(self, output: OutputOptions) -> OutputOptions:
+        """Return output options with these choices."""
+        style = replace(
+            output.style,
+            color_by=self.color_by,
+            background=self.background,
+            line_width=self.line_width,
+            **{switch: switch in self.drawn for switch in DRAWING_SWITCHES},
+        )
+        result_filter = output.result_filter._replace(parts=self.parts)
+        return output._replace(formats=self.formats, style=style, result_filter=result_filter)
 
 
 class ViewerSettings(NamedTuple):
     """Thresholds, and options of pictures and files."""
 
     thresholds: ViewerThresholds
-    output: OutputOptions
+    output: OutputOptions  # its filter has the same thresholds
 
 
-def make_settings(
-    thresholds: ViewerThresholds, output: OutputOptions, choices: DrawingChoices | None = None
-) -> ViewerSettings:
-    """Return the settings for values of the page.
-
-    Args:
-        thresholds: values of the sliders.
-        output: options that the page does not change.
-        choices: values of the other inputs; None keeps those of `output`.
-    """
-    if choices is not None:
-        style = replace(
-            output.style,
-            color_by=choices.color_by,
-            background=choices.background,
-            line_width=choices.line_width,
-            **{mark: mark in choices.marks for mark in DRAWN_MARKS},
-        )
-        result_filter = output.result_filter._replace(parts=choices.parts)
-        output = output._replace(formats=choices.formats, style=style, result_filter=result_filter)
+def make_settings(thresholds: ViewerThresholds, output: OutputOptions) -> ViewerSettings:
+    """Return settings whose pictures and files have the people and keypoints of the thresholds."""
     result_filter = output.result_filter._replace(
         min_person_score=thresholds.min_person_score,
         min_keypoint_score=thresholds.min_keypoint_score,

@@ -52,10 +52,11 @@ def read_upload(file: Path, max_pixels: int) -> np.ndarray:
 def unique_names(files: Iterable[Path]) -> dict[Path, Path]:
     """Return the name of each upload; equal names are numbered, as in a.jpg and a_2.jpg."""
     names: dict[Path, Path] = {}
+    used: set[Path] = set()
     for file in files:
         numbered = (Path(f"{file.stem}_{number}{file.suffix}") for number in count(2))
-        candidates = chain([Path(file.name)], numbered)
-        names[file] = next(name for name in candidates if name not in names.values())
+        names[file] = next(n for n in chain([Path(file.name)], numbered) if n not in used)
+        used.add(names[file])
     return names
 
 
@@ -64,10 +65,3 @@ def keep_uploads(files: Iterable[Path]) -> None:
     for file in files:
         if file.is_file():
             os.utime(file)
-
-
-def format_sentence(error: Exception | str) -> str:
-    """Return an error or note as a sentence for the page."""
-    message = str(error).removesuffix(".")
-    starts_with_name = not message.partition(" ")[0].isalpha()
-    return f"{message if starts_with_name else message[:1].upper() + message[1:]}."

@@ -1,16 +1,17 @@
 """Viewer that runs the network once per image and renders it for any settings."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.app.rendering import describe_result, render_heatmaps, render_tags
+from tagpose.app.rendering import describe_result, format_sentence, render_heatmaps, render_tags
+from tagpose.app.running_jobs import IsStopped, ReportProgress
 from tagpose.app.session_cache import CachedImage, SessionCache
 from tagpose.app.settings import ViewerSettings
-from tagpose.app.uploads import format_sentence, keep_uploads, read_upload, unique_names
+from tagpose.app.uploads import keep_uploads, read_upload, unique_names
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.inference.batch_decoding import decode_batch
 from tagpose.inference.image_outputs import write_image_outputs
@@ -102,7 +103,9 @@ class PoseViewer:
         files: Sequence[Path],
         settings: ViewerSettings,
         folder: Path,
-        report: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        report: ReportProgress,
+        is_stopped: IsStopped,
     ) -> list[str]:
         """Run the network on images and write their output files.
 
@@ -110,27 +113,30 @@ class PoseViewer:
             files: uploaded images.
             settings: thresholds, formats and style.
             folder: output folder.
-            report: called after each image with the number of images done and of all images.
+            report: called after each image.
+            is_stopped: called after each image; if true, the other images are skipped.
 
         Returns:
             Errors of images that cannot be read.
         """
+        keep_uploads(files)
         names = unique_names(files)
         predictor = self.predictor.with_decoder(settings.thresholds.apply(self.predictor.decoder))
 
         def named_results() -> Iterator[ImageResult]:
-            results = predictor.predict_iter(list(names), max_pixels=self.max_pixels)
+            results = predictor.predict_iter(files, max_pixels=self.max_pixels)
             for done, result in enumerate(results, start=1):
-                report(done, len(names))
                 name, error = names[result.source], result.error
                 if error is not None:
                     error = ValueError(str(error).replace(str(result.source), str(name)))
                 yield result._replace(source=name, error=error)
+                keep_uploads(files[done:])  # they may wait for a long time
+                report(done, len(files))
+                if is_stopped():
+                    return
 
-        outputs = write_image_outputs(
-            named_results(), list(names.values()), folder, settings.output
-        )
-        return outputs.failures
+        sources = list(names.values())
+        return write_image_outputs(named_results(), sources, folder, settings.output).failures
 
     def heatmaps(self, session_id: str, part: str) -> np.ndarray | None:
         """Draw the heatmaps of a part on the session's image, or return None without an image."""

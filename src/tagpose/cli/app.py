@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from tagpose.app.server import serve
 from tagpose.app.session_cache import SessionCache
-from tagpose.app.settings import MAX_PEOPLE, ViewerThresholds, make_settings
+from tagpose.app.settings import MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
 from tagpose.cli.predict_output import output_options
@@ -39,12 +39,13 @@ def main(cfg: DictConfig) -> None:
         max_people=decoder.max_people or MAX_PEOPLE,
     )
     keypoint_mask(predictor.skeleton, cfg.parts)  # raises for unknown parts
-    viewer = PoseViewer(predictor, cache, max_pixels=int(cfg.max_megapixels * _MILLION))
-    videos = VideoProcessor(predictor, instantiate(cfg.video), cfg.max_video_seconds)
+    max_pixels = int(cfg.max_megapixels * _MILLION)
+    viewer = PoseViewer(predictor, cache, max_pixels)
+    videos = VideoProcessor(predictor, instantiate(cfg.video), cfg.max_video_seconds, max_pixels)
     serve(
         viewer,
         videos,
-        make_settings(thresholds, output),
+        ViewerSettings(thresholds, output),
         host=cfg.host,
         port=cfg.port,
         max_upload=cfg.max_upload_megabytes,

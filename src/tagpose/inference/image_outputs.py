@@ -25,16 +25,14 @@ from tagpose.visualization.visualizer import PoseVisualizer
 OUTPUT_FORMATS: Final = ("pictures", *FORMATS)
 
 _QUALITY: Final = 92  # of JPEG and WebP pictures
-_NO_FILTER: Final = ResultFilter()
-_DEFAULT_STYLE: Final = PoseVisualizer()
 
 
 class OutputOptions(NamedTuple):
     """Options of the files that are written for images and videos."""
 
     formats: Sequence[str] = ()  # some of `OUTPUT_FORMATS`
-    result_filter: ResultFilter = _NO_FILTER
-    style: PoseVisualizer = _DEFAULT_STYLE
+    result_filter: ResultFilter = ResultFilter()
+    style: PoseVisualizer = PoseVisualizer()
     picture_format: str = "png"  # extension of pictures, or "source" for that of the image
     max_picture_size: int | None = None  # pixels of the longer side; None for the image's size
 

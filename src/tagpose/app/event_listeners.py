@@ -1,4 +1,4 @@
-"""Connections of the page's components with the event handlers."""
+"""Event listeners, which connect the components of the page with the event handlers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,9 @@ from gradio.data_classes import ImageData, ListFiles
 
 from tagpose.app.event_handlers import EventHandlers
 from tagpose.app.layout import AppComponents
+from tagpose.app.settings import ViewerThresholds
 
+_PEAK_SCORE: Final = ViewerThresholds._fields.index("min_score")  # slider
 # The network processes one image at a time; further requests wait in the queue.
 _NETWORK_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
     {"api_visibility": "private", "concurrency_id": "network", "concurrency_limit": 1}
@@ -40,36 +42,36 @@ _START_DOWNLOAD: Final = """(file) => {
 }"""
 
 
-def connect_events(events: EventHandlers, page: AppComponents) -> None:
+def add_event_listeners(handlers: EventHandlers, page: AppComponents) -> None:
     """Connect the components of the page with the event handlers."""
     inputs, images = page.inputs, gr.State([])
     # gradio would open images itself and only show "Error" for unreadable files.
     inputs.files.preprocess = _upload_paths  # type: ignore[method-assign, assignment]
     inputs.camera.preprocess = _upload_path  # type: ignore[method-assign, assignment]
     settings = [*page.sliders, *page.drawing]
-    _connect_images(events, page, settings, images)
-    _connect_downloads(events, page, settings, images)
-    _connect_videos(events, page, settings)
+    _connect_images(handlers, page, settings, images)
+    _connect_downloads(handlers, page, settings, images)
+    _connect_videos(handlers, page, settings)
 
 
 def _connect_images(
-    events: EventHandlers, page: AppComponents, settings: list[Any], images: gr.State
+    handlers: EventHandlers, page: AppComponents, settings: list[Any], images: gr.State
 ) -> None:
     """Connect the inputs for images with the pictures and the table."""
-    inputs, tabs, peak, error = page.inputs, page.tabs, page.sliders[2], gr.State("")
-    update = events.update, [error, *settings], [page.message, tabs.people, page.table]
-    heatmaps = events.heatmaps, tabs.heatmaps_part, tabs.heatmaps
-    tags = events.tags, [tabs.tags_part, peak], tabs.tags
+    inputs, tabs, peak, error = page.inputs, page.tabs, page.sliders[_PEAK_SCORE], gr.State("")
+    update = handlers.update, [error, *settings], [page.message, tabs.people, page.table]
+    heatmaps = handlers.heatmaps, tabs.heatmaps_part, tabs.heatmaps
+    tags = handlers.tags, [tabs.tags_part, peak], tabs.tags
     listed = gr.on(
         [inputs.files.change, inputs.camera.change],
-        events.list_images,
+        handlers.list_images,
         [images, inputs.files, inputs.camera],
         [images, inputs.choice],
         **_PAGE_OPTIONS,
     )
     for select in (listed.then, inputs.choice.input):
         analyzed = select(
-            events.analyze,
+            handlers.analyze,
             [images, inputs.choice],
             error,
             show_progress_on=tabs.people,
@@ -84,14 +86,14 @@ def _connect_images(
 
 
 def _connect_downloads(
-    events: EventHandlers, page: AppComponents, settings: list[Any], images: gr.State
+    handlers: EventHandlers, page: AppComponents, settings: list[Any], images: gr.State
 ) -> None:
     """Connect the buttons that prepare a file and start its download."""
     downloads = page.downloads
     for button, prepare, values in (
-        (downloads.picture, events.prepare_picture, settings),
-        (downloads.image, events.prepare_image_files, settings),
-        (downloads.all_images, events.prepare_all_files, [images, *settings]),
+        (downloads.picture, handlers.prepare_picture, settings),
+        (downloads.image, handlers.prepare_image_files, settings),
+        (downloads.all_images, handlers.prepare_all_files, [images, *settings]),
     ):
         prepared = button.click(
             prepare,
@@ -103,7 +105,7 @@ def _connect_downloads(
         prepared.then(None, downloads.prepared, js=_START_DOWNLOAD, **_PAGE_OPTIONS)
 
 
-def _connect_videos(events: EventHandlers, page: AppComponents, settings: list[Any]) -> None:
+def _connect_videos(handlers: EventHandlers, page: AppComponents, settings: list[Any]) -> None:
     """Connect the inputs and outputs of videos, which replace those of images."""
     inputs = page.inputs
     for tabs, is_video in ((inputs.image_tabs, False), ([inputs.video_tab], True)):
@@ -115,13 +117,13 @@ def _connect_videos(events: EventHandlers, page: AppComponents, settings: list[A
         }
         gr.on([tab.select for tab in tabs], visible.copy, None, list(visible), **_PAGE_OPTIONS)
     inputs.start.click(
-        events.predict_video,
+        handlers.predict_video,
         [inputs.video, inputs.smooth, *settings],
         [page.message, page.drawn_video, page.video_download],
         show_progress_on=page.drawn_video,
         **_VIDEO_OPTIONS,
     )
-    inputs.stop.click(events.stop_video, **_PAGE_OPTIONS)
+    inputs.stop.click(handlers.stop_video, **_PAGE_OPTIONS)
 
 
 def _upload_paths(uploads: ListFiles | None) -> list[Path]:
