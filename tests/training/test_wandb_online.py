@@ -1,4 +1,4 @@
-"""Online runs, sweeps and agents of wandb, which speak to a server of the tests."""
+"""Online wandb runs, sweeps and agents, checked by what they send to a local server."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def server(tmp_path_factory):
     """Return a server, to which all wandb runs of this module are sent."""
     with run_wandb_server() as server, pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
-            patch.delenv(name)  # names of earlier tests, such as WANDB_SERVICE
+            patch.delenv(name)  # set by earlier tests, such as WANDB_SERVICE
         patch.setenv("WANDB_BASE_URL", server.url)
         patch.setenv("WANDB_API_KEY", "0" * 40)
         patch.setenv("MPLCONFIGDIR", matplotlib.get_configdir())
@@ -52,6 +52,14 @@ def run_wandb(*words, cwd, **environment):
     )  # fmt: skip
     assert finished.returncode == 0, finished.stdout
     return finished.stdout
+
+
+def register_sweep(server, file, cwd):
+    """Register a sweep with `wandb sweep` and return its id and the output."""
+    before = set(server.sweeps)
+    output = run_wandb("sweep", str(file), cwd=cwd)
+    (sweep_id,) = set(server.sweeps) - before
+    return sweep_id, output
 
 
 def assert_all_metrics_uploaded(stored, folder):
@@ -117,18 +125,14 @@ def test_an_online_run_uploads_the_best_checkpoint_as_an_artifact(server, online
 
 
 def test_a_sweep_is_registered_in_the_project_of_the_runs(server, tmp_path):
-    output = run_wandb("sweep", str(SWEEP), cwd=tmp_path)
-    (sweep_id,) = server.sweeps.keys()
+    sweep_id, output = register_sweep(server, SWEEP, tmp_path)
     assert f"wandb agent {ENTITY}/tagpose/{sweep_id}" in output
     assert server.sweeps[sweep_id] == yaml.safe_load(SWEEP.read_text())
 
 
 @pytest.fixture(scope="module")
 def sweep_run(server, people, tmp_path_factory):
-    """Run the program of a sweep with an agent, which interrupts it once.
-
-    The run has an option with the value null.
-    """
+    """Train with an agent, which restarts the run after a signal; an option of it is null."""
     cwd = tmp_path_factory.mktemp("agent")
     (cwd / ".venv").symlink_to(sys.prefix)
     interruption = dict(word.split("=") for word in at_step("Signal", step=2, number=15))
@@ -136,9 +140,7 @@ def sweep_run(server, people, tmp_path_factory):
     sweep = yaml.safe_load(SWEEP.read_text())
     sweep["parameters"] |= {name: {"value": value} for name, value in options.items()}
     (cwd / "sweep.yaml").write_text(yaml.safe_dump(sweep))
-    before = set(server.sweeps)
-    run_wandb("sweep", "sweep.yaml", cwd=cwd)
-    (sweep_id,) = set(server.sweeps) - before
+    sweep_id, _ = register_sweep(server, "sweep.yaml", cwd)
     words = ("agent", "--count", "2", f"{ENTITY}/tagpose/{sweep_id}")
     output = run_wandb(*words, cwd=cwd, **PROGRAMS)
     (run_id,) = (name for name, stored in server.runs.items() if stored.sweep == sweep_id)
@@ -165,5 +167,5 @@ def test_a_run_of_a_sweep_that_an_agent_restarts_resumes(server, sweep_run):
     stored = server.runs[run_id]
     assert_all_metrics_uploaded(stored, folder)
     steps = {row["trainer/global_step"] for row in stored.history if "train/loss/total" in row}
-    # a callback stopped the run before the metrics of step 1 were logged
+    # the signal stopped the run before Lightning logged the metrics of step 1
     assert steps == {0, *range(2, STEPS)}
