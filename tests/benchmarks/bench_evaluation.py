@@ -77,6 +77,7 @@ def split():
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.skipif(not official.HAS_XTCOCOTOOLS, reason="needs xtcocotools")
 def test_evaluation_equals_xtcocotools_in_a_sixth_of_the_time(measure, split):
     ground_truth, predictions = split
     loaded = official.load(ground_truth, to_results(predictions))

@@ -254,8 +254,10 @@ def build(root, overrides, folder, metric):
 
 
 def test_wandb_runs_the_same_command():
+    logger = OmegaConf.load(CONF / "logger/wandb.yaml")
     for name in SWEEPS:
         content = OmegaConf.to_container(OmegaConf.load(CONF / "sweep" / f"{name}.yaml"))
+        assert content["project"] == logger.wandb.project
         command = content["command"]
         assert command[:5] == ["${env}", ".venv/bin/python", "-m", "tagpose", "${program}"]
         assert command[-1] == "${args_no_hyphens}"

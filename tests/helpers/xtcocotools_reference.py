@@ -1,21 +1,33 @@
-"""Evaluation with xtcocotools, the official evaluator of COCO-WholeBody."""
+"""Evaluation with xtcocotools, the official evaluator of COCO-WholeBody, or with xthotcoco.
 
-import importlib
+xtcocotools has no wheels for Python 3.12 and later. xthotcoco has the same interface and metrics,
+but ignores the boxes of results, from which xtcocotools takes their areas.
+"""
+
 import sys
+import warnings
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from tagpose.skeletons.coco import WHOLEBODY
 
+HAS_XTCOCOTOOLS = find_spec("xtcocotools") is not None
+
 
 def import_evaluator():
-    """Return the classes COCO and COCOeval, with the compiled masks of pycocotools for NumPy 2."""
-    masks = pytest.importorskip("pycocotools._mask")
-    sys.modules.setdefault("xtcocotools._mask", masks)
-    pytest.importorskip("xtcocotools", reason="its wheels end with Python 3.11")
-    names = ("xtcocotools.coco", "COCO"), ("xtcocotools.cocoeval", "COCOeval")
-    return tuple(getattr(importlib.import_module(module), name) for module, name in names)
+    """Return the classes COCO and COCOeval."""
+    if HAS_XTCOCOTOOLS:
+        # with the compiled masks of pycocotools, which support NumPy 2
+        sys.modules.setdefault("xtcocotools._mask", pytest.importorskip("pycocotools._mask"))
+        names = ("xtcocotools.coco", "COCO"), ("xtcocotools.cocoeval", "COCOeval")
+        return tuple(getattr(import_module(module), name) for module, name in names)
+    xthotcoco = pytest.importorskip("xthotcoco")
+    # its name for the body is "keypoints", which keeps results without any keypoint
+    xthotcoco.PART_SPECS["keypoints_body"] = (["keypoints"], "score")
+    return xthotcoco.COCO, xthotcoco.COCOeval
 
 
 def to_annotation_file(ground_truth):
@@ -38,7 +50,8 @@ def load(ground_truth, results):
     coco_class, _ = import_evaluator()
     coco = coco_class()
     coco.dataset, coco.anno_file = to_annotation_file(ground_truth), [""]
-    coco.createIndex()
+    if HAS_XTCOCOTOOLS:
+        coco.createIndex()
     return coco, coco.loadRes(results)
 
 
@@ -49,6 +62,8 @@ def evaluate(coco, results):
     for part, part_slice in WHOLEBODY.parts.items():
         sigmas = np.array(WHOLEBODY.sigmas[part_slice])
         evaluator = cocoeval_class(coco, results, f"keypoints_{part}", sigmas, use_area=True)
-        evaluator.evaluate(), evaluator.accumulate(), evaluator.summarize()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="hotcoco: kpt_oks_sigmas differ")
+            evaluator.evaluate(), evaluator.accumulate(), evaluator.summarize()
         stats[part] = evaluator.stats
     return stats

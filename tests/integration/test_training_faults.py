@@ -37,7 +37,7 @@ def test_bad_data_is_an_error_or_is_skipped_and_listed(broken, tmp_path):
     overrides = ("data.num_workers=1", "trainer.max_epochs=1")
     strict = train(root, tmp_path, "strict", *overrides)
     assert strict.returncode == 1
-    assert "1 numbers in keypoints" in strict.stderr
+    assert "1 number in keypoints" in strict.stderr
     assert "Traceback" not in strict.stderr
     lenient = succeeded(train(root, tmp_path, "lenient", *overrides, "data.on_error=skip"))
     output = lenient.stdout + lenient.stderr

@@ -128,6 +128,13 @@ def test_a_resumed_run_keeps_its_earlier_best_score(tmp_path):
     assert json.loads(artifact["metadata"])["val/ap/whole"] == pytest.approx(0.5)
 
 
+def test_a_resumed_run_keeps_its_id(tmp_path):
+    for options in ({"id": "first-run-7"}, {}):
+        logger = OfflineWandbLogger(tmp_path, "tagpose", online=False, **options)
+        assert logger.experiment.id == "first-run-7"
+        wandb.finish()
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_the_best_checkpoint_from_before_a_move_and_a_resume_is_the_artifact(tmp_path, exists):
     before, now = tmp_path / "before", tmp_path / "now"

@@ -85,9 +85,15 @@ def _format_composition_error(error: ConfigCompositionException) -> str:
 
 
 def _find_extra(module: str | None) -> str | None:
-    """Return the extra of this package that installs a module, other than dev, which has all."""
+    """Return the smallest extra of this package that installs a module."""
     project = str(module).replace("_", "[-_]")
+    extras: dict[str, list[str]] = {}
     for requirement in requires("tagpose") or ():
-        if match := re.fullmatch(rf"{project}\b.*extra == ['\"](?!dev)(\w+)['\"]", requirement):
-            return match[1]
-    return None
+        if match := re.search(r"extra == ['\"](\w+)['\"]", requirement):
+            extras.setdefault(match[1], []).append(requirement)
+    matching = [
+        (len(requirements), name)
+        for name, requirements in extras.items()
+        if any(re.match(rf"{project}\b", requirement) for requirement in requirements)
+    ]
+    return min(matching)[1] if matching else None

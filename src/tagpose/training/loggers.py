@@ -85,7 +85,8 @@ class OfflineWandbLogger(WandbLogger):
         _ensure_cache(self.best_file.parent)
         for run_folder in sorted(self.best_file.parent.glob("*run-*")):
             # run-DATE_TIME-ID
-            options |= {"id": run_folder.name.split("run-")[1].partition("-")[2], "resume": "allow"}
+            run_id = run_folder.name.partition("run-")[2].partition("-")[2]
+            options |= {"id": run_id, "resume": "allow"}
         settings = wandb.Settings(silent=True, init_timeout=_INIT_TIMEOUT)
         super().__init__(save_dir=save_dir, project=project, settings=settings, **options)
         self._wandb_init.pop("anonymous", None)  # Lightning passes None, which wandb warns about

@@ -66,7 +66,8 @@ class ImageLogger(Callback):
         write_image(self.folder / f"step_{trainer.global_step:07d}.jpg", grid)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_image("val/images", [grid], step=trainer.global_step)
+                # Lightning logs the scores of this validation at the index of the last step
+                logger.log_image("val/images", [grid], step=trainer.global_step - 1)
 
     def _draw_row(
         self, keypoint_maps: KeypointMaps, image: torch.Tensor, keypoints: torch.Tensor
