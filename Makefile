@@ -109,7 +109,7 @@ benchmark: $(READY) ## measure training, inference and data loading on device=cu
 	$(TAGPOSE) benchmark $(OVERRIDES)
 
 test: $(READY) ## run the fast tests
-	$(RUN) -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -m "not slow" -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## run the slow tests
 	$(RUN) -m pytest -m slow $(ARGS)
