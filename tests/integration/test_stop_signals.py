@@ -113,10 +113,10 @@ def test_closing_the_terminal_saves_a_checkpoint(people, uninterrupted, tmp_path
     # the first terminal that a new session opens becomes its controlling terminal
     shell = ["/bin/sh", "-c", f'exec "$@" <>{name} >&0 2>&1', "sh", *command("train", *overrides)]
     process = subprocess.Popen(shell, cwd=tmp_path, env=os.environ | PLAIN, start_new_session=True)
-    os.close(terminal)
     while not last(tmp_path, "a").exists():
         if select.select([master], [], [], 0.1)[0]:
             os.read(master, 10_000)
+    os.close(terminal)  # not before the program has opened it
     os.close(master)
     assert process.wait(60) == 129
     assert 0 < read_global_step(last(tmp_path, "a")) < 24
