@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import Float, Int, compiled, inlined
+from tagpose.codec.compilation import FALSE, TRUE, Float, Int, compiled, inlined
 from tagpose.codec.decoding_maps import DecodingMaps
 
 BLOCK: Final = 4  # tiles along a block
@@ -78,11 +78,11 @@ def bound_tags(maps: DecodingMaps, image: Int, tag_map: Int, bounds: BlockBounds
     buffer = np.empty((3, maps.tags.shape[4]), np.float32)
     for view in range(views):
         tags = maps.tags[image, view, tag_map]
-        finite &= _write_ranges(tags, bounds.low[view], bounds.high[view], buffer, False)
+        finite &= _write_ranges(tags, bounds.low[view], bounds.high[view], buffer, FALSE)
     partner = maps.tag_flip_indices[tag_map]
     for view in range(maps.flipped_tags.shape[1]):
         tags, index = maps.flipped_tags[image, view, partner], views + view
-        finite &= _write_ranges(tags, bounds.low[index], bounds.high[index], buffer, True)
+        finite &= _write_ranges(tags, bounds.low[index], bounds.high[index], buffer, TRUE)
     return finite
 
 

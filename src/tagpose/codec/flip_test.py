@@ -69,8 +69,10 @@ def read_heatmap(maps: DecodingMaps, image: Int, keypoint: Int, mean: np.ndarray
         return maps.heatmaps[image, keypoint]
     original = maps.heatmaps[image, keypoint]
     flipped = maps.flipped_heatmaps[image, maps.flip_indices[keypoint]]
-    last, half = mean.shape[1] - 1, np.float32(0.5)
+    # an unsigned index cannot be negative, so that the compiler vectorizes the reversed row
+    width, half = np.uint64(mean.shape[1]), np.float32(0.5)
+    last = width - np.uint64(1)
     for y in range(mean.shape[0]):
-        for x in range(last + 1):
+        for x in range(width):
             mean[y, x] = (original[y, x] + flipped[y, last - x]) * half
     return mean
