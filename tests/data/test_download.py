@@ -85,8 +85,8 @@ class Handler(BaseHTTPRequestHandler):
     def send_content(self, content, fault):
         if fault in ("disconnect", "stall", "ignore range and disconnect"):
             content = content[:CHUNK]
+        self.server.sent += len(content)  # before the client can finish
         self.wfile.write(content)
-        self.server.sent += len(content)
         if fault == "stall":
             self.server.closing.wait(60)
 
