@@ -313,7 +313,7 @@ def test_parts_and_style_of_the_page_are_those_of_the_picture_and_files(network,
     assert chosen.output.result_filter.parts == ["body"]
     style = PoseVisualizer("person", "black", 2.0, boxes=False, ids=False, blur_faces=True)
     assert chosen.output.style == style
-    assert not viewer.update("me", chosen).image.any()  # nobody has this score
+    assert not viewer.update("me", chosen).image.any()  # no person has this score
 
 
 def test_equal_names_of_uploads_are_numbered():
@@ -402,7 +402,7 @@ def test_a_job_is_stopped_alone_and_all_of_them_when_the_app_is_closed():
             threads.submit(work, session)
         started.wait()
         jobs.stop("me", "video")
-        jobs.stop("nobody", "video")
+        jobs.stop("other", "video")
         while not ended:
             time.sleep(0.01)
         assert ended == [("me", False)]

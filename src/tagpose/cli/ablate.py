@@ -8,7 +8,13 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import Step, check_steps, run_once, run_subprogram
+from tagpose.cli.subprograms import (
+    Step,
+    check_steps,
+    run_once,
+    run_subprogram,
+    synthesis_step,
+)
 from tagpose.evaluation.score_tables import part_titles, read_scores
 from tagpose.io import atomic_write
 
@@ -34,10 +40,10 @@ class VariantResult(NamedTuple):
 def main(cfg: DictConfig) -> None:
     """Train and evaluate the variants that are not done, and print the table after each."""
     variants = add_combined(OmegaConf.to_container(cfg.variants, resolve=True), list(cfg.combined))
-    check_steps([drawing_step(cfg), *plan_steps(cfg, variants)])
-    if not Path(cfg.root).exists():
-        drawing = drawing_step(cfg)
-        run_subprogram(drawing.verb, *drawing.overrides)
+    synthesis = synthesis_step(cfg.root, cfg.synthesize)
+    check_steps([synthesis, *plan_steps(cfg, variants)])
+    if not synthesis.folder.exists():
+        run_subprogram(synthesis)
     oracle = {name: variant for name, variant in variants.items() if variant.get("oracle")}
     write_table(cfg, "oracle.md", (evaluate_oracle(cfg, oracle, name) for name in oracle))
     pairs = ((seed, name) for seed in cfg.seeds for name in variants)
@@ -72,11 +78,6 @@ def add_combined(variants: Any, combined: list[str]) -> dict[str, Variant]:
         key: any(variant.get(key) for variant in chosen) for key in ("per_part_scores", "oracle")
     }
     return variants | {_COMBINED: overrides | flags}
-
-
-def drawing_step(cfg: DictConfig) -> Step:
-    """Return the step that draws the dataset."""
-    return Step(Path(cfg.root), "data synthesize", (f"root={cfg.root}", *cfg.synthesize))
 
 
 def plan_steps(cfg: DictConfig, variants: dict[str, Variant]) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import Step, check_steps, run_subprogram
+from tagpose.cli.subprograms import Step, check_steps, run_subprogram, synthesis_step
 
 
 @program("demo")
@@ -16,13 +16,13 @@ def main(cfg: DictConfig) -> None:
     """Draw people, train both stages, evaluate on held-out images, and list the figures."""
     start, run = time.monotonic(), Path(cfg.run)
     pretrain, finetune = run / "demo_pretrain", run / "demo_finetune"
-    steps = list(plan_steps(cfg, pretrain, finetune))
-    check_steps(steps)
-    if not Path(cfg.data.root).exists():
-        run_subprogram("data synthesize", f"root={cfg.data.root}")
+    synthesis, steps = synthesis_step(cfg.data.root), list(plan_steps(cfg, pretrain, finetune))
+    check_steps([synthesis, *steps])
+    if not synthesis.folder.exists():
+        run_subprogram(synthesis)
     shutil.rmtree(run, ignore_errors=True)  # results of an earlier demo
     for step in steps:
-        run_subprogram(step.verb, *step.overrides)
+        run_subprogram(step)
     print(f"Finished in {(time.monotonic() - start) / 60:.1f} minutes; results:")
     for file in (pretrain / "curves.png", finetune / "curves.png", run / "evaluate/people.png"):
         print(f"  {file}")
@@ -54,5 +54,6 @@ def ensure_demo_checkpoint(runs: Path) -> Path:
     file = runs / "demo/demo_finetune/best.ckpt"
     if not file.exists():
         print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
-        run_subprogram("demo", f"run={runs / 'demo'}")
+        folder = runs / "demo"
+        run_subprogram(Step(folder, "demo", (f"run={folder}",)))
     return file

@@ -11,7 +11,15 @@ from omegaconf import DictConfig
 
 from tagpose.cli.console import print_tables, render_tables
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import Step, check_steps, is_done, run_once, run_subprogram
+from tagpose.cli.subprograms import (
+    Step,
+    check_steps,
+    is_done,
+    run_once,
+    run_subprogram,
+    synthesis_step,
+)
+from tagpose.evaluation.coco_results import RESULTS_FILE
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
@@ -40,10 +48,12 @@ def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
         cfg: `conf/reproduce.yaml`, composed.
         published: published results by stage.
     """
-    run, root, previous = Path(cfg.run), Path(cfg.data.root), ""
-    check_steps(plan_steps(cfg))
-    if cfg.synthesize and not root.exists():
-        run_subprogram("data synthesize", f"root={root}", *cfg.synthesize)
+    run, previous = Path(cfg.run), ""
+    synthesis = [synthesis_step(cfg.data.root, cfg.synthesize)] if cfg.synthesize else []
+    check_steps([*synthesis, *plan_steps(cfg)])
+    for step in synthesis:
+        if not step.folder.exists():
+            run_subprogram(step)
     for stage in cfg.stages:
         was_done = is_done(run / f"evaluate_{stage}")
         run_once(training_step(cfg, stage, previous), shlex.split(cfg.launcher))
@@ -117,7 +127,7 @@ def describe(cfg: DictConfig, stage: str) -> None:
     run = Path(cfg.run)
     evaluation, report, published = run / f"evaluate_{stage}", run / "report", run / "published"
     ground_truth = json.loads((evaluation / "metrics.json").read_bytes())["annotations"]["file"]
-    results = (f"results={evaluation}/results.json", f"ground_truth={ground_truth}")
+    results = (f"results={evaluation / RESULTS_FILE}", f"ground_truth={ground_truth}")
     images = f"images={cfg.data.root}/val2017"
     run_once(Step(report, "report", (*results, images, f"output={report}")))
     if not is_done(published):  # `publish` refuses to overwrite files of an interrupted run

@@ -34,7 +34,7 @@ _MACHINE_OVERRIDES: Final = (
 
 
 class Step(NamedTuple):
-    """One of several programs that run in turn, each once."""
+    """A program to run, usually one of several in turn."""
 
     folder: Path  # output folder, which the overrides name
     verb: str  # key of `tagpose.cli.main.PROGRAMS`
@@ -48,17 +48,21 @@ class ProcessUsage(NamedTuple):
     memory: float  # bytes, peak resident size of its largest process
 
 
-def run_subprogram(verb: str, *overrides: str, launcher: Sequence[str] = ()) -> ProcessUsage:
-    """Run `tagpose COMMAND`, and exit with its code if it fails.
+def synthesis_step(root: str, overrides: Iterable[str] = ()) -> Step:
+    """Return the step that draws a synthetic dataset."""
+    return Step(Path(root), "data synthesize", (f"root={root}", *overrides))
+
+
+def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
+    """Run the program of a step, and exit with its code if it fails.
 
     SIGTERM, SIGUSR1 and SIGINT are forwarded to the program, which decides when it ends.
 
     Args:
-        verb: key of `tagpose.cli.main.PROGRAMS`.
-        overrides: overrides of its configuration.
+        step: program to run.
         launcher: command that launches it, such as srun and its options.
     """
-    words = [*verb.split(), *overrides]
+    words = [*step.verb.split(), *step.overrides]
     print(f"\n$ {shlex.join([*launcher, 'tagpose', *words])}", flush=True)
     start = time.monotonic()
     process = subprocess.Popen([*launcher, sys.executable, "-m", "tagpose", *words])
@@ -79,7 +83,7 @@ def check_steps(steps: Iterable[Step]) -> None:
     Raises:
         ValueError: an override of a step is invalid.
     """
-    for step in steps:
+    for step in dict.fromkeys(steps):  # variants share steps
         name = step.verb.replace(" ", "_")
         try:
             check_options(name, compose(name, parse_command_line(step.overrides)))
@@ -106,7 +110,7 @@ def run_once(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
     if is_done(folder):
         return _read_step(folder, overrides)
     try:
-        usage = run_subprogram(verb, *overrides, launcher=launcher)
+        usage = run_subprogram(step, launcher)
     except SystemExit as error:
         if int(error.code or 0) > _SIGNAL_CODES:
             print(f"{folder} was interrupted; run the same command to resume", file=sys.stderr)

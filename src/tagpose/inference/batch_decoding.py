@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 _Result_co = TypeVar("_Result_co", covariant=True)
 
 # Batches that are decoded concurrently: one groups its peaks in Python while another searches its
-# maps. Each holds 36 MB per image of 512 x 704, on a CPU 84 MB with the flip test.
+# maps. Each holds 36 MB per image of 512 x 704, on a CPU 48 MB with the flip test.
 _MAX_CONCURRENT_BATCHES: Final = 2
 
 

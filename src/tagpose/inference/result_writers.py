@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from tagpose.data.image_files import write_image
+from tagpose.evaluation.coco_results import RESULTS_FILE
 from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
 from tagpose.inference.formats.keypoint_table import csv_writer, parquet_writer, to_table
 from tagpose.inference.formats.openpose import to_openpose
@@ -119,7 +120,7 @@ def per_image_files(folder: Path, formats: Collection[str], name: str) -> list[P
 @contextmanager
 def _open_coco(folder: Path, _: float | None) -> Iterator[WriteItem]:
     """Write results.json in COCO's result format."""
-    with _open_json_list(folder / "results.json") as add:
+    with _open_json_list(folder / RESULTS_FILE) as add:
         yield lambda item: add(item.result.to_coco(item.number))
 
 
