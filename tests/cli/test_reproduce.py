@@ -96,6 +96,6 @@ def assert_complete(out: Path):
     assert "0.342" in (out / "comparison.txt").read_text()  # published AP of the whole body
     assert (out / "report/report.html").stat().st_size > 10_000
     card = (out / "published/hrnet_w18_small_wholebody.md").read_text()
-    assert "## Numbers" in card
+    assert "## Metrics" in card
     test = json.loads((out / "evaluate_finetune/metrics.json").read_text())["test"]
     assert test["flip_test"] is True
