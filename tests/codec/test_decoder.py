@@ -300,7 +300,7 @@ def fill_all(decoder, keypoint_maps):
     peaks = find_peaks(maps, decoder.max_peaks, decoder.min_score, subpixel=False)
     groups = decoder.group(peaks, image=0)
     keypoints, image = groups.keypoints.copy(), np.zeros(len(groups.scores), np.int64)
-    stats = fill_missing(keypoints, image, groups.tags, maps, subpixel=False)
+    stats = fill_missing(keypoints, image, groups.tags, maps, peaks.block_maxima, subpixel=False)
     return keypoints, stats
 
 
@@ -326,7 +326,8 @@ def test_bounded_search_equals_the_exhaustive_search(
     decoder = make_decoder(2, tag_index=(0, 0) if shared else ())
     maps = decoder.prepare(heatmaps.numpy(), tags.numpy(), size)
     keypoints, image = np.zeros((5, 2, 3), np.float32), np.zeros(5, np.int64)
-    fill_missing(keypoints, image, person_tags, maps, subpixel=False)
+    block_maxima = find_peaks(maps, 1, 0.0, subpixel=False).block_maxima
+    fill_missing(keypoints, image, person_tags, maps, block_maxima, subpixel=False)
     scores = upsample(heatmaps[0], size).numpy()  # [2, H, W]
     all_tags = upsample(tags[0], size).expand(-1, 2, -1, -1).numpy()  # [L, 2, H, W]
     for person, person_tag in enumerate(person_tags):

@@ -145,7 +145,8 @@ def test_missing_keypoints(case, name):
     people, maps = figures["adjust/people"], prepare_maps(figures)
     tags = compute_person_tags(people[..., 3:], people[..., 2] > 0).astype(np.float32)
     keypoints, image = people[..., :3].copy(), np.zeros(len(people), np.int64)
-    fill_missing(keypoints, image, tags, maps, subpixel=False)
+    block_maxima = find_peaks(maps, 1, 0.0, subpixel=False).block_maxima
+    fill_missing(keypoints, image, tags, maps, block_maxima, subpixel=False)
     assert keypoints == pytest.approx(figures["refine/people"][..., :3], abs=0.01)
 
 

@@ -26,6 +26,8 @@ ZERO: Final = np.int64(0)
 FALSE: Final[Any] = np.bool_(False)
 TRUE: Final[Any] = np.bool_(True)
 
+CHUNK: Final = 16  # repetitions of inner loops: a constant number, so that they are vectorized
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 _SOURCES: Final = Path(__file__).parent
@@ -33,6 +35,19 @@ _CHUNKS_PER_THREAD: Final = 3  # balances uneven work; the overhead of a chunk i
 
 
 def compiled(function: _Function) -> _Function:
+    """Compile a function that creates and returns no arrays; others are `compiled_with_arrays`.
+
+    It counts no references to its arrays, which would take longer than the work on a row of pixels.
+    """
+    return _compile(function, _nrt=False)
+
+
+def compiled_with_arrays(function: _Function) -> _Function:
+    """Compile a function that creates or returns arrays."""
+    return _compile(function)
+
+
+def _compile(function: _Function, **options: bool) -> _Function:
     """Compile a function on its first call, and cache the machine code on disk.
 
     Compiled functions release the GIL, so `run_parallel` can run them in threads. They copy arrays
@@ -42,20 +57,11 @@ def compiled(function: _Function) -> _Function:
     configured_folder = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())
     try:
-        dispatcher: _Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        dispatcher: _Function = numba.njit(nogil=True, cache=True, error_model="numpy", **options)(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = configured_folder
-    return dispatcher
-
-
-def inlined(function: _Function) -> _Function:
-    """Inline a function into every compiled function that calls it.
-
-    Use it for functions with many array arguments that are called for every row or pixel: a call
-    updates the reference count of each array, which takes longer than the work on a row. Use
-    `compiled` for functions that are simple or called from several places: it compiles faster.
-    """
-    dispatcher: _Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
     return dispatcher
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.codec.compilation import finish_compilation
-from tagpose.codec.decoding_maps import DecodingMaps, check_shapes
+from tagpose.codec.decoding_maps import DecodingMaps, check_shapes, heatmap_span
 from tagpose.codec.flip_test import FlippedOutputs, add_flipped
 from tagpose.codec.grouped_poses import GroupedPoses, gather_poses
 from tagpose.codec.grouping import GroupingConfig, group_peaks
@@ -101,7 +101,9 @@ class AssociativeEmbeddingDecoder:
         image = np.repeat(np.arange(len(groups)), [len(group.scores) for group in groups])
         if self.fill_missing:
             person_tags = np.concatenate([group.tags for group in groups])
-            search_stats = fill_missing(keypoints, image, person_tags, maps, subpixel=self.subpixel)
+            search_stats = fill_missing(
+                keypoints, image, person_tags, maps, peaks.block_maxima, subpixel=self.subpixel
+            )
             if unfinished := search_stats.unfinished.sum():
                 _LOGGER.warning(
                     "Stopped the search for %d missing keypoints early because the tags are too "
@@ -147,9 +149,10 @@ class AssociativeEmbeddingDecoder:
             np.empty((len(tags), 0, *tags.shape[2:]), np.float32),
             np.arange(keypoints),
             np.arange(tags.shape[2]),
-            np.array(tag_index, np.int32),
+            np.array(tag_index, np.int64),
             make_grid(heatmaps.shape[-2:], input_shape),
             make_grid(tags.shape[-2:], input_shape),
+            heatmap_span(input_shape[1] // width, input_shape[1] // heatmaps.shape[-1]),
         )
         return maps if flipped is None else add_flipped(maps, flipped)
 

@@ -8,6 +8,17 @@ from tagpose.codec.interpolation import Grid
 from tagpose.structures import STRIDE
 
 
+class Span(NamedTuple):
+    """Heatmap pixels around the input pixels of a tile, along one axis.
+
+    A tile is the area between the centers of four tag pixels.
+    """
+
+    first: int  # of tile 0; may be outside of the map, where the border is replicated
+    length: int
+    step: int  # between neighboring tiles
+
+
 class DecodingMaps(NamedTuple):
     """Heatmaps and tags of a batch and the grids on which they are interpolated.
 
@@ -21,14 +32,29 @@ class DecodingMaps(NamedTuple):
     flipped_tags: np.ndarray  # [B, L * F, G, h, w] float32, of the flipped images
     flip_indices: np.ndarray  # [K] int64; see `ChannelFlipIndices`
     tag_flip_indices: np.ndarray  # [G] int64
-    tag_index: np.ndarray  # [K] int32, the tag map of each keypoint
+    tag_index: np.ndarray  # [K] int64, the tag map of each keypoint
     heatmap_grid: Grid
     tag_grid: Grid
+    span: Span
 
     @property
     def tag_count(self) -> int:
         """Number of tags at every position, V."""
         return int(self.tags.shape[1] + self.flipped_tags.shape[1])
+
+
+def heatmap_span(ratio: int, fine_ratio: int) -> Span:
+    """Return the span of tiles in heatmap pixels.
+
+    Args:
+        ratio: input pixels per tag pixel.
+        fine_ratio: input pixels per heatmap pixel.
+    """
+    pixels = np.arange(-ratio + ratio // 2, ratio // 2)  # of tile 0
+    near = pixels // fine_ratio
+    far = near + np.sign(2 * (pixels % fine_ratio) + 1 - fine_ratio)
+    first, last = min(near.min(), far.min()), max(near.max(), far.max())
+    return Span(int(first), int(last - first + 1), ratio // fine_ratio)
 
 
 def check_shapes(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import Int, compiled
+from tagpose.codec.compilation import Int, compiled, compiled_with_arrays
 from tagpose.codec.decoding_maps import DecodingMaps
 
 
@@ -55,24 +55,50 @@ def add_flipped(original: DecodingMaps, flipped: FlippedOutputs) -> DecodingMaps
     )
 
 
-@compiled
-def read_heatmap(maps: DecodingMaps, image: Int, keypoint: Int, mean: np.ndarray) -> np.ndarray:
-    """Return a heatmap [h, w], with the flip test the mean of both.
+class LazyHeatmap(NamedTuple):
+    """A heatmap, with the flip test the mean of both, of which blocks are read when needed."""
+
+    image: int
+    keypoint: int
+    values: np.ndarray  # [h, w] float32
+    is_ready: np.ndarray  # [blocks] bool, whether a block was read
+
+
+@compiled_with_arrays
+def make_heatmap(
+    maps: DecodingMaps, image: Int, keypoint: Int, mean: np.ndarray, is_ready: np.ndarray
+) -> LazyHeatmap:
+    """Return a heatmap of which nothing is read.
 
     Args:
         maps: network outputs of a batch.
         image: index of the image.
         keypoint: index of the keypoint.
         mean: buffer [h, w] for the mean.
+        is_ready: buffer [blocks] bool.
     """
-    original = maps.heatmaps[image, keypoint]
+    flipped = len(maps.flipped_heatmaps) > 0
+    for block in range(len(is_ready)):
+        is_ready[block] = not flipped
+    values = mean if flipped else maps.heatmaps[image, keypoint]
+    return LazyHeatmap(image, keypoint, values, is_ready)
+
+
+@compiled
+def read_area(
+    maps: DecodingMaps, heatmap: LazyHeatmap, top: Int, left: Int, bottom: Int, right: Int
+) -> None:
+    """Read the area of a heatmap from `top`, `left` to `bottom`, `right`, exclusive.
+
+    The area may extend beyond the heatmap.
+    """
     if len(maps.flipped_heatmaps) == 0:
-        return original
-    flipped = maps.flipped_heatmaps[image, maps.flip_indices[keypoint]]
+        return
+    mean, original = heatmap.values, maps.heatmaps[heatmap.image, heatmap.keypoint]
+    flipped = maps.flipped_heatmaps[heatmap.image, maps.flip_indices[heatmap.keypoint]]
     # an unsigned index cannot be negative, so that the compiler vectorizes the reversed row
-    width, half = np.uint64(mean.shape[1]), np.float32(0.5)
-    last = width - np.uint64(1)
-    for y in range(mean.shape[0]):
-        for x in range(width):
-            mean[y, x] = (original[y, x] + flipped[y, last - x]) * half
-    return mean
+    first, last = np.uint64(max(left, 0)), np.uint64(min(right, mean.shape[1]))
+    end, half = np.uint64(mean.shape[1] - 1), np.float32(0.5)
+    for y in range(max(top, 0), min(bottom, mean.shape[0])):
+        for x in range(first, last):
+            mean[y, x] = (original[y, x] + flipped[y, end - x]) * half

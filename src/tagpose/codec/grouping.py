@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tagpose.codec.compilation import Float, Int, compiled
+from tagpose.codec.compilation import Float, Int, compiled, compiled_with_arrays
 from tagpose.codec.grouping_state import GroupingRule, GroupingState, ImagePeaks, Matching
 from tagpose.codec.peak_matching import match_peaks, reject_distant
 
@@ -116,7 +116,7 @@ def _make_rule(config: GroupingConfig, keypoints: int) -> GroupingRule:
     )
 
 
-@compiled
+@compiled_with_arrays
 def _assign_keypoints(
     peaks: ImagePeaks, rule: GroupingRule, people: GroupingState, matching: Matching
 ) -> Iterator[tuple[Int, Int]]:

@@ -4,11 +4,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import ZERO, Float, Int, inlined
+from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compiled
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 
 _REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
-CHUNK: Final = 16  # map pixels whose values are compared at a time
 _TINY: Final = np.float32(1e-30)  # makes a rise of 0 positive
 _SUMMIT_RATIO: Final = 4  # input pixels per map pixel for which summits are recognized
 _SUMMIT_MARGIN: Final = 1e-5  # relative, above the rounding of float32
@@ -18,14 +17,15 @@ ROUNDING: Final = 1e-6  # relative, of float32: no map pixel is excluded by roun
 class RowScratch(NamedTuple):
     """Buffers for one row of a heatmap."""
 
-    around: np.ndarray  # [3, chunks * CHUNK + 2] float32: three rows with replicated borders
+    chunks: np.ndarray  # [chunks] float32: upper bounds of the values in chunks of the row
+    around: np.ndarray  # [3, CHUNK + 2] float32: map pixels around a chunk, replicating borders
     ratings: np.ndarray  # [CHUNK] float32: positive if a map pixel may contain a maximum
     summits: np.ndarray  # [CHUNK] float32: positive if it is a summit; see `_rate_chunk`
     columns: np.ndarray  # [w] int64: columns of map pixels that contain maxima
     inside: np.ndarray  # [w, ratio, ratio] float32: scores of maxima; else -inf
 
 
-@inlined
+@compiled
 def find_row_maxima(
     heatmap: np.ndarray,
     grid: Grid,
@@ -49,16 +49,24 @@ def find_row_maxima(
     Returns:
         The number of map pixels that contain maxima.
     """
-    _copy_rows(heatmap, row, scratch.around)
-    count, width = ZERO, heatmap.shape[1]
-    for first in range(0, width, CHUNK):
-        # loops over a constant number of map pixels, which the compiler vectorizes
+    chunks, (height, width), count = scratch.chunks, heatmap.shape, ZERO
+    for chunk in range(len(chunks)):
+        if not chunks[chunk] > pixel_floor:
+            continue
+        first = chunk * CHUNK
+        # the chunk's rows and the column before it, in the heatmap or in a copy with borders
+        if first == 0 or first + CHUNK >= width:
+            _copy_around(heatmap, row, first, scratch.around)
+            source, above, at, below, before = scratch.around, 0, 1, 2, np.uint64(0)
+        else:
+            source, above, at, below = heatmap, max(row - 1, 0), row, min(row + 1, height - 1)
+            before = np.uint64(first - 1)
         any_above = any_positive = False
         for offset in range(CHUNK):
-            any_above |= scratch.around[1, first + offset + 1] > pixel_floor
+            any_above |= source[at, before + np.uint64(offset + 1)] > pixel_floor
         if not any_above:
             continue
-        _rate_chunk(scratch, first, floor, pixel_floor, center_weight)
+        _rate_chunk(source, above, at, below, before, floor, pixel_floor, center_weight, scratch)
         for offset in range(CHUNK):
             any_positive |= scratch.ratings[offset] > 0
         if any_positive:
@@ -66,7 +74,7 @@ def find_row_maxima(
     return count
 
 
-@inlined
+@compiled
 def _find_chunk_maxima(
     heatmap: np.ndarray, grid: Grid, row: Int, first: Int, count: Int, scratch: RowScratch
 ) -> Int:
@@ -98,23 +106,21 @@ def _find_chunk_maxima(
     return count
 
 
-@inlined
-def _copy_rows(heatmap: np.ndarray, row: Int, around: np.ndarray) -> None:
-    """Copy a row of a heatmap [h, w] and its two neighbors into `around`, replicating borders."""
+@compiled
+def _copy_around(heatmap: np.ndarray, row: Int, first: Int, around: np.ndarray) -> None:
+    """Copy the map pixels of a chunk, and those around it, replicating borders."""
     height, width = heatmap.shape
     for line in range(3):
-        near = min(max(row + line - 1, 0), height - 1)
-        around[line, 0] = heatmap[near, 0]
-        for x in range(width):
-            around[line, x + 1] = heatmap[near, x]
-        for x in range(width + 1, around.shape[1]):
-            around[line, x] = heatmap[near, width - 1]
+        y = min(max(row + line - 1, 0), height - 1)
+        for offset in range(CHUNK + 2):
+            around[line, offset] = heatmap[y, min(max(first + offset - 1, 0), width - 1)]
 
 
-@inlined
+@compiled
 def _rate_chunk(
-    scratch: RowScratch, first: Int, floor: Float, pixel_floor: Float, weight: Float
-) -> None:
+    source: np.ndarray, above: Int, at: Int, below: Int, before: Int, floor: Float,
+    pixel_floor: Float, weight: Float, scratch: RowScratch,
+) -> None:  # fmt: skip
     """Rate each map pixel of a chunk; the rating is positive if it may contain a maximum.
 
     Values are linear along each axis between the centers of map pixels. So if an input pixel is a
@@ -129,18 +135,22 @@ def _rate_chunk(
     highest of the middle four is a local maximum, and no lower input pixel is one.
 
     Args:
-        scratch: buffers; `around` is read, `ratings` and `summits` are outputs.
-        first: first column of the chunk.
+        source: map pixels, with a column on either side of the chunk.
+        above: row above the chunk.
+        at: row of the chunk.
+        below: row below the chunk.
+        before: column before the chunk; unsigned, because a negative index would be checked for.
         floor: value that maxima must exceed.
         pixel_floor: value that map pixels containing such maxima exceed.
         weight: weight of the farther map pixel at the input pixel nearest to the center.
+        scratch: buffers; `ratings` and `summits` are outputs.
     """
-    around = scratch.around
-    for offset in range(CHUNK):  # a constant number, so that the compiler vectorizes it
-        x = first + offset
-        a, b, c = around[0, x], around[0, x + 1], around[0, x + 2]
-        d, e, f = around[1, x], around[1, x + 1], around[1, x + 2]
-        g, h, i = around[2, x], around[2, x + 1], around[2, x + 2]
+    for offset in range(CHUNK):
+        x = before + np.uint64(offset)
+        y, z = x + np.uint64(1), x + np.uint64(2)
+        a, b, c = source[above, x], source[above, y], source[above, z]
+        d, e, f = source[at, x], source[at, y], source[at, z]
+        g, h, i = source[below, x], source[below, y], source[below, z]
         upper = lerp(e, b, weight) - max(lerp(d, a, weight), lerp(f, c, weight))
         lower = lerp(e, h, weight) - max(lerp(d, g, weight), lerp(f, i, weight))
         left = lerp(e, d, weight) - max(lerp(b, a, weight), lerp(h, g, weight))
@@ -155,24 +165,7 @@ def _rate_chunk(
         scratch.summits[offset] = min(lowest_rise, e - neighbor) - margin
 
 
-@inlined
-def row_exceeds(heatmap: np.ndarray, row: Int, value: Float) -> bool:
-    """Return whether any map pixel of a row exceeds a value."""
-    width = heatmap.shape[1]
-    for first in range(0, width, CHUNK):
-        exceeds = False
-        if width - first < CHUNK:
-            for column in range(first, width):
-                exceeds |= heatmap[row, column] > value
-        else:
-            for offset in range(CHUNK):  # a constant number, so that the compiler vectorizes it
-                exceeds |= heatmap[row, first + offset] > value
-        if exceeds:
-            return True
-    return False
-
-
-@inlined
+@compiled
 def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     """Return whether a map pixel equals all around it, so that its input pixels are maxima."""
     height, width = heatmap.shape
@@ -184,7 +177,7 @@ def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     return True
 
 
-@inlined
+@compiled
 def _write_summit(
     heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, index: Int
 ) -> None:
@@ -203,7 +196,7 @@ def _write_summit(
                 inside[index, down, across] = np.float32(-np.inf)
 
 
-@inlined
+@compiled
 def _write_local_maxima(
     heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, index: Int
 ) -> bool:
@@ -244,7 +237,7 @@ def _write_local_maxima(
     return any_maximum
 
 
-@inlined
+@compiled
 def _is_local_maximum(
     heatmap: np.ndarray, grid: Grid, y: Int, x: Int, score: Float, skip: Int
 ) -> bool:

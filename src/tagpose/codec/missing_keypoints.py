@@ -7,24 +7,19 @@ corners, and tags lie within their range. The search is exact and evaluates only
 tiles, and in them tiles, whose upper bound reaches the best value so far.
 """
 
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.block_bounds import (
-    BLOCK,
-    BlockBounds,
-    Span,
-    bound_heatmap,
-    bound_tags,
-    heatmap_span,
-)
-from tagpose.codec.compilation import Int, compiled, run_parallel
+from tagpose.codec.block_bounds import BLOCK, BlockBounds, bound_tags
+from tagpose.codec.compilation import CHUNK, Int, compiled, compiled_with_arrays, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
-from tagpose.codec.flip_test import read_heatmap
+from tagpose.codec.flip_test import LazyHeatmap, make_heatmap, read_area
 from tagpose.codec.interpolation import sample_bilinear
 from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.tile_search import SearchBuffers, search_argmax
+from tagpose.structures import STRIDE
 
 # Maximum work for one keypoint of all people of an image: input pixels evaluated and tiles bounded.
 # Outputs of trained networks take a few thousand. Tags that are noise of large amplitude would take
@@ -44,6 +39,7 @@ def fill_missing(
     image: np.ndarray,
     person_tags: np.ndarray,
     maps: DecodingMaps,
+    block_maxima: np.ndarray,
     *,
     subpixel: bool,
 ) -> SearchStats:
@@ -59,6 +55,7 @@ def fill_missing(
         image: index [T] int64 of the image of each person, ascending.
         person_tags: mean tags [T, V] float32.
         maps: network outputs of the batch.
+        block_maxima: see `Peaks`.
         subpixel: see `refine_peak`.
 
     Returns:
@@ -71,33 +68,34 @@ def fill_missing(
     stats = SearchStats(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
     finite = np.ones(shape, np.bool_)
     first_person = np.searchsorted(image, np.arange(len(finite) + 1))
-    ratio, fine_ratio = (
-        len(grid.rows.near) // values.shape[-2]
-        for grid, values in ((maps.tag_grid, maps.tags), (maps.heatmap_grid, maps.heatmaps))
+    fill = partial(
+        _fill_missing,
+        keypoints,
+        first_person,
+        person_tags,
+        maps,
+        block_maxima,
+        subpixel,
+        stats,
+        finite,
     )
-    span = heatmap_span(ratio, fine_ratio)
-    run_parallel(
-        lambda start, stop: _fill_missing(
-            keypoints, first_person, person_tags, maps, span, subpixel, start, stop, stats, finite
-        ),
-        finite.size,
-    )
+    run_parallel(fill, finite.size)
     check_finite(finite)
     return stats
 
 
-@compiled
+@compiled_with_arrays
 def _fill_missing(
     keypoints: np.ndarray,
     first_person: np.ndarray,
     person_tags: np.ndarray,
     maps: DecodingMaps,
-    span: Span,
+    block_maxima: np.ndarray,
     subpixel: bool,
-    start: Int,
-    stop: Int,
     stats: SearchStats,
     finite: np.ndarray,
+    start: Int,
+    stop: Int,
 ) -> None:
     """Fill in the keypoints of heatmaps number `start` to `stop` of the batch.
 
@@ -106,45 +104,43 @@ def _fill_missing(
         first_person: index [B + 1] of the first person of each image.
         person_tags: see `fill_missing`.
         maps: see `fill_missing`.
-        span: span of a tile.
+        block_maxima: see `Peaks`.
         subpixel: see `refine_peak`.
-        start: first image * K + keypoint.
-        stop: end of the range, exclusive.
         stats: output.
         finite: output [B, K] bool, whether the tags are finite.
+        start: first image * K + keypoint.
+        stop: end of the range, exclusive.
     """
-    views, (height, width) = person_tags.shape[1], maps.tags.shape[3:]
-    blocks = height // BLOCK + 1, width // BLOCK + 1
-    bounds = BlockBounds(
-        np.empty(blocks, np.float32),
-        np.empty((views, *blocks), np.float32),
-        np.empty((views, *blocks), np.float32),
-    )
+    views, blocks = person_tags.shape[1], block_maxima.shape[2]
+    low, high = np.zeros((views, blocks), np.float32), np.zeros((views, blocks), np.float32)
     buffers = SearchBuffers(
-        np.empty(blocks[0] * blocks[1], np.float32),
+        np.empty(blocks, np.float32),
+        np.empty(CHUNK, np.float32),
         np.empty(BLOCK**2, np.float32),
         np.empty(BLOCK**2, np.float32),
         np.empty((views, BLOCK + 1, BLOCK + 1), np.float32),
         np.empty((views, 2), np.float32),
     )
-    mean = np.empty(maps.heatmaps.shape[2:], np.float32)
+    mean, is_ready = np.empty(maps.heatmaps.shape[2:], np.float32), np.empty(blocks, np.bool_)
+    lines = np.empty((5, maps.tags.shape[4]), np.float32)
     current = -1, -1  # image and tag map of the ranges of tags in `bounds`
     for number in range(start, stop):
         image, keypoint = number // keypoints.shape[1], number % keypoints.shape[1]
         first, last = first_person[image], first_person[image + 1]
         if not (keypoints[first:last, keypoint, 2] == 0).any():
             continue
-        heatmap = read_heatmap(maps, image, keypoint, mean)
-        if not bound_heatmap(heatmap, span, bounds.heat) > 0:
+        bounds = BlockBounds(block_maxima[image, keypoint], low, high)
+        if not (bounds.heat > 0).any():
             continue
         tag_map = maps.tag_index[keypoint]
         if current != (image, tag_map):
-            finite[image, keypoint] = bound_tags(maps, image, tag_map, bounds)
+            finite[image, keypoint] = bound_tags(maps, image, tag_map, bounds, lines)
             current = image, tag_map
         if finite[image, keypoint]:
+            heatmap = make_heatmap(maps, image, keypoint, mean, is_ready)
             work, unfinished = _fill_keypoint(
-                keypoints[first:last, keypoint], person_tags[first:last], heatmap, maps, image,
-                tag_map, span, bounds, buffers, subpixel,
+                keypoints[first:last, keypoint], person_tags[first:last], heatmap, maps, bounds,
+                buffers, subpixel,
             )  # fmt: skip
             stats.work[image, keypoint], stats.unfinished[image, keypoint] = work, unfinished
 
@@ -153,11 +149,8 @@ def _fill_missing(
 def _fill_keypoint(
     points: np.ndarray,
     person_tags: np.ndarray,
-    heatmap: np.ndarray,
+    heatmap: LazyHeatmap,
     maps: DecodingMaps,
-    image: Int,
-    tag_map: Int,
-    span: Span,
     bounds: BlockBounds,
     buffers: SearchBuffers,
     subpixel: bool,
@@ -167,11 +160,8 @@ def _fill_keypoint(
     Args:
         points: x, y, score [P, 3].
         person_tags: mean tags [P, V].
-        heatmap: heatmap [h, w] of the keypoint.
+        heatmap: heatmap of the keypoint.
         maps: network outputs of the batch.
-        image: index of the image.
-        tag_map: index of the keypoint's tag map.
-        span: span of a tile.
         bounds: bounds of the keypoint's maps.
         buffers: scratch memory.
         subpixel: see `refine_peak`.
@@ -184,14 +174,17 @@ def _fill_keypoint(
         if points[person, 2] != 0:
             continue
         position, work, finished = search_argmax(
-            heatmap, maps, image, tag_map, person_tags[person], span, bounds, buffers,
-            _MAX_WORK - total,
-        )  # fmt: skip
+            heatmap, maps, person_tags[person], bounds, buffers, _MAX_WORK - total
+        )
         total += work
         unfinished += not finished
         y, x = position // len(grid.columns.near), position % len(grid.columns.near)
-        score = sample_bilinear(heatmap, grid, y, x)
+        row, column = grid.rows.near[y], grid.columns.near[x]
+        read_area(  # the map pixels that `refine_peak` reads
+            maps, heatmap, row - STRIDE, column - STRIDE, row + STRIDE + 1, column + STRIDE + 1
+        )
+        score = sample_bilinear(heatmap.values, grid, y, x)
         if score > 0:
-            points[person, 0], points[person, 1] = refine_peak(heatmap, grid, y, x, subpixel)
+            points[person, 0], points[person, 1] = refine_peak(heatmap.values, grid, y, x, subpixel)
             points[person, 2] = score
     return total, unfinished

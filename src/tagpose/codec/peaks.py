@@ -4,11 +4,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import FALSE, TRUE, Float, Int, compiled, inlined, run_parallel
+from tagpose.codec.block_bounds import bound_heatmap, count_bounds, write_chunk_maxima
+from tagpose.codec.compilation import (
+    CHUNK,
+    FALSE,
+    TRUE,
+    ZERO,
+    Float,
+    Int,
+    compiled,
+    compiled_with_arrays,
+    run_parallel,
+)
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
-from tagpose.codec.flip_test import read_heatmap
-from tagpose.codec.interpolation import Grid, sample_bilinear
-from tagpose.codec.local_maxima import CHUNK, ROUNDING, RowScratch, find_row_maxima, row_exceeds
+from tagpose.codec.flip_test import make_heatmap, read_area
+from tagpose.codec.interpolation import sample_bilinear
+from tagpose.codec.local_maxima import ROUNDING, RowScratch, find_row_maxima
 from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.topk import add_peak, has_ties, sort_heap
 
@@ -20,6 +31,7 @@ class Peaks(NamedTuple):
     scores: np.ndarray  # [B, K, N] float32: heatmap values, 0 if there are fewer peaks
     tags: np.ndarray  # [B, K, N, V] float32; see `DecodingMaps` for V
     refined_xy: np.ndarray  # [B, K, N, 2] float32: x, y in input pixels; see `refine_peak`
+    block_maxima: np.ndarray  # [B, K, blocks] float32: see `BlockBounds`
 
 
 def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bool) -> Peaks:
@@ -46,6 +58,7 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bo
         scores=np.zeros(shape, np.float32),
         tags=np.zeros((*shape, maps.tag_count), np.float32),
         refined_xy=np.zeros((*shape, 2), np.float32),
+        block_maxima=np.empty((*shape[:2], count_bounds(maps)), np.float32),
     )
     threshold = np.float32(min_score)
     finite = np.zeros(maps.heatmaps.shape[0] * maps.heatmaps.shape[1], np.bool_)
@@ -57,7 +70,7 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bo
     return peaks
 
 
-@compiled
+@compiled_with_arrays
 def _find_peaks(
     maps: DecodingMaps,
     min_score: Float,
@@ -78,23 +91,45 @@ def _find_peaks(
         peaks: output.
         finite: output [B * K] bool, whether the heatmap and the tags at its peaks are finite.
     """
-    keypoints, width = maps.heatmaps.shape[1], len(maps.heatmap_grid.columns.near)
-    mean = np.empty(maps.heatmaps.shape[2:], np.float32)
+    (_, keypoints, map_height, map_width), width = (
+        maps.heatmaps.shape, len(maps.heatmap_grid.columns.near)
+    )  # fmt: skip
+    ratio = width // map_width
+    mean, lines = (
+        np.empty((map_height, map_width), np.float32),
+        np.empty((5, map_width), np.float32),
+    )
+    block_minima = np.empty(peaks.block_maxima.shape[2], np.float32)
+    is_ready = np.empty(0, np.bool_)
+    scratch = RowScratch(
+        np.empty(-(-map_width // CHUNK), np.float32),
+        np.empty((3, CHUNK + 2), np.float32),
+        np.empty(CHUNK, np.float32),
+        np.empty(CHUNK, np.float32),
+        np.empty(map_width, np.int64),
+        np.empty((map_width, ratio, ratio), np.float32),
+    )
     count = peaks.scores.shape[2]
     scores, positions = np.empty(count + 1, np.float32), np.empty(count + 1, np.int64)
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
-        heatmap = read_heatmap(maps, image, keypoint, mean)
-        lowest = _find_lower_bound(heatmap)
+        lazy = make_heatmap(maps, image, keypoint, mean, is_ready)
+        read_area(maps, lazy, ZERO, ZERO, map_height, map_width)
+        heatmap, block_maxima = lazy.values, peaks.block_maxima[image, keypoint]
+        lowest = bound_heatmap(heatmap, maps.span, block_maxima, block_minima, lines)
         finite[number] = lowest > -np.inf
         if not finite[number]:
             continue
         # one peak more than requested, because its score may equal that of the last one
         grid = maps.heatmap_grid
-        _select_peaks(heatmap, grid, min_score, lowest, scores, positions, FALSE)
+        _select_peaks(
+            maps, heatmap, block_maxima, min_score, lowest, scores, positions, scratch, FALSE
+        )
         if not subpixel and has_ties(scores):
             heap = scores[:count], positions[:count]
-            _select_peaks(heatmap, grid, np.float32(0), lowest, heap[0], heap[1], TRUE)
+            _select_peaks(
+                maps, heatmap, block_maxima, np.float32(0), lowest, heap[0], heap[1], scratch, TRUE
+            )
         for n in range(count):
             if scores[n] <= min_score:
                 break
@@ -104,10 +139,14 @@ def _find_peaks(
             refined_x, refined_y = refine_peak(heatmap, grid, y, x, subpixel)
             peaks.refined_xy[image, keypoint, n, 0] = refined_x
             peaks.refined_xy[image, keypoint, n, 1] = refined_y
+        for n in range(count):
+            if scores[n] <= min_score:
+                break
+            y, x = positions[n] // width, positions[n] % width
             finite[number] &= _read_tags(maps, image, keypoint, y, x, peaks.tags, n)
 
 
-@inlined
+@compiled
 def _read_tags(
     maps: DecodingMaps, image: Int, keypoint: Int, y: Int, x: Int, tags: np.ndarray, n: Int
 ) -> bool:
@@ -125,51 +164,32 @@ def _read_tags(
     return total == 0
 
 
-@inlined
-def _find_lower_bound(values: np.ndarray) -> Float:
-    """Return the minimum of 0 and a map [h, w], or -inf if the map is not finite."""
-    low, difference = np.zeros(values.shape[1], np.float32), np.zeros(values.shape[1], np.float32)
-    for y in range(values.shape[0]):
-        for x in range(values.shape[1]):  # one result per column, so that the loop is vectorized
-            low[x] = min(low[x], values[y, x])
-            difference[x] += values[y, x] - values[y, x]  # 0 if finite, else NaN
-    lowest, total = np.float32(0), np.float32(0)
-    for x in range(len(low)):
-        lowest = min(lowest, low[x])
-        total += difference[x]
-    return lowest if total == 0 else np.float32(-np.inf)
-
-
 @compiled
 def _select_peaks(
+    maps: DecodingMaps,
     heatmap: np.ndarray,
-    grid: Grid,
+    block_maxima: np.ndarray,
     min_score: Float,
     lowest: Float,
     scores: np.ndarray,
     positions: np.ndarray,
+    scratch: RowScratch,
     as_topk: bool,
 ) -> None:
     """Write the highest local maxima of a heatmap above a score, by falling score.
 
     Args:
+        maps: network outputs of the batch.
         heatmap: heatmap [h, w].
-        grid: grid of the heatmap.
+        block_maxima: largest values in blocks of the heatmap; see `BlockBounds`.
         min_score: value that peaks must exceed.
         lowest: lower bound of the heatmap, 0 or less.
         scores: output [N], 0 if there are fewer peaks.
         positions: output [N], y * W + x in input pixels.
+        scratch: buffers for one row.
         as_topk: whether peaks with equal scores are in the order of torch.topk.
     """
-    height, width = heatmap.shape
-    ratio = len(grid.columns.near) // width
-    scratch = RowScratch(
-        np.empty((3, -(-width // CHUNK) * CHUNK + 2), np.float32),
-        np.empty(CHUNK, np.float32),
-        np.empty(CHUNK, np.float32),
-        np.empty(width, np.int64),
-        np.empty((width, ratio, ratio), np.float32),
-    )
+    grid, ratio = maps.heatmap_grid, scratch.inside.shape[1]
     scores[:], positions[:] = 0, -1
     # weight of the farther map pixel at the input pixel nearest to the center of a map pixel
     center_weight = grid.columns.weight[ratio // 2]
@@ -177,13 +197,12 @@ def _select_peaks(
     # follows from the comparisons in `_rate_chunk` and from bilinear interpolation.
     share = np.float32((center_weight / (1 - center_weight)) ** 2 + ROUNDING)
     heap_ready = FALSE
-    for row in range(height):
+    for row in range(heatmap.shape[0]):
+        write_chunk_maxima(maps, row, block_maxima, scratch.chunks)
         floor = min_score
         if heap_ready or not as_topk:  # the first of a heap or the last of a list is the lowest
             floor = max(min_score, min(scores[0], scores[-1]))
         pixel_floor = np.float32(floor - share * (floor - lowest))
-        if not row_exceeds(heatmap, row, pixel_floor):
-            continue
         count = find_row_maxima(heatmap, grid, row, floor, pixel_floor, center_weight, scratch)
         heap_ready = _add_row(
             scores, positions, scratch, count, row, min_score, as_topk, heap_ready
@@ -192,7 +211,7 @@ def _select_peaks(
         sort_heap(scores, positions, heap_ready)
 
 
-@inlined
+@compiled
 def _add_row(
     scores: np.ndarray,
     positions: np.ndarray,

@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.block_bounds import BLOCK, BlockBounds, Span, bound_blocks
-from tagpose.codec.compilation import FALSE, TRUE, Float, Int, compiled, inlined
-from tagpose.codec.decoding_maps import DecodingMaps
+from tagpose.codec.block_bounds import BLOCK, BlockBounds, bound_blocks, find_highest
+from tagpose.codec.compilation import FALSE, TRUE, ZERO, Float, Int, compiled
+from tagpose.codec.decoding_maps import DecodingMaps, Span
+from tagpose.codec.flip_test import LazyHeatmap, read_area
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 
 
 class SearchBuffers(NamedTuple):
     """Buffers for the search in one keypoint's maps."""
 
-    blocks: np.ndarray  # [blocks] float32: upper bounds of blocks
+    blocks: np.ndarray  # [N] float32: upper bounds of blocks; see `BlockBounds`
+    lanes: np.ndarray  # [CHUNK] float32, for `find_highest`
     tiles: np.ndarray  # [BLOCK ** 2] float32: upper bounds of the tiles of a block, row by row
     heat: np.ndarray  # [BLOCK ** 2] float32: largest heatmap values of these tiles
     corners: np.ndarray  # [V, BLOCK + 1, BLOCK + 1] float32: tags at the corners of these tiles
@@ -25,12 +27,9 @@ class SearchBuffers(NamedTuple):
 
 @compiled
 def search_argmax(
-    heatmap: np.ndarray,
+    heatmap: LazyHeatmap,
     maps: DecodingMaps,
-    image: Int,
-    tag_map: Int,
     person_tag: np.ndarray,
-    span: Span,
     block_bounds: BlockBounds,
     buffers: SearchBuffers,
     max_work: Int,
@@ -38,12 +37,9 @@ def search_argmax(
     """Search the first input pixel with the largest value.
 
     Args:
-        heatmap: heatmap [h, w] of a keypoint.
+        heatmap: heatmap of a keypoint.
         maps: network outputs of a batch.
-        image: index of the image.
-        tag_map: index of the keypoint's tag map.
         person_tag: mean tag [V] of a person.
-        span: span of a tile.
         block_bounds: bounds of the keypoint's maps.
         buffers: scratch memory.
         max_work: work after which the search ends; the most promising block is always searched.
@@ -52,46 +48,75 @@ def search_argmax(
         The position y * W + x, the work spent, and whether the search was completed.
     """
     best, position, work = np.float32(-np.inf), np.int64(0), 0
-    input_width, block_columns = len(maps.tag_grid.columns.near), block_bounds.heat.shape[1]
+    input_width, block_columns = len(maps.tag_grid.columns.near), maps.tags.shape[4] // BLOCK + 1
     ratio = input_width // maps.tags.shape[4]
-    rows, columns = maps.tags.shape[3] + 1, maps.tags.shape[4] + 1  # of tiles
-    partner, views = maps.tag_flip_indices[tag_map], maps.tags.shape[1]
     bound_blocks(block_bounds, person_tag, buffers.blocks)
-    first = np.argmax(buffers.blocks)
-    for index in range(-1, len(buffers.blocks)):  # the most promising block, then all the others
-        block = first if index < 0 else index
+    while True:
+        block = find_highest(buffers.blocks, buffers.lanes)
         ceiling = buffers.blocks[block]
-        if ceiling < best or index == first:
-            continue
+        if ceiling < best or ceiling == -np.inf:
+            return position, work, True
+        buffers.blocks[block] = -np.inf
         row, column = block // block_columns * BLOCK, block % block_columns * BLOCK
-        if ceiling == best and _first_pixel_of_tile(row, column, ratio, input_width) > position:
+        if ceiling > best or _first_pixel_of_tile(row, column, ratio, input_width) <= position:
+            if work > max(max_work, 0):
+                return position, work, False
+            best, position, tiles_searched = _search_block(
+                heatmap, maps, person_tag, block, ratio, buffers, best, position
+            )
+            work += len(buffers.tiles) + tiles_searched * ratio * ratio
+
+
+@compiled
+def _search_block(
+    heatmap: LazyHeatmap,
+    maps: DecodingMaps,
+    person_tag: np.ndarray,
+    block: Int,
+    ratio: Int,
+    buffers: SearchBuffers,
+    best: Float,
+    position: Int,
+) -> tuple[Float, Int, Int]:
+    """Update the best value and its first position with the input pixels of a block.
+
+    Returns:
+        The best value, its position, and the number of tiles whose input pixels were evaluated.
+    """
+    image, tag_map, block_columns = (
+        heatmap.image, maps.tag_index[heatmap.keypoint], maps.tags.shape[4] // BLOCK + 1
+    )  # fmt: skip
+    row, column = block // block_columns * BLOCK, block % block_columns * BLOCK
+    partner, input_width = maps.tag_flip_indices[tag_map], len(maps.tag_grid.columns.near)
+    _read_corners(maps.tags, image, tag_map, row, column, FALSE, buffers.corners, ZERO)
+    _read_corners(
+        maps.flipped_tags, image, partner, row, column, TRUE, buffers.corners, maps.tags.shape[1]
+    )
+    if not heatmap.is_ready[block]:
+        span = maps.span
+        top, left = span.first + span.step * row, span.first + span.step * column
+        size = span.step * (BLOCK - 1) + span.length
+        read_area(maps, heatmap, top, left, top + size, left + size)
+        heatmap.is_ready[block] = True
+    _read_heat(heatmap.values, maps, row, column, buffers.heat)
+    first, searched = _bound_tiles(person_tag, buffers), 0
+    for index in range(-1, len(buffers.tiles)):  # in the same order as blocks
+        tile = first if index < 0 else index
+        bound, y, x = buffers.tiles[tile], row + tile // BLOCK, column + tile % BLOCK
+        buffers.tiles[tile] = -np.inf
+        if bound < best or bound == -np.inf:
             continue
-        if index >= 0 and work > max_work:
-            return position, work, False
-        _read_corners(maps.tags, image, tag_map, row, column, FALSE, buffers.corners, 0)
-        _read_corners(
-            maps.flipped_tags, image, partner, row, column, TRUE, buffers.corners, views
+        if bound == best and _first_pixel_of_tile(y, x, ratio, input_width) > position:
+            continue
+        searched += 1
+        best, position = _search_tile(
+            heatmap.values, person_tag, maps.heatmap_grid, maps.tag_grid, ratio, y, x, buffers,
+            bound, best, position,
         )  # fmt: skip
-        _read_heat(heatmap, span, rows, columns, row, column, buffers.heat)
-        top = _bound_tiles(person_tag, buffers)
-        work += len(buffers.tiles)
-        for tile_index in range(-1, len(buffers.tiles)):  # in the same order as blocks
-            tile = top if tile_index < 0 else tile_index
-            bound = buffers.tiles[tile]
-            if bound < best or bound == -np.inf or tile_index == top:
-                continue
-            y, x = row + tile // BLOCK, column + tile % BLOCK
-            if bound == best and _first_pixel_of_tile(y, x, ratio, input_width) > position:
-                continue
-            work += ratio * ratio
-            best, position = _search_tile(
-                heatmap, person_tag, maps.heatmap_grid, maps.tag_grid, ratio, y, x, buffers, bound,
-                best, position,
-            )  # fmt: skip
-    return position, work, True
+    return best, position, searched
 
 
-@inlined
+@compiled
 def _read_corners(
     tags: np.ndarray, image: Int, tag_map: Int, row: Int, column: Int, mirrored: bool,
     corners: np.ndarray, first: Int,
@@ -119,7 +144,7 @@ def _read_corners(
                 corners[first + view, down, across] = tag
 
 
-@inlined
+@compiled
 def _bound_tiles(person_tag: np.ndarray, buffers: SearchBuffers) -> Int:
     """Write the bounds of the tiles of a block, and return the first tile with the highest bound.
 
@@ -149,31 +174,29 @@ def _bound_tiles(person_tag: np.ndarray, buffers: SearchBuffers) -> Int:
     return top
 
 
-@inlined
+@compiled
 def _read_heat(
-    heatmap: np.ndarray, span: Span, rows: Int, columns: Int, row: Int, column: Int,
-    heat: np.ndarray,
-) -> None:  # fmt: skip
+    heatmap: np.ndarray, maps: DecodingMaps, row: Int, column: Int, heat: np.ndarray
+) -> None:
     """Read the largest heatmap value of each tile of a block.
 
     Args:
         heatmap: heatmap [h, w].
-        span: span of a tile.
-        rows: number of rows of tiles in the map.
-        columns: number of columns of tiles in the map.
+        maps: network outputs of a batch.
         row: row of the first tile of the block.
         column: column of the first tile of the block.
         heat: output [BLOCK ** 2], -inf outside of the map.
     """
+    rows, columns = maps.tags.shape[3] + 1, maps.tags.shape[4] + 1  # of tiles
     for down in range(BLOCK):
         for across in range(BLOCK):
             highest = np.float32(-np.inf)
             if row + down < rows and column + across < columns:
-                highest = _tile_heat(heatmap, span, row + down, column + across)
+                highest = _tile_heat(heatmap, maps.span, row + down, column + across)
             heat[down * BLOCK + across] = highest
 
 
-@inlined
+@compiled
 def _tile_heat(heatmap: np.ndarray, span: Span, row: Int, column: Int) -> Float:
     """Return the largest heatmap value around the input pixels of a tile."""
     y, x = span.first + span.step * row, span.first + span.step * column
@@ -186,7 +209,7 @@ def _tile_heat(heatmap: np.ndarray, span: Span, row: Int, column: Int) -> Float:
 
 
 @compiled
-def _search_tile(  # noqa: C901 # not split, because calls would dominate the run time
+def _search_tile(
     heatmap: np.ndarray,
     person_tag: np.ndarray,
     heatmap_grid: Grid,
@@ -222,39 +245,69 @@ def _search_tile(  # noqa: C901 # not split, because calls would dominate the ru
             highest = min(ceiling, max(high_left, high_right))
             if highest < best:
                 continue
-        tags_ready = False
+        _interpolate_corners(buffers, down_index, across_index, down, near_top)
         for x in range(max(x0, 0), min(x0 + ratio, width)):
             across, near_left = tag_grid.columns.weight[x], tag_grid.columns.near[x] == left
             if fine:
-                score = sample_bilinear(heatmap, heatmap_grid, y, x)
-            elif near_left:
-                score = lerp(high_left, high_right, across)
+                score = min(sample_bilinear(heatmap, heatmap_grid, y, x), highest)
             else:
-                score = lerp(high_right, high_left, across)
-            score = min(score, highest)
+                score = min(_lerp_ends(high_left, high_right, across, near_left), highest)
             if score < best:
                 continue
-            if not tags_ready:
-                near, far = down_index + (not near_top), down_index + near_top
-                for view in range(len(person_tag)):
-                    for end in range(2):
-                        corner = across_index + end
-                        buffers.ends[view, end] = lerp(
-                            buffers.corners[view, near, corner],
-                            buffers.corners[view, far, corner],
-                            down,
-                        )
-                tags_ready = True
-            squared = np.float32(0)
-            for view in range(len(person_tag)):
-                first, second = buffers.ends[view, 0], buffers.ends[view, 1]
-                tag = lerp(first, second, across) if near_left else lerp(second, first, across)
-                squared += (tag - person_tag[view]) * (tag - person_tag[view])
-            value = min(score - np.rint(np.sqrt(squared)), bound)
+            distance = _tag_distance(buffers.ends, person_tag, across, near_left)
+            value = min(score - np.rint(distance), bound)
             pixel = y * width + x
             if value > best or (value == best and pixel < position):
                 best, position = value, pixel
     return best, position
+
+
+@compiled
+def _interpolate_corners(
+    buffers: SearchBuffers, row: Int, column: Int, weight: Float, near_top: bool
+) -> None:
+    """Write the tags at both ends of a row of input pixels in a tile into `buffers.ends`.
+
+    Args:
+        buffers: `corners` is read; `ends` is the output.
+        row: row of the tile in its block.
+        column: column of the tile in its block.
+        weight: weight of the farther corners.
+        near_top: whether the upper corners are nearer.
+    """
+    near, far = row + (not near_top), row + near_top
+    for view in range(len(buffers.ends)):
+        for end in range(2):
+            buffers.ends[view, end] = lerp(
+                buffers.corners[view, near, column + end],
+                buffers.corners[view, far, column + end],
+                weight,
+            )
+
+
+@compiled
+def _tag_distance(
+    ends: np.ndarray, person_tag: np.ndarray, weight: Float, near_left: bool
+) -> Float:
+    """Return the distance between the tag at an input pixel and the mean tag of a person.
+
+    Args:
+        ends: tags [V, 2] at the ends of the row of input pixels.
+        person_tag: mean tag [V] of the person.
+        weight: weight of the farther end.
+        near_left: whether the left end is nearer.
+    """
+    squared = np.float32(0)
+    for view in range(len(person_tag)):
+        tag = _lerp_ends(ends[view, 0], ends[view, 1], weight, near_left)
+        squared += (tag - person_tag[view]) * (tag - person_tag[view])
+    return np.sqrt(squared)
+
+
+@compiled
+def _lerp_ends(left: Float, right: Float, weight: Float, near_left: bool) -> Float:
+    """Interpolate between the ends of a row of input pixels; `weight` is that of the farther."""
+    return lerp(left, right, weight) if near_left else lerp(right, left, weight)
 
 
 @compiled

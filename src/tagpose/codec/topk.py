@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tagpose.codec.compilation import ZERO, Float, Int, compiled, inlined
+from tagpose.codec.compilation import ZERO, Float, Int, compiled
 
 
-@inlined
+@compiled
 def has_ties(scores: np.ndarray) -> bool:
     """Return whether two successive scores are equal and above 0."""
     ties = 0
@@ -14,7 +14,7 @@ def has_ties(scores: np.ndarray) -> bool:
     return ties > 0
 
 
-@inlined
+@compiled
 def add_peak(
     scores: np.ndarray,
     positions: np.ndarray,
