@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -52,6 +53,15 @@ def run_code(code, package=ROOT / "src", **environment):
     )
 
 
+def compiled_functions():
+    """Return the compiled functions of the decoder by their names."""
+    functions = {}
+    for info in pkgutil.iter_modules(codec.__path__, f"{codec.__name__}."):
+        members = vars(importlib.import_module(info.name)).items()
+        functions |= {name: f for name, f in members if hasattr(f, "signatures")}
+    return functions
+
+
 def test_every_function_is_compiled_once_for_all_kinds_of_maps():
     random = torch.Generator().manual_seed(0)
     heatmaps, tags = (torch.rand(2, 17, 16, 24, generator=random) for _ in range(2))
@@ -84,12 +94,19 @@ def test_every_function_is_compiled_once_for_all_kinds_of_maps():
             assert len(decoder(*heatmaps_and_tags)) == 2
         decoder(*maps[0], flipped=flipped)
         decoder(*maps[0], flipped=read_only_flipped)
-    signatures = {}
-    for info in pkgutil.iter_modules(codec.__path__, f"{codec.__name__}."):
-        functions = vars(importlib.import_module(info.name)).items()
-        signatures |= {n: f.signatures for n, f in functions if hasattr(f, "signatures")}
+    signatures = {name: f.signatures for name, f in compiled_functions().items()}
     assert "_fill_missing" in signatures
     assert {n: len(s) for n, s in signatures.items() if len(s) > 1} == {}
+
+
+def test_functions_compiled_without_reference_counts_return_numbers_only():
+    # an array that is returned would be freed twice
+    without_counts = [f for f in compiled_functions().values() if "_nrt" in f.targetoptions]
+    assert len(without_counts) > 20
+    for function in without_counts:
+        returned = get_type_hints(function.py_func)["return"]
+        kinds = get_args(returned) or (returned,)
+        assert set(kinds) <= {Any, bool, type(None)}, function.__name__
 
 
 @pytest.mark.slow
