@@ -124,7 +124,7 @@ def heatmap_loss(
             where all predictions are 0.
 
     Returns:
-        [B] mean over K, h, w.
+        [B] mean over K, h, w, weighted by `targets.channel_weights`.
     """
     weight = targets.mask
     if foreground_weight:
@@ -132,7 +132,7 @@ def heatmap_loss(
     error = (weight * (prediction.float() - targets.heatmaps).square()).mean((2, 3))  # [B, K]
     if ignore_empty_maps:
         error = error * targets.visible.any(1)
-    return error.mean(1)
+    return (error * targets.channel_weights).mean(1)
 
 
 def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tuple[Tensor, Tensor]:

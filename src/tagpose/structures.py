@@ -50,6 +50,7 @@ class Targets(NamedTuple):
     heatmaps: Tensor  # [B, K, h, w]
     foreground: Tensor  # [B, K, h, w]: foreground weights; by default the heatmaps themselves
     mask: Tensor  # [B, 1 or K, h, w]: 1 where the heatmap loss counts
+    channel_weights: Tensor  # [K]: weights of the heatmaps in the loss, with a mean of 1
     # [B, P, K] int64: (g * h + y) * w + x of the heatmap pixel in tag map g; 0 if not visible
     tag_pixels: Tensor
     visible: Tensor  # [B, P, K] bool: labeled and inside the map

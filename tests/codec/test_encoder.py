@@ -86,6 +86,19 @@ def test_foreground_weights_depend_on_visibility_and_on_part_size():
     assert foreground(small_part_weight=4.0, weight_by_visibility=True) == [4, 2, 1, 1]
 
 
+def test_the_weight_of_a_heatmap_in_the_loss_is_equal_or_proportional_to_its_sigma():
+    keypoints = make_people((5, 5), keypoints=3)
+    sigmas = (0.02, 0.04, 0.06)
+    for weight_by_sigma, weights in ((False, [1, 1, 1]), (True, [0.5, 1, 1.5])):
+        encoder = HeatmapEncoder(oks_sigmas=sigmas, weight_by_sigma=weight_by_sigma)
+        targets = encoder(keypoints, FULL_MASK)
+        prediction = targets.heatmaps + torch.tensor([0.0, 1.0, 2.0])[:, None, None]
+        assert targets.channel_weights.tolist() == pytest.approx(weights)
+        assert heatmap_loss(prediction, targets).item() == pytest.approx(
+            (weights[1] * 1 + weights[2] * 4) / 3
+        )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -166,6 +166,7 @@ _RULES: Final = {
     "encoder.min_sigma": optional(positive()),
     "encoder.sigma": positive(),
     "encoder.small_part_weight": number(1),
+    "encoder.weight_by_sigma": _FLAG,
     "encoder.weight_by_visibility": _FLAG,
     "optimization.lr_scaling.base_batch_size": _COUNT,
     "optimization.lr_scaling.rule": choice("none", "linear", "sqrt"),

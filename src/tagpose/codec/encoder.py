@@ -32,6 +32,7 @@ class HeatmapEncoder:
         tag_index: [K] tag map of each keypoint; if empty, every keypoint has its own.
         input_size: network input size in input pixels; for `min_sigma`.
         stride: input pixels per heatmap pixel: STRIDE or a divisor of it.
+        oks_sigmas: [K] sigmas of the keypoints for OKS, from the skeleton; for `weight_by_sigma`.
         sigma: sigma of the Gaussians in heatmap pixels.
         min_sigma: minimum sigma for small people, whose keypoints are close together; sigma grows
             with the size of a person up to `sigma`. None uses the same sigma for everyone.
@@ -39,6 +40,10 @@ class HeatmapEncoder:
         weight_by_visibility: whether the foreground weight of a keypoint is proportional to its v;
             see `compute_keypoint_weights`.
         small_part_weight: maximum foreground weight of small parts, relative to large ones.
+        weight_by_sigma: whether the weight of a heatmap in the loss is proportional to the OKS
+            sigma of its keypoint, which is small where keypoints are close together, as in the
+            face. Keypoint Communities (Zauss 2021) derives similar weights from the centrality of
+            keypoints in a standing pose.
 
     Raises:
         ValueError: if `small_part_weight` is below 1, or a sigma is out of range.
@@ -49,11 +54,13 @@ class HeatmapEncoder:
     tag_index: tuple[int, ...] = ()
     input_size: int = DEFAULT_INPUT_SIZE
     stride: int = STRIDE
+    oks_sigmas: tuple[float, ...] = ()
     sigma: float = DEFAULT_SIGMA
     min_sigma: float | None = None
     ignore_unlabeled: bool = False
     weight_by_visibility: bool = False
     small_part_weight: float = 1.0
+    weight_by_sigma: bool = False
 
     def __post_init__(self) -> None:
         if self.small_part_weight < 1:
@@ -100,9 +107,17 @@ class HeatmapEncoder:
             heatmaps=heatmaps,
             foreground=foreground,
             mask=self._make_loss_mask(heatmaps, mask, unlabeled),
+            channel_weights=self._channel_weights(heatmaps),
             tag_pixels=torch.where(visible, (self._tag_maps(pixels) * height + y) * width + x, 0),
             visible=visible,
         )
+
+    def _channel_weights(self, heatmaps: Tensor) -> Tensor:
+        """Return the weights [K] of the heatmaps in the loss."""
+        channels = heatmaps.shape[1]
+        sigmas = self.oks_sigmas if self.weight_by_sigma else (1.0,) * channels
+        mean = sum(sigmas) / channels
+        return _on_device(tuple(sigma / mean for sigma in sigmas), heatmaps.device)
 
     def _tag_maps(self, pixels: Tensor) -> Tensor:
         """Return the tag map [K] int64 of each keypoint, on the device of the targets."""
@@ -210,9 +225,9 @@ def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
 
 
 @cache
-def _on_device(index: tuple[int, ...], device: torch.device) -> Tensor:
-    """Copy an index to a device, only once, because each copy to a GPU blocks the CPU."""
-    return torch.tensor(index, device=device)
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Copy numbers to a device, only once, because each copy to a GPU blocks the CPU."""
+    return torch.tensor(values, device=device)
 
 
 def _select_drawn(visible: Tensor) -> Tensor | slice:

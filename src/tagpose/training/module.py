@@ -151,7 +151,8 @@ def build_encoders(
     Args:
         network: network to train.
         encoder: builds an encoder from the part index of keypoints, `subpixel`, `tag_index`, the
-            input size in pixels and a stride.
+            input size in pixels, a stride, and the OKS sigmas of keypoints.
     """
     arguments = network.skeleton.part_index, network.subpixel, network.tag_index, network.input_size
-    return [encoder(*arguments, stride) for stride in network.strides]
+    sigmas = network.skeleton.sigmas
+    return [encoder(*arguments, stride, sigmas) for stride in network.strides]
