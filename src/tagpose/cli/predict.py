@@ -54,8 +54,9 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
         _show_progress(results, len(files)), files, Path(cfg.output), output_options(cfg)
     )
     print(describe_frames(summary.num_frames), end="")
-    if hint := describe_low_scores(summary.scores, cfg.min_person_score):
-        print(hint)
+    if summary.num_frames:
+        min_peak_score = predictor.decoder.min_score
+        print(describe_missing_people(summary.scores, cfg.min_person_score, min_peak_score), end="")
     if not summary.failures:
         return []
     return [f"{len(summary.failures)} of {len(files)} images cannot be read:", *summary.failures]
@@ -66,12 +67,26 @@ def _show_progress(results: Iterable["ImageResult"], total: int) -> Iterator["Im
     yield from tqdm(results, desc="predict", total=total, unit="image")
 
 
-def describe_low_scores(scores: Sequence[float], min_score: float) -> str:
-    """Return a hint if there are people but all have scores below the threshold, otherwise ""."""
-    if not scores or max(scores) >= min_score:
+def describe_missing_people(
+    scores: Sequence[float], min_score: float, min_peak_score: float
+) -> str:
+    """Return a line that explains why no person is drawn, or "" if there is one.
+
+    Args:
+        scores: scores of all predicted people.
+        min_score: score below which people are not drawn.
+        min_peak_score: heatmap value that a peak must exceed.
+    """
+    if not scores:
+        return (
+            "no person was found: no value of any heatmap exceeds "
+            f"predictor.decoder.min_score={min_peak_score:g}; if there are people in the images, "
+            "train longer\n"
+        )
+    if max(scores) >= min_score:
         return ""
     return (
         f"no person is drawn: the scores of all {len(scores)} predicted people are below "
         f"min_person_score={min_score:g} (the highest is {max(scores):.2f}); set a lower "
-        "min_person_score, or train longer"
+        "min_person_score, or train longer\n"
     )
