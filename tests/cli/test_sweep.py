@@ -341,7 +341,7 @@ def test_a_sweep_continues_after_a_failed_trial_and_resumes(oracle_outputs, tmp_
     words = (f"sweep={file}", "folder=out")
     first = run("sweep", *words, cwd=tmp_path)
     assert first.returncode == 1
-    assert "min_score must be 0 or more, got -1.0" in first.stderr
+    assert "min_score=-1.0 is invalid; use a number of 0 or more" in first.stderr
     assert "failed, exit code 1" in first.stdout
     expected = "checkpoint=runs/best.ckpt data=synthetic_body predictor.decoder.min_score=0.1"
     assert first.stdout.splitlines()[-1] == f"best: tagpose evaluate {expected}"

@@ -1,6 +1,8 @@
 """Naive decoder: upsampled maps and an exhaustive search for missing keypoints.
 
-It is slow, and shares only the grouping and the gathering of poses with the decoder of the package.
+It is slow. It shares the grouping, the gathering of poses and the weights of the interpolation with
+the decoder of the package: where two assignments cost the same but for rounding, another arithmetic
+would group hundreds of keypoints of a crowd differently.
 """
 
 import numpy as np
@@ -9,6 +11,7 @@ from torch.nn import functional
 
 from tagpose.codec.grouped_poses import gather_poses
 from tagpose.codec.grouping import group_peaks
+from tagpose.codec.interpolation import make_grid
 from tagpose.structures import STRIDE, Poses
 
 
@@ -20,13 +23,26 @@ def decode_tensors(decoder, keypoint_maps, *size, **options):
 def decode_naively(decoder, keypoint_maps):
     """Decode a batch; heatmaps may have a higher resolution than tags."""
     size = [STRIDE * length for length in keypoint_maps.tags.shape[-2:]]
-    # in float64, so that the two equal rows at a border stay equal
     heatmaps, *tags = (
-        functional.interpolate(maps.double(), size, mode="bilinear").float()
+        _upsample(maps.numpy(), size)
         for maps in (keypoint_maps.heatmaps, *keypoint_maps.tags.unbind(1))
     )
     images = zip(heatmaps, torch.stack(tags, -1), strict=True)
     return [_decode_image(decoder, *image) for image in images]
+
+
+def _upsample(maps, size):
+    """Upsample maps [..., h, w] to a size."""
+    rows, columns = make_grid(maps.shape[-2:], tuple(size))
+    near, far, weight = rows.near[:, None], rows.far[:, None], rows.weight[:, None]
+    left = _lerp(maps[..., near, columns.near], maps[..., far, columns.near], weight)
+    right = _lerp(maps[..., near, columns.far], maps[..., far, columns.far], weight)
+    return torch.from_numpy(_lerp(left, right, columns.weight))
+
+
+def _lerp(near, far, weight):
+    """Interpolate linearly; `weight` is that of `far`."""
+    return near + weight * (far - near)
 
 
 def _decode_image(decoder, heatmaps, tags):

@@ -339,7 +339,11 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         ("train", ("experiment=finetune",), "init_from is missing"),
         ("train", ("experiment=finetune", "init_from=x.ckpt"), "the dataset lacks data/coco"),
         ("train", ("experiment=demo_finetune", "init_from=x.ckpt", "DATA"), "x.ckpt is missing"),
-        slow("train", ("experiment=demo_finetune", "init_from=TEXT", "DATA"), "is no whole check"),
+        slow(
+            "train",
+            ("experiment=demo_finetune", "init_from=TEXT", "DATA"),
+            "is not a complete check",
+        ),
         slow(
             "train", ("experiment=demo_finetune", "init=scratch", "BROKEN"), "not a valid JSON file"
         ),

@@ -57,7 +57,7 @@ PROGRAMS = {
     "cache_outputs": ("cache_outputs", "checkpoint={}", "data=synthetic_body"),
     "export": ("export", "checkpoint={}"),
     "publish": ("publish", "checkpoint={}"),
-    "import_weights": ("import_weights", "checkpoint={}"),
+    "convert": ("convert", "checkpoint={}"),
     "app": ("app", "checkpoint={}"),
 }
 

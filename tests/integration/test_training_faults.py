@@ -87,7 +87,8 @@ def mounted_disk(folder, size):
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("mounting a disk requires root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    while folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -91,14 +91,15 @@ class Fail(Callback):
 
 
 class ReadOnly(Callback):
-    """Remount a disk read-only at a step."""
+    """Make a disk read-only at a step, although files are open for writing on it."""
 
     def __init__(self, step, disk):
         self.step, self.disk = step, disk
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         if trainer.global_step == self.step:
-            subprocess.run(["mount", "-o", "remount,ro", self.disk], check=True)
+            subprocess.run(["mount", "--bind", self.disk, self.disk], check=True)
+            subprocess.run(["mount", "-o", "remount,ro,bind", self.disk], check=True)
 
 
 class RecordResources(Callback):
