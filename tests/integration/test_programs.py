@@ -344,10 +344,6 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
             ("experiment=demo_finetune", "init_from=TEXT", "DATA"),
             "is not a complete check",
         ),
-            "train",
-            ("experiment=demo_finetune", "init_from=TEXT", "DATA"),
-            "is not a complete check",
-        ),
         slow(
             "train", ("experiment=demo_finetune", "init=scratch", "BROKEN"), "not a valid JSON file"
         ),
