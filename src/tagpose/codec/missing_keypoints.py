@@ -21,16 +21,17 @@ from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.tile_search import SearchBuffers, search_argmax
 from tagpose.structures import STRIDE
 
-# Maximum work for one keypoint of all people of an image: input pixels evaluated and tiles bounded.
-# Outputs of trained networks take a few thousand. Tags that are noise of large amplitude would take
-# hundreds of times as much, and the positions found in them are meaningless.
+# Maximum work for one keypoint of all people of an image: input pixels evaluated, tiles bounded and
+# chunks of blocks compared. Outputs of trained networks take up to 40,000. Tags that are noise of
+# large amplitude would take hundreds of times as much, and the positions found in them are
+# meaningless.
 _MAX_WORK: Final = np.int64(200_000)
 
 
 class SearchStats(NamedTuple):
     """Statistics of the search for missing keypoints."""
 
-    work: np.ndarray  # [B, K] int64: input pixels evaluated and tiles bounded
+    work: np.ndarray  # [B, K] int64; see `_MAX_WORK`
     unfinished: np.ndarray  # [B, K] int64: number of searches that ended early
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.codec.block_bounds import BLOCK, BlockBounds, bound_blocks, find_highest
-from tagpose.codec.compilation import FALSE, TRUE, ZERO, Float, Int, compiled
+from tagpose.codec.compilation import CHUNK, FALSE, TRUE, ZERO, Float, Int, compiled
 from tagpose.codec.decoding_maps import DecodingMaps, Span
 from tagpose.codec.flip_test import LazyHeatmap, read_area
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
@@ -34,7 +34,7 @@ def search_argmax(
     buffers: SearchBuffers,
     max_work: Int,
 ) -> tuple[Int, Int, bool]:
-    """Search the first input pixel with the largest value.
+    """Search the first input pixel with the largest value, best block first.
 
     Args:
         heatmap: heatmap of a keypoint.
@@ -54,17 +54,18 @@ def search_argmax(
     while True:
         block = find_highest(buffers.blocks, buffers.lanes)
         ceiling = buffers.blocks[block]
-        if ceiling < best or ceiling == -np.inf:
-            return position, work, True
-        buffers.blocks[block] = -np.inf
         row, column = block // block_columns * BLOCK, block % block_columns * BLOCK
-        if ceiling > best or _first_pixel_of_tile(row, column, ratio, input_width) <= position:
-            if work > max(max_work, 0):
-                return position, work, False
-            best, position, tiles_searched = _search_block(
-                heatmap, maps, person_tag, block, ratio, buffers, best, position
-            )
-            work += len(buffers.tiles) + tiles_searched * ratio * ratio
+        is_later = _first_pixel_of_tile(row, column, ratio, input_width) > position
+        # of blocks with equal bounds, the first one is searched first
+        if ceiling < best or (ceiling == best and is_later) or ceiling == -np.inf:
+            return position, work, True
+        if work > max(max_work, 0):
+            return position, work, False
+        buffers.blocks[block] = -np.inf
+        best, position, tiles_searched = _search_block(
+            heatmap, maps, person_tag, block, ratio, buffers, best, position
+        )
+        work += len(buffers.blocks) // CHUNK + len(buffers.tiles) + tiles_searched * ratio * ratio
 
 
 @compiled
