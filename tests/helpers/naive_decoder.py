@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.grouped_poses import gather_poses
-from tagpose.codec.grouping import group_peaks
+from tagpose.codec.grouping import gather_poses, group_peaks
 from tagpose.structures import STRIDE, Poses
 
 
