@@ -18,7 +18,7 @@ from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.cli import data_check
 from tagpose.cli.console import render_tables
 from tagpose.data.annotations import read_annotations
-from tagpose.data.issue_types import IssueType, Severity
+from tagpose.data.issues import IssueType, Severity
 from tagpose.data.quality.inspection import format_issues, inspect_dataset
 from tagpose.data.quality.part_sizes import PartSizes, advise_input_size, format_part_sizes
 from tagpose.data.quality.sample_selection import pick_samples

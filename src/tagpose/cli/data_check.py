@@ -14,7 +14,7 @@ from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
-from tagpose.data.issue_log import IssueLog
+from tagpose.data.issues import IssueLog
 from tagpose.data.quality.dataset_statistics import (
     format_overview,
     format_parts,

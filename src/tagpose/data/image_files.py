@@ -10,10 +10,8 @@ import numpy as np
 from PIL import Image
 
 from tagpose.data.coco_schema import ImageRow
-from tagpose.data.image_opening import open_image
-from tagpose.data.images import IMAGE_ERRORS, upright_size
-from tagpose.data.issue_log import IssueLog, emit_warnings
-from tagpose.data.issue_types import IssueType
+from tagpose.data.images import IMAGE_ERRORS, open_image, upright_size
+from tagpose.data.issues import IssueLog, IssueType, emit_warnings
 from tagpose.io import atomic_write
 
 _JPEG: Final = (".jfif", ".jpe", ".jpeg", ".jpg")

@@ -45,7 +45,6 @@ _BUNDLED_FILES: Final = (
     "codec/tile_search.py",
     "data/__init__.py",
     "data/bit_depth.py",
-    "data/image_opening.py",
     "data/images.py",
     "export/__init__.py",
     "export/bundle_runtime.py",

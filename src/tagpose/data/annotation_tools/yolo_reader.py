@@ -13,12 +13,12 @@ from tagpose.data.annotation_tools.yolo_config import (
     list_yolo_images,
     yolo_label_file,
 )
-from tagpose.data.image_opening import open_image
 from tagpose.data.images import (
     EXIF_QUARTER_TURNS,
     EXIF_UPRIGHT,
     IMAGE_ERRORS,
     exif_orientation,
+    open_image,
     upright_size,
 )
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from tagpose.data.coco_file import read_unchecked
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType, Severity
+from tagpose.data.issues import IssueLog, IssueType, Severity
 from tagpose.data.quality.dataset_checks import (
     check_dataset_file,
     log_annotation_issues,
