@@ -8,7 +8,7 @@ import gradio as gr
 from tagpose.app.settings import DRAWING_SWITCHES, MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.viewer import PoseViewer
 from tagpose.data.image_files import IMAGE_EXTENSIONS
-from tagpose.evaluation.score_tables import part_titles
+from tagpose.evaluation.keypoint_ap import part_titles
 from tagpose.inference.image_outputs import OUTPUT_FORMATS, OutputOptions
 from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
 from tagpose.visualization.visualizer import STYLE_CHOICES
