@@ -10,7 +10,7 @@ from tagpose.app.sessions import SessionCache
 from tagpose.app.settings import MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
-from tagpose.cli.predict_output import output_options
+from tagpose.cli.predict import output_options
 from tagpose.cli.program import program
 from tagpose.skeletons.skeleton import keypoint_mask
 
