@@ -1,7 +1,7 @@
 """Average precision and recall per part: six parts with ten numbers each, and the mean hand.
 
-Equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`). The numbers are converted
-to tables and to JSON.
+Equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`). The numbers are
+converted to tables and to JSON.
 """
 
 import json

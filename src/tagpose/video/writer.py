@@ -1,4 +1,4 @@
-"""Writer for H.264 videos, which browsers can play, and for all output files of a predicted video."""
+"""Writers for H.264 videos, which browsers can play, and for all files of a predicted video."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,4 +1,4 @@
-"""Visualizer of predictions with the drawing options of `tagpose predict`, and blurring of faces."""
+"""Visualizer of predictions with the options of `tagpose predict`, and blurring of faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
