@@ -32,6 +32,7 @@ _USER_ERRORS: Final = (ValueError, OSError, ImportError)  # ImportError: a forma
 _VIDEO: Final = "video"  # kinds of running jobs
 _DOWNLOAD: Final = "download"
 _PROGRESS: Final = gr.Progress()  # placeholder that gradio replaces
+
 _PEAK_SCORE: Final = ViewerThresholds._fields.index("min_score")  # slider
 # The network processes one image at a time; further requests wait in the queue.
 _NETWORK_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(

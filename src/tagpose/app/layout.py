@@ -15,6 +15,7 @@ from tagpose.visualization.visualizer import STYLE_CHOICES
 
 _WEBCAM: Final = gr.WebcamOptions(mirror=False)  # otherwise left and right are swapped
 _STATUS: Final = '<p role="status">${value}</p>'  # screen readers announce changes
+
 _MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
 _MIN_LINE_WIDTH: Final = 0.25
 _MAX_LINE_WIDTH: Final = 4.0

@@ -50,6 +50,7 @@ from tagpose.visualization.colors import part_print_colors
 from tagpose.visualization.curves import PR_CURVE_INCHES, StyledCurve, draw_precision_recall_curves
 
 _TEMPLATE: Final = "report.html.jinja"  # in the folder of this module; it includes report.css
+
 ERROR_DESCRIPTIONS: Final = {
     ErrorType.GOOD: f"the correct keypoint, within human variation: similarity {GOOD_SIMILARITY:g} "
     "or more",

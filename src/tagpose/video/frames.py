@@ -19,6 +19,7 @@ _UNSPECIFIED: Final = 2  # in every list of ISO/IEC 23091-2
 _BT709, _SMPTE170M = 1, 6
 _MAX_SD_SIZE: Final = (1280, 576)  # players assume BT.709 (HD) for larger frames without tags
 _MAX_PIXEL_ASPECT: Final = 4  # higher values mean a broken header
+
 TICK: Final = Fraction(1, 90_000)  # seconds; period of the MPEG clock, minimum between frames
 # A step back is a restart if it exceeds both limits. Decoders reorder at most 16 frames (H.264,
 # A.3.1), and some headers have rates far above the real one.

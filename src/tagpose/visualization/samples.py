@@ -28,6 +28,8 @@ _MAX_WIDTH: Final = 1000
 _MARGIN: Final = 0.25  # of the longer side of the person's box
 _MIN_MARGIN: Final = 12  # image pixels
 _MAX_NAMES: Final = 40  # more are not legible in one picture
+
+# Chart of the keypoints of COCO-WholeBody.
 _SIZE: Final = (1500, 1650)  # pixels
 _BODY_CENTER: Final = 390  # x
 _FACE: Final = (1110, 490, 300, 430)  # x, y of the center, half width, half height

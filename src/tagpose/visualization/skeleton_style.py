@@ -47,6 +47,8 @@ _TORSO: Final = ("shoulder", "hip")
 _CLOSED: Final = ("right_eye", "left_eye", "outer_lip", "inner_lip")  # contours of the face
 
 _Line = tuple[tuple[int, int], Color]  # indices of the keypoints at both ends, and the color
+
+# Style of OpenPose.
 _REFERENCE_SIZE: Final = 512  # pixels of the shorter side at which the following sizes apply
 _BODY_RADIUS: Final = 4  # half the width of the body's lines, and radius of its dots
 _FINGER_WIDTH: Final = 2

@@ -14,6 +14,8 @@ from tagpose.visualization.poses import draw_poses
 
 # values of the options that are names
 STYLE_CHOICES: Final = {"color_by": ("part", "person"), "background": ("image", "black")}
+
+# Blurring of faces.
 _MIN_SCORE: Final = 0.1  # of people and keypoints; low, as a missed face is worse than a false one
 _HEAD: Final = frozenset(BODY.keypoints[:5])  # nose, eyes, ears
 _FACE_FACTOR: Final = 1.6  # head radius per radius of the face keypoints, which omit the forehead
