@@ -26,16 +26,15 @@ from playwright.sync_api import expect, sync_playwright
 from helpers.run_scripts import ROOT, command, fork_server, run, start_file, succeeded
 from helpers.sample_videos import decode, gray_frame, make_video
 from tagpose import Predictor
-from tagpose.app.controls import make_sliders
 from tagpose.app.event_handlers import EventHandlers
+from tagpose.app.layout import make_sliders
 from tagpose.app.rendering import (
     describe_result,
     people_html_table,
     render_heatmaps,
     render_tags,
 )
-from tagpose.app.running_jobs import RunningJobs
-from tagpose.app.session_cache import SessionCache
+from tagpose.app.sessions import RunningJobs, SessionCache
 from tagpose.app.settings import DrawingChoices, ViewerThresholds, make_settings
 from tagpose.app.uploads import unique_names
 from tagpose.app.video_processor import VideoProcessor

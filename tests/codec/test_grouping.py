@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
-from tagpose.codec.grouped_poses import compute_person_tags, gather_poses
-from tagpose.codec.grouping import GroupingConfig, group_peaks
+from tagpose.codec.grouping import GroupingConfig, compute_person_tags, gather_poses, group_peaks
 from tagpose.skeletons.coco import BODY, WHOLEBODY, coco_grouping_order
 
 CONFIG = GroupingConfig(order=(0, 1, 2))

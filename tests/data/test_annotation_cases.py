@@ -22,9 +22,8 @@ from tagpose.data.annotations import check_labeled, read_annotations
 from tagpose.data.coco_schema import ReadOptions
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.datasets import ValDataset
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType as T
-from tagpose.data.issue_types import Severity
+from tagpose.data.issues import IssueLog, Severity
+from tagpose.data.issues import IssueType as T
 from tagpose.data.quality.inspection import inspect_dataset
 from tagpose.data.splits import log_shared_images, parse_splits
 from tagpose.evaluation.ground_truth import read_ground_truth

@@ -20,9 +20,14 @@ from tagpose.evaluation.coco_results import (
     write_results,
 )
 from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth, select_images
-from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts, evaluate_results
+from tagpose.evaluation.keypoint_ap import (
+    PartScores,
+    evaluate_parts,
+    evaluate_results,
+    score_table,
+    scores_to_dict,
+)
 from tagpose.evaluation.predictions import Predictions, part_ranking_scores
-from tagpose.evaluation.score_tables import score_table, scores_to_dict
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import Poses
 

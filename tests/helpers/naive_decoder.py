@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tagpose.codec.grouped_poses import gather_poses
-from tagpose.codec.grouping import group_peaks
+from tagpose.codec.grouping import gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
 from tagpose.structures import STRIDE, Poses
 

@@ -315,7 +315,7 @@ def test_predict_checks_its_options_without_torch_and_without_a_download(tmp_pat
     assert result.stderr.splitlines()[-1].startswith("error: no images found at nowhere")
     assert "cannot be reached" not in result.stderr
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert "tagpose.cli.predict_output" in imported
+    assert "tagpose.inference.image_outputs" in imported
     assert "torch" not in imported
 
 

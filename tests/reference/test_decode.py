@@ -10,7 +10,7 @@ import torch
 from helpers.naive_decoder import decode_tensors
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.decoding_maps import DecodingMaps
-from tagpose.codec.grouped_poses import compute_person_scores, compute_person_tags
+from tagpose.codec.grouping import compute_person_scores, compute_person_tags
 from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import find_peaks
 from tagpose.codec.subpixel import refine_peak

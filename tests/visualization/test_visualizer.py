@@ -6,8 +6,7 @@ import pytest
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import Poses
 from tagpose.visualization.colors import identity_color
-from tagpose.visualization.face_blur import blur_faces
-from tagpose.visualization.visualizer import PoseVisualizer
+from tagpose.visualization.visualizer import PoseVisualizer, blur_faces
 
 
 def noise(height=300, width=400):

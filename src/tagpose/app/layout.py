@@ -1,19 +1,26 @@
-"""Layout of the app's page."""
+"""Layout of the app's page, and its inputs for thresholds, parts, drawing style and formats."""
 
 from html import escape
 from typing import Final, NamedTuple
 
 import gradio as gr
 
-from tagpose.app.controls import make_drawing_inputs, make_sliders
-from tagpose.app.settings import ViewerSettings
+from tagpose.app.settings import DRAWING_SWITCHES, MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.viewer import PoseViewer
 from tagpose.data.image_files import IMAGE_EXTENSIONS
-from tagpose.evaluation.score_tables import part_titles
-from tagpose.skeletons.skeleton import Skeleton
+from tagpose.evaluation.keypoint_ap import part_titles
+from tagpose.inference.image_outputs import OUTPUT_FORMATS, OutputOptions
+from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
+from tagpose.visualization.visualizer import STYLE_CHOICES
 
 _WEBCAM: Final = gr.WebcamOptions(mirror=False)  # otherwise left and right are swapped
 _STATUS: Final = '<p role="status">${value}</p>'  # screen readers announce changes
+
+_MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
+_MIN_LINE_WIDTH: Final = 0.25
+_MAX_LINE_WIDTH: Final = 4.0
+_STEP: Final = 0.01  # of sliders with fractional values
+_SWITCH_TITLES: Final = ("boxes", "numbers", "blurred faces")
 
 
 class Inputs(NamedTuple):
@@ -148,29 +155,19 @@ def _inputs(*, smooth: bool) -> Inputs:
     )
 
 
-def _drawn_video() -> gr.Video:
-    """Return the video with drawn poses below its caption."""
-    gr.HTML("<p>People with their track numbers.</p>", elem_classes="caption")
-    return gr.Video(
-        show_label=False,
-        interactive=False,
-        buttons=["download"],
-        elem_id="drawn-video",
-        elem_classes="view",
+def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
+    """Return a slider for each threshold."""
+    rows: tuple[tuple[float, float, str, str], ...] = (
+        (0, 1, "person score", "hide people with lower scores"),
+        (0, 1, "keypoint score", "hide keypoints with lower scores"),
+        (0, 1, "peak score", "ignore heatmap peaks with lower values"),
+        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum distance of a peak from its person"),
+        (1, MAX_PEOPLE, "people", "maximum number, highest scores first"),
     )
-
-
-def _downloads() -> tuple[Downloads, gr.DownloadButton]:
-    """Return the download buttons for images and for a video."""
-    with gr.Row() as row:
-        picture = gr.Button("Full-size picture", size="sm", elem_id="picture")
-        image = gr.Button("Files of this image", size="sm", elem_id="image-files")
-        all_images = gr.Button("Files of all images", size="sm", elem_id="all-files")
-    prepared = gr.DownloadButton(elem_id="prepared")
-    video = gr.DownloadButton(
-        "Files of the video", interactive=False, visible=False, size="sm", elem_id="video-files"
+    return tuple(
+        gr.Slider(low, max(high, value), value, step=low or _STEP, label=label, info=info)
+        for (low, high, label, info), value in zip(rows, start, strict=True)
     )
-    return Downloads(row, picture, image, all_images, prepared), video
 
 
 def _tabs(skeleton: Skeleton) -> Tabs:
@@ -204,3 +201,69 @@ def _part_choice(skeleton: Skeleton) -> gr.Radio:
     """Return the selection of a part, initially the last one, which contains all keypoints."""
     parts = [(title, part) for part, title in part_titles(skeleton.parts).items()]
     return gr.Radio(parts, value=list(skeleton.parts)[-1], label="part", visible=len(parts) > 1)
+
+
+def _drawn_video() -> gr.Video:
+    """Return the video with drawn poses below its caption."""
+    gr.HTML("<p>People with their track numbers.</p>", elem_classes="caption")
+    return gr.Video(
+        show_label=False,
+        interactive=False,
+        buttons=["download"],
+        elem_id="drawn-video",
+        elem_classes="view",
+    )
+
+
+def make_drawing_inputs(
+    skeleton: Skeleton, start: OutputOptions
+) -> tuple[gr.components.Component, ...]:
+    """Return the inputs of `DrawingChoices`; boxes and numbers are drawn unless they are false."""
+    style, parts = start.style, skeleton.disjoint_parts
+    selected = keypoint_mask(skeleton, start.result_filter.parts)
+    parts_input = gr.CheckboxGroup(
+        [(title, part) for part, title in part_titles(parts).items()],
+        value=[part for part, at in parts.items() if selected[at].all()],
+        label="parts",
+        visible=len(parts) > 1,
+    )
+    with gr.Row():
+        color_by, background = (
+            gr.Radio(list(choices), value=getattr(style, name), label=name.replace("_", " "))
+            for name, choices in STYLE_CHOICES.items()
+        )
+    with gr.Row():
+        drawn = gr.CheckboxGroup(
+            list(zip(_SWITCH_TITLES, DRAWING_SWITCHES, strict=True)),
+            value=[name for name in DRAWING_SWITCHES if getattr(style, name) is not False],
+            label="draw",
+            scale=3,
+        )
+        line_width = gr.Slider(
+            _MIN_LINE_WIDTH,
+            max(_MAX_LINE_WIDTH, style.line_width),
+            style.line_width,
+            step=_MIN_LINE_WIDTH,
+            label="line width",
+            scale=2,
+        )
+    formats = gr.CheckboxGroup(
+        list(OUTPUT_FORMATS),
+        value=list(start.formats),
+        label="formats of downloaded files",
+        elem_id="formats",
+    )
+    return parts_input, color_by, background, drawn, line_width, formats
+
+
+def _downloads() -> tuple[Downloads, gr.DownloadButton]:
+    """Return the download buttons for images and for a video."""
+    with gr.Row() as row:
+        picture = gr.Button("Full-size picture", size="sm", elem_id="picture")
+        image = gr.Button("Files of this image", size="sm", elem_id="image-files")
+        all_images = gr.Button("Files of all images", size="sm", elem_id="all-files")
+    prepared = gr.DownloadButton(elem_id="prepared")
+    video = gr.DownloadButton(
+        "Files of the video", interactive=False, visible=False, size="sm", elem_id="video-files"
+    )
+    return Downloads(row, picture, image, all_images, prepared), video

@@ -12,8 +12,7 @@ from typing import Final
 
 import gradio as gr
 
-from tagpose.app.event_handlers import EventHandlers
-from tagpose.app.event_listeners import add_event_listeners
+from tagpose.app.event_handlers import EventHandlers, add_event_listeners
 from tagpose.app.layout import build_layout
 from tagpose.app.settings import ViewerSettings
 from tagpose.app.video_processor import VideoProcessor

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tagpose.data.image_opening import MissingHeicSupport, open_image
-from tagpose.data.images import load_image
+from tagpose.data.images import MissingHeicSupport, load_image, open_image
 
 
 def read_upload(file: Path, max_pixels: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tagpose.app.rendering import format_sentence
-from tagpose.app.running_jobs import IsStopped, ReportProgress
+from tagpose.app.sessions import IsStopped, ReportProgress
 from tagpose.app.settings import ViewerSettings
 from tagpose.inference.predictor import Predictor
 from tagpose.video.frames import Frame, FrameResult

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.app.rendering import describe_result, format_sentence, render_heatmaps, render_tags
-from tagpose.app.running_jobs import IsStopped, ReportProgress
-from tagpose.app.session_cache import CachedImage, SessionCache
+from tagpose.app.sessions import CachedImage, IsStopped, ReportProgress, SessionCache
 from tagpose.app.settings import ViewerSettings
 from tagpose.app.uploads import keep_uploads, read_upload, unique_names
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder

@@ -15,7 +15,7 @@ from tagpose.cli.subprograms import (
     run_subprogram,
     synthesis_step,
 )
-from tagpose.evaluation.score_tables import part_titles, read_scores
+from tagpose.evaluation.keypoint_ap import part_titles, read_scores
 from tagpose.io import atomic_write
 
 Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablation

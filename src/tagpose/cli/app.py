@@ -6,11 +6,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.app.server import serve
-from tagpose.app.session_cache import SessionCache
+from tagpose.app.sessions import SessionCache
 from tagpose.app.settings import MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
-from tagpose.cli.predict_output import output_options
+from tagpose.cli.predict import output_options
 from tagpose.cli.program import program
 from tagpose.skeletons.skeleton import keypoint_mask
 

@@ -11,10 +11,9 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from tagpose.cli.program import program, resolve_checkpoints
-from tagpose.data.datasets import TestTimeDataset
+from tagpose.data.datasets import TestTimeDataset, worker_init
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.samplers import pick_evenly
-from tagpose.data.workers import worker_init
 from tagpose.evaluation.cached_outputs import (
     CachedOutput,
     CacheManifest,

@@ -14,9 +14,11 @@ from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
-from tagpose.data.issue_log import IssueLog
+from tagpose.data.issues import IssueLog
 from tagpose.data.quality.dataset_statistics import (
+    advise_input_size,
     format_overview,
+    format_part_sizes,
     format_parts,
     format_visibilities,
 )
@@ -24,10 +26,10 @@ from tagpose.data.quality.inspection import (
     Inspection,
     format_issues,
     inspect_dataset,
+    load_train_samples,
+    load_val_samples,
     summarize_issues,
 )
-from tagpose.data.quality.part_sizes import advise_input_size, format_part_sizes
-from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
 from tagpose.data.splits import Split, log_shared_images
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample

@@ -15,21 +15,21 @@ from tagpose.data.annotation_tools.config_writer import (
     format_skeleton_yaml,
     write_configs,
 )
-from tagpose.data.annotation_tools.example_images import choose_examples
 from tagpose.data.annotation_tools.skeleton_draft import (
+    choose_examples,
     custom_skeleton_arguments,
     describe_draft,
     draft_skeleton,
     official_skeleton,
     to_identifier,
 )
-from tagpose.data.annotation_tools.source_category import (
+from tagpose.data.annotation_tools.source_dataset import (
+    Row,
     choose_category,
     is_in_category,
     keypoint_names,
 )
-from tagpose.data.annotation_tools.source_dataset import Row
-from tagpose.data.annotation_tools.split_search import SplitPaths, find_val_file, locate_split
+from tagpose.data.annotation_tools.train_val_split import SplitPaths, find_val_file, locate_split
 from tagpose.data.image_files import write_image
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.custom import make_custom_skeleton

@@ -20,13 +20,13 @@ from tagpose.evaluation.coco_results import (
     write_results,
 )
 from tagpose.evaluation.ground_truth import read_ground_truth
-from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts
+from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts, score_table, scores_to_dict
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
+    comparison_table,
     find_published_result,
 )
-from tagpose.evaluation.score_tables import comparison_table, score_table, scores_to_dict
 from tagpose.io import write_json
 from tagpose.models.checkpoint import load_network
 from tagpose.models.network import ModelSpec

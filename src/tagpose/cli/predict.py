@@ -1,28 +1,47 @@
 """Estimate poses in images and videos: tagpose predict checkpoint=FILE images=PATH [...]."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tqdm import tqdm
 
-from tagpose.cli.predict_output import check_predict_options, describe_frames, output_options
-from tagpose.cli.predict_videos import predict_videos
 from tagpose.cli.program import program
 from tagpose.codec.compilation import compile_in_background
-from tagpose.inference.image_outputs import write_image_outputs
+from tagpose.data.image_files import is_camera
+from tagpose.inference.image_outputs import (
+    OUTPUT_FORMATS,
+    OutputOptions,
+    output_extension,
+    output_names,
+    write_image_outputs,
+)
+from tagpose.inference.result_writers import ResultFilter
+from tagpose.io import check_no_overwrite, remove_stale_files
 from tagpose.skeletons.skeleton import keypoint_mask
-from tagpose.video.inputs import find_inputs
+from tagpose.video.inputs import Inputs, find_inputs, is_url, output_stem, redact_password
+from tagpose.video.resume import defer_signals, is_finished, remove_summary, write_summary
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
     from tagpose.inference.results import ImageResult
+    from tagpose.video.frames import FrameResult
 
 _MILLION: Final = 1_000_000
+_MAX_NAMES: Final = 5  # files that a line lists
+_NOT_OF_RESULTS: Final = {
+    "hydra",
+    "images",
+    "max_megapixels",
+    "name",
+    "output",
+    "paths",
+    "resume",
+}  # options without effect on results
 
 
 @program("predict")
@@ -62,9 +81,108 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
     return [f"{len(summary.failures)} of {len(files)} images cannot be read:", *summary.failures]
 
 
-def _show_progress(results: Iterable["ImageResult"], total: int) -> Iterator["ImageResult"]:
-    """Yield results with a progress bar, which appears with the first one."""
-    yield from tqdm(results, desc="predict", total=total, unit="image")
+def predict_videos(cfg: DictConfig, predictor: "Predictor", inputs: Inputs) -> list[str]:
+    """Predict each video and write the results; return the errors of unreadable videos."""
+    failures: list[str] = []
+    for source, folder in video_folders(cfg, inputs).items():
+        remove_stale_files(folder)
+        if cfg.resume and is_finished(folder, source, result_settings(cfg)):
+            print(f"{source} is finished in {folder} and is skipped")
+            continue
+        try:
+            failures += predict_video(cfg, predictor, source, folder)
+        except (FileNotFoundError, ValueError) as error:
+            name = redact_password(source)
+            message = str(error) if name in str(error) else f"{name}: {error}"
+            failures.append(message)  # the other videos are still processed
+    return failures
+
+
+def predict_video(cfg: DictConfig, predictor: "Predictor", source: str, folder: Path) -> list[str]:
+    """Predict a video and write the results; return the errors of frames that cannot be decoded."""
+    options, name = instantiate(cfg.video), redact_password(source)
+    with options.open(source, audio="pictures" in cfg.formats) as video:
+        remove_summary(folder)
+        frames = options.predict(video, predictor)
+        bar = tqdm(frames, output_stem(source), options.length(video), unit="frame")
+        with defer_signals() as received:
+            until_signal = _take_until(received, bar)
+            last = options.write(until_signal, video, source, folder, output_options(cfg))
+            signal = received()
+    for note in video.notes:
+        print(f"{name}: {note}")
+    if signal and not (is_camera(source) or is_url(source)):  # a signal is how a stream ends
+        print(f"{name}: stopped after frame {last.number}; earlier frames are in {folder}")
+        raise SystemExit(128 + signal)
+    write_summary(folder, source, video, result_settings(cfg), last)
+    return [f"{name}: {problem}" for problem in video.problems]
+
+
+def check_predict_options(cfg: DictConfig) -> None:
+    """Raise a ValueError for invalid options of `conf/predict.yaml`, before any work."""
+    if cfg.resume and cfg.output == cfg.paths.run:
+        raise ValueError("resume=true needs output=FOLDER, the output of the interrupted run")
+    output_options(cfg)
+
+
+def output_options(cfg: DictConfig) -> OutputOptions:
+    """Return the options of `conf/result_files` and `conf/display`.
+
+    Raises:
+        ValueError: an option is invalid.
+    """
+    for key in ("formats", "unfiltered"):
+        if not set(cfg[key]) <= set(OUTPUT_FORMATS):
+            raise ValueError(
+                f"{key}={cfg[key]} is not a list of known formats; use some of "
+                f"[{', '.join(OUTPUT_FORMATS)}]"
+            )
+    output_extension(cfg.picture.format, Path())
+    result_filter = ResultFilter(
+        parts=None if cfg.parts is None else list(cfg.parts),
+        min_person_score=cfg.min_person_score,
+        min_keypoint_score=cfg.min_keypoint_score,
+        unfiltered=tuple(cfg.unfiltered),
+    )
+    return OutputOptions(
+        formats=tuple(cfg.formats),
+        result_filter=result_filter,
+        style=instantiate(cfg.style),
+        picture_format=cfg.picture.format,
+        max_picture_size=cfg.picture.max_size,
+    )
+
+
+def result_settings(cfg: DictConfig) -> dict[str, Any]:
+    """Return the settings that results depend on, as plain values."""
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    return {key: value for key, value in settings.items() if key not in _NOT_OF_RESULTS}
+
+
+def video_folders(cfg: DictConfig, inputs: Inputs) -> dict[str, Path]:
+    """Return the output folder of each video: the output itself for a single named video."""
+    output = Path(cfg.output)
+    if inputs.single:
+        folders = dict.fromkeys(inputs.videos, output)
+    else:
+        files = [Path(video) for video in inputs.videos]
+        names = output_names(files) if files else {}
+        folders = {str(file): output / name for file, name in names.items()}
+    targets = [folder / f"{output_stem(video)}.mp4" for video, folder in folders.items()]
+    check_no_overwrite(targets, [Path(video) for video in folders])
+    return folders
+
+
+def describe_frames(num_frames: Mapping[Path, int]) -> str:
+    """Return a line on the files with several frames, of which only the first is used, or ""."""
+    names = [f"{f.name} (first of {count})" for f, count in num_frames.items() if count > 1]
+    if not names:
+        return ""
+    others = ", ..." if len(names) > _MAX_NAMES else ""
+    return (
+        f"used only the first frame of {len(names)} files: {', '.join(names[:_MAX_NAMES])}{others}"
+        "\n"
+    )
 
 
 def describe_missing_people(
@@ -90,3 +208,18 @@ def describe_missing_people(
         f"min_person_score={min_score:g} (the highest is {max(scores):.2f}); set a lower "
         "min_person_score, or train longer\n"
     )
+
+
+def _show_progress(results: Iterable["ImageResult"], total: int) -> Iterator["ImageResult"]:
+    """Yield results with a progress bar, which appears with the first one."""
+    yield from tqdm(results, desc="predict", total=total, unit="image")
+
+
+def _take_until(
+    received: Callable[[], int], frames: Iterator["FrameResult"]
+) -> Iterator["FrameResult"]:
+    """Yield frames up to the one during which a signal is received."""
+    for frame in frames:
+        yield frame
+        if received():
+            return

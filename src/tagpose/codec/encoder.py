@@ -2,18 +2,28 @@
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tagpose.codec.gaussians import Gaussians, draw_gaussians
 from tagpose.structures import DEFAULT_INPUT_SIZE, MAX_VISIBILITY, STRIDE, Targets
 
 DEFAULT_SIGMA: Final = 2.0  # heatmap pixels; HigherHRNet (Cheng 2020) for maps at any stride
 # Extent of a person whose Gaussians have the full sigma, as a fraction of the input size.
 _REFERENCE_EXTENT: Final = 0.5
 _LARGE_PART: Final = 32.0  # input pixels; parts of this extent and larger ones have weight 1
+
+
+class Gaussians(NamedTuple):
+    """N Gaussians, each in the heatmap of one keypoint and image."""
+
+    map_index: Tensor  # [N] int64: index of the heatmap
+    x: Tensor  # [N] int64: column of the heatmap pixel
+    y: Tensor  # [N] int64: row of the heatmap pixel
+    offset: Tensor | None  # [N, 2] x, y from the center of that pixel in heatmap pixels; None for 0
+    sigma: Tensor | None  # [N] heatmap pixels; None if all are equal
+    amplitude: Tensor  # [N]: value at the center, 0 for Gaussians that are not drawn
 
 
 @dataclass(frozen=True)
@@ -217,6 +227,50 @@ def compute_keypoint_weights(
     return weights
 
 
+def to_heatmap_pixels(xy: Tensor, stride: int) -> Tensor:
+    """Convert input pixels to heatmap pixels; pixel i has its center at i and covers `stride`."""
+    return (xy + 0.5) / stride - 0.5
+
+
+def draw_gaussians(
+    gaussians: Gaussians, maps: int, map_size: tuple[int, int], sigma: float
+) -> Tensor:
+    """Draw Gaussians into heatmaps; where they overlap, the maximum counts.
+
+    Args:
+        gaussians: the Gaussians to draw.
+        maps: number of heatmaps, M.
+        map_size: height, width of the heatmaps.
+        sigma: the largest sigma in heatmap pixels, which determines the size of the windows.
+
+    Returns:
+        Heatmaps [M, h, w].
+    """
+    radius = int(3 * sigma) + 1  # 7 for a sigma of 2, as in MMPose
+    # a margin of the window's radius around each heatmap, cut off at the end
+    rows, columns = map_size[0] + 2 * radius, map_size[1] + 2 * radius
+    corner = (gaussians.map_index * rows + gaussians.y) * columns + gaussians.x
+    span = torch.arange(2 * radius + 1, device=corner.device)
+    pixels = corner[:, None, None] + span[:, None] * columns + span  # [N, s, s]
+    values = _compute_windows(gaussians, radius, sigma) * gaussians.amplitude[:, None, None]
+    heatmaps = torch.zeros(maps * rows * columns, device=corner.device)
+    heatmaps.scatter_reduce_(0, pixels.flatten(), values.flatten(), "amax")
+    heatmaps = heatmaps.view(maps, rows, columns)
+    return heatmaps[:, radius : rows - radius, radius : columns - radius]
+
+
+def _compute_windows(gaussians: Gaussians, radius: int, sigma: float) -> Tensor:
+    """Return windows [N, s, s] around the heatmap pixels, or one [1, s, s] if all are equal."""
+    span = torch.arange(-radius, radius + 1, device=gaussians.x.device, dtype=torch.float32)
+    if gaussians.offset is None and gaussians.sigma is None:
+        return (-(span.square()[:, None] + span.square()) / (2 * sigma**2)).exp()[None]
+    offset = torch.zeros_like(span[:1]) if gaussians.offset is None else gaussians.offset
+    spread = span.new_tensor(sigma) if gaussians.sigma is None else gaussians.sigma[:, None, None]
+    exponents = (span - offset[..., None]).square() / (2 * spread.square())  # [N, 2, s] x, y
+    across, down = (-exponents).exp().expand(len(gaussians.x), 2, -1).unbind(1)
+    return down[:, :, None] * across[:, None]
+
+
 def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
     """Return the longer side [B, P] of the box around selected keypoints; -inf without any."""
     last = torch.where(selected[..., None], xy, -torch.inf).amax(2)  # [B, P, 2]
@@ -227,7 +281,8 @@ def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
 @cache
 def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Copy numbers to a device, only once, because each copy to a GPU blocks the CPU."""
-    return torch.tensor(values, device=device)
+    with torch.inference_mode(False):  # the first call may come from a validation
+        return torch.tensor(values, device=device)
 
 
 def _select_drawn(visible: Tensor) -> Tensor | slice:
@@ -236,11 +291,6 @@ def _select_drawn(visible: Tensor) -> Tensor | slice:
     Selecting on a GPU would make the CPU wait for the number of visible keypoints.
     """
     return slice(None) if visible.is_cuda else visible.flatten().nonzero()[:, 0]
-
-
-def to_heatmap_pixels(xy: Tensor, stride: int) -> Tensor:
-    """Convert input pixels to heatmap pixels; pixel i has its center at i and covers `stride`."""
-    return (xy + 0.5) / stride - 0.5
 
 
 def _rasterize_boxes(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -1,15 +1,28 @@
-"""Group peaks into people by their tags (Newell 2017, section 3.2)."""
+"""Grouping of peaks into people by their tags (Newell 2017, section 3.2).
+
+The peaks of one keypoint after the other are assigned to people by tag distance.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tagpose.codec.compilation import Float, Int, compiled, compiled_with_arrays
-from tagpose.codec.grouping_state import GroupingRule, GroupingState, ImagePeaks, Matching
-from tagpose.codec.peak_matching import match_peaks, reject_distant
+
+# Cost of one unit of tag distance; scores are smaller, so that they only decide between pairs with
+# equal rounded distances.
+_DISTANCE_COST: Final = 100.0
+_UNMATCHED_COST: Final = 1e10  # of leaving a peak without a person
+_EXCLUDED: Final = 1e6  # tag distance of excluded pairs
+# Maximum distance of a keypoint from its parent, relative to the longer side of the person's box. A
+# foot is 0.152 of the height of a standing person (Drillis and Contini 1966), and half of that
+# height is visible of a person cropped at the waist.
+_MAX_PARENT_DISTANCE: Final = 0.5
+_MIN_KEYPOINTS: Final = 5  # detected keypoints needed to estimate the size of a person
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,14 @@ class GroupingConfig:
             )
 
 
+class GroupedPoses(NamedTuple):
+    """People of one image before their missing keypoints are filled in."""
+
+    keypoints: np.ndarray  # [P, K, 3] float32: x, y (input pixels), score; 0 if missing
+    scores: np.ndarray  # [P] float32, descending
+    tags: np.ndarray  # [P, L] float32: mean tag of each person
+
+
 def group_peaks(
     xy: np.ndarray, scores: np.ndarray, tags: np.ndarray, config: GroupingConfig
 ) -> np.ndarray:
@@ -102,6 +123,102 @@ def group_peaks(
     return people.peaks[: people.size[0]]
 
 
+def gather_poses(
+    person_peaks: np.ndarray,
+    xy: np.ndarray,
+    scores: np.ndarray,
+    tags: np.ndarray,
+    part_index: tuple[int, ...] = (),
+    *,
+    max_people: int | None = None,
+    min_person_score: float = 0.0,
+) -> GroupedPoses:
+    """Gather the keypoints of the people with the highest scores.
+
+    Args:
+        person_peaks: index [P, K] of the peak of each keypoint, -1 if it is missing.
+        xy: positions [K, N, 2] of the peaks in input pixels.
+        scores: scores [K, N] of the peaks.
+        tags: tags [K, N, L] of the peaks.
+        part_index: see `GroupingConfig`.
+        max_people: maximum number of people; None returns all.
+        min_person_score: people with a lower score are dropped.
+    """
+    channels = np.arange(person_peaks.shape[1])
+    detected = person_peaks >= 0
+    peak_scores = np.where(detected, scores[channels, person_peaks], np.float32(0))
+    person_scores = compute_person_scores(peak_scores)
+    best = np.argsort(-person_scores, kind="stable")[:max_people]
+    best = best[person_scores[best] >= min_person_score]
+    person_peaks, detected = person_peaks[best], detected[best]
+    positions = np.where(detected[..., None], xy[channels, person_peaks], 0).astype(np.float32)
+    keypoints = np.concatenate([positions, peak_scores[best][..., None]], axis=-1)
+    mean_tags = compute_person_tags(tags[channels, person_peaks], detected, part_index)
+    return GroupedPoses(keypoints, person_scores[best], mean_tags)
+
+
+def compute_person_scores(peak_scores: np.ndarray) -> np.ndarray:
+    """Return the mean of each person's peak scores [P, K] over all keypoints, 0 if missing."""
+    scores: np.ndarray = peak_scores.mean(-1)
+    return scores
+
+
+def compute_person_tags(
+    tags: np.ndarray, detected: np.ndarray, part_index: tuple[int, ...] = ()
+) -> np.ndarray:
+    """Return the mean tags [P, L] of people.
+
+    Args:
+        tags: tags [P, K, L] of their keypoints.
+        detected: [P, K] bool, which keypoints are detected, at least one per person.
+        part_index: see `GroupingConfig`.
+    """
+    parts = np.asarray(part_index or [0] * detected.shape[1])
+    in_part = (parts == np.arange(parts.max(initial=0) + 1)[:, None]).astype(np.float32)  # [F, K]
+    weights = detected[:, None] * in_part  # [P, F, K]
+    counts = weights.sum(-1, keepdims=True)  # [P, F, 1]
+    means = np.matmul(weights, np.where(detected[..., None], tags, 0)) / np.maximum(counts, 1)
+    result: np.ndarray = means.sum(1) / (counts > 0).sum(1, dtype=np.float32)
+    return result
+
+
+class GroupingRule(NamedTuple):
+    """`GroupingConfig` as arrays."""
+
+    order: np.ndarray  # [K] int64
+    part_index: np.ndarray  # [K] int64
+    parents: np.ndarray  # [K, R] int64, padded with -1
+    max_tag_distance: float
+    distance_tie_break: bool
+
+
+class ImagePeaks(NamedTuple):
+    """Peaks of one image."""
+
+    xy: np.ndarray  # [K, N, 2] int32: input pixels
+    scores: np.ndarray  # [K, N] float32, padded with 0
+    tags: np.ndarray  # [K, N, L] float32
+
+
+class GroupingState(NamedTuple):
+    """People so far, in arrays with room for as many people as there are peaks."""
+
+    size: np.ndarray  # [1] int64: number of people so far
+    first_tag: np.ndarray  # [room] float32: first tag of the peak that started each person
+    peaks: np.ndarray  # [room, K] int32: peak of each keypoint, -1 if missing
+    tag_sums: np.ndarray  # [room, F, L] float32: sum of the tags of each part
+    tag_counts: np.ndarray  # [room, F] float32: number of tags of each part
+
+
+class Matching(NamedTuple):
+    """Buffers for the distances and costs between one keypoint's peaks and the people."""
+
+    distances: np.ndarray  # [N * max(N, room)] float64, row by row
+    costs: np.ndarray  # [N * max(N, room)] float64, row by row
+    owners: np.ndarray  # [N] int64: person of each peak, -1 for none
+    mean_tags: np.ndarray  # [L, room] float32: mean tags of people
+
+
 @lru_cache(maxsize=16)
 def _make_rule(config: GroupingConfig, keypoints: int) -> GroupingRule:
     """Convert a config to arrays."""
@@ -136,6 +253,141 @@ def _assign_keypoints(
             yield rows, max(rows, people.size[0])
         reject_distant(rule, people, matching, rows)
         _attach_peaks(peaks, rule, people, matching.owners[:rows], keypoint)
+
+
+@compiled
+def match_peaks(
+    peaks: ImagePeaks,
+    rule: GroupingRule,
+    people: GroupingState,
+    matching: Matching,
+    keypoint: Int,
+    rows: Int,
+) -> bool:
+    """Match peaks with people if the assignment is unambiguous; else write costs, return False."""
+    count, near = people.size[0], False
+    columns = max(rows, count)
+    _write_mean_tags(people, matching.mean_tags)
+    for row in range(rows):
+        start = row * columns
+        distances = matching.distances[start : start + count]
+        costs = matching.costs[start : start + columns]
+        _write_distances(peaks, rule, people, matching.mean_tags, keypoint, row, distances)
+        score = np.float64(peaks.scores[keypoint, row])
+        for person in range(count):
+            tie_break = distances[person] if rule.distance_tie_break else -score
+            costs[person] = _DISTANCE_COST * np.rint(distances[person]) + tie_break
+            near |= distances[person] < rule.max_tag_distance
+        costs[count:] = _UNMATCHED_COST
+    if not near:  # no person is within the maximum distance of any peak
+        matching.owners[:rows] = -1
+        return True
+    return rows <= count and _has_distinct_minima(matching, rows, columns)
+
+
+@compiled
+def _write_mean_tags(people: GroupingState, mean_tags: np.ndarray) -> None:
+    """Write the mean tag of each person, [L, room]: the mean over the means of its parts."""
+    for person in range(people.size[0]):
+        mean_tags[:, person], parts = 0, np.float32(0)
+        for part in range(people.tag_counts.shape[1]):
+            count = people.tag_counts[person, part]
+            if count > 0:
+                parts += np.float32(1)
+                for view in range(len(mean_tags)):
+                    mean_tags[view, person] += people.tag_sums[person, part, view] / count
+        for view in range(len(mean_tags)):
+            mean_tags[view, person] /= parts
+
+
+@compiled
+def _write_distances(
+    peaks: ImagePeaks,
+    rule: GroupingRule,
+    people: GroupingState,
+    mean_tags: np.ndarray,
+    keypoint: Int,
+    row: Int,
+    distances: np.ndarray,
+) -> None:
+    """Write the tag distances between one peak and all people."""
+    distances[:] = 0
+    for view in range(len(mean_tags)):
+        tag = np.float64(peaks.tags[keypoint, row, view])
+        for person in range(len(distances)):
+            difference = tag - np.float64(mean_tags[view, person])
+            distances[person] += difference * difference
+    for person in range(len(distances)):
+        distances[person] = np.sqrt(distances[person])
+    if rule.parents.shape[0]:
+        for person in range(len(distances)):
+            if _is_far_from_parents(peaks, rule, people, person, keypoint, row):
+                distances[person] = _EXCLUDED
+
+
+@compiled
+def _is_far_from_parents(
+    peaks: ImagePeaks,
+    rule: GroupingRule,
+    people: GroupingState,
+    person: Int,
+    keypoint: Int,
+    row: Int,
+) -> bool:
+    """Return whether a peak is too far from all parents that a person has."""
+    x, y = peaks.xy[keypoint, row, 0], peaks.xy[keypoint, row, 1]
+    nearest = np.inf
+    for parent in rule.parents[keypoint]:
+        peak = people.peaks[person, parent] if parent >= 0 else -1
+        if peak >= 0:
+            distance = np.hypot(peaks.xy[parent, peak, 0] - x, peaks.xy[parent, peak, 1] - y)
+            nearest = min(nearest, distance)
+    left, right, top, bottom, detected = np.inf, -np.inf, np.inf, -np.inf, 0
+    for other in range(people.peaks.shape[1]):
+        peak = people.peaks[person, other]
+        if peak >= 0:
+            detected += 1
+            left, right = min(left, peaks.xy[other, peak, 0]), max(right, peaks.xy[other, peak, 0])
+            top, bottom = min(top, peaks.xy[other, peak, 1]), max(bottom, peaks.xy[other, peak, 1])
+    if nearest == np.inf or detected < _MIN_KEYPOINTS:
+        return False
+    return nearest > _MAX_PARENT_DISTANCE * max(right - left, bottom - top)
+
+
+@compiled
+def _has_distinct_minima(matching: Matching, rows: Int, columns: Int) -> bool:
+    """Return whether each row of costs has a unique minimum, all in distinct columns.
+
+    These minima are then the optimal assignment, which is written into `matching.owners`.
+    """
+    for row in range(rows):
+        costs = matching.costs[row * columns : (row + 1) * columns]
+        best = np.argmin(costs)
+        for column in range(best + 1, columns):
+            if costs[column] == costs[best]:
+                return False
+        for previous in range(row):
+            if matching.owners[previous] == best:
+                return False
+        matching.owners[row] = best
+    return True
+
+
+@compiled
+def reject_distant(
+    rule: GroupingRule, people: GroupingState, matching: Matching, rows: Int
+) -> None:
+    """Set the owners of unmatched peaks, and of peaks that are too far away, to -1."""
+    count = people.size[0]
+    columns = max(rows, count)
+    for row in range(rows):
+        owner = matching.owners[row]
+        if owner >= count:
+            matching.owners[row] = -1
+        elif owner >= 0:
+            distance = matching.distances[row * columns + owner]
+            if not distance < rule.max_tag_distance:
+                matching.owners[row] = -1
 
 
 @compiled

@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagpose.data.coco_categories import choose_categories
-from tagpose.data.coco_fields import parse_id
+from tagpose.data.coco_fields import choose_categories, parse_id
 from tagpose.data.coco_schema import AnnotationRow, ImageRow, ReadRules, parse_annotation
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
+from tagpose.data.issues import IssueLog, IssueType
 
 _MIN_V0_SHARE = 0.01  # of keypoints with v = 0; correct files have none with coordinates
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from tagpose.data.annotation_table import AnnotationCollector, AnnotationTable
 from tagpose.data.coco_schema import ImageRow, ReadRules, parse_image
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
+from tagpose.data.issues import IssueLog, IssueType
 from tagpose.data.json_stream import RowCollector, read_object
 
 Row: TypeAlias = dict[str, Any]  # one object of the JSON file

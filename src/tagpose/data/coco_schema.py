@@ -23,8 +23,7 @@ from tagpose.data.coco_fields import (
     parse_keypoints,
     parse_size,
 )
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
+from tagpose.data.issues import IssueLog, IssueType
 from tagpose.geometry import keypoint_boxes
 from tagpose.skeletons.skeleton import Skeleton
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from tagpose.data.annotation_table import AnnotationTable
 from tagpose.data.coco_schema import ImageRow
-from tagpose.data.issue_log import IssueLog
-from tagpose.data.issue_types import IssueType
+from tagpose.data.issues import IssueLog, IssueType
 from tagpose.data.rle_masks import PackedMasks, pack_masks, parse_segmentation, union_mask
 from tagpose.skeletons.skeleton import Skeleton
 

@@ -1,6 +1,7 @@
-"""Loading of images as RGB arrays, from files, bytes, Pillow images and arrays.
+"""Loading of images as RGB arrays, from files (also HEIC), bytes, Pillow images and arrays.
 
-Exported bundles contain this module, so it imports nothing but numpy and Pillow.
+Exported bundles contain this module, so it imports nothing but numpy, Pillow and, for HEIC files,
+pi-heif.
 """
 
 import io
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tagpose.data.bit_depth import (
     has_16_bit_colors,
@@ -17,7 +18,6 @@ from tagpose.data.bit_depth import (
     reduce_depth,
     scale_to_uint8,
 )
-from tagpose.data.image_opening import MissingHeicSupport, open_image, reduce_jpeg
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
@@ -36,6 +36,12 @@ EXIF_UPRIGHT: Final = 1  # orientation of an image that is stored upright
 _BACKGROUND: Final = "white"  # color behind transparent pixels
 _FLIPPED_X: Final = (2, 3, 6, 7)  # EXIF orientations whose rotation reverses columns
 _FLIPPED_Y: Final = (3, 4, 7, 8)  # and rows
+# brands of HEIF files, ISO/IEC 23008-12, Annex B; the brand of AVIF is another one
+_HEIF_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+class MissingHeicSupport(ValueError):  # noqa: N818 -- names what is missing
+    """HEIC files need a package that is not installed; the message lacks the name of the file."""
 
 
 class DecodedImage(NamedTuple):
@@ -140,6 +146,57 @@ def read_annotated_image(file: Path, size: tuple[int, int] | None = None) -> np.
         f"{file} has {width} x {height} pixels, but its annotation has {size[0]} x {size[1]}; use "
         "the image as it was annotated, or skip such images in training with data.on_error=skip"
     )
+
+
+def open_image(file: Any) -> Image.Image:
+    """Open an image file as `PIL.Image.open` does, and HEIC files if pi-heif is installed.
+
+    Args:
+        file: path, or binary file object at its start.
+
+    Raises:
+        MissingHeicSupport: the file is in HEIC format and pi-heif is not installed.
+    """
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        if not _is_heif(file):
+            raise
+    try:
+        from pi_heif import register_heif_opener  # an extra, and slow to import
+    except ModuleNotFoundError as error:
+        raise MissingHeicSupport(
+            'is an HEIC image, which needs pi-heif; install it with pip install "tagpose[heic]"'
+        ) from error
+    register_heif_opener()
+    return Image.open(file)
+
+
+def _is_heif(file: Any) -> bool:
+    """Return whether a path or binary file object has the header of a HEIF file."""
+    if isinstance(file, str | Path):
+        with Path(file).open("rb") as opened:
+            header = opened.read(12)
+    else:
+        file.seek(0)
+        header = file.read(12)
+        file.seek(0)
+    return header[4:8] == b"ftyp" and header[8:] in _HEIF_BRANDS
+
+
+def reduce_jpeg(image: Image.Image, min_side: int) -> int:
+    """Let Pillow decode an opened JPEG file at a reduced size, if it has one that suffices.
+
+    Args:
+        image: opened file, not loaded yet; files of other formats do not change.
+        min_side: shorter side in pixels that suffices.
+
+    Returns:
+        The factor of the reduction: 1, 2, 4 or 8.
+    """
+    width = image.size[0]
+    drafted = image.draft(None, (min_side, min_side))
+    return 1 if drafted is None else round(width / drafted[1][2])
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tagpose.data.annotations import Annotations
-from tagpose.data.issue_log import IssueLog, emit_warnings
-from tagpose.data.issue_types import IssueType
+from tagpose.data.issues import IssueLog, IssueType, emit_warnings
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from tagpose.data.coco_file import read_coco_file
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
-from tagpose.data.issue_log import emit_warnings
+from tagpose.data.issues import emit_warnings
 from tagpose.data.quality.dataset_checks import log_implausible_areas
 from tagpose.skeletons.skeleton import Skeleton
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tagpose.data.issue_log import emit_warnings
+from tagpose.data.issues import emit_warnings
 from tagpose.evaluation.coco_results import (
     CocoResult,
     find_result_file,

@@ -13,8 +13,14 @@ from PIL import Image
 from torch.utils.data import default_collate
 
 from tagpose.data.bit_depth import has_16_bit_colors
-from tagpose.data.image_opening import open_image, reduce_jpeg
-from tagpose.data.images import IMAGE_ERRORS, DecodedImage, ImageSource, decode_image
+from tagpose.data.images import (
+    IMAGE_ERRORS,
+    DecodedImage,
+    ImageSource,
+    decode_image,
+    open_image,
+    reduce_jpeg,
+)
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.inference.batch_decoding import Pending
 from tagpose.structures import Poses

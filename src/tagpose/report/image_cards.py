@@ -13,7 +13,7 @@ from PIL import Image
 
 from tagpose.data.image_files import locate_images
 from tagpose.data.images import load_image, read_annotated_image
-from tagpose.data.issue_log import IssueLog
+from tagpose.data.issues import IssueLog
 from tagpose.evaluation.ground_truth import GroundTruth
 from tagpose.geometry import keypoint_boxes, resize_keypoints
 from tagpose.report.analysis import AnalyzedResults

@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from tagpose.data.image_files import IMAGE_EXTENSIONS, is_camera, is_image_name, list_paths
-from tagpose.data.image_opening import open_image
-from tagpose.data.images import IMAGE_ERRORS
+from tagpose.data.images import IMAGE_ERRORS, open_image
 
 _VIDEO_SUFFIXES: Final = (
     *(".asf", ".avi", ".f4v", ".flv", ".mkv", ".mov", ".mxf", ".ogv", ".vob", ".webm", ".wmv"),

@@ -14,7 +14,7 @@ from tagpose.video.frames import Frame, FrameResult, Video
 from tagpose.video.reader import open_video
 from tagpose.video.smoothing import KeypointSmoother
 from tagpose.video.tracker import PersonTracker
-from tagpose.video.video_outputs import write_video_outputs
+from tagpose.video.writer import write_video_outputs
 
 _DEFAULT_SMOOTHING = KeypointSmoother()
 

@@ -7,11 +7,15 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tagpose.data.annotation_tools.source_category import keypoint_names
-from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
-from tagpose.data.annotation_tools.split_search import find_image_folder, split_of
+from tagpose.data.annotation_tools.source_dataset import (
+    DropLog,
+    Row,
+    SourceDataset,
+    id_key,
+    keypoint_names,
+)
 from tagpose.data.coco_fields import to_posix_path
-from tagpose.data.image_files import ImageFolder
+from tagpose.data.image_files import ImageFolder, find_image_folder, split_of
 
 COCO_FORMAT: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"

@@ -1,13 +1,23 @@
-"""Draft of a skeleton from a category of a COCO file."""
+"""Draft of a skeleton from a category of a COCO file, and example images to check it."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tagpose.data.annotation_tools.source_category import keypoint_names
-from tagpose.data.annotation_tools.source_dataset import Row
+import numpy as np
+
+from tagpose.data.annotation_tools.source_dataset import (
+    Row,
+    annotation_keypoints,
+    id_key,
+    keypoint_names,
+)
+from tagpose.data.coco_fields import to_posix_path
+from tagpose.data.image_files import ImageFolder
+from tagpose.data.images import load_image, read_annotated_image
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.flip_pairs import derive_flip_pairs
 
@@ -36,6 +46,15 @@ class SkeletonDraft(NamedTuple):
     sigmas: tuple[float, ...]  # [K] COCO's for COCO's keypoint names, DEFAULT_SIGMA for others
     flips: tuple[Pair, ...]
     bones: Bones
+
+
+class ExampleImage(NamedTuple):
+    """An image and its people."""
+
+    name: str
+    image: np.ndarray  # [H, W, 3] uint8 RGB
+    keypoints: np.ndarray  # [P, K, 3] x, y in image pixels, v
+    best: int  # index of the most completely labeled person
 
 
 def official_skeleton(names: Sequence[str], annotations: Sequence[Row]) -> str | None:
@@ -118,6 +137,63 @@ def to_identifier(name: str) -> str:
     return identifier if is_safe else f"my_{identifier}"
 
 
+def describe_draft(draft: SkeletonDraft) -> list[str]:
+    """Return lines that list the keypoints, flip pairs and bones of a draft."""
+    flips = ", ".join(f"{a}/{b}" for a, b in draft.flips) or "none"
+    bones = draft.bones
+    lines = [
+        f"keypoints: {len(draft.keypoints)}: {', '.join(draft.keypoints)}",
+        f"flip pairs: {flips}",
+        f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
+    ]
+    if bones.skipped:
+        lines.append(
+            f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}"
+        )
+    return lines
+
+
+def choose_examples(
+    images: Sequence[Row], annotations: Sequence[Row], folder: Path, size: int, number: int
+) -> list[ExampleImage]:
+    """Return the images with the most completely labeled people; ties are broken by size.
+
+    Args:
+        images: rows of a COCO file.
+        annotations: rows of the same file, of one category.
+        folder: folder of the images.
+        size: number K of keypoints.
+        number: maximum number of examples.
+
+    Raises:
+        ValueError: an image cannot be read, or no annotation has K keypoints.
+    """
+    people = defaultdict(list)
+    for row in annotations:
+        keypoints = annotation_keypoints(row, size)
+        if keypoints is not None:
+            people[id_key(row.get("image_id"))].append(keypoints)
+    if not people:
+        raise ValueError(
+            f"no annotation has 3 numbers for each of the {size} keypoints of its category; check "
+            "that annotations and category belong together"
+        )
+    best = {
+        image_id: max(map(_label_completeness, image_people))
+        for image_id, image_people in people.items()
+    }
+    rows = {id_key(row["id"]): row for row in images}
+    order = sorted((i for i in best if i in rows), key=best.__getitem__, reverse=True)
+    image_folder = ImageFolder(folder)
+    names = {i: image_folder.find(to_posix_path(rows[i]["file_name"])) for i in order}
+    examples = []
+    for i, name in [(i, name) for i, name in names.items() if name][:number]:
+        ranks = [_label_completeness(person) for person in people[i]]
+        image = _read_upright(folder / name, rows[i])
+        examples.append(ExampleImage(name, image, np.stack(people[i]), ranks.index(max(ranks))))
+    return examples
+
+
 def _parse_bone(entry: Any, first: int, names: Sequence[str]) -> Pair | None:
     """Return the names of the two different keypoints of an entry; None if it is invalid."""
     if not isinstance(entry, list) or len(entry) != 2:
@@ -165,17 +241,15 @@ def _to_snake_case(name: str) -> str:
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
 
 
-def describe_draft(draft: SkeletonDraft) -> list[str]:
-    """Return lines that list the keypoints, flip pairs and bones of a draft."""
-    flips = ", ".join(f"{a}/{b}" for a, b in draft.flips) or "none"
-    bones = draft.bones
-    lines = [
-        f"keypoints: {len(draft.keypoints)}: {', '.join(draft.keypoints)}",
-        f"flip pairs: {flips}",
-        f"bones: {len(bones.pairs)}, counted from {bones.first}" if bones.pairs else "bones: none",
-    ]
-    if bones.skipped:
-        lines.append(
-            f"skipped bones, which do not connect two keypoints: {', '.join(bones.skipped)}"
-        )
-    return lines
+def _label_completeness(person: np.ndarray) -> tuple[int, float]:
+    """Return the number of labeled keypoints of a person [K, 3] and their extent in pixels."""
+    points = person[person[:, 2] > 0, :2]
+    return len(points), float(np.ptp(points, axis=0).max()) if len(points) else 0.0
+
+
+def _read_upright(file: Path, row: Row) -> np.ndarray:
+    """Read an image as stored, or upright if only then its size is the stated one."""
+    stored = read_annotated_image(file)
+    stated_size = (row.get("height"), row.get("width"))
+    upright = load_image(file) if stored.shape[:2] != stated_size else stored
+    return upright if upright.shape[:2] == stated_size else stored

@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from tagpose.data.annotation_tools.coco_reader import is_coco, load_json, read_coco_export
-from tagpose.data.annotation_tools.source_category import keep_category, rename_keypoints
-from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
-from tagpose.data.annotation_tools.yolo_config import (
+from tagpose.data.annotation_tools.source_dataset import (
+    DropLog,
+    SourceDataset,
+    keep_category,
+    rename_keypoints,
+)
+from tagpose.data.annotation_tools.yolo_reader import (
     YoloPoseConfig,
     find_yolo_config,
     guess_yolo_config,
     has_yolo_labels,
     read_yolo_config,
+    read_yolo_export,
 )
-from tagpose.data.annotation_tools.yolo_reader import read_yolo_export
 
 _YAML: Final = (".yaml", ".yml")
 

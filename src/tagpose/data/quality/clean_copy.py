@@ -14,8 +14,7 @@ from tagpose.data.array_cache import cache_paths
 from tagpose.data.coco_fields import parse_id
 from tagpose.data.coco_file import Row, read_unchecked
 from tagpose.data.coco_schema import ReadRules
-from tagpose.data.issue_log import Issue
-from tagpose.data.issue_types import IssueType, Severity
+from tagpose.data.issues import Issue, IssueType, Severity
 from tagpose.data.quality.dataset_checks import check_dataset_file
 from tagpose.io import atomic_write
 from tagpose.locks import exclusive_lock

@@ -19,10 +19,8 @@ from tagpose.data.coco_file import CocoFile, Row, check_rows
 from tagpose.data.coco_schema import ImageRow, ReadRules
 from tagpose.data.ignore_regions import pack_ignored_masks
 from tagpose.data.image_files import fill_missing_sizes, locate_images
-from tagpose.data.image_opening import open_image
-from tagpose.data.images import IMAGE_ERRORS, read_annotated_image, upright_size
-from tagpose.data.issue_log import IssueLog, describe_row
-from tagpose.data.issue_types import IssueType
+from tagpose.data.images import IMAGE_ERRORS, open_image, read_annotated_image, upright_size
+from tagpose.data.issues import IssueLog, IssueType, describe_row
 from tagpose.data.quality.dataset_statistics import labeled_parts
 from tagpose.skeletons.skeleton import Skeleton
 
