@@ -21,6 +21,8 @@ from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, KeypointMaps
+from tagpose.training.module import BottomUpPoseModule
+from tagpose.training.optimization import WarmupMultiStep
 
 SMALL, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 WEIGHT = 4.0
@@ -223,6 +225,12 @@ def test_a_run_cannot_be_resumed_with_another_weight_of_spatial_tags(tmp_path):
     write_checkpoint(tmp_path / "x.ckpt", make_network())
     with pytest.raises(ValueError, match=r"spatial_tags=4\.0, but the model has spatial_tags=0"):
         check_resumable(make_network(spatial_tags=0), tmp_path / "x.ckpt")
+
+
+def test_spatial_tags_without_a_loss_are_an_error():
+    criterion = AssociativeEmbeddingLoss(spatial_weight=0)
+    with pytest.raises(ValueError, match=r"criterion\.spatial_weight, which is 0; set criterion"):
+        BottomUpPoseModule(make_network(), criterion, torch.optim.Adam, WarmupMultiStep())
 
 
 def test_a_negative_weight_of_spatial_tags_is_an_error():
