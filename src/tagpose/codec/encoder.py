@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from tagpose.codec.gaussians import Gaussians, draw_gaussians
+from tagpose.codec.spatial_tags import compute_box, compute_center_offsets
 from tagpose.structures import DEFAULT_INPUT_SIZE, MAX_VISIBILITY, STRIDE, Targets
 
 DEFAULT_SIGMA: Final = 2.0  # heatmap pixels; HigherHRNet (Cheng 2020) for maps at any stride
 # Extent of a person whose Gaussians have the full sigma, as a fraction of the input size.
 _REFERENCE_EXTENT: Final = 0.5
 _LARGE_PART: Final = 32.0  # input pixels; parts of this extent and larger ones have weight 1
-_MIN_EXTENT: Final = (
-    8.0  # heatmap pixels of `Targets.extents`; COCO's limit of small people, 32 / 4
-)
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class HeatmapEncoder:
         if self.has_keypoint_weights:
             weighted = self._weight_gaussians(gaussians, keypoints, visible)
             foreground = draw(weighted).view(images, channels, height, width)
-        center_offsets, extents = _compute_center_offsets(pixels, visible)
+        center_offsets, extents = compute_center_offsets(pixels, visible)
         return Targets(
             heatmaps=heatmaps,
             foreground=foreground,
@@ -225,28 +223,8 @@ def compute_keypoint_weights(
 
 def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
     """Return the longer side [B, P] of the box around selected keypoints; -inf without any."""
-    first, last = _compute_box(xy, selected)
+    first, last = compute_box(xy, selected)
     return (last - first).amax(-1)
-
-
-def _compute_box(xy: Tensor, selected: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first and last x, y [B, P, 2] of selected keypoints; inf and -inf without any."""
-    first = torch.where(selected[..., None], xy, torch.inf).amin(2)
-    last = torch.where(selected[..., None], xy, -torch.inf).amax(2)
-    return first, last
-
-
-def _compute_center_offsets(pixels: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the offsets to the centers of people, and their extents; see `Targets`.
-
-    Args:
-        pixels: heatmap pixels [B, P, K, 2] int64 of the keypoints.
-        visible: [B, P, K] bool.
-    """
-    first, last = _compute_box(pixels.float(), visible)
-    to_center = ((first + last) / 2)[:, :, None] - pixels
-    extents = (last - first).amax(-1).clamp(min=_MIN_EXTENT)
-    return torch.where(visible[..., None], to_center, 0), extents
 
 
 @cache
