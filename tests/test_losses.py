@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tagpose.codec.encoder import HeatmapEncoder
+from tagpose.codec.encoder import HeatmapEncoder, _on_device
 from tagpose.losses import AssociativeEmbeddingLoss, heatmap_loss, offset_loss, tag_losses
 from tagpose.structures import STRIDE, MultiResolutionMaps
 
@@ -85,6 +85,15 @@ def test_without_offsets_the_spatial_loss_is_zero():
     targets = encode(make_people((5, 7)))
     maps = MultiResolutionMaps((targets.heatmaps,), torch.zeros(1, 1, 3, MAP_SIZE, MAP_SIZE))
     assert AssociativeEmbeddingLoss()(maps, [targets]).spatial.tolist() == [0]
+
+
+def test_targets_can_be_used_in_training_after_inference():
+    _on_device.cache_clear()
+    with torch.inference_mode():
+        encode(make_people((5, 7)))
+    prediction = torch.zeros(1, 3, MAP_SIZE, MAP_SIZE, requires_grad=True)
+    heatmap_loss(prediction, encode(make_people((5, 7)))).sum().backward()
+    assert prediction.grad.any()
 
 
 def test_an_unknown_push_form_is_an_error():

@@ -230,7 +230,8 @@ def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
 @cache
 def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Copy numbers to a device, only once, because each copy to a GPU blocks the CPU."""
-    return torch.tensor(values, device=device)
+    with torch.inference_mode(False):  # cached tensors must also be usable in training
+        return torch.tensor(values, device=device)
 
 
 def _select_drawn(visible: Tensor) -> Tensor | slice:
