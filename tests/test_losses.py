@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tagpose.codec.encoder import HeatmapEncoder
-from tagpose.losses import AssociativeEmbeddingLoss, heatmap_loss, tag_losses
+from tagpose.codec.encoder import HeatmapEncoder, _on_device
+from tagpose.losses import AssociativeEmbeddingLoss, heatmap_loss, offset_loss, tag_losses
 from tagpose.structures import STRIDE, MultiResolutionMaps
 
 MAP_SIZE = 24
@@ -64,6 +64,38 @@ def test_tags_of_a_person_are_pulled_and_those_of_two_people_pushed(push_form):
     assert tag_losses(tags, targets, push_form=push_form)[0].item() > 0
 
 
+def test_the_offset_loss_is_the_l1_error_relative_to_the_size_of_the_person():
+    keypoints = make_people((4, 6), (20, 9))
+    keypoints[0, 0, 1, :2] += torch.tensor([STRIDE * 10, STRIDE * 4])  # center 9, 8; extent 10
+    keypoints[0, 0, 2, 2] = 0
+    targets = encode(keypoints)
+    perfect = torch.zeros(1, 2, MAP_SIZE, MAP_SIZE)
+    perfect[0, :, 6, 4] = torch.tensor([5.0, 2.0])
+    perfect[0, :, 10, 14] = torch.tensor([-5.0, -2.0])
+    assert offset_loss(perfect, targets).item() == 0
+    # errors |dx| + |dy| of 5 + 2 at both keypoints of the first person, 0 at those of the second
+    zeros = torch.zeros(1, 2, MAP_SIZE, MAP_SIZE)
+    assert offset_loss(zeros, targets).item() == pytest.approx((7 + 7) / 2 / 10 / 2)
+    # the second person, at one pixel, has the minimum extent of 8
+    zeros[0, 0, 9, 20] = 3
+    assert offset_loss(zeros, targets).item() == pytest.approx((0.7 + 3 / 8) / 2)
+
+
+def test_without_offsets_the_spatial_loss_is_zero():
+    targets = encode(make_people((5, 7)))
+    maps = MultiResolutionMaps((targets.heatmaps,), torch.zeros(1, 1, 3, MAP_SIZE, MAP_SIZE))
+    assert AssociativeEmbeddingLoss()(maps, [targets]).spatial.tolist() == [0]
+
+
+def test_targets_can_be_used_in_training_after_inference():
+    _on_device.cache_clear()
+    with torch.inference_mode():
+        encode(make_people((5, 7)))
+    prediction = torch.zeros(1, 3, MAP_SIZE, MAP_SIZE, requires_grad=True)
+    heatmap_loss(prediction, encode(make_people((5, 7)))).sum().backward()
+    assert prediction.grad.any()
+
+
 def test_an_unknown_push_form_is_an_error():
     with pytest.raises(ValueError, match=r'push_form must be "exp" or "hinge", got .hinges.'):
         AssociativeEmbeddingLoss(push_form="hinges")
@@ -85,14 +117,16 @@ def test_only_the_hinge_has_a_gradient_for_nearly_equal_tags():
 def test_losses_and_gradients_are_finite_for_any_number_of_people(pixels):
     tags = torch.randn(1, 1, 3, MAP_SIZE, MAP_SIZE, requires_grad=True)
     heatmaps = torch.randn(1, 3, MAP_SIZE, MAP_SIZE, requires_grad=True)
+    offsets = torch.randn(1, 2, MAP_SIZE, MAP_SIZE, requires_grad=True)
     criterion = AssociativeEmbeddingLoss(foreground_weight=30)
     total = criterion.total(
-        criterion(MultiResolutionMaps((heatmaps,), tags), [encode(make_people(*pixels))])
+        criterion(MultiResolutionMaps((heatmaps,), tags, offsets), [encode(make_people(*pixels))])
     )
     total.backward()
     assert total.isfinite()
     assert heatmaps.grad.isfinite().all()
     assert tags.grad.isfinite().all()
+    assert offsets.grad.isfinite().all()
 
 
 def test_losses_do_not_depend_on_the_order_of_people():

@@ -1,4 +1,4 @@
-"""Associative Embedding loss (heatmap error, pull and push), and its means over a validation."""
+"""Loss (heatmap error, pull, push and offsets to centers), and its means over a validation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class LossTerms(NamedTuple):
     heatmap: Tensor  # [B]
     pull: Tensor  # [B]
     push: Tensor  # [B]
+    spatial: Tensor  # [B]; 0 without spatial tags
 
 
 _TERMS: Final = ("total", *LossTerms._fields)
@@ -34,6 +35,8 @@ class AssociativeEmbeddingLoss:
         ignore_empty_maps: whether heatmaps without a labeled keypoint in the image contribute 0.
         foreground_weight: additional weight of the surroundings of keypoints; see `heatmap_loss`.
         push_form: form of the push term, "exp" or "hinge"; see `tag_losses`.
+        spatial_weight: weight of the error of the offsets to the centers of people, for spatial
+            tags; see `offset_loss`.
 
     Raises:
         ValueError: if `push_form` is unknown.
@@ -45,6 +48,7 @@ class AssociativeEmbeddingLoss:
     ignore_empty_maps: bool = True
     foreground_weight: float = 0.0
     push_form: str = "exp"
+    spatial_weight: float = 0.01
 
     def __post_init__(self) -> None:
         if self.push_form not in ("exp", "hinge"):
@@ -55,7 +59,8 @@ class AssociativeEmbeddingLoss:
 
         Args:
             resolutions: network outputs.
-            targets: targets of the batch at each resolution; tags are read at the first.
+            targets: targets of the batch at each resolution; tags and offsets are read at the
+                first.
         """
         pull, push = tag_losses(resolutions.tags[:, 0], targets[0], push_form=self.push_form)
         heatmap_losses = [
@@ -67,12 +72,15 @@ class AssociativeEmbeddingLoss:
             )
             for heatmaps, heatmap_targets in zip(resolutions.heatmaps, targets, strict=True)
         ]
-        return LossTerms(reduce(torch.add, heatmap_losses), pull, push)
+        offsets, spatial = resolutions.offsets, torch.zeros_like(pull)
+        if offsets is not None:
+            spatial = offset_loss(offsets, targets[0])
+        return LossTerms(reduce(torch.add, heatmap_losses), pull, push, spatial)
 
     def total(self, terms: LossTerms) -> Tensor:
         """Return the weighted sum of the mean terms of a batch, a scalar."""
         means = (term.mean() for term in terms)
-        weights = (self.heatmap_weight, self.pull_weight, self.push_weight)
+        weights = self.heatmap_weight, self.pull_weight, self.push_weight, self.spatial_weight
         return torch.stack(
             [weight * mean for weight, mean in zip(weights, means, strict=True)]
         ).sum()
@@ -166,6 +174,29 @@ def tag_losses(tags: Tensor, targets: Targets, *, push_form: str = "exp") -> tup
     is_pair = is_pair & ~torch.eye(is_pair.shape[-1], dtype=torch.bool, device=is_pair.device)
     push = (similarity * is_pair).sum((1, 2)) / (2 * people * (people - 1)).clamp(min=1)
     return pull, push
+
+
+def offset_loss(offsets: Tensor, targets: Targets) -> Tensor:
+    """Compute the error of the offsets to the centers of people.
+
+    They are read at the same pixels as tags. The error of a person is the mean over keypoints of
+    |dx| + |dy|, divided by the extent of the person.
+
+    Args:
+        offsets: predicted offsets [B, 2, h, w] in heatmap pixels.
+        targets: targets of the batch.
+
+    Returns:
+        [B] mean over people; 0 for images without people.
+    """
+    visible, (height, width) = targets.visible, offsets.shape[-2:]
+    pixels = (targets.tag_pixels % (height * width)).flatten(1)  # [B, P * K]
+    read = offsets.float().flatten(2).gather(2, pixels[:, None].expand(-1, 2, -1))
+    predicted = read.transpose(1, 2).view(targets.center_offsets.shape)
+    error = (predicted - targets.center_offsets).abs().sum(-1) * visible  # [B, P, K]
+    count = visible.sum(-1)  # [B, P]
+    mean = error.sum(-1) / count.clamp(min=1) / targets.extents
+    return mean.sum(-1) / (count > 0).sum(-1).clamp(min=1)
 
 
 def mean_losses(sums: Tensor) -> dict[str, Tensor]:

@@ -54,23 +54,27 @@ class Targets(NamedTuple):
     # [B, P, K] int64: (g * h + y) * w + x of the heatmap pixel in tag map g; 0 if not visible
     tag_pixels: Tensor
     visible: Tensor  # [B, P, K] bool: labeled and inside the map
+    center_offsets: Tensor  # [B, P, K, 2] heatmap pixels from each keypoint to the person's center
+    extents: Tensor  # [B, P] heatmap pixels: longer side of each person's box, with a minimum
 
 
 class MultiResolutionMaps(NamedTuple):
-    """Network outputs in training: heatmaps at all resolutions, and tags at the first.
+    """Network outputs in training: heatmaps at all resolutions, and all else at the first.
 
     The stride of the first resolution is STRIDE, and that of each further one is half as large.
+    Networks without spatial tags predict no offsets.
     """
 
     heatmaps: tuple[Tensor, ...]  # [B, K, h, w], [B, K, 2 h, 2 w]
     tags: Tensor  # [B, 1, G, h, w]
+    offsets: Tensor | None = None  # [B, 2, h, w] heatmap pixels: x, y to the person's center
 
 
 class KeypointMaps(NamedTuple):
     """Network outputs that are decoded: heatmaps and tags."""
 
     heatmaps: Tensor  # [B, K, h, w]; h and w may be multiples of those of the tags
-    tags: Tensor  # [B, L, G, h, w]; L is 1 for network outputs, 2 after the flip test
+    tags: Tensor  # [B, L, G, h, w]; L is 1 or, with spatial tags, 3; the flip test doubles it
 
 
 class Poses(NamedTuple):

@@ -21,7 +21,7 @@ from tagpose.cli.option_rules import find_rules
 from tagpose.codec.decoder import build_decoder
 from tagpose.export.bundle import ExportSpec, write_bundle
 from tagpose.export.bundle_runtime import decoder_from_dict, preprocess, to_image_pixels
-from tagpose.export.onnx import InferenceNetwork, max_relative_difference
+from tagpose.export.onnx import InferenceNetwork, max_relative_difference, write_onnx
 from tagpose.export.precision import convert_to_float16, convert_to_int8
 from tagpose.skeletons.coco import BODY
 
@@ -110,6 +110,21 @@ def test_lower_precision_has_a_smaller_file_and_close_outputs_in_float32(
         for actual, reference in zip(run_network(file, images), expected, strict=True):
             assert actual.dtype == np.float32
             assert np.abs(actual - reference).max() < tolerance * np.abs(reference).max()
+
+
+@pytest.mark.slow
+def test_spatial_tags_are_exported_at_any_size_and_in_float16(tmp_path):
+    network = make_network(BODY, spatial_tags=4.0, tag_sharing="part")
+    module, file = InferenceNetwork(network, flip_test=True), tmp_path / "network.onnx"
+    write_onnx(file, module)  # compares the outputs at another size
+    for size in ((64, 192), (192, 64)):
+        images = torch.zeros(1, 3, *size, dtype=torch.uint8)
+        with torch.inference_mode():
+            expected = module(images).tags.numpy()
+        assert expected.shape[1:3] == (6, 1)
+        np.testing.assert_allclose(run_network(file, images.numpy())[1], expected, atol=1e-3)
+    convert_to_float16(file)
+    assert max_relative_difference(file, module, None) < 0.01
 
 
 def test_only_the_head_stays_in_float32(exported, tmp_path):

@@ -12,10 +12,11 @@ INPUT_SIZE = 128
 MIN_SCORE = 1.5
 
 
-def make_network(skeleton, architecture="hrnet_w18_small"):
+def make_network(skeleton, architecture="hrnet_w18_small", **options):
     """Return an untrained network that detects people, with maps in the range of trained ones."""
     torch.manual_seed(3)
-    network = PoseNetwork(architecture, skeleton, input_size=INPUT_SIZE, tag_init_std=0.01).eval()
+    options = {"input_size": INPUT_SIZE, "tag_init_std": 0.01} | options
+    network = PoseNetwork(architecture, skeleton, **options).eval()
     torch.nn.init.normal_(network.head.weight[: skeleton.size], std=0.005)
     if network.higher_head:
         torch.nn.init.normal_(network.get_parameter("higher_head.layers.0.0.weight"), std=0.02)

@@ -21,11 +21,16 @@ from tagpose.structures import KeypointMaps
 INPUT_SIZE = 64
 
 
-@pytest.fixture(scope="module", params=["hrnet_w18_small", "higherhrnet_w18_small"])
+@pytest.fixture(
+    scope="module",
+    params=[("hrnet_w18_small", 0.0), ("higherhrnet_w18_small", 0.0), ("hrnet_w18_small", 4.0)],
+    ids=["hrnet", "higherhrnet", "spatial_tags"],
+)
 def network(request):
     """An untrained network that detects people."""
     torch.manual_seed(3)
-    network = PoseNetwork(request.param, BODY, tag_init_std=0.5).eval()
+    architecture, spatial_tags = request.param
+    network = PoseNetwork(architecture, BODY, tag_init_std=0.5, spatial_tags=spatial_tags).eval()
     torch.nn.init.normal_(network.head.weight[: BODY.size], std=0.05)
     if network.higher_head:
         torch.nn.init.normal_(network.higher_head.head.weight, std=0.05)
@@ -61,7 +66,8 @@ def test_the_maps_of_a_flipped_image_are_the_flipped_maps(network):
     flipped_back = flip_maps(flipped, BODY.channel_flip_indices())
     torch.testing.assert_close(flipped_back.heatmaps, maps.heatmaps)
     # the tags of the image and of its flip change places
-    torch.testing.assert_close(flipped_back.tags.flip(1), maps.tags)
+    of_image, of_flipped = flipped_back.tags.chunk(2, 1)
+    torch.testing.assert_close(torch.cat([of_flipped, of_image], 1), maps.tags)
 
 
 def test_results_are_in_the_order_of_images_of_different_sizes(network):

@@ -45,7 +45,8 @@ def test_mmpose_weights_give_the_outputs_of_mmpose(figure, name):
     assert to_mmpose(network.state_dict(), network.spec).keys() == mmpose_state.keys()
     inputs = np.random.RandomState(0).standard_normal((1, 3, 128, 192))
     with torch.inference_mode():
-        heatmaps, tags = network.forward_normalized(torch.from_numpy(inputs).float())
+        heatmaps, tags, offsets = network.forward_normalized(torch.from_numpy(inputs).float())
+    assert offsets is None
     outputs = [torch.cat([heatmaps[0], tags[:, 0]], dim=1), *heatmaps[1:]]
     assert sum(key.startswith("shape_") for key in figures) == len(outputs)
     for number, output in enumerate(outputs):

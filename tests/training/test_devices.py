@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tagpose.codec import encoder as encoder_module
 from tagpose.codec.encoder import HeatmapEncoder
-from tagpose.codec.tta import merge_flip, merge_resolutions, merge_scales
+from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.data import preprocessing
 from tagpose.losses import AssociativeEmbeddingLoss
 from tagpose.models.network import PoseNetwork
@@ -41,20 +41,20 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
-    ("architecture", "tags"),
+    ("architecture", "tags", "spatial_tags"),
     [
-        ("hrnet_w18_small", "keypoint"),
-        ("hrnet_w18_small", "part"),
-        ("higherhrnet_w18_small", "part"),
-        slow("hrnet_w32", "keypoint"),
-        slow("hrnet_w32", "part"),
-        slow("hrnet_w48", "part"),
-        slow("higherhrnet_w32", "part"),
-        slow("higherhrnet_w48", "part"),
+        ("hrnet_w18_small", "keypoint", 0.0),
+        ("hrnet_w18_small", "part", 4.0),
+        ("higherhrnet_w18_small", "part", 0.0),
+        slow("hrnet_w32", "keypoint", 0.0),
+        slow("hrnet_w32", "part", 0.0),
+        slow("hrnet_w48", "part", 0.0),
+        slow("higherhrnet_w32", "part", 4.0),
+        slow("higherhrnet_w48", "part", 0.0),
     ],
 )
-def test_training_and_flip_test_stay_on_the_device_of_the_images(architecture, tags):
-    network = PoseNetwork(architecture, WHOLEBODY, tag_sharing=tags)
+def test_training_and_flip_test_stay_on_the_device_of_the_images(architecture, tags, spatial_tags):
+    network = PoseNetwork(architecture, WHOLEBODY, tag_sharing=tags, spatial_tags=spatial_tags)
     options = {"ignore_unlabeled": True, "min_sigma": 1.0, "small_part_weight": 2.0}
     images = torch.zeros(IMAGES, 3, SIDE, SIDE, dtype=torch.uint8)
     keypoints = torch.zeros(IMAGES, PEOPLE, WHOLEBODY.size, 3)
@@ -67,6 +67,6 @@ def test_training_and_flip_test_stay_on_the_device_of_the_images(architecture, t
     total = criterion.total(criterion(resolutions, targets))
     assert total.device.type == "cuda"
     flipped = network(images.flip(-1))
-    merged_flip = merge_flip(merge_resolutions(resolutions), flipped, network.channel_flip_indices)
+    merged_flip = merge_flip(network.merge(resolutions), flipped, network.channel_flip_indices)
     merged_scales = merge_scales([merged_flip, merged_flip], 0, (SIDE, SIDE), multi_scale_tags=True)
     assert {maps.device.type for maps in merged_scales} == {"cuda"}

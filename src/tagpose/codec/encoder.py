@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from tagpose.codec.spatial_tags import compute_box, compute_center_offsets
 from tagpose.structures import DEFAULT_INPUT_SIZE, MAX_VISIBILITY, STRIDE, Targets
 
 DEFAULT_SIGMA: Final = 2.0  # heatmap pixels; HigherHRNet (Cheng 2020) for maps at any stride
@@ -113,6 +114,7 @@ class HeatmapEncoder:
         if self.has_keypoint_weights:
             weighted = self._weight_gaussians(gaussians, keypoints, visible)
             foreground = draw(weighted).view(images, channels, height, width)
+        center_offsets, extents = compute_center_offsets(pixels, visible)
         return Targets(
             heatmaps=heatmaps,
             foreground=foreground,
@@ -120,6 +122,8 @@ class HeatmapEncoder:
             channel_weights=self._channel_weights(heatmaps),
             tag_pixels=torch.where(visible, (self._tag_maps(pixels) * height + y) * width + x, 0),
             visible=visible,
+            center_offsets=center_offsets,
+            extents=extents,
         )
 
     def _channel_weights(self, heatmaps: Tensor) -> Tensor:
@@ -273,8 +277,7 @@ def _compute_windows(gaussians: Gaussians, radius: int, sigma: float) -> Tensor:
 
 def _compute_extent(xy: Tensor, selected: Tensor) -> Tensor:
     """Return the longer side [B, P] of the box around selected keypoints; -inf without any."""
-    last = torch.where(selected[..., None], xy, -torch.inf).amax(2)  # [B, P, 2]
-    first = torch.where(selected[..., None], xy, torch.inf).amin(2)
+    first, last = compute_box(xy, selected)
     return (last - first).amax(-1)
 
 

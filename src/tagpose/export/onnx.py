@@ -37,7 +37,7 @@ class InferenceNetwork(nn.Module):
         self.network, self.flip_test = network, flip_test
 
     def forward(self, image: Tensor) -> KeypointMaps:
-        """Return the outputs for images [B, 3, H, W] uint8 RGB; with the flip test L is 2."""
+        """Return the outputs for images [B, 3, H, W] uint8 RGB; the flip test doubles L."""
         if not self.flip_test:
             return self.network(image)
         both = self.network(torch.cat([image, image.flip(-1)]))  # a single pass halves the graph

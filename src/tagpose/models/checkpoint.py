@@ -121,6 +121,9 @@ def write_mmpose_checkpoint(file: Path, network: PoseNetwork) -> None:
     Args:
         file: file to write; safetensors if its suffix is .safetensors, else a pickle.
         network: network of any skeleton.
+
+    Raises:
+        ValueError: if the network has spatial tags.
     """
     state = to_mmpose(network.state_dict(), network.spec)
     spec = network.spec._replace(tag_sharing=TAG_PER_KEYPOINT).to_dict()
@@ -218,14 +221,15 @@ def check_resumable(network: PoseNetwork, file: Path) -> None:
     Raises:
         FileNotFoundError: if the file is missing.
         ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
-            network with another architecture, skeleton, `subpixel` or `tag_sharing`.
+            network with another architecture, skeleton, `subpixel`, `tag_sharing` or
+            `spatial_tags`.
     """
     source_spec, _, resumable = read_checkpoint(file)
     target_spec = network.spec
     advice = "resume with the same, or start a new run from its weights with init_from"
     if source_spec[:2] != target_spec[:2]:  # the input size may differ
         raise ValueError(f"{file} contains {source_spec}, but the model is {target_spec}; {advice}")
-    for option in ("subpixel", "tag_sharing"):
+    for option in ("subpixel", "tag_sharing", "spatial_tags"):
         source, target = getattr(source_spec, option), getattr(target_spec, option)
         if source != target:
             raise ValueError(

@@ -45,7 +45,16 @@ def to_mmpose(state: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, Tensor]
     """Return the tensors of a network by their names in MMPose.
 
     MMPose has one tag map for each keypoint, so shared tag maps are repeated.
+
+    Raises:
+        ValueError: if the network has spatial tags, which MMPose does not have.
     """
+    if spec.spatial_tags:
+        raise ValueError(
+            f"the network was trained with model.network.spatial_tags={spec.spatial_tags}, which "
+            "the format of MMPose cannot store; share the checkpoint itself, or train with "
+            "spatial_tags=0"
+        )
     state = dict(state)
     for name in ("head.weight", "head.bias"):
         state[name] = _repeat_tags(state[name], spec)

@@ -106,7 +106,7 @@ def _match_channels(
 
     Heatmaps are matched by the names of keypoints, and tag maps by their first keypoint that both
     networks have. A shared tag map of keypoints that the source lacks is initialized with the
-    first tag map of the source.
+    first tag map of the source. Offsets do not depend on keypoints.
     """
     features, ours, theirs = layout.features, target.skeleton.keypoints, source.skeleton.keypoints
     shared = [k for k, name in enumerate(ours) if name in theirs]
@@ -118,6 +118,10 @@ def _match_channels(
             tags = dict.fromkeys(target.tag_index, 0) | tags
         first, other = features + len(ours), features + len(theirs)
         pairs |= {first + tag: other + source_tag for tag, source_tag in tags.items()}
+    if layout.has_offsets:
+        lasts = layout.count(target), layout.count(source)
+        count = min(target.offset_channels, source.offset_channels)
+        pairs |= {lasts[0] - n: lasts[1] - n for n in range(count, 0, -1)}
     return list(pairs), list(pairs.values())
 
 

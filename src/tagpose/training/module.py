@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.encoder import HeatmapEncoder
-from tagpose.codec.tta import merge_resolutions
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.losses import AssociativeEmbeddingLoss, LossTerms, ValidationLoss, mean_losses
 from tagpose.models.checkpoint import SPEC_KEY
@@ -35,7 +34,8 @@ class BottomUpPoseModule(LightningModule):
         encoder: builds a target encoder; see `build_encoders`.
 
     Raises:
-        ValueError: the encoder weights keypoints, but the criterion does not use the weights.
+        ValueError: the encoder weights keypoints, but the criterion does not use the weights; or
+            the network has spatial tags, but the criterion does not train them.
     """
 
     def __init__(
@@ -56,6 +56,11 @@ class BottomUpPoseModule(LightningModule):
             raise ValueError(
                 "encoder.weight_by_visibility and encoder.small_part_weight scale "
                 "criterion.foreground_weight, which is 0; set criterion.foreground_weight=30"
+            )
+        if network.spatial_tags and not criterion.spatial_weight:
+            raise ValueError(
+                f"model.network.spatial_tags={network.spatial_tags} needs the loss of weight "
+                "criterion.spatial_weight, which is 0; set criterion.spatial_weight=0.01"
             )
         self.validation_loss = ValidationLoss()
 
@@ -92,7 +97,7 @@ class BottomUpPoseModule(LightningModule):
     ) -> KeypointMaps:
         resolutions = self.network.forward_resolutions(batch.image)
         terms = self._loss_terms(batch, resolutions)
-        keypoint_maps = merge_resolutions(resolutions)
+        keypoint_maps = self.network.merge(resolutions)
         is_finite = finite_images(keypoint_maps)
         for maps in keypoint_maps:  # maps of zeros are decoded to no poses
             maps.masked_fill_(~is_finite.view(-1, *[1] * (maps.ndim - 1)), 0)
