@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from helpers.run_scripts import ROOT
-from tagpose.locks import FolderInUseError, lock_file, lock_folder
+from tagpose.locks import LOCK_NAME, FolderInUseError, lock_file, lock_folder
 from tagpose.training.checkpoint_io import remove_temporary_checkpoints
 
 PROGRAM = ROOT / "tests/programs/lock_folder.py"
@@ -65,7 +65,8 @@ def test_a_folder_is_unlocked_when_its_owner_is_killed_even_if_a_child_lives_on(
     (child,) = psutil.Process(owner.pid).children()
     os.kill(owner.pid, number)
     owner.wait()
-    with lock_folder(tmp_path):
+    # the child, which was forked a moment ago, may not have closed its copy of the lock yet
+    with lock_file(tmp_path / LOCK_NAME, what="a", wait=10):
         assert child.is_running()
 
 
