@@ -54,7 +54,7 @@ def test_small_crowds_are_decoded_as_by_the_naive_decoder():
         for batch, map_size in zip(batches, sizes, strict=True)
     ]
     matches, total = np.sum(counts, 0)
-    assert matches / total >= 0.9999
+    assert matches / total >= 0.999
 
 
 @pytest.mark.timeout(3600)  # the naive decoder takes ten seconds per scene
@@ -65,14 +65,14 @@ def test_full_size_crowds_are_decoded_as_by_the_naive_decoder():
         count_matches(decoder, make_scenes([seed], FULL, max_people=30)) for seed in range(SCENES)
     ]
     matches, total = np.sum(counts, 0)
-    assert matches / total >= 0.9999
+    assert matches / total >= 0.999
 
 
 @pytest.mark.parametrize("map_size", [SMALL, UNEVEN])
 def test_heatmaps_finer_than_tags_are_decoded_as_by_the_naive_decoder(map_size):
     maps = halve_tag_resolution(make_scenes(range(6), map_size, max_people=6))
     matches, total = count_matches(build_decoder(WHOLEBODY), maps)
-    assert matches / total >= 0.9999
+    assert matches / total >= 0.999
 
 
 @pytest.mark.timeout(3600)  # the naive decoder takes a second per image
@@ -91,7 +91,7 @@ def test_outputs_of_a_trained_network_are_decoded_as_by_the_naive_decoder(tmp_pa
         maps = predictor.predict_maps([image[None] for image in views.images])
         counts.append(count_matches(decoder, maps))
     matches, total = np.sum(counts, 0)
-    assert matches / total >= 0.9999
+    assert matches / total >= 0.999
 
 
 def test_batch_size_does_not_change_the_poses():
