@@ -141,6 +141,7 @@ def _find_peaks(
             refined_x, refined_y = refine_peak(heatmap, grid, y, x, subpixel)
             peaks.refined_xy[image, keypoint, n, 0] = refined_x
             peaks.refined_xy[image, keypoint, n, 1] = refined_y
+        # tags are not in the cache; without other work in between, several reads overlap
         for n in range(count):
             if scores[n] <= min_score:
                 break

@@ -78,7 +78,7 @@ def read_yolo_export(root: Path, config: YoloPoseConfig, log: DropLog) -> Source
 
 
 def find_yolo_config(root: Path) -> Path | None:
-    """Return the YAML file in a folder that has `kpt_shape`, None if there is none."""
+    """Return the YAML file in a folder that has `kpt_shape`, or None."""
     files = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
     return next((file for file in files if "kpt_shape" in _load_yaml(file)), None)
 
