@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, current_thread, main_thread
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -192,12 +193,18 @@ def test_run_parallel_processes_each_item_once(count):
     assert (calls == 1).all()
 
 
-def test_run_parallel_raises_errors_of_its_threads():
-    def fail(start, stop):
-        raise ValueError("broken")
+@pytest.mark.parametrize("error", [ValueError, IndexError])
+@pytest.mark.parametrize("failing", ["calling thread", "other threads"])
+def test_run_parallel_raises_errors_of_all_threads(error, failing):
+    both_started = Barrier(2)
 
-    with pytest.raises(ValueError, match="broken"):
-        run_parallel(fail, 3)
+    def fail(start, stop):
+        both_started.wait(60)
+        if (current_thread() is main_thread()) == (failing == "calling thread"):
+            raise error("broken")
+
+    with pytest.raises(error, match="broken"):
+        run_parallel(fail, 2)
 
 
 def test_a_forked_process_decodes_with_its_own_threads():

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -138,22 +139,35 @@ def _temporary_folder(name: str) -> Path:
 
 
 def run_parallel(function: Callable[[int, int], object], count: int) -> None:
-    """Call `function(start, stop)` on chunks of `range(count)` in a thread pool.
+    """Call `function(start, stop)` on chunks of `range(count)`, in this thread and a thread pool.
 
     Args:
         function: callable that runs a compiled function, which releases the GIL.
         count: number of independent items.
     """
-    chunks = min(count, _CHUNKS_PER_THREAD * numba.config.NUMBA_NUM_THREADS)
-    bounds = [count * chunk // chunks for chunk in range(chunks + 1)] if chunks else [0]
-    for _ in _thread_pool().map(function, bounds[:-1], bounds[1:]):
-        pass
+    threads = numba.config.NUMBA_NUM_THREADS
+    chunks = min(count, _CHUNKS_PER_THREAD * threads)
+    waiting = deque((count * i // chunks, count * (i + 1) // chunks) for i in range(chunks))
+
+    def run_chunks() -> None:
+        while waiting:
+            try:
+                start, stop = waiting.popleft()
+            except IndexError:  # another thread took the last chunk
+                return
+            function(start, stop)
+
+    # a thread that waited instead would give up its core, and the system may wake two on another
+    helpers = [_thread_pool().submit(run_chunks) for _ in range(min(threads, chunks) - 1)]
+    run_chunks()
+    for helper in helpers:
+        helper.result()
 
 
 @lru_cache(maxsize=1)
 def _thread_pool() -> ThreadPoolExecutor:
-    """Return the thread pool of this process; NUMBA_NUM_THREADS sets its size."""
-    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, "tagpose-decoder")
+    """Return the thread pool of this process; NUMBA_NUM_THREADS includes the calling thread."""
+    return ThreadPoolExecutor(max(numba.config.NUMBA_NUM_THREADS - 1, 1), "tagpose-decoder")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process inherits the executor without its threads

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.block_bounds import BLOCK, BlockBounds, bound_tags
+from tagpose.codec.block_bounds import BLOCK, BlockBounds
 from tagpose.codec.compilation import CHUNK, Int, compiled, compiled_with_arrays, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
 from tagpose.codec.flip_test import LazyHeatmap, make_heatmap, read_area
@@ -22,7 +22,7 @@ from tagpose.codec.tile_search import SearchBuffers, search_argmax
 from tagpose.structures import STRIDE
 
 # Maximum work for one keypoint of all people of an image: input pixels evaluated, tiles bounded and
-# chunks of blocks compared. Outputs of trained networks take up to 40,000. Tags that are noise of
+# comparisons to find a block. Outputs of trained networks take up to 45,000. Tags that are noise of
 # large amplitude would take hundreds of times as much, and the positions found in them are
 # meaningless.
 _MAX_WORK: Final = np.int64(200_000)
@@ -63,7 +63,7 @@ def fill_missing(
         The work and the number of unfinished searches for each keypoint.
 
     Raises:
-        ValueError: if the tags of a missing keypoint contain NaN or infinity.
+        ValueError: if a tag that is read is NaN or infinity.
     """
     shape = maps.heatmaps.shape[:2]
     stats = SearchStats(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
@@ -108,23 +108,24 @@ def _fill_missing(
         block_maxima: see `Peaks`.
         subpixel: see `refine_peak`.
         stats: output.
-        finite: output [B, K] bool, whether the tags are finite.
+        finite: output [B, K] bool, whether all tags read are finite.
         start: first image * K + keypoint.
         stop: end of the range, exclusive.
     """
     views, blocks = person_tags.shape[1], block_maxima.shape[2]
-    low, high = np.zeros((views, blocks), np.float32), np.zeros((views, blocks), np.float32)
+    low, high = np.empty((views, blocks), np.float32), np.empty((views, blocks), np.float32)
     buffers = SearchBuffers(
         np.empty(blocks, np.float32),
+        np.empty(blocks // CHUNK, np.float32),
         np.empty(CHUNK, np.float32),
         np.empty(BLOCK**2, np.float32),
         np.empty(BLOCK**2, np.float32),
         np.empty((views, BLOCK + 1, BLOCK + 1), np.float32),
         np.empty((views, 2), np.float32),
+        np.ones(1, np.bool_),
     )
     mean, is_ready = np.empty(maps.heatmaps.shape[2:], np.float32), np.empty(blocks, np.bool_)
-    lines = np.empty((5, maps.tags.shape[4]), np.float32)
-    current = -1, -1  # image and tag map of the ranges of tags in `bounds`
+    current = -1, -1  # image and tag map of the ranges of tags in `low` and `high`
     for number in range(start, stop):
         image, keypoint = number // keypoints.shape[1], number % keypoints.shape[1]
         first, last = first_person[image], first_person[image + 1]
@@ -135,15 +136,16 @@ def _fill_missing(
             continue
         tag_map = maps.tag_index[keypoint]
         if current != (image, tag_map):
-            finite[image, keypoint] = bound_tags(maps, image, tag_map, bounds, lines)
+            low.fill(-np.inf)
+            high.fill(np.inf)
             current = image, tag_map
-        if finite[image, keypoint]:
-            heatmap = make_heatmap(maps, image, keypoint, mean, is_ready)
-            work, unfinished = _fill_keypoint(
-                keypoints[first:last, keypoint], person_tags[first:last], heatmap, maps, bounds,
-                buffers, subpixel,
-            )  # fmt: skip
-            stats.work[image, keypoint], stats.unfinished[image, keypoint] = work, unfinished
+        heatmap = make_heatmap(maps, image, keypoint, mean, is_ready)
+        work, unfinished = _fill_keypoint(
+            keypoints[first:last, keypoint], person_tags[first:last], heatmap, maps, bounds,
+            buffers, subpixel,
+        )  # fmt: skip
+        stats.work[image, keypoint], stats.unfinished[image, keypoint] = work, unfinished
+        finite[image, keypoint] = buffers.finite[0]
 
 
 @compiled

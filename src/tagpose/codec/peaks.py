@@ -99,9 +99,8 @@ def _find_peaks(
     ratio = width // map_width
     mean, lines = (
         np.empty((map_height, map_width), np.float32),
-        np.empty((5, map_width), np.float32),
+        np.empty((4, map_width), np.float32),
     )
-    block_minima = np.empty(peaks.block_maxima.shape[2], np.float32)
     is_ready = np.empty(0, np.bool_)
     scratch = RowScratch(
         np.empty(-(-map_width // CHUNK), np.float32),
@@ -118,7 +117,7 @@ def _find_peaks(
         lazy = make_heatmap(maps, image, keypoint, mean, is_ready)
         read_area(maps, lazy, ZERO, ZERO, map_height, map_width)
         heatmap, block_maxima = lazy.values, peaks.block_maxima[image, keypoint]
-        lowest = bound_heatmap(heatmap, maps.span, block_maxima, block_minima, lines)
+        lowest = bound_heatmap(heatmap, maps, block_maxima, lines)
         finite[number] = lowest > -np.inf
         if not finite[number]:
             continue

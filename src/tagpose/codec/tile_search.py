@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.block_bounds import BLOCK, BlockBounds, bound_blocks, find_highest
+from tagpose.codec.block_bounds import (
+    BLOCK,
+    BlockBounds,
+    block_extent,
+    bound_block,
+    bound_blocks,
+    find_highest,
+    first_tile,
+    set_bound,
+)
 from tagpose.codec.compilation import CHUNK, FALSE, TRUE, ZERO, Float, Int, compiled
 from tagpose.codec.decoding_maps import DecodingMaps, Span
 from tagpose.codec.flip_test import LazyHeatmap, read_area
@@ -17,12 +26,14 @@ from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 class SearchBuffers(NamedTuple):
     """Buffers for the search in one keypoint's maps."""
 
-    blocks: np.ndarray  # [N] float32: upper bounds of blocks; see `BlockBounds`
+    bounds: np.ndarray  # [N] float32: upper bounds of blocks; see `BlockBounds`
+    chunk_maxima: np.ndarray  # [N / CHUNK] float32: see `bound_blocks`
     lanes: np.ndarray  # [CHUNK] float32, for `find_highest`
     tiles: np.ndarray  # [BLOCK ** 2] float32: upper bounds of the tiles of a block, row by row
     heat: np.ndarray  # [BLOCK ** 2] float32: largest heatmap values of these tiles
     corners: np.ndarray  # [V, BLOCK + 1, BLOCK + 1] float32: tags at the corners of these tiles
     ends: np.ndarray  # [V, 2] float32: tags at both ends of a row of input pixels in a tile
+    finite: np.ndarray  # [1] bool: whether all tags read are finite
 
 
 @compiled
@@ -42,30 +53,37 @@ def search_argmax(
         person_tag: mean tag [V] of a person.
         block_bounds: bounds of the keypoint's maps.
         buffers: scratch memory.
-        max_work: work after which the search ends; the most promising block is always searched.
+        max_work: work after which the search ends, if one block was searched.
 
     Returns:
         The position y * W + x, the work spent, and whether the search was completed.
     """
     best, position, work = np.float32(-np.inf), np.int64(0), 0
-    input_width, block_columns = len(maps.tag_grid.columns.near), maps.tags.shape[4] // BLOCK + 1
+    bounds, chunk_maxima = buffers.bounds, buffers.chunk_maxima
+    input_width = len(maps.tag_grid.columns.near)
     ratio = input_width // maps.tags.shape[4]
-    bound_blocks(block_bounds, person_tag, buffers.blocks)
+    bound_blocks(block_bounds, person_tag, bounds, chunk_maxima)
     while True:
-        block = find_highest(buffers.blocks, buffers.lanes)
-        ceiling = buffers.blocks[block]
-        row, column = block // block_columns * BLOCK, block % block_columns * BLOCK
+        block = find_highest(bounds, chunk_maxima, buffers.lanes)
+        ceiling = bounds[block]
+        row, column = first_tile(maps, block)
         is_later = _first_pixel_of_tile(row, column, ratio, input_width) > position
         # of blocks with equal bounds, the first one is searched first
         if ceiling < best or (ceiling == best and is_later) or ceiling == -np.inf:
             return position, work, True
-        if work > max(max_work, 0):
+        if work > max_work and best > -np.inf:
             return position, work, False
-        buffers.blocks[block] = -np.inf
+        work += len(chunk_maxima) // CHUNK + BLOCK**2
+        _read_block(maps, heatmap, row, column, buffers)
+        if block_bounds.low[0, block] == -np.inf:  # the bound is that of the heatmap alone
+            bound = bound_block(block_bounds, block, person_tag, buffers.corners)
+            set_bound(bounds, chunk_maxima, block, bound)
+            continue
+        set_bound(bounds, chunk_maxima, block, np.float32(-np.inf))
         best, position, tiles_searched = _search_block(
             heatmap, maps, person_tag, block, ratio, buffers, best, position
         )
-        work += len(buffers.blocks) // CHUNK + len(buffers.tiles) + tiles_searched * ratio * ratio
+        work += tiles_searched * ratio * ratio
 
 
 @compiled
@@ -84,20 +102,12 @@ def _search_block(
     Returns:
         The best value, its position, and the number of tiles whose input pixels were evaluated.
     """
-    image, tag_map, block_columns = (
-        heatmap.image, maps.tag_index[heatmap.keypoint], maps.tags.shape[4] // BLOCK + 1
-    )  # fmt: skip
-    row, column = block // block_columns * BLOCK, block % block_columns * BLOCK
-    partner, input_width = maps.tag_flip_indices[tag_map], len(maps.tag_grid.columns.near)
-    _read_corners(maps.tags, image, tag_map, row, column, FALSE, buffers.corners, ZERO)
-    _read_corners(
-        maps.flipped_tags, image, partner, row, column, TRUE, buffers.corners, maps.tags.shape[1]
-    )
+    input_width = len(maps.tag_grid.columns.near)
+    row, column = first_tile(maps, block)
     if not heatmap.is_ready[block]:
-        span = maps.span
-        top, left = span.first + span.step * row, span.first + span.step * column
-        size = span.step * (BLOCK - 1) + span.length
-        read_area(maps, heatmap, top, left, top + size, left + size)
+        top, bottom = block_extent(maps.span, row)
+        left, right = block_extent(maps.span, column)
+        read_area(maps, heatmap, top, left, bottom, right)
         heatmap.is_ready[block] = True
     _read_heat(heatmap.values, maps, row, column, buffers.heat)
     first, searched = _bound_tiles(person_tag, buffers), 0
@@ -115,6 +125,38 @@ def _search_block(
             bound, best, position,
         )  # fmt: skip
     return best, position, searched
+
+
+@compiled
+def _read_block(
+    maps: DecodingMaps, heatmap: LazyHeatmap, row: Int, column: Int, buffers: SearchBuffers
+) -> None:
+    """Read the tags at the corners of the tiles of a block into `buffers.corners`.
+
+    Tags that are not finite are set to 0 and reported in `buffers.finite`.
+
+    Args:
+        maps: network outputs of a batch.
+        heatmap: heatmap of the keypoint.
+        row: row of the first tile of the block.
+        column: column of the first tile of the block.
+        buffers: scratch memory.
+    """
+    image, tag_map = heatmap.image, maps.tag_index[heatmap.keypoint]
+    _read_corners(maps.tags, image, tag_map, row, column, FALSE, buffers.corners, ZERO)
+    _read_corners(
+        maps.flipped_tags, image, maps.tag_flip_indices[tag_map], row, column, TRUE,
+        buffers.corners, maps.tags.shape[1],
+    )  # fmt: skip
+    total = np.float32(0)
+    for view in range(len(buffers.corners)):
+        for down in range(BLOCK + 1):
+            for across in range(BLOCK + 1):
+                tag = buffers.corners[view, down, across]
+                total += tag - tag
+    if total != 0:
+        buffers.finite[0] = False
+        buffers.corners[:] = 0
 
 
 @compiled
