@@ -22,7 +22,7 @@ from tagpose.codec.tile_search import SearchBuffers, search_argmax
 from tagpose.structures import STRIDE
 
 # Maximum work for one keypoint of all people of an image: input pixels evaluated, tiles bounded and
-# comparisons to find a block. Outputs of trained networks take up to 45,000. Tags that are noise of
+# comparisons to find a block. Outputs of trained networks take up to 70,000. Tags that are noise of
 # large amplitude would take hundreds of times as much, and the positions found in them are
 # meaningless.
 _MAX_WORK: Final = np.int64(200_000)

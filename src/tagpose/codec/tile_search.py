@@ -73,7 +73,7 @@ def search_argmax(
             return position, work, True
         if work > max_work and best > -np.inf:
             return position, work, False
-        work += len(chunk_maxima) // CHUNK + BLOCK**2
+        work += len(chunk_maxima) // CHUNK + 2 * BLOCK**2  # reads and bounds tiles
         _read_block(maps, heatmap, row, column, buffers)
         if block_bounds.low[0, block] == -np.inf:  # the bound is that of the heatmap alone
             bound = bound_block(block_bounds, block, person_tag, buffers.corners)
