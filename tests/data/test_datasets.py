@@ -1,5 +1,8 @@
 """Samples agree with their records, are reproducible, and are shared between processes."""
 
+import warnings
+from pathlib import Path
+
 import albumentations as A
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from helpers.run_scripts import ROOT
 from tagpose.data.annotations import read_annotations
+from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.datasets import TrainDataset, ValDataset
 from tagpose.data.ignore_regions import loss_mask
 from tagpose.data.images import read_annotated_image
@@ -275,3 +279,19 @@ def test_every_process_gets_an_image_and_padding_ranks_are_marked():
     few = [SameSizeBatchSampler(lambda _: (64, 64), 2, 8, rank=r, num_replicas=4) for r in range(4)]
     assert [list(share) for share in few] == [[[0]], [[1]], [[0]], [[0]]]
     assert [share.is_padding_rank for share in few] == [False, False, True, True]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="only Linux has /dev/shm")
+@pytest.mark.parametrize(("batch_size", "is_enough"), [(2, True), (10**9, False)])
+def test_shared_memory_that_is_too_small_for_the_workers_is_reported(people, batch_size, is_enough):
+    train, val = (
+        [f"annotations/coco_wholebody_{split}_v1.0.json", f"{split}2017"]
+        for split in ("train", "val")
+    )
+    data = PoseDataModule(people, WHOLEBODY, train, val, 64, batch_size, 1, 1, {})
+    data.setup("fit")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data.train_dataloader()
+    messages = [str(warning.message) for warning in caught]
+    assert any("start a Docker container with --ipc=host" in m for m in messages) != is_enough

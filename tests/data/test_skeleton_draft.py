@@ -14,7 +14,6 @@ from PIL import Image
 
 from helpers.annotation_exports import NAMES, coco, cvat, write_coco
 from helpers.run_scripts import ROOT, command
-from tagpose.data.annotation_tools.config_writer import format_data_yaml, format_skeleton_yaml
 from tagpose.data.annotation_tools.skeleton_draft import (
     draft_skeleton,
     official_skeleton,
@@ -22,6 +21,7 @@ from tagpose.data.annotation_tools.skeleton_draft import (
     to_identifier,
 )
 from tagpose.data.annotation_tools.train_val_split import SplitPaths
+from tagpose.data.annotation_tools.yaml_writer import format_data_yaml, format_skeleton_yaml
 from tagpose.skeletons.coco import BODY
 
 FILE = Path("foxes.json")

@@ -35,7 +35,7 @@ from tagpose.report.keypoint_errors import (
     count_image_errors,
 )
 from tagpose.report.person_matches import find_best_f1_score, match_people
-from tagpose.report.text_tables import describe_score_limit, error_table, headline
+from tagpose.report.result_tables import describe_score_limit, error_table, headline
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.structures import Poses

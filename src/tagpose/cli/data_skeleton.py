@@ -9,12 +9,6 @@ from omegaconf import DictConfig
 
 from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
-from tagpose.data.annotation_tools.config_writer import (
-    dataset_name,
-    format_data_yaml,
-    format_skeleton_yaml,
-    write_configs,
-)
 from tagpose.data.annotation_tools.skeleton_draft import (
     choose_examples,
     custom_skeleton_arguments,
@@ -30,6 +24,12 @@ from tagpose.data.annotation_tools.source_dataset import (
     keypoint_names,
 )
 from tagpose.data.annotation_tools.train_val_split import SplitPaths, find_val_file, locate_split
+from tagpose.data.annotation_tools.yaml_writer import (
+    dataset_name,
+    format_data_yaml,
+    format_skeleton_yaml,
+    write_configs,
+)
 from tagpose.data.image_files import write_image
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.custom import make_custom_skeleton

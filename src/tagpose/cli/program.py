@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.errors import friendly_errors
-from tagpose.cli.option_rules import check_options
+from tagpose.cli.option_checks import check_options
 from tagpose.models.zoo import resolve_checkpoint
 
 Program: TypeAlias = Callable[[Sequence[str]], None]

@@ -17,7 +17,7 @@ from hydra import compose
 from hydra.errors import HydraException
 
 from tagpose.cli.errors import format_error
-from tagpose.cli.option_rules import check_options
+from tagpose.cli.option_checks import check_options
 from tagpose.cli.program import parse_command_line
 from tagpose.io import write_json
 

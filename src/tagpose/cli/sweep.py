@@ -8,6 +8,9 @@ of every run.
 """
 
 import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,13 +22,17 @@ from tagpose.cli.console import print_tables
 from tagpose.cli.errors import friendly_errors
 from tagpose.cli.program import config_folder
 from tagpose.evaluation.cached_outputs import read_manifest
-from tagpose.sweeps.search_space import Overrides, Sweep, parse_sweep
+from tagpose.sweeps.search_space import Overrides, Sweep, list_overrides, parse_sweep
 from tagpose.sweeps.trials import (
+    TABLE_NAME,
+    Trial,
+    claim_trial,
+    make_trial,
     make_trial_table,
-    overrides_to_words,
-    run_trials,
+    merge_trials,
     sort_trials,
 )
+from tagpose.training.history import best_logged_value
 
 _OPTIONS: Final = ("sweep", "count", "metric", "folder")
 _TUNE_ONLY: Final = ("cached_outputs", "ground_truth")  # options that `evaluate` lacks
@@ -77,6 +84,44 @@ def read_sweep(name: str, overrides: Overrides, options: dict[str, str]) -> Swee
     return sweep._replace(parameters=sweep.parameters | fixed)
 
 
+def run_trials(sweep: Sweep, folder: Path) -> list[Trial]:
+    """Run the trials that are not done in the table and that no other process runs."""
+    runs = list_overrides(sweep)
+    files = folder.exists() and [file for file in folder.iterdir() if file.name[0] != "."]
+    if files and folder / TABLE_NAME not in files:
+        raise ValueError(
+            f"{folder} has files but no {TABLE_NAME}, so it is not the folder of a sweep; use "
+            "another folder=FOLDER"
+        )
+    trials = merge_trials(folder, [], sweep)
+    done = {trial.number for trial in trials if trial.done}
+    print(f"{len(runs)} runs, {len(done)} done; resume with folder={folder}", flush=True)
+    for number, overrides in enumerate(runs):
+        with claim_trial(folder, number, sweep) as trial_folder:
+            if trial_folder:
+                trial = run_trial(sweep, trial_folder, number, overrides)
+                merge_trials(folder, [trial], sweep)
+    trials = merge_trials(folder, [], sweep)
+    if len(trials) < len(runs):
+        print(f"{len(runs) - len(trials)} runs are still running in other processes", flush=True)
+    return trials
+
+
+def run_trial(sweep: Sweep, folder: Path, number: int, overrides: Overrides) -> Trial:
+    """Run the program of a sweep, a verb of `tagpose` or a Python file, once as a subprocess."""
+    words = [*overrides_to_words(overrides), f"hydra.run.dir={folder}"]
+    print(f"\n{number}: {shlex.join(words)}", flush=True)
+    start = time.monotonic()
+    try:
+        is_file = sweep.program.endswith(".py")
+        program = [sweep.program] if is_file else ["-m", "tagpose", *sweep.program.split()]
+        code = subprocess.run([sys.executable, *program, *words], check=False).returncode
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    value = best_logged_value(folder, sweep.metric, maximize=sweep.maximize)
+    return make_trial(number, overrides, code, value, time.monotonic() - start)
+
+
 def next_command(sweep: Sweep, overrides: Overrides) -> str:
     """Return the command that uses the overrides of a trial: training or evaluation in full."""
     if sweep.program == "tune":
@@ -91,3 +136,8 @@ def next_command(sweep: Sweep, overrides: Overrides) -> str:
 def make_command(verb: str, overrides: Overrides) -> str:
     """Return the command line of a program."""
     return shlex.join(["tagpose", verb, *overrides_to_words(overrides)])
+
+
+def overrides_to_words(overrides: Overrides) -> list[str]:
+    """Return overrides as command-line words; ~NAME, which removes a key, has no value."""
+    return [f"{n}={v}" if v or not n.startswith("~") else n for n, v in overrides.items()]

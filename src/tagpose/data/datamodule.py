@@ -1,16 +1,17 @@
 """LightningDataModule for COCO-style datasets."""
 
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import albumentations as A
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, check_labeled, read_annotations
@@ -22,6 +23,9 @@ from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, Sa
 from tagpose.data.splits import Split, check_splits_exist, parse_splits, warn_of_shared_images
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample
+
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  where Linux keeps what processes share
+_PREFETCHED_BATCHES: Final = 2  # per worker, torch's default
 
 
 class PoseDataModule(LightningDataModule):
@@ -155,6 +159,7 @@ class PoseDataModule(LightningDataModule):
             accumulate_grad_batches=self.trainer.accumulate_grad_batches if self.trainer else 1,
             start=self.start,
         )
+        self._check_shared_memory()
         return DataLoader(
             TrainDataset(annotations, self.transforms, seed=self.seed),
             batch_size=self.batch_size,
@@ -217,11 +222,28 @@ class PoseDataModule(LightningDataModule):
         """Return the rank of this process and the number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def _check_shared_memory(self) -> None:
+        """Warn if the shared memory is too small for the training batches that workers prefetch."""
+        if not _SHARED_MEMORY.is_dir():
+            return
+        processes = self.trainer.num_devices if self.trainer else 1
+        batches = processes * self.num_workers * _PREFETCHED_BATCHES
+        needed = batches * self.batch_size * 3 * self.input_size**2  # bytes of the images
+        free = shutil.disk_usage(_SHARED_MEMORY).free
+        if needed > free:
+            rank_zero_warn(
+                f"{_SHARED_MEMORY} has {free / 1e6:.0f} MB free, but the {self.num_workers} "
+                f"workers of {processes} processes prefetch {needed / 1e6:.0f} MB of images, so "
+                "they may end with a bus error; start a Docker container with --ipc=host, or lower "
+                "data.num_workers"
+            )
+
     def _loader_options(self) -> dict[str, Any]:
         """Return the DataLoader options that all loaders share."""
         return {
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
+            "prefetch_factor": _PREFETCHED_BATCHES if self.num_workers else None,
             "worker_init_fn": worker_init,
             "pin_memory": torch.cuda.is_available(),
         }

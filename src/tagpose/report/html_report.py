@@ -35,7 +35,7 @@ from tagpose.report.keypoint_errors import (
     has_flip_pairs,
 )
 from tagpose.report.person_matches import CORRECT_OKS, MATCH_OKS
-from tagpose.report.text_tables import (
+from tagpose.report.result_tables import (
     TextTable,
     describe_score_limit,
     error_table,

@@ -1,12 +1,8 @@
-"""Trials of a sweep: running them, in several processes, and the table `runs.csv` of results."""
+"""Trials of a sweep: locks of several processes, and the table `runs.csv` of results."""
 
 import csv
 import math
-import shlex
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +13,6 @@ from rich.table import Table
 from tagpose.io import atomic_write
 from tagpose.locks import LOCK_NAME, FolderInUseError, lock_file, lock_folder
 from tagpose.sweeps.search_space import Overrides, Sweep, list_overrides
-from tagpose.training.history import best_logged_value
 
 TABLE_NAME: Final = "runs.csv"  # in the folder of a sweep
 _LOCK_TIMEOUT: Final = 60.0  # seconds; another process writes the table in milliseconds
@@ -162,46 +157,3 @@ def make_trial_table(trials: Sequence[Trial], sweep: Sweep, title: str) -> Table
             trial.state,
         )
     return table
-
-
-def run_trials(sweep: Sweep, folder: Path) -> list[Trial]:
-    """Run the trials that are not done in the table and that no other process runs."""
-    runs = list_overrides(sweep)
-    files = folder.exists() and [file for file in folder.iterdir() if file.name[0] != "."]
-    if files and folder / TABLE_NAME not in files:
-        raise ValueError(
-            f"{folder} has files but no {TABLE_NAME}, so it is not the folder of a sweep; use "
-            "another folder=FOLDER"
-        )
-    trials = merge_trials(folder, [], sweep)
-    done = {trial.number for trial in trials if trial.done}
-    print(f"{len(runs)} runs, {len(done)} done; resume with folder={folder}", flush=True)
-    for number, overrides in enumerate(runs):
-        with claim_trial(folder, number, sweep) as trial_folder:
-            if trial_folder:
-                trial = run_trial(sweep, trial_folder, number, overrides)
-                merge_trials(folder, [trial], sweep)
-    trials = merge_trials(folder, [], sweep)
-    if len(trials) < len(runs):
-        print(f"{len(runs) - len(trials)} runs are still running in other processes", flush=True)
-    return trials
-
-
-def run_trial(sweep: Sweep, folder: Path, number: int, overrides: Overrides) -> Trial:
-    """Run the program of a sweep, a verb of `tagpose` or a Python file, once as a subprocess."""
-    words = [*overrides_to_words(overrides), f"hydra.run.dir={folder}"]
-    print(f"\n{number}: {shlex.join(words)}", flush=True)
-    start = time.monotonic()
-    try:
-        is_file = sweep.program.endswith(".py")
-        program = [sweep.program] if is_file else ["-m", "tagpose", *sweep.program.split()]
-        code = subprocess.run([sys.executable, *program, *words], check=False).returncode
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    value = best_logged_value(folder, sweep.metric, maximize=sweep.maximize)
-    return make_trial(number, overrides, code, value, time.monotonic() - start)
-
-
-def overrides_to_words(overrides: Overrides) -> list[str]:
-    """Return overrides as command-line words; ~NAME, which removes a key, has no value."""
-    return [f"{n}={v}" if v or not n.startswith("~") else n for n, v in overrides.items()]
