@@ -28,7 +28,8 @@ SMALL = (
     "device=cpu", "models=[hrnet_w18_small]", "input_size=64", "compiled=[false]",
     "train_batch_sizes=[2]", "inference_batch_sizes=[1,2]", "warmup_steps=1", "steps=1",
     "repeats=1", "loader.workers=[0,1]", "loader.num_images=8", "loader.image_size=96",
-    "loader.batch_size=4", "loader.drawing_processes=1",
+    "loader.batch_size=4", "loader.drawing_processes=1", "loop.devices=[1,2]", "loop.steps=2",
+    "loop.batch_size=2", "loop.workers=1", "precision=float32",
 )  # fmt: skip
 
 
@@ -43,11 +44,13 @@ def test_all_kinds_of_work_are_measured_on_a_cpu(tmp_path):
     cases = [(m["work"], m["images"], m["workers"]) for m in measurements]
     assert cases == [
         ("decoding", 1, None), ("decoding", 2, None), ("training", 2, None), ("network", 1, None),
-        ("inference", 1, None), ("network", 2, None), ("inference", 2, None), ("loading", 4, 0),
-        ("loading", 4, 1),
+        ("inference", 1, None), ("network", 2, None), ("inference", 2, None),
+        ("training loop", 2, 1), ("training loop", 4, 1), ("loading", 4, 0), ("loading", 4, 1),
     ]  # fmt: skip
     assert all(m["images_per_second"] > 0 for m in measurements)
     assert all(m["flops_utilization"] is None for m in measurements)
+    loops = [m for m in measurements if m["work"] == "training loop"]
+    assert all(m["overhead_fraction"] < 1 for m in loops)
     assert {f.name for f in tmp_path.iterdir()} == {"numbers.json", "small.ckpt"}
 
 
@@ -77,6 +80,7 @@ def test_utilization_is_relative_to_the_peak_and_decoding_to_the_total_time():
     m = make_measurement(case, timing, operations=3e12, peak=12e12, decoding=0.5)
     assert (m.images_per_second, m.flops_utilization, m.decoding_fraction) == (2, 0.5, 0.25)
     assert make_measurement(case, timing, operations=3e12).flops_utilization is None
+    assert make_measurement(case, timing, step=1.5).overhead_fraction == 0.25
     assert (peak_flops(CPU, None), peak_flops(CPU, 2.0)) == (None, 2e12)
 
 

@@ -134,7 +134,7 @@ def peak_flops(device: torch.device, tflops: float | None) -> float | None:
 class BenchmarkCase(NamedTuple):
     """Workload and settings of a measurement."""
 
-    work: str  # training, network, inference, decoding or loading
+    work: str  # training, network, inference, decoding, training loop or loading
     images: int  # per batch
     model: str = ""
     compiled: bool = False
@@ -154,6 +154,7 @@ class Measurement(NamedTuple):
     memory: int | None = None  # peak in bytes
     flops_utilization: float | None = None  # fraction of the peak bf16 FLOPS
     decoding_fraction: float | None = None  # fraction of the inference time
+    overhead_fraction: float | None = None  # fraction of the training loop outside of the step
     error: str | None = None
 
 
@@ -164,6 +165,7 @@ def make_measurement(
     operations: float = 0,
     peak: float | None = None,
     decoding: float | None = None,
+    step: float | None = None,
 ) -> Measurement:
     """Compute the results of a benchmark case.
 
@@ -173,6 +175,7 @@ def make_measurement(
         operations: FLOPs per image; 0 if they are not counted.
         peak: peak FLOPS of the device, if it is known.
         decoding: seconds of decoding a batch, if it is part of the workload.
+        step: seconds of the training step of a training loop.
     """
     seconds, memory, error = timing
     if seconds is None:
@@ -185,16 +188,26 @@ def make_measurement(
         memory=memory,
         flops_utilization=speed * operations / peak if operations and peak else None,
         decoding_fraction=decoding / seconds if decoding is not None else None,
+        overhead_fraction=1 - step / seconds if step is not None else None,
     )
 
 
 def make_measurement_table(measurements: Sequence[Measurement], title: str) -> Table:
     """Build a table with one row per measurement."""
     table = Table("work", "model", title=title)
-    for column in ("batch", "workers", "images/s", "ms/batch", "GiB", "of peak", "decoding"):
+    for column in (
+        "batch",
+        "workers",
+        "images/s",
+        "ms/batch",
+        "GiB",
+        "of peak",
+        "decoding",
+        "overhead",
+    ):
         table.add_column(column, justify="right")
     for m in measurements:
-        fractions = (m.flops_utilization, m.decoding_fraction)
+        fractions = (m.flops_utilization, m.decoding_fraction, m.overhead_fraction)
         table.add_row(
             m.work,
             f"{m.model}, compiled" if m.compiled else m.model,

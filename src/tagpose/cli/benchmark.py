@@ -1,7 +1,8 @@
 """Measure training, inference and data loading: tagpose benchmark [device=cpu KEY=VALUE ...]."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from tagpose.benchmark.measurement import (
     Work,
     count_flops,
     device_name,
+    free_memory,
     make_measurement,
     make_measurement_table,
     measure_loader,
@@ -33,11 +35,13 @@ from tagpose.benchmark.workloads import (
 from tagpose.cli.console import print_tables
 from tagpose.cli.demo import ensure_demo_checkpoint
 from tagpose.cli.program import program
+from tagpose.cli.subprograms import Step, run_subprogram
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.inference.predictor import Predictor
 from tagpose.io import write_json
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps, Sample
+from tagpose.training.history import best_logged_value
 
 
 @program("benchmark")
@@ -76,11 +80,17 @@ def measure_all(cfg: DictConfig, device: torch.device) -> Iterator[Measurement]:
     }
     for batch_size, timing in decoding.items():
         yield make_measurement(BenchmarkCase("decoding", batch_size), timing)
+    steps = []
     for model in cfg.models:
         for compiled in cfg.compiled:
-            yield from measure_training(cfg, timer, model, compiled=compiled)
+            for step in measure_training(cfg, timer, model, compiled=compiled):
+                steps.append(step)
+                yield step
             yield from measure_inference(cfg, timer, model, decoding, compiled=compiled)
-    yield from measure_loading(cfg)
+    free_memory(device)
+    with synthetic_dataset(cfg) as root:
+        yield from measure_training_loops(cfg, root, steps)
+        yield from measure_loading(cfg, root)
 
 
 def measure_training(
@@ -112,8 +122,60 @@ def measure_inference(
         yield measure(case, timing, decoding=decoding[batch_size].seconds)
 
 
-def measure_loading(cfg: DictConfig) -> Iterator[Measurement]:
-    """Yield the throughput of the training loader for each number of workers."""
+def measure_training_loops(
+    cfg: DictConfig, root: Path, steps: Sequence[Measurement]
+) -> Iterator[Measurement]:
+    """Yield the throughput of `tagpose train` for each network and number of devices.
+
+    Args:
+        cfg: configuration of the benchmark.
+        root: dataset to train on.
+        steps: training steps, with which those of the same batch size are compared.
+    """
+    for step in steps:
+        if step.images != cfg.loop.batch_size:
+            continue
+        for devices in cfg.loop.devices:
+            case = BenchmarkCase(
+                "training loop", cfg.loop.batch_size * devices, step.model, step.compiled,
+                cfg.loop.workers,
+            )  # fmt: skip
+            yield make_measurement(case, time_training(cfg, root, case, devices), step=step.seconds)
+
+
+def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int) -> TimingResult:
+    """Return the time of a batch of all devices in a training with all callbacks.
+
+    The training has twice as many steps as are timed; the first half includes the start.
+    """
+    images = 2 * cfg.loop.steps * case.images
+    with TemporaryDirectory() as run:
+        overrides = (
+            "experiment=finetune", "data=synthetic", "init=scratch", f"hydra.run.dir={run}",
+            "model.network.pretrained=false", f"model.network.architecture={case.model}",
+            f"model.network.compiled={str(case.compiled).lower()}", f"input_size={cfg.input_size}",
+            f"data.root={root}", f"data.batch_size={cfg.loop.batch_size}",
+            f"data.num_workers={case.workers}",
+            f"+data.repeat={-(-images // cfg.loader.num_images)}",
+            f"trainer.accelerator={'gpu' if cfg.device.startswith('cuda') else 'cpu'}",
+            f"trainer={'ddp' if devices > 1 else 'default'}", f"trainer.devices={devices}",
+            f"trainer.precision={'bf16-mixed' if cfg.precision == 'bf16' else '32-true'}",
+            "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=2",
+            "optimization.lr_scaling.rule=linear",
+            f"+callbacks.throughput.every_n_steps={cfg.loop.steps}",
+            f"+trainer.log_every_n_steps={cfg.loop.steps}",
+        )  # fmt: skip
+        try:
+            run_subprogram(Step(Path(run), "train", overrides))
+        except SystemExit as error:  # other workloads still run
+            return TimingResult(None, None, f"exit code {error.code}")
+        speed = best_logged_value(Path(run), "train/images_per_second", maximize=True)
+    return TimingResult(case.images / speed, None)
+
+
+@contextmanager
+def synthetic_dataset(cfg: DictConfig) -> Iterator[Path]:
+    """Write a synthetic dataset, yield its folder, and remove it."""
     options = cfg.loader
     with TemporaryDirectory() as folder:
         root = Path(folder) / "synthetic"
@@ -125,19 +187,25 @@ def measure_loading(cfg: DictConfig) -> Iterator[Measurement]:
             seed=cfg.seed,
             processes=options.drawing_processes,
         )
-        for workers in options.workers:
-            data = instantiate(
-                cfg.data,
-                root=str(root),
-                batch_size=options.batch_size,
-                num_workers=workers,
-                repeat=max(1, workers),
-                _convert_="object",
-            )
-            data.setup("fit")
-            seconds = options.batch_size / measure_loader(data.train_dataloader())
-            case = BenchmarkCase("loading", options.batch_size, workers=workers)
-            yield make_measurement(case, TimingResult(seconds, None))
+        yield root
+
+
+def measure_loading(cfg: DictConfig, root: Path) -> Iterator[Measurement]:
+    """Yield the throughput of the training loader for each number of workers."""
+    options = cfg.loader
+    for workers in options.workers:
+        data = instantiate(
+            cfg.data,
+            root=str(root),
+            batch_size=options.batch_size,
+            num_workers=workers,
+            repeat=max(1, workers),
+            _convert_="object",
+        )
+        data.setup("fit")
+        seconds = options.batch_size / measure_loader(data.train_dataloader())
+        case = BenchmarkCase("loading", options.batch_size, workers=workers)
+        yield make_measurement(case, TimingResult(seconds, None))
 
 
 def synthetic_batch(cfg: DictConfig, batch_size: int, device: torch.device) -> Sample:
