@@ -97,10 +97,8 @@ def _find_peaks(
         maps.heatmaps.shape, len(maps.heatmap_grid.columns.near)
     )  # fmt: skip
     ratio = width // map_width
-    mean, lines = (
-        np.empty((map_height, map_width), np.float32),
-        np.empty((4, map_width), np.float32),
-    )
+    mean = np.empty((map_height, map_width), np.float32)
+    lines = np.empty((4, map_width), np.float32)
     is_ready = np.empty(0, np.bool_)
     scratch = RowScratch(
         np.empty(-(-map_width // CHUNK), np.float32),
@@ -118,34 +116,68 @@ def _find_peaks(
         read_area(maps, lazy, ZERO, ZERO, map_height, map_width)
         heatmap, block_maxima = lazy.values, peaks.block_maxima[image, keypoint]
         lowest = bound_heatmap(heatmap, maps, block_maxima, lines)
-        finite[number] = lowest > -np.inf
-        if not finite[number]:
-            continue
-        # one peak more than requested, because its score may equal that of the last one
-        grid = maps.heatmap_grid
+        finite[number] = lowest > -np.inf and _find_heatmap_peaks(
+            maps, heatmap, image, keypoint, min_score, lowest, subpixel, peaks, scores, positions,
+            scratch,
+        )  # fmt: skip
+
+
+@compiled
+def _find_heatmap_peaks(
+    maps: DecodingMaps,
+    heatmap: np.ndarray,
+    image: Int,
+    keypoint: Int,
+    min_score: Float,
+    lowest: Float,
+    subpixel: bool,
+    peaks: Peaks,
+    scores: np.ndarray,
+    positions: np.ndarray,
+    scratch: RowScratch,
+) -> bool:
+    """Find the peaks of a heatmap [h, w].
+
+    Args:
+        maps: network outputs of the batch.
+        heatmap: heatmap of the keypoint, with the flip test the mean of both.
+        image: index of the image.
+        keypoint: index of the keypoint.
+        min_score: heatmap value that a peak must exceed.
+        lowest: lower bound of the heatmap, 0 or less.
+        subpixel: see `find_peaks`.
+        peaks: output; its block maxima are read.
+        scores: buffer [N + 1]: one peak more, because its score may equal that of the last one.
+        positions: buffer [N + 1].
+        scratch: buffers for one row.
+
+    Returns:
+        Whether the tags at the peaks are finite.
+    """
+    block_maxima, count = peaks.block_maxima[image, keypoint], len(scores) - 1
+    width, finite = len(maps.heatmap_grid.columns.near), True
+    _select_peaks(maps, heatmap, block_maxima, min_score, lowest, scores, positions, scratch, FALSE)
+    if not subpixel and has_ties(scores):
+        heap = scores[:count], positions[:count]
         _select_peaks(
-            maps, heatmap, block_maxima, min_score, lowest, scores, positions, scratch, FALSE
+            maps, heatmap, block_maxima, np.float32(0), lowest, heap[0], heap[1], scratch, TRUE
         )
-        if not subpixel and has_ties(scores):
-            heap = scores[:count], positions[:count]
-            _select_peaks(
-                maps, heatmap, block_maxima, np.float32(0), lowest, heap[0], heap[1], scratch, TRUE
-            )
-        for n in range(count):
-            if scores[n] <= min_score:
-                break
-            y, x = positions[n] // width, positions[n] % width
-            peaks.scores[image, keypoint, n] = scores[n]
-            peaks.xy[image, keypoint, n, 0], peaks.xy[image, keypoint, n, 1] = x, y
-            refined_x, refined_y = refine_peak(heatmap, grid, y, x, subpixel)
-            peaks.refined_xy[image, keypoint, n, 0] = refined_x
-            peaks.refined_xy[image, keypoint, n, 1] = refined_y
-        # tags are not in the cache; without other work in between, several reads overlap
-        for n in range(count):
-            if scores[n] <= min_score:
-                break
-            y, x = positions[n] // width, positions[n] % width
-            finite[number] &= _read_tags(maps, image, keypoint, y, x, peaks.tags, n)
+    for n in range(count):
+        if scores[n] <= min_score:
+            break
+        y, x = positions[n] // width, positions[n] % width
+        peaks.scores[image, keypoint, n] = scores[n]
+        peaks.xy[image, keypoint, n, 0], peaks.xy[image, keypoint, n, 1] = x, y
+        refined_x, refined_y = refine_peak(heatmap, maps.heatmap_grid, y, x, subpixel)
+        peaks.refined_xy[image, keypoint, n, 0] = refined_x
+        peaks.refined_xy[image, keypoint, n, 1] = refined_y
+    # tags are not in the cache; without other work in between, several reads overlap
+    for n in range(count):
+        if scores[n] <= min_score:
+            break
+        y, x = positions[n] // width, positions[n] % width
+        finite &= _read_tags(maps, image, keypoint, y, x, peaks.tags, n)
+    return finite
 
 
 @compiled
