@@ -27,6 +27,7 @@ class StoredRun:
     config: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)  # of streamed files, by name
     exit_code: int | None = None
+    is_preempting: bool = False  # since its last start
 
     @property
     def history(self):
@@ -42,7 +43,7 @@ class StoredRun:
 class WandbServer(ThreadingHTTPServer):
     """Server whose sweeps have one run, with the first value of each parameter.
 
-    Agents receive this run, repeatedly, until it has succeeded.
+    Agents receive this run, and again whenever it was preempted.
 
     Attributes:
         runs: runs by id.
@@ -73,6 +74,7 @@ class WandbServer(ThreadingHTTPServer):
     def stream(self, run_id, content):
         """Store lines of the history, the summary and the console output of a run."""
         run = self.runs[run_id]
+        run.is_preempting |= content.get("preempting", False)
         for name, part in content.get("files", {}).items():
             run.lines.setdefault(name, [])[part["offset"] :] = part["content"]
         if content.get("complete"):
@@ -111,12 +113,15 @@ def _create_agent(server, variables):
 def _heartbeat(server, variables):
     sweep = variables["id"]
     run_id, commands = f"run-of-{sweep}", []
-    is_done = run_id in server.runs and server.runs[run_id].exit_code == 0
+    run = server.runs.get(run_id)
+    is_done = run and not (run.is_preempting and run.exit_code)
     if not is_done and not json.loads(variables["runState"]):
         content = server.sweeps[sweep]
         first = {n: c.get("values", [c.get("value")])[0] for n, c in content["parameters"].items()}
         arguments = {name: {"value": value} for name, value in first.items()}
-        kind = "resume" if run_id in server.runs else "run"
+        kind = "resume" if run else "run"
+        if run:
+            run.is_preempting = False
         commands = [
             {"type": kind, "run_id": run_id, "program": content["program"], "args": arguments}
         ]

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import distributed
 
@@ -22,7 +23,8 @@ FILE_NAME: Final = "last.ckpt"
 _AUTO: Final = "auto"
 # Schedulers end a job with SIGTERM or warn it with SIGUSR1; Ctrl-C sends SIGINT; closing a terminal
 # sends SIGHUP.
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+_SCHEDULER_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS: Final = (*_SCHEDULER_SIGNALS, signal.SIGINT, signal.SIGHUP)
 
 _REPEAT_WINDOW: Final = 1.0  # seconds; launchers repeat a signal, and repeats count as one signal
 _MAX_WAIT: Final = 120.0  # seconds to save; a process may wait in C for a rank that has exited
@@ -174,6 +176,9 @@ class ResumableCheckpoint(Checkpoint):
         name = signal.Signals(number).name
         hint = f"; resume with resume={self.file}" if self.file.exists() else ""
         rank_zero_info(f"{name}: stopped at step {trainer.global_step}{hint}")
+        for logger in trainer.loggers if number in _SCHEDULER_SIGNALS else ():
+            if isinstance(logger, WandbLogger):
+                logger.experiment.mark_preempting()  # so that a sweep restarts the run
         # children exit with 0, because the launcher kills all processes after any other code
         raise SystemExit(0 if _is_child_process(trainer) else signal_exit_code(number))
 
