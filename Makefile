@@ -105,7 +105,7 @@ oracle: $(READY) ## evaluate decoded ground truth, the upper bound of the encodi
 ablate: $(READY) ## evaluate variants of the recipe on synthetic people: hours; the same command resumes
 	$(TAGPOSE) ablate $(OVERRIDES)
 
-benchmark: $(READY) ## measure training, inference and data loading on device=cuda
+benchmark: $(READY) ## measure training, inference, decoding and data loading on device=cuda
 	$(TAGPOSE) benchmark $(OVERRIDES)
 
 test: $(READY) ## run the fast tests

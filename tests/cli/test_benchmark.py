@@ -1,6 +1,7 @@
 """Benchmark program: measurements, units of work, and failures of a single measurement."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tagpose.benchmark.measurement import (
     peak_flops,
 )
 from tagpose.benchmark.workloads import compute_crowd_maps
+from tagpose.cli.subprograms import is_stop
 from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.predictor import Predictor
 from tagpose.models.checkpoint import write_checkpoint
@@ -49,9 +51,23 @@ def test_all_kinds_of_work_are_measured_on_a_cpu(tmp_path):
     ]  # fmt: skip
     assert all(m["images_per_second"] > 0 for m in measurements)
     assert all(m["flops_utilization"] is None for m in measurements)
-    loops = [m for m in measurements if m["work"] == "training loop"]
-    assert all(m["overhead_fraction"] < 1 for m in loops)
+    (step,) = (m["seconds"] for m in measurements if m["work"] == "training")
+    for loop in (m for m in measurements if m["work"] == "training loop"):
+        assert loop["overhead_fraction"] == pytest.approx(1 - step / loop["seconds"])
     assert {f.name for f in tmp_path.iterdir()} == {"numbers.json", "small.ckpt"}
+
+
+def test_a_training_loop_needs_the_training_step_of_its_batch_size(tmp_path):
+    result = run("benchmark", *SMALL, "loop.batch_size=3", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "loop.batch_size=3 is not in train_batch_sizes=[2]; use one of them" in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_only_a_stop_signal_of_a_training_also_stops_the_benchmark(number):
+    assert is_stop(SystemExit(128 + number)) == (number != signal.SIGKILL)
+    assert not is_stop(SystemExit(1))
 
 
 def test_failed_work_is_reported_and_the_other_work_is_measured():

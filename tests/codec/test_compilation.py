@@ -7,16 +7,17 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier, current_thread, main_thread
+from threading import Barrier, Event, current_thread, main_thread
 from typing import Any, get_args, get_type_hints
 
+import numba
 import numpy as np
 import pytest
 import torch
 
 from helpers.run_scripts import ROOT
 from tagpose import codec
-from tagpose.codec.compilation import cache_folder, run_parallel
+from tagpose.codec.compilation import _thread_pool, cache_folder, run_parallel
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.flip_test import FlippedOutputs
 from tagpose.codec.tta import merge_flip, merge_scales
@@ -26,6 +27,7 @@ from tagpose.structures import KeypointMaps
 
 # prints the person scores for fixed maps, and the cache folder
 DECODE = """
+import numba
 import numpy as np
 from tagpose.codec.compilation import cache_folder
 from tagpose.codec.decoder import build_decoder
@@ -193,6 +195,15 @@ def test_run_parallel_processes_each_item_once(count):
     assert (calls == 1).all()
 
 
+@pytest.fixture
+def two_threads(monkeypatch):
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 2)
+    _thread_pool.cache_clear()
+    yield
+    _thread_pool.cache_clear()
+
+
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("error", [ValueError, IndexError])
 @pytest.mark.parametrize("failing", ["calling thread", "other threads"])
 def test_run_parallel_raises_errors_of_all_threads(error, failing):
@@ -205,6 +216,20 @@ def test_run_parallel_raises_errors_of_all_threads(error, failing):
 
     with pytest.raises(error, match="broken"):
         run_parallel(fail, 2)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_run_parallel_does_not_wait_for_threads_that_are_busy():
+    end, calls = Event(), np.zeros(5, int)
+    busy = _thread_pool().submit(end.wait, 60)
+
+    def work(start, stop):
+        calls[start:stop] += 1
+
+    run_parallel(work, len(calls))
+    assert (calls == 1).all()
+    assert not busy.done()
+    end.set()
 
 
 def test_a_forked_process_decodes_with_its_own_threads():

@@ -411,6 +411,19 @@ def test_searches_that_stop_early_are_logged(caplog):
     assert "Stopped the search for" in caplog.text
 
 
+def test_a_non_finite_tag_is_an_error_only_where_a_missing_keypoint_may_be():
+    maps = paint([LEFT], [0.0])
+    maps.heatmaps[0, 2] *= 0.05  # too low for a peak
+    (expected,) = decode(maps)
+    maps.tags[0, 0, 2, -1, -1] = torch.nan  # where the heatmap is 0
+    (poses,) = decode(maps)
+    np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
+    x, y = LEFT[2]
+    maps.tags[0, 0, 2, y, x] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        decode(maps)
+
+
 def test_non_finite_maps_and_maps_of_the_wrong_shape_are_errors():
     keypoint_maps = noise(0)
     with pytest.raises(ValueError, match="same skeleton"):

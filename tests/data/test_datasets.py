@@ -294,4 +294,4 @@ def test_shared_memory_that_is_too_small_for_the_workers_is_reported(people, bat
         warnings.simplefilter("always")
         data.train_dataloader()
     messages = [str(warning.message) for warning in caught]
-    assert any("start a Docker container with --ipc=host" in m for m in messages) != is_enough
+    assert any("start Docker with --ipc=host" in m for m in messages) != is_enough

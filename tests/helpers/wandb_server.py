@@ -27,7 +27,7 @@ class StoredRun:
     config: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)  # of streamed files, by name
     exit_code: int | None = None
-    is_preempting: bool = False  # since its last start
+    is_preempting: bool = False  # whether it was marked so since its last start
 
     @property
     def history(self):

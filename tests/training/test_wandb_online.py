@@ -132,7 +132,7 @@ def test_a_sweep_is_registered_in_the_project_of_the_runs(server, tmp_path):
 
 @pytest.fixture(scope="module")
 def sweep_run(server, people, tmp_path_factory):
-    """Train with an agent, which restarts the run after a signal; an option of it is null."""
+    """Train with an agent; the server restarts the run after SIGTERM; an option of it is null."""
     cwd = tmp_path_factory.mktemp("agent")
     (cwd / ".venv").symlink_to(sys.prefix)
     interruption = dict(word.split("=") for word in at_step("Signal", step=2, number=15))

@@ -175,7 +175,7 @@ def make_measurement(
         operations: FLOPs per image; 0 if they are not counted.
         peak: peak FLOPS of the device, if it is known.
         decoding: seconds of decoding a batch, if it is part of the workload.
-        step: seconds of the training step of a training loop.
+        step: seconds of the training step alone, if the workload is a training loop.
     """
     seconds, memory, error = timing
     if seconds is None:

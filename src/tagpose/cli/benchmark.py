@@ -35,19 +35,24 @@ from tagpose.benchmark.workloads import (
 from tagpose.cli.console import print_tables
 from tagpose.cli.demo import ensure_demo_checkpoint
 from tagpose.cli.program import program
-from tagpose.cli.subprograms import Step, run_subprogram
+from tagpose.cli.subprograms import Step, is_stop, run_subprogram
 from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.inference.predictor import Predictor
 from tagpose.io import write_json
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps, Sample
-from tagpose.training.history import best_logged_value
+from tagpose.training.history import read_history
 
 
 @program("benchmark")
 def main(cfg: DictConfig) -> None:
     """Print each measurement, write all to a JSON file, and print a table."""
-    device = torch.device(cfg.device)
+    device, batch_sizes = torch.device(cfg.device), list(cfg.train_batch_sizes)
+    if cfg.loop.devices and cfg.loop.batch_size not in batch_sizes:
+        raise ValueError(
+            f"loop.batch_size={cfg.loop.batch_size} is not in train_batch_sizes={batch_sizes}; use "
+            "one of them, or loop.devices=[] for no training loop"
+        )
     settings = {
         "device": device_name(device),
         "peak": peak_flops(device, cfg.peak_tflops),
@@ -65,7 +70,7 @@ def main(cfg: DictConfig) -> None:
         write_json(Path(cfg.output), content)
     title = f"{settings['device']}, {cfg.input_size} input pixels, {cfg.precision}"
     # a log file has no width, and the table needs this one
-    print_tables(make_measurement_table(done, title), width=120)
+    print_tables(make_measurement_table(done, title), width=140)
     if settings["peak"] is None:
         print("The peak FLOPS of this device are unknown; set peak_tflops=NUMBER for utilization")
     print(f"measurements: {cfg.output}")
@@ -130,7 +135,8 @@ def measure_training_loops(
     Args:
         cfg: configuration of the benchmark.
         root: dataset to train on.
-        steps: training steps, with which those of the same batch size are compared.
+        steps: measured training steps; those with `loop.batch_size` images are compared with the
+            loop.
     """
     for step in steps:
         if step.images != cfg.loop.batch_size:
@@ -146,7 +152,7 @@ def measure_training_loops(
 def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int) -> TimingResult:
     """Return the time of a batch of all devices in a training with all callbacks.
 
-    The training has twice as many steps as are timed; the first half includes the start.
+    The last `loop.steps` steps are timed, after at least as many others.
     """
     images = 2 * cfg.loop.steps * case.images
     with TemporaryDirectory() as run:
@@ -157,7 +163,7 @@ def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int
             f"data.root={root}", f"data.batch_size={cfg.loop.batch_size}",
             f"data.num_workers={case.workers}",
             f"+data.repeat={-(-images // cfg.loader.num_images)}",
-            f"trainer.accelerator={'gpu' if cfg.device.startswith('cuda') else 'cpu'}",
+            f"trainer.accelerator={torch.device(cfg.device).type}",
             f"trainer={'ddp' if devices > 1 else 'default'}", f"trainer.devices={devices}",
             f"trainer.precision={'bf16-mixed' if cfg.precision == 'bf16' else '32-true'}",
             "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=2",
@@ -167,10 +173,13 @@ def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int
         )  # fmt: skip
         try:
             run_subprogram(Step(Path(run), "train", overrides))
-        except SystemExit as error:  # other workloads still run
-            return TimingResult(None, None, f"exit code {error.code}")
-        speed = best_logged_value(Path(run), "train/images_per_second", maximize=True)
-    return TimingResult(case.images / speed, None)
+        except SystemExit as error:
+            if is_stop(error):
+                raise
+            return TimingResult(None, None, f"exit code {error.code}")  # other workloads still run
+        curves = read_history(Path(run) / "metrics.csv")
+    speeds = [curve.values[-1] for curve in curves if curve.name == "train/images_per_second"]
+    return TimingResult(case.images / speeds[0], None)
 
 
 @contextmanager

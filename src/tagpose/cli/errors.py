@@ -78,10 +78,10 @@ def _format_composition_error(error: ConfigCompositionException) -> str:
     name = cause.full_key or cause.key
     if near:
         return f"unknown key {name} in the configuration; did you mean {near[0]}?"
-    one_of_known = f"use one of {', '.join(known)}, or" if known else "use"
+    listed = f"one of {', '.join(known)}, or " if known else ""
     return (
-        f"unknown key {name} in the configuration; {one_of_known} +{name}=VALUE for an argument "
-        "that conf/ does not list"
+        f"unknown key {name} in the configuration; use {listed}+{name}=VALUE for an argument that "
+        "conf/ does not list"
     )
 
 

@@ -180,7 +180,7 @@ _RULES: Final = {
     "loader.num_images": _COUNT,
     "loader.workers": list_of(_COUNT_OR_ZERO),
     "loop.batch_size": _COUNT,
-    "loop.devices": list_of(_COUNT),
+    "loop.devices": list_of(_COUNT, allow_empty=True),
     "loop.steps": _COUNT,
     "loop.workers": _COUNT_OR_ZERO,
     "manual_downloads": _TEXTS,

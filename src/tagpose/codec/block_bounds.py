@@ -11,14 +11,14 @@ from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compiled
 from tagpose.codec.decoding_maps import DecodingMaps, Span
 
 BLOCK: Final = 4  # tiles along a block
-_WINDOW: Final = BLOCK + 1  # heatmap pixels around the tiles of a block, along one axis
+_WINDOW: Final = BLOCK + 1  # columns: those of a block if the heatmap has the size of the tags
 
 
 class BlockBounds(NamedTuple):
     """Bounds of the heatmap and the tags of one keypoint in each block, row by row.
 
-    The number of entries, N, is a multiple of CHUNK ** 2; the largest heatmap values of the last
-    ones, which are no blocks, are -inf. The range of tags is (-inf, inf) until it is needed.
+    N, the number of blocks, is padded to a multiple of CHUNK ** 2, with a `heat` of -inf. The range
+    of tags is (-inf, inf) until the tags of the block are read.
     """
 
     heat: np.ndarray  # [N] float32: largest heatmap values
@@ -96,8 +96,9 @@ def _reduce_rows(values: np.ndarray, first: Int, last: Int, lines: np.ndarray) -
         values: map [h, w].
         first: first row.
         last: end of the rows, exclusive.
-        lines: [4, w]. Outputs: the maxima, and those in windows of columns, of which the column is
-            the first. Updated: the minima, and a sum that becomes NaN if a value is not finite.
+        lines: scratch rows [4, w]: 0, the column maxima; 1, the maxima of the windows that start at
+            each column; 2, running minima; 3, running sums that become NaN if a value is not
+            finite.
     """
     width = values.shape[1]
     for x in range(width):
@@ -220,7 +221,7 @@ def bound_block(
 
 @compiled
 def set_bound(bounds: np.ndarray, chunk_maxima: np.ndarray, block: Int, bound: Float) -> None:
-    """Change the bound of a block, and the maximum of its chunk; see `bound_blocks`."""
+    """Set the bound of a block and update the maximum of its chunk; see `bound_blocks`."""
     bounds[block] = bound
     chunk_maxima[block // CHUNK] = _chunk_maximum(bounds, block // CHUNK)
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -157,17 +157,23 @@ def run_parallel(function: Callable[[int, int], object], count: int) -> None:
                 return
             function(start, stop)
 
-    # a thread that waited instead would give up its core, and the system may wake two on another
+    # If this thread waited, it would lose its core, and the scheduler could wake two helpers on the
+    # same core.
     helpers = [_thread_pool().submit(run_chunks) for _ in range(min(threads, chunks) - 1)]
-    run_chunks()
-    for helper in helpers:
+    try:
+        run_chunks()
+    finally:
+        waiting.clear()
+        running = [helper for helper in helpers if not helper.cancel()]
+        wait(running)
+    for helper in running:
         helper.result()
 
 
 @lru_cache(maxsize=1)
 def _thread_pool() -> ThreadPoolExecutor:
     """Return the thread pool of this process; NUMBA_NUM_THREADS includes the calling thread."""
-    return ThreadPoolExecutor(max(numba.config.NUMBA_NUM_THREADS - 1, 1), "tagpose-decoder")
+    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS - 1, "tagpose-decoder")
 
 
 if hasattr(os, "register_at_fork"):  # a forked process inherits the executor without its threads

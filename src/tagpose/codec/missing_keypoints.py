@@ -22,8 +22,8 @@ from tagpose.codec.tile_search import SearchBuffers, search_argmax
 from tagpose.structures import STRIDE
 
 # Maximum work for one keypoint of all people of an image: input pixels evaluated, tiles bounded and
-# comparisons to find a block. Outputs of trained networks take up to 70,000. Tags that are noise of
-# large amplitude would take hundreds of times as much, and the positions found in them are
+# comparisons to find the best block. Outputs of trained networks take up to 70,000. Tags that are
+# noise of large amplitude would take hundreds of times as much, and the positions found in them are
 # meaningless.
 _MAX_WORK: Final = np.int64(200_000)
 
@@ -108,7 +108,7 @@ def _fill_missing(
         block_maxima: see `Peaks`.
         subpixel: see `refine_peak`.
         stats: output.
-        finite: output [B, K] bool, whether all tags read are finite.
+        finite: output [B, K] bool, whether all tags read so far are finite.
         start: first image * K + keypoint.
         stop: end of the range, exclusive.
     """

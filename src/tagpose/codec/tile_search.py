@@ -45,7 +45,7 @@ def search_argmax(
     buffers: SearchBuffers,
     max_work: Int,
 ) -> tuple[Int, Int, bool]:
-    """Search the first input pixel with the largest value, best block first.
+    """Return the first input pixel with the largest value, searching blocks best first.
 
     Args:
         heatmap: heatmap of a keypoint.
@@ -53,7 +53,7 @@ def search_argmax(
         person_tag: mean tag [V] of a person.
         block_bounds: bounds of the keypoint's maps.
         buffers: scratch memory.
-        max_work: work after which the search ends, if one block was searched.
+        max_work: work after which the search ends; at least one block is searched.
 
     Returns:
         The position y * W + x, the work spent, and whether the search was completed.
@@ -73,9 +73,9 @@ def search_argmax(
             return position, work, True
         if work > max_work and best > -np.inf:
             return position, work, False
-        work += len(chunk_maxima) // CHUNK + 2 * BLOCK**2  # reads and bounds tiles
-        _read_block(maps, heatmap, row, column, buffers)
-        if block_bounds.low[0, block] == -np.inf:  # the bound is that of the heatmap alone
+        work += len(chunk_maxima) // CHUNK + 2 * BLOCK**2  # reads tags and bounds tiles
+        _read_block_tags(maps, heatmap, row, column, buffers)
+        if block_bounds.low[0, block] == -np.inf:  # not read yet
             bound = bound_block(block_bounds, block, person_tag, buffers.corners)
             set_bound(bounds, chunk_maxima, block, bound)
             continue
@@ -128,7 +128,7 @@ def _search_block(
 
 
 @compiled
-def _read_block(
+def _read_block_tags(
     maps: DecodingMaps, heatmap: LazyHeatmap, row: Int, column: Int, buffers: SearchBuffers
 ) -> None:
     """Read the tags at the corners of the tiles of a block into `buffers.corners`.

@@ -24,7 +24,7 @@ from tagpose.data.splits import Split, check_splits_exist, parse_splits, warn_of
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample
 
-_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  where Linux keeps what processes share
+_SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- shared memory of Linux
 _PREFETCHED_BATCHES: Final = 2  # per worker, torch's default
 
 
@@ -232,9 +232,9 @@ class PoseDataModule(LightningDataModule):
         free = shutil.disk_usage(_SHARED_MEMORY).free
         if needed > free:
             rank_zero_warn(
-                f"{_SHARED_MEMORY} has {free / 1e6:.0f} MB free, but the {self.num_workers} "
-                f"workers of {processes} processes prefetch {needed / 1e6:.0f} MB of images, so "
-                "they may end with a bus error; start a Docker container with --ipc=host, or lower "
+                f"{_SHARED_MEMORY} has {free / 1e6:.0f} MB free, but the data loaders prefetch "
+                f"{needed / 1e6:.0f} MB of images ({processes} x {self.num_workers} workers) and "
+                "may crash with a bus error; start Docker with --ipc=host, or lower "
                 "data.num_workers"
             )
 

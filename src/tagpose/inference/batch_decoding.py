@@ -45,7 +45,8 @@ def decode_batch(
         min_person_score: score below which people are dropped.
 
     Raises:
-        ValueError: if the outputs contain NaN or infinity, or do not fit the decoder.
+        ValueError: if a heatmap, or a tag that is read, is NaN or infinity, or if the outputs do
+            not fit the decoder.
     """
     return submit_batch(
         keypoint_maps, affines, decoder, flipped=flipped, min_person_score=min_person_score

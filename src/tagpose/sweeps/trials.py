@@ -1,4 +1,4 @@
-"""Trials of a sweep: locks of several processes, and the table `runs.csv` of results."""
+"""Trials of a sweep: claims of several processes, and the table `runs.csv` of results."""
 
 import csv
 import math

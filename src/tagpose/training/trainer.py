@@ -23,7 +23,7 @@ def make_trainer(
         precision: "auto" (bf16 if the hardware supports it, else float32) or a Lightning precision.
         accelerator: "auto" (CUDA if available, else the CPU) or a Lightning accelerator.
             Lightning's own "auto" also selects Apple GPUs, which have no float64.
-        strategy: a Lightning strategy; "ddp" is `_make_ddp`.
+        strategy: a Lightning strategy; "ddp" uses the options of `_make_ddp`.
         options: further options of Lightning's Trainer.
     """
     if accelerator == "auto":
@@ -39,11 +39,11 @@ def make_trainer(
 
 
 def _make_ddp() -> DDPStrategy:
-    """Return DDP that moves less data.
+    """Return the DDP strategy with less communication and memory.
 
     Buffers are not broadcast before each batch, because BatchNorm does not use its running
     statistics in training; `PartAPCallback` broadcasts those of rank 0 before a validation.
-    Gradients are views of the buckets that are averaged, which saves a copy and its memory.
+    Gradients are views of DDP's communication buckets, which saves a copy and its memory.
     `static_graph` stays off: with accumulated batches it fails (PyTorch issue 143580).
     """
     return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)

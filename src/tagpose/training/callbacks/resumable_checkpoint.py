@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread, Timer
 from types import FrameType
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from torch import distributed
 
@@ -172,15 +172,21 @@ class ResumableCheckpoint(Checkpoint):
             logger.save()
 
     def _exit(self, trainer: Trainer, number: int) -> None:
-        """Log the stop and exit with the code of the signal."""
+        """Log the stop, also to wandb if a scheduler caused it, and exit with the signal's code."""
         name = signal.Signals(number).name
         hint = f"; resume with resume={self.file}" if self.file.exists() else ""
         rank_zero_info(f"{name}: stopped at step {trainer.global_step}{hint}")
-        for logger in trainer.loggers if number in _SCHEDULER_SIGNALS else ():
-            if isinstance(logger, WandbLogger):
-                logger.experiment.mark_preempting()  # so that a sweep restarts the run
+        if number in _SCHEDULER_SIGNALS:
+            _mark_preempting(trainer.loggers)
         # children exit with 0, because the launcher kills all processes after any other code
         raise SystemExit(0 if _is_child_process(trainer) else signal_exit_code(number))
+
+
+def _mark_preempting(loggers: Iterable[Logger]) -> None:
+    """Mark wandb runs as preempting, so that the server restarts those of a sweep."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.mark_preempting()
 
 
 def _is_child_process(trainer: Trainer) -> bool:
