@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tagpose.codec.spatial_tags import compute_center_offsets
 from tagpose.structures import MultiResolutionMaps, Targets
 
 
@@ -190,12 +191,14 @@ def offset_loss(offsets: Tensor, targets: Targets) -> Tensor:
         [B] mean over people; 0 for images without people.
     """
     visible, (height, width) = targets.visible, offsets.shape[-2:]
-    pixels = (targets.tag_pixels % (height * width)).flatten(1)  # [B, P * K]
-    read = offsets.float().flatten(2).gather(2, pixels[:, None].expand(-1, 2, -1))
-    predicted = read.transpose(1, 2).view(targets.center_offsets.shape)
-    error = (predicted - targets.center_offsets).abs().sum(-1) * visible  # [B, P, K]
+    pixels = targets.tag_pixels % (height * width)  # [B, P, K]
+    xy = torch.stack([pixels % width, pixels // width], -1)
+    true, extents = compute_center_offsets(xy, visible)
+    read = offsets.float().flatten(2).gather(2, pixels.flatten(1)[:, None].expand(-1, 2, -1))
+    predicted = read.transpose(1, 2).view(true.shape)
+    error = (predicted - true).abs().sum(-1) * visible  # [B, P, K]
     count = visible.sum(-1)  # [B, P]
-    mean = error.sum(-1) / count.clamp(min=1) / targets.extents
+    mean = error.sum(-1) / count.clamp(min=1) / extents
     return mean.sum(-1) / (count > 0).sum(-1).clamp(min=1)
 
 

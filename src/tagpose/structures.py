@@ -54,8 +54,6 @@ class Targets(NamedTuple):
     # [B, P, K] int64: (g * h + y) * w + x of the heatmap pixel in tag map g; 0 if not visible
     tag_pixels: Tensor
     visible: Tensor  # [B, P, K] bool: labeled and inside the map
-    center_offsets: Tensor  # [B, P, K, 2] heatmap pixels from each keypoint to the person's center
-    extents: Tensor  # [B, P] heatmap pixels: longer side of each person's box, with a minimum
 
 
 class MultiResolutionMaps(NamedTuple):

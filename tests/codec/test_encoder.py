@@ -35,18 +35,6 @@ def test_subpixel_gaussians_are_centered_at_the_keypoint():
     torch.testing.assert_close(heatmap[near], expected[near])
 
 
-def test_centers_are_those_of_the_boxes_around_visible_keypoints():
-    keypoints = make_people((10, 6), keypoints=4)
-    keypoints[0, 0, 1, :2] += STRIDE * torch.tensor([6, 2])
-    keypoints[0, 0, 2, 0] += STRIDE * 64  # outside of the map, and therefore ignored
-    keypoints[0, 0, 3] = torch.tensor([0, 0, 0])
-    targets = HeatmapEncoder()(keypoints, FULL_MASK)
-    assert targets.center_offsets.tolist() == [[[[3, 1], [-3, -1], [0, 0], [0, 0]]]]
-    assert targets.extents.tolist() == [[8]]  # the minimum
-    keypoints[0, 0, 1, 1] += STRIDE * 10
-    assert HeatmapEncoder()(keypoints, FULL_MASK).extents.tolist() == [[12]]
-
-
 def test_sigma_grows_with_the_person_from_min_sigma():
     small, large = make_people((10, 10)), make_people((10, 10))
     large[0, 0, 1, 0] += STRIDE * 64  # outside of the map, and therefore ignored

@@ -7,7 +7,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encoder import HeatmapEncoder
-from tagpose.codec.spatial_tags import append_spatial_tags
+from tagpose.codec.spatial_tags import append_spatial_tags, compute_center_offsets
 from tagpose.codec.tta import flip_maps, merge_flip, merge_scales
 from tagpose.inference.batch_decoding import decode_batch, flipped_outputs
 from tagpose.losses import AssociativeEmbeddingLoss
@@ -101,6 +101,16 @@ def test_without_offsets_the_spatial_tags_are_the_position_in_units_of_the_short
     y = WEIGHT * (torch.arange(16) - 7.5) / 16
     torch.testing.assert_close(tags[:, 1], x.expand_as(tags[:, 1]))
     torch.testing.assert_close(tags[:, 2], y[:, None].expand_as(tags[:, 2]))
+
+
+def test_centers_are_those_of_the_boxes_around_visible_keypoints():
+    pixels = torch.tensor([[[[10, 6], [16, 8], [70, 6], [0, 0]]]])
+    visible = torch.tensor([[[True, True, False, False]]])
+    offsets, extents = compute_center_offsets(pixels, visible)
+    assert offsets.tolist() == [[[[3, 1], [-3, -1], [0, 0], [0, 0]]]]
+    assert extents.tolist() == [[8]]  # the minimum
+    pixels[0, 0, 1, 1] += 10
+    assert compute_center_offsets(pixels, visible)[1].tolist() == [[12]]
 
 
 def test_spatial_tags_do_not_depend_on_the_input_size():

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from tagpose.codec.spatial_tags import compute_box, compute_center_offsets
+from tagpose.codec.spatial_tags import compute_box
 from tagpose.structures import DEFAULT_INPUT_SIZE, MAX_VISIBILITY, STRIDE, Targets
 
 DEFAULT_SIGMA: Final = 2.0  # heatmap pixels; HigherHRNet (Cheng 2020) for maps at any stride
@@ -114,7 +114,6 @@ class HeatmapEncoder:
         if self.has_keypoint_weights:
             weighted = self._weight_gaussians(gaussians, keypoints, visible)
             foreground = draw(weighted).view(images, channels, height, width)
-        center_offsets, extents = compute_center_offsets(pixels, visible)
         return Targets(
             heatmaps=heatmaps,
             foreground=foreground,
@@ -122,8 +121,6 @@ class HeatmapEncoder:
             channel_weights=self._channel_weights(heatmaps),
             tag_pixels=torch.where(visible, (self._tag_maps(pixels) * height + y) * width + x, 0),
             visible=visible,
-            center_offsets=center_offsets,
-            extents=extents,
         )
 
     def _channel_weights(self, heatmaps: Tensor) -> Tensor:
