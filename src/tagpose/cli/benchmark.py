@@ -179,6 +179,8 @@ def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int
             return TimingResult(None, None, f"exit code {error.code}")  # other workloads still run
         curves = read_history(Path(run) / "metrics.csv")
     speeds = [curve.values[-1] for curve in curves if curve.name == "train/images_per_second"]
+    if not speeds:
+        return TimingResult(None, None, "no throughput was logged")
     return TimingResult(case.images / speeds[0], None)
 
 
