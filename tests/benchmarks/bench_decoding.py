@@ -74,23 +74,26 @@ def two_passes():
     return work
 
 
-def decode(outputs, min_person_score=0.0):
-    """Decode a pair of outputs, and return it."""
-    keypoint_maps, flipped = outputs
-    decode_batch(
-        keypoint_maps,
-        IDENTITY,
-        DECODER,
-        flipped=flipped_outputs(flipped, WHOLEBODY.channel_flip_indices()),
-        min_person_score=min_person_score,
-    )
-    return outputs
+def make_decoding(pairs, min_person_score=0.0):
+    """Return a function that decodes the next pair of outputs in each call."""
+    cycled = cycle(pairs)
+
+    def work():
+        keypoint_maps, flipped = next(cycled)
+        decode_batch(
+            keypoint_maps,
+            IDENTITY,
+            DECODER,
+            flipped=flipped_outputs(flipped, WHOLEBODY.channel_flip_indices()),
+            min_person_score=min_person_score,
+        )
+
+    return work
 
 
 def make_single_decoding(checkpoint, people):
     """Return the decoding of a single crowd, for the measurement of memory in a new process."""
-    (pair,) = outputs(checkpoint, people, 1)
-    return partial(decode, pair)
+    return make_decoding(outputs(checkpoint, people, 1))
 
 
 LIMITS = {  # ratio to the forward passes: of the median, of the slowest image
@@ -105,18 +108,15 @@ LIMITS = {  # ratio to the forward passes: of the median, of the slowest image
 @pytest.mark.parametrize("min_score", [0.0, 0.3])
 def test_decode(measure, peak_memory, two_passes, checkpoint, crowds, min_score):
     people, pairs = crowds
-    cycled, single = cycle(pairs), partial(make_single_decoding, checkpoint, people)
-    work = partial(decode, min_person_score=min_score)
+    single = partial(make_single_decoding, checkpoint, people)
     limit, worst_limit = LIMITS[people, min_score]
     option = f", min_person_score={min_score}" if min_score else ""
     measure(
         f"decode with flip test, {people} people, 512 x 704{option}",
-        work,
-        # Decoded once before, as outputs are not in the cache after 50 others or a forward pass.
-        prepare=lambda: work(next(cycled)),
+        make_decoding(pairs, min_score),
         reference_name=PASSES,
         reference=two_passes,
-        reference_every=7,  # does not divide 50: other images follow a forward pass each time
+        reference_every=10,
         limit=limit,
         worst_limit=worst_limit,
         rounds=3 * CROWDS,

@@ -54,10 +54,9 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
 
     def measure_step(
         step: str,
-        work: Callable[..., object],
+        work: Callable[[], object],
         *,
         limit: float,
-        prepare: Callable[[], object] | None = None,
         reference_name: str = "",
         reference: Callable[[], object] | float | None = None,
         rounds: int = 7,
@@ -74,7 +73,6 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             step: name of the step in the table.
             work: function to time.
             limit: limit of the ratio to the reference, or of the seconds without a reference.
-            prepare: function to call before each round, whose result is passed to `work`.
             reference_name: name of the reference in the table.
             reference: function to time before the rounds, or its seconds if it was timed already.
             rounds: number of timed calls.
@@ -86,15 +84,9 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             num_inputs: number of inputs that `work` cycles through; the value of each is the
                 median of its rounds. None if each round has another input.
         """
-
-        def make_arguments() -> list[object]:
-            return [prepare()] if prepare else []
-
         if warmup:
-            work(*make_arguments())
-        times, reference_times = _time(
-            benchmark, work, make_arguments, reference, rounds, reference_every
-        )
+            work()
+        times, reference_times = _time(benchmark, work, reference, rounds, reference_every)
         pairs = zip(times, reference_times, strict=True)
         values = [time / reference for time, reference in pairs] if reference_name else times
         by_input = [values[i::num_inputs] for i in range(num_inputs or 0)]
@@ -118,8 +110,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
 
 def _time(
     benchmark: BenchmarkFixture,
-    work: Callable[..., object],
-    make_arguments: Callable[[], list[object]],
+    work: Callable[[], object],
     reference: Callable[[], object] | float | None,
     rounds: int,
     reference_every: int,
@@ -135,11 +126,7 @@ def _time(
             reference()
             reference_times.append(perf_counter() - start)
 
-    def set_up() -> tuple[list[object], dict[str, object]]:
-        time_reference()
-        return make_arguments(), {}
-
-    benchmark.pedantic(work, setup=set_up, rounds=rounds)
+    benchmark.pedantic(work, setup=time_reference, rounds=rounds)
     times = list(benchmark.stats.stats.data)
     return times, [reference] * len(times) if isinstance(reference, float) else reference_times
 
