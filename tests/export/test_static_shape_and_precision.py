@@ -17,7 +17,7 @@ from PIL import Image
 from helpers.exportable_network import MIN_SCORE, make_images, make_network, make_predictor
 from tagpose.cli.export import bundle_name, check_exportable, find_calibration_images
 from tagpose.cli.option_checks import check_value, find_rule
-from tagpose.cli.option_rules import find_rules
+from tagpose.cli.option_table import find_rules
 from tagpose.codec.decoder import build_decoder
 from tagpose.export.bundle import ExportSpec, write_bundle
 from tagpose.export.bundle_runtime import decoder_from_dict, preprocess, to_image_pixels

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from tagpose.cli.option_rules import Rule, find_rules, format_value
+from tagpose.cli.option_rules import Rule, format_value
+from tagpose.cli.option_table import find_rules
 
 # option of each program that names its output folder, if it is not `output`
 _OUTPUT_KEYS: Final = {

@@ -75,9 +75,9 @@ def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
     return ProcessUsage(time.monotonic() - start, float(usage.ru_maxrss * kibibytes))
 
 
-def is_stop(exit_code: SystemExit) -> bool:
+def is_stop(error: SystemExit) -> bool:
     """Return whether `run_subprogram` exits because of a signal that it forwarded."""
-    return int(exit_code.code or 0) - _SIGNAL_CODES in _STOP_SIGNALS
+    return int(error.code or 0) - _SIGNAL_CODES in _STOP_SIGNALS
 
 
 def check_steps(steps: Iterable[Step]) -> None:

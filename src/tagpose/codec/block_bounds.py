@@ -28,14 +28,20 @@ class BlockBounds(NamedTuple):
 
 def count_bounds(maps: DecodingMaps) -> int:
     """Return N, the number of blocks of a map rounded up to a multiple of CHUNK ** 2."""
-    height, width = maps.tags.shape[3:]
-    return -(-(height // BLOCK + 1) * (width // BLOCK + 1) // CHUNK**2) * CHUNK**2
+    rows, columns = count_blocks(maps)
+    return -(-rows * columns // CHUNK**2) * CHUNK**2
+
+
+@compiled
+def count_blocks(maps: DecodingMaps) -> tuple[Int, Int]:
+    """Return the number of rows and columns of blocks of a map."""
+    return maps.tags.shape[3] // BLOCK + 1, maps.tags.shape[4] // BLOCK + 1
 
 
 @compiled
 def first_tile(maps: DecodingMaps, block: Int) -> tuple[Int, Int]:
     """Return the row and the column of the first tile of a block."""
-    columns = maps.tags.shape[4] // BLOCK + 1
+    columns = count_blocks(maps)[1]
     return block // columns * BLOCK, block % columns * BLOCK
 
 
@@ -68,13 +74,12 @@ def bound_heatmap(
     Returns:
         The minimum of 0 and the heatmap, or -inf if the heatmap is not finite.
     """
-    height, width = heatmap.shape
-    columns = maps.tags.shape[4] // BLOCK + 1
+    (height, width), (rows, columns) = heatmap.shape, count_blocks(maps)
     for block in range(len(block_maxima)):
         block_maxima[block] = -np.inf
     for x in range(width):
         lines[2, x], lines[3, x] = 0, 0
-    for row in range(maps.tags.shape[3] // BLOCK + 1):
+    for row in range(rows):
         top, bottom = block_extent(maps.span, row * BLOCK)
         _reduce_rows(heatmap, min(max(top, 0), height - 1), min(bottom, height), lines)
         for column in range(columns):
@@ -153,7 +158,7 @@ def write_chunk_maxima(
         block_maxima: largest heatmap values [N] of blocks.
         chunks: output, for CHUNK columns each.
     """
-    columns, step = maps.tags.shape[4] // BLOCK + 1, maps.span.step * BLOCK
+    columns, step = count_blocks(maps)[1], maps.span.step * BLOCK
     if row > 0 and (row - maps.span.first) % step != 0:
         return
     start = (row - maps.span.first) // step * columns
@@ -186,8 +191,7 @@ def bound_blocks(
     for view in range(len(person_tag)):
         low, high, tag = block_bounds.low[view], block_bounds.high[view], person_tag[view]
         for block in range(len(bounds)):
-            gap = max(max(low[block] - tag, tag - high[block]), np.float32(0))
-            bounds[block] += gap * gap
+            bounds[block] += _squared_gap(low[block], high[block], tag)
     for block in range(len(bounds)):
         bounds[block] = block_bounds.heat[block] - np.rint(np.sqrt(bounds[block]))
     for chunk in range(len(chunk_maxima)):
@@ -214,9 +218,15 @@ def bound_block(
                 low = min(low, corners[view, down, across])
                 high = max(high, corners[view, down, across])
         block_bounds.low[view, block], block_bounds.high[view, block] = low, high
-        gap = max(max(low - person_tag[view], person_tag[view] - high), np.float32(0))
-        squared += gap * gap
+        squared += _squared_gap(low, high, person_tag[view])
     return block_bounds.heat[block] - np.rint(np.sqrt(squared))
+
+
+@compiled
+def _squared_gap(low: Float, high: Float, tag: Float) -> Float:
+    """Return the squared distance between a tag and a range of tags, 0 within it."""
+    gap = max(max(low - tag, tag - high), np.float32(0))
+    return gap * gap
 
 
 @compiled
