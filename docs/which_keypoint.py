@@ -6,7 +6,7 @@ from typing import Final
 from tagpose.data.synthetic.pose import stick_figure_face
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.skeletons.keypoint_layouts import LAYOUTS, KeypointLayout
-from tagpose.visualization.samples import keypoint_chart
+from tagpose.visualization.keypoint_chart import keypoint_chart
 
 DOCS: Final = Path(__file__).parent
 _TEXT: Final = """\

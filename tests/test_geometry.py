@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagpose.data.input_size import compute_input_dimensions
 from tagpose.geometry import (
     compose_affines,
-    compute_input_dimensions,
     crop_affine,
     flip_affine,
     invert_affine,

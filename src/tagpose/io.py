@@ -158,10 +158,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
-    """Raise a ValueError if an output file would overwrite an input file."""
-    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
-    if both:
-        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")

@@ -1,12 +1,12 @@
-"""Loss (heatmap error, pull, push and offsets to centers), and its means over a validation."""
+"""Associative Embedding loss: heatmap error, pull, push, and offsets to the centers of people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tagpose.codec.spatial_tags import compute_center_offsets
 from tagpose.structures import MultiResolutionMaps, Targets
@@ -21,8 +21,7 @@ class LossTerms(NamedTuple):
     spatial: Tensor  # [B]; 0 without spatial tags
 
 
-_TERMS: Final = ("total", *LossTerms._fields)
-LOSS_NAMES: Final = tuple(f"val/loss/{name}" for name in _TERMS)  # as logged in validations
+LOSS_TERM_NAMES: Final = ("total", *LossTerms._fields)
 
 
 @dataclass(frozen=True)
@@ -85,34 +84,6 @@ class AssociativeEmbeddingLoss:
         return torch.stack(
             [weight * mean for weight, mean in zip(weights, means, strict=True)]
         ).sum()
-
-
-class ValidationLoss:
-    """Sums of the loss terms over the batches of a validation.
-
-    Lightning's own means round the number of images per process to an integer: with 5 images on 2
-    processes it divides by 2 instead of 2.5 (2.6.6, `_sync_ddp`).
-    """
-
-    def __init__(self) -> None:
-        # of each batch: the sums of the terms, the number of non-finite images, of all images
-        self.batch_sums: list[Tensor] = []
-
-    def update(self, terms: Mapping[str, Tensor], is_finite: Tensor) -> None:
-        """Add a batch.
-
-        Args:
-            terms: means of the loss terms over the images of the batch, scalars by name.
-            is_finite: [B] whether the outputs of an image were finite.
-        """
-        images = len(is_finite)
-        sums = torch.stack([*(images * terms[name] for name in _TERMS), (~is_finite).sum()])
-        self.batch_sums.append(nn.functional.pad(sums.double(), (0, 1), value=images))
-
-    def compute_sums(self, device: torch.device) -> Tensor:
-        """Return the sums over all batches; added up over ranks, they go to `mean_losses`."""
-        zeros = torch.zeros(len(_TERMS) + 2, dtype=torch.float64, device=device)
-        return torch.stack([zeros, *self.batch_sums]).sum(0)
 
 
 def heatmap_loss(
@@ -200,11 +171,3 @@ def offset_loss(offsets: Tensor, targets: Targets) -> Tensor:
     count = visible.sum(-1)  # [B, P]
     mean = error.sum(-1) / count.clamp(min=1) / extents
     return mean.sum(-1) / (count > 0).sum(-1).clamp(min=1)
-
-
-def mean_losses(sums: Tensor) -> dict[str, Tensor]:
-    """Return the mean loss terms and the number of non-finite images, by logged name."""
-    *term_sums, non_finite, images = sums
-    losses = zip(LOSS_NAMES, term_sums, strict=True)
-    means = {name: term_sum / images for name, term_sum in losses}
-    return means | {"val/non_finite_images": non_finite}

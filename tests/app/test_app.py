@@ -27,18 +27,13 @@ from helpers.run_scripts import ROOT, command, fork_server, run, start_file, suc
 from helpers.sample_videos import decode, gray_frame, make_video
 from tagpose import Predictor
 from tagpose.app.event_handlers import EventHandlers
-from tagpose.app.layout import make_sliders
-from tagpose.app.rendering import (
-    describe_result,
-    people_html_table,
-    render_heatmaps,
-    render_tags,
-)
+from tagpose.app.rendering import describe_result, people_html_table, render_heatmaps, render_tags
 from tagpose.app.sessions import RunningJobs, SessionCache
 from tagpose.app.settings import DrawingChoices, ViewerThresholds, make_settings
 from tagpose.app.uploads import unique_names
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer, decode_again, run_network
+from tagpose.app.widgets import make_sliders
 from tagpose.data.images import load_image
 from tagpose.inference.image_outputs import OutputOptions
 from tagpose.inference.results import make_pose_result

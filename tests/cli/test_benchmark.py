@@ -14,10 +14,10 @@ from tagpose.benchmark.measurement import (
     TimingResult,
     count_flops,
     make_measurement,
-    make_measurement_table,
     peak_flops,
 )
 from tagpose.benchmark.workloads import compute_crowd_maps
+from tagpose.cli.benchmark import make_measurement_table
 from tagpose.cli.subprograms import is_stop
 from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.predictor import Predictor

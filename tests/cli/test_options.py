@@ -10,7 +10,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from helpers.run_scripts import run
-from tagpose.cli.option_checks import check_options, check_value, find_rule
+from tagpose.cli.option_checks import check_options, check_value
+from tagpose.cli.option_rules import find_rule
 from tagpose.cli.option_table import find_rules
 from tagpose.cli.program import config_folder
 from tagpose.cli.train import check_monitors

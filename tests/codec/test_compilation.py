@@ -19,7 +19,7 @@ from helpers.run_scripts import ROOT
 from tagpose import codec
 from tagpose.codec.compilation import _thread_pool, cache_folder, run_parallel
 from tagpose.codec.decoder import build_decoder
-from tagpose.codec.flip_test import FlippedOutputs
+from tagpose.codec.decoding_maps import FlippedOutputs
 from tagpose.codec.tta import merge_flip, merge_scales
 from tagpose.inference.batch_decoding import flipped_outputs
 from tagpose.skeletons.coco import BODY
@@ -31,7 +31,7 @@ import numba
 import numpy as np
 from tagpose.codec.compilation import cache_folder
 from tagpose.codec.decoder import build_decoder
-from tagpose.codec.flip_test import FlippedOutputs
+from tagpose.codec.decoding_maps import FlippedOutputs
 from tagpose.skeletons.coco import BODY
 maps = np.random.default_rng(0).random((1, 17, 16, 16), np.float32)
 print(build_decoder(BODY)(maps, maps[:, None])[0].scores.tolist(), cache_folder(), sep=";")

@@ -18,11 +18,11 @@ from helpers.run_scripts import run, succeeded
 from tagpose.data.download.coco import (
     Archive,
     count_required_bytes,
-    extract_paths,
     fetch_archive,
     find_missing,
     lock_dataset,
 )
+from tagpose.data.download.extraction import extract_paths
 from tagpose.data.download.http import download_file, part_file
 from tagpose.io import check_free_space
 from tagpose.locks import LOCK_NAME, FolderInUseError

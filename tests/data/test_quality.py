@@ -19,8 +19,11 @@ from tagpose.cli import data_check
 from tagpose.cli.console import render_tables
 from tagpose.data.annotations import read_annotations
 from tagpose.data.issues import IssueType, Severity
-from tagpose.data.quality.dataset_statistics import PartSizes, advise_input_size, format_part_sizes
-from tagpose.data.quality.inspection import format_issues, inspect_dataset, pick_samples
+from tagpose.data.quality.dataset_statistics import PartSizes
+from tagpose.data.quality.input_size_advice import advise_input_size
+from tagpose.data.quality.inspection import format_issues, inspect_dataset
+from tagpose.data.quality.sample_selection import pick_samples
+from tagpose.data.quality.statistics_tables import format_part_sizes
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY
 from tagpose.visualization.samples import draw_boxes, draw_mask

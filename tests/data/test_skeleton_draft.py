@@ -20,8 +20,8 @@ from tagpose.data.annotation_tools.skeleton_draft import (
     read_bones,
     to_identifier,
 )
-from tagpose.data.annotation_tools.train_val_split import SplitPaths
 from tagpose.data.annotation_tools.yaml_writer import format_data_yaml, format_skeleton_yaml
+from tagpose.data.splits import SplitPaths
 from tagpose.skeletons.coco import BODY
 
 FILE = Path("foxes.json")

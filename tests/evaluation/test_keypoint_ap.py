@@ -24,10 +24,10 @@ from tagpose.evaluation.keypoint_ap import (
     PartScores,
     evaluate_parts,
     evaluate_results,
-    score_table,
     scores_to_dict,
 )
 from tagpose.evaluation.predictions import Predictions, part_ranking_scores
+from tagpose.evaluation.score_tables import score_table
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import Poses
 

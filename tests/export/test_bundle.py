@@ -30,6 +30,7 @@ from helpers.exportable_network import (
 from helpers.run_scripts import ROOT, run, succeeded
 from helpers.sample_videos import make_video
 from tagpose.codec.decoder import build_decoder
+from tagpose.data.input_size import clamp_input_size
 from tagpose.data.preprocessing import resize_to_scales
 from tagpose.evaluation.coco_results import read_results
 from tagpose.export.bundle import ExportSpec, build_metadata, write_bundle
@@ -40,7 +41,6 @@ from tagpose.export.bundle_runtime import (
     to_image_pixels,
 )
 from tagpose.export.onnx import InferenceNetwork
-from tagpose.geometry import clamp_input_size
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.custom import make_custom_skeleton

@@ -15,11 +15,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from helpers.exportable_network import MIN_SCORE, make_images, make_network, make_predictor
-from tagpose.cli.export import bundle_name, check_exportable, find_calibration_images
-from tagpose.cli.option_checks import check_value, find_rule
+from tagpose.cli.export import check_exportable, find_calibration_images
+from tagpose.cli.option_checks import check_value
+from tagpose.cli.option_rules import find_rule
 from tagpose.cli.option_table import find_rules
 from tagpose.codec.decoder import build_decoder
-from tagpose.export.bundle import ExportSpec, write_bundle
+from tagpose.export.bundle import ExportSpec, bundle_name, write_bundle
 from tagpose.export.bundle_runtime import decoder_from_dict, preprocess, to_image_pixels
 from tagpose.export.onnx import InferenceNetwork, max_relative_difference, write_onnx
 from tagpose.export.precision import convert_to_float16, convert_to_int8

@@ -39,7 +39,16 @@ def run(folder, *words, python=sys.executable):
 
 
 def test_programs_without_training_import_nothing_of_the_extras(tmp_path):
-    programs = ("predict", "models", "score", "convert", "publish", "data_split", "data_download")
+    programs = (
+        "predict",
+        "models",
+        "score",
+        "convert",
+        "publish",
+        "data_split",
+        "data_skeleton",
+        "data_download",
+    )
     imports = "".join(f"; import tagpose.cli.{program}" for program in programs)
     run(tmp_path, "-c", BLOCK + imports)
 

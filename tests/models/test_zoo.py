@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from helpers.run_scripts import run, succeeded
 from tagpose import Predictor
-from tagpose.cli.program import resolve_checkpoints
+from tagpose.cli.checkpoint_options import resolve_checkpoints
 from tagpose.models import zoo
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork

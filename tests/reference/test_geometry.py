@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tagpose.geometry import compute_multiscale_dimensions, crop_affine, resize_affine, scale_affine
+from tagpose.data.input_size import compute_multiscale_dimensions
+from tagpose.geometry import crop_affine, resize_affine, scale_affine
 from tagpose.structures import STRIDE
 
 

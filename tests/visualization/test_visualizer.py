@@ -6,7 +6,8 @@ import pytest
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import Poses
 from tagpose.visualization.colors import identity_color
-from tagpose.visualization.visualizer import PoseVisualizer, blur_faces
+from tagpose.visualization.face_blurring import blur_faces
+from tagpose.visualization.visualizer import PoseVisualizer
 
 
 def noise(height=300, width=400):

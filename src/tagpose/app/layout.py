@@ -1,26 +1,23 @@
-"""Layout of the app's page, and its inputs for thresholds, parts, drawing style and formats."""
+"""Layout and theme of the app's page."""
 
 from html import escape
 from typing import Final, NamedTuple
 
 import gradio as gr
 
-from tagpose.app.settings import DRAWING_SWITCHES, MAX_PEOPLE, ViewerSettings, ViewerThresholds
+from tagpose.app.settings import ViewerSettings
 from tagpose.app.viewer import PoseViewer
+from tagpose.app.widgets import make_drawing_inputs, make_sliders
 from tagpose.data.image_files import IMAGE_EXTENSIONS
-from tagpose.evaluation.keypoint_ap import part_titles
-from tagpose.inference.image_outputs import OUTPUT_FORMATS, OutputOptions
-from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
-from tagpose.visualization.visualizer import STYLE_CHOICES
+from tagpose.evaluation.score_tables import part_titles
+from tagpose.skeletons.skeleton import Skeleton
 
 _WEBCAM: Final = gr.WebcamOptions(mirror=False)  # otherwise left and right are swapped
 _STATUS: Final = '<p role="status">${value}</p>'  # screen readers announce changes
 
-_MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
-_MIN_LINE_WIDTH: Final = 0.25
-_MAX_LINE_WIDTH: Final = 4.0
-_STEP: Final = 0.01  # of sliders with fractional values
-_SWITCH_TITLES: Final = ("boxes", "numbers", "blurred faces")
+# Fonts of the user's machine, because web fonts would be downloaded from other servers.
+_FONT: Final = ("system-ui", "sans-serif")
+_MONOSPACE: Final = ("ui-monospace", "monospace")
 
 
 class Inputs(NamedTuple):
@@ -114,6 +111,16 @@ def build_layout(viewer: PoseViewer, start: ViewerSettings, *, smooth: bool) -> 
     )
 
 
+def make_theme() -> gr.themes.Base:
+    """Return the theme, with more contrast for small text."""
+    theme = gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=_MONOSPACE)
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+        block_label_text_color="*neutral_700",
+    )
+
+
 def _inputs(*, smooth: bool) -> Inputs:
     """Return the tabs for files, the camera and videos."""
     with gr.Tabs():
@@ -152,21 +159,6 @@ def _inputs(*, smooth: bool) -> Inputs:
                 stop = gr.Button("Stop", elem_id="stop-video")
     return Inputs(
         (file_tab, camera_tab), video_tab, files, camera, choice, video, smooth_box, start, stop
-    )
-
-
-def make_sliders(start: ViewerThresholds) -> tuple[gr.Slider, ...]:
-    """Return a slider for each threshold."""
-    rows: tuple[tuple[float, float, str, str], ...] = (
-        (0, 1, "person score", "hide people with lower scores"),
-        (0, 1, "keypoint score", "hide keypoints with lower scores"),
-        (0, 1, "peak score", "ignore heatmap peaks with lower values"),
-        (_STEP, _MAX_TAG_DISTANCE, "tag distance", "maximum distance of a peak from its person"),
-        (1, MAX_PEOPLE, "people", "maximum number, highest scores first"),
-    )
-    return tuple(
-        gr.Slider(low, max(high, value), value, step=low or _STEP, label=label, info=info)
-        for (low, high, label, info), value in zip(rows, start, strict=True)
     )
 
 
@@ -213,47 +205,6 @@ def _drawn_video() -> gr.Video:
         elem_id="drawn-video",
         elem_classes="view",
     )
-
-
-def make_drawing_inputs(
-    skeleton: Skeleton, start: OutputOptions
-) -> tuple[gr.components.Component, ...]:
-    """Return the inputs of `DrawingChoices`; boxes and numbers are drawn unless they are false."""
-    style, parts = start.style, skeleton.disjoint_parts
-    selected = keypoint_mask(skeleton, start.result_filter.parts)
-    parts_input = gr.CheckboxGroup(
-        [(title, part) for part, title in part_titles(parts).items()],
-        value=[part for part, at in parts.items() if selected[at].all()],
-        label="parts",
-        visible=len(parts) > 1,
-    )
-    with gr.Row():
-        color_by, background = (
-            gr.Radio(list(choices), value=getattr(style, name), label=name.replace("_", " "))
-            for name, choices in STYLE_CHOICES.items()
-        )
-    with gr.Row():
-        drawn = gr.CheckboxGroup(
-            list(zip(_SWITCH_TITLES, DRAWING_SWITCHES, strict=True)),
-            value=[name for name in DRAWING_SWITCHES if getattr(style, name) is not False],
-            label="draw",
-            scale=3,
-        )
-        line_width = gr.Slider(
-            _MIN_LINE_WIDTH,
-            max(_MAX_LINE_WIDTH, style.line_width),
-            style.line_width,
-            step=_MIN_LINE_WIDTH,
-            label="line width",
-            scale=2,
-        )
-    formats = gr.CheckboxGroup(
-        list(OUTPUT_FORMATS),
-        value=list(start.formats),
-        label="formats of downloaded files",
-        elem_id="formats",
-    )
-    return parts_input, color_by, background, drawn, line_width, formats
 
 
 def _downloads() -> tuple[Downloads, gr.DownloadButton]:

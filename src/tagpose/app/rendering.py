@@ -8,7 +8,7 @@ import numpy as np
 from torch.nn.functional import adaptive_max_pool2d
 
 from tagpose.app.sessions import CachedImage
-from tagpose.evaluation.keypoint_ap import part_titles
+from tagpose.evaluation.score_tables import part_titles
 from tagpose.geometry import compose_affines
 from tagpose.inference.results import PoseResult
 from tagpose.skeletons.skeleton import Skeleton

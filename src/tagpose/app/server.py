@@ -12,8 +12,9 @@ from typing import Final
 
 import gradio as gr
 
-from tagpose.app.event_handlers import EventHandlers, add_event_listeners
-from tagpose.app.layout import build_layout
+from tagpose.app.event_handlers import EventHandlers
+from tagpose.app.event_listeners import add_event_listeners
+from tagpose.app.layout import build_layout, make_theme
 from tagpose.app.settings import ViewerSettings
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
@@ -22,9 +23,6 @@ _CSS: Final = Path(__file__).with_name("app.css")
 _MAX_QUEUE: Final = 64  # waiting requests; further ones are rejected
 _MAX_SESSIONS: Final = 1000  # sessions with gradio state
 _CLEANUP_INTERVAL: Final = 60  # seconds between deletions of old files
-# Fonts of the user's machine, because web fonts would be downloaded from other servers.
-_FONT: Final = ("system-ui", "sans-serif")
-_MONOSPACE: Final = ("ui-monospace", "monospace")
 
 
 def serve(
@@ -98,7 +96,7 @@ def _launch(app: gr.Blocks, host: str, port: int | None, max_upload: float) -> N
             server_name=host,
             server_port=port,
             max_file_size=f"{max_upload:g}mb",
-            theme=_theme(),
+            theme=make_theme(),
             css_paths=_CSS,
             state_session_capacity=_MAX_SESSIONS,
             footer_links=[],
@@ -119,13 +117,3 @@ def _launch(app: gr.Blocks, host: str, port: int | None, max_upload: float) -> N
             f"cannot listen on port {port} of host {host}, which must be a free port and an "
             "address of this machine; use port=null to select a free port"
         ) from error
-
-
-def _theme() -> gr.themes.Base:
-    """Return the theme, with more contrast for small text."""
-    theme = gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=_MONOSPACE)
-    return theme.set(
-        body_text_color_subdued="*neutral_600",
-        block_info_text_color="*neutral_600",
-        block_label_text_color="*neutral_700",
-    )

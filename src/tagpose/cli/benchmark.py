@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from rich.table import Table
 
 from tagpose.benchmark.measurement import (
     BenchmarkCase,
@@ -21,7 +22,6 @@ from tagpose.benchmark.measurement import (
     device_name,
     free_memory,
     make_measurement,
-    make_measurement_table,
     measure_loader,
     peak_flops,
 )
@@ -268,3 +268,32 @@ def instantiate_trained_outputs(
     predictor = Predictor(checkpoint, device=device.type)
     size = (cfg.input_size, cfg.input_size)
     return compute_crowd_maps(predictor, batch_size, cfg.people_per_image, size)
+
+
+def make_measurement_table(measurements: Sequence[Measurement], title: str) -> Table:
+    """Build a table with one row per measurement."""
+    table = Table("work", "model", title=title)
+    for column in (
+        "batch",
+        "workers",
+        "images/s",
+        "ms/batch",
+        "GiB",
+        "of peak",
+        "decoding",
+        "overhead",
+    ):
+        table.add_column(column, justify="right")
+    for m in measurements:
+        fractions = (m.flops_utilization, m.decoding_fraction, m.overhead_fraction)
+        table.add_row(
+            m.work,
+            f"{m.model}, compiled" if m.compiled else m.model,
+            str(m.images),
+            "" if m.workers is None else str(m.workers),
+            m.error or f"{m.images_per_second:.1f}",
+            "" if m.seconds is None else f"{1000 * m.seconds:.1f}",
+            "" if m.memory is None else f"{m.memory / 2**30:.2f}",
+            *("" if fraction is None else f"{fraction:.1%}" for fraction in fractions),
+        )
+    return table

@@ -10,8 +10,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from tagpose.cli.program import program, resolve_checkpoints
-from tagpose.data.datasets import TestTimeDataset, worker_init
+from tagpose.cli.checkpoint_options import resolve_checkpoints
+from tagpose.cli.program import program
+from tagpose.data.datasets import TestTimeDataset
+from tagpose.data.loader_workers import worker_init
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.samplers import pick_evenly
 from tagpose.evaluation.cached_outputs import (

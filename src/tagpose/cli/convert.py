@@ -4,7 +4,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from tagpose.cli.program import program, resolve_checkpoints
+from tagpose.cli.checkpoint_options import resolve_checkpoints
+from tagpose.cli.program import program
 from tagpose.models.checkpoint import load_network, write_checkpoint
 
 

@@ -15,22 +15,22 @@ from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
 from tagpose.data.issues import IssueLog
-from tagpose.data.quality.dataset_statistics import (
-    advise_input_size,
+from tagpose.data.quality.input_size_advice import advise_input_size
+from tagpose.data.quality.inspection import (
+    Inspection,
+    format_issues,
+    inspect_dataset,
+    summarize_issues,
+)
+from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
+from tagpose.data.quality.shared_images import log_shared_images
+from tagpose.data.quality.statistics_tables import (
     format_overview,
     format_part_sizes,
     format_parts,
     format_visibilities,
 )
-from tagpose.data.quality.inspection import (
-    Inspection,
-    format_issues,
-    inspect_dataset,
-    load_train_samples,
-    load_val_samples,
-    summarize_issues,
-)
-from tagpose.data.splits import Split, log_shared_images
+from tagpose.data.splits import Split
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample
 

@@ -9,33 +9,33 @@ from omegaconf import DictConfig
 
 from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
+from tagpose.data.annotation_tools.example_images import choose_examples
 from tagpose.data.annotation_tools.skeleton_draft import (
-    choose_examples,
     custom_skeleton_arguments,
+    dataset_name,
     describe_draft,
     draft_skeleton,
     official_skeleton,
     to_identifier,
 )
-from tagpose.data.annotation_tools.source_dataset import (
-    Row,
-    choose_category,
+from tagpose.data.annotation_tools.source_categories import (
     is_in_category,
     keypoint_names,
+    select_category,
 )
-from tagpose.data.annotation_tools.train_val_split import SplitPaths, find_val_file, locate_split
+from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.data.annotation_tools.yaml_writer import (
-    dataset_name,
     format_data_yaml,
     format_skeleton_yaml,
     write_configs,
 )
 from tagpose.data.image_files import write_image
+from tagpose.data.splits import SplitPaths, find_val_file, locate_split
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.image_grid import make_image_grid
-from tagpose.visualization.samples import draw_keypoint_names
+from tagpose.visualization.keypoint_names import draw_keypoint_names
 
 # an installed package has no folder for configuration files of users
 _CONFIG_DIR: Final = Path("conf") if is_installed() else config_folder()
@@ -73,18 +73,6 @@ def main(cfg: DictConfig) -> None:
     write_image(target, picture)
     print(f"picture: {target}; verify the names, the sides and the bones")
     print(*next_commands(official or name, name, val, cfg), sep="\n")
-
-
-def select_category(content: Row, name: object, file: Path) -> Row:
-    """Return the row of the category to draft, which must list its keypoints."""
-    name = None if name is None else str(name)
-    category = choose_category(content["categories"], content["annotations"], name, file)
-    if category is None:
-        raise ValueError(
-            f"{file}: no category lists the names of its keypoints; add them with "
-            "`tagpose data split source=PATH keypoints=[NAME,...]`"
-        )
-    return category
 
 
 def draw_examples(

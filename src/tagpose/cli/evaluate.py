@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
+from tagpose.cli.checkpoint_options import apply_network_settings, check_spec, resolve_checkpoints
 from tagpose.cli.console import print_tables
-from tagpose.cli.program import program, resolve_checkpoints
+from tagpose.cli.program import program
 from tagpose.codec.decoder import build_decoder
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.evaluation.coco_results import (
@@ -20,19 +21,17 @@ from tagpose.evaluation.coco_results import (
     write_results,
 )
 from tagpose.evaluation.ground_truth import read_ground_truth
-from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts, score_table, scores_to_dict
+from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts, scores_to_dict
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
-    comparison_table,
     find_published_result,
 )
+from tagpose.evaluation.score_tables import comparison_table, score_table
 from tagpose.io import write_json
 from tagpose.models.checkpoint import load_network
-from tagpose.models.network import ModelSpec
 from tagpose.models.zoo import cache_folder, download_model, find_model
 from tagpose.provenance import fingerprint, package_versions
-from tagpose.skeletons.custom import skeleton_to_config
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import DEFAULT_INPUT_SIZE, Poses
 from tagpose.visualization.image_grid import write_comparison_grids
@@ -94,28 +93,6 @@ def evaluate(cfg: DictConfig) -> dict[str, PartScores]:
         print_tables(score_table(ranked_scores, "parts ranked by their own scores"))
     print(f"results: {output}")
     return scores
-
-
-def check_spec(cfg: DictConfig, spec: ModelSpec) -> None:
-    """Raise a ValueError if a checkpoint is not of the configured network, where one is."""
-    if cfg.get("model") is None:
-        return
-    skeleton = instantiate(cfg.skeleton) if cfg.get("skeleton") else spec.skeleton
-    expected = spec._replace(architecture=cfg.model.network.architecture, skeleton=skeleton)
-    if expected != spec:
-        raise ValueError(
-            f"{cfg.checkpoint} is a checkpoint of {spec}, expected {expected}; change model= and "
-            "skeleton=, or omit them"
-        )
-
-
-def apply_network_settings(cfg: DictConfig, spec: ModelSpec) -> DictConfig:
-    """Return the configuration with the checkpoint's skeleton and default input size."""
-    cfg = cfg.copy()
-    with open_dict(cfg):
-        cfg.skeleton = skeleton_to_config(spec.skeleton)
-        cfg.input_size = cfg.input_size or spec.input_size
-    return cfg
 
 
 def write_pictures(

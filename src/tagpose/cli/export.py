@@ -6,9 +6,10 @@ from typing import Final
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from tagpose.cli.program import program, resolve_checkpoints
+from tagpose.cli.checkpoint_options import resolve_checkpoints
+from tagpose.cli.program import program
 from tagpose.data.image_files import list_images
-from tagpose.export.bundle import ExportSpec, write_bundle
+from tagpose.export.bundle import ExportSpec, bundle_name, write_bundle
 from tagpose.models.checkpoint import load_network
 
 _CALIBRATION_IMAGES: Final = 32  # maximum; with 8 to 128 images the AP differs by 0.004
@@ -80,10 +81,3 @@ def find_calibration_images(precision: str, source: str | None) -> list[Path]:
         )
     files = list_images(source, "calibration_images")
     return files[:: max(1, len(files) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
-
-
-def bundle_name(spec: ExportSpec) -> str:
-    """Return the default name of a bundle."""
-    size = "x".join(map(str, spec.static_shape or [spec.input_size]))
-    name = f"{spec.network.architecture}_{spec.network.skeleton.name}_{size}"
-    return name if spec.precision == "float32" else f"{name}_{spec.precision}"

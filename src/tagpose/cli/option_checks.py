@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from tagpose.cli.option_rules import Rule, format_value
+from tagpose.cli.option_rules import Rule, find_rule, format_value, key_matches
 from tagpose.cli.option_table import find_rules
 
 # option of each program that names its output folder, if it is not `output`
@@ -60,7 +59,7 @@ def check_values(cfg: DictConfig, rules: Mapping[str, Rule]) -> None:
             check_value(key, value, rule)
             if not entry.is_reference and rule.convert(value) != value:
                 OmegaConf.update(cfg, key, rule.convert(value))
-        elif not isinstance(value, dict) and any(_matches(key, group) for group in groups):
+        elif not isinstance(value, dict) and any(key_matches(key, group) for group in groups):
             raise ValueError(
                 f"{key}={format_value(value)} is invalid, as {key} is a group of options; set them "
                 f"one by one, as {key}.NAME=VALUE, or remove the group with ~{key}"
@@ -73,24 +72,12 @@ def check_value(key: str, value: Any, rule: Rule) -> None:
         raise ValueError(f"{key}={format_value(value)} is invalid; use {rule.expected}")
 
 
-def find_rule(key: str, rules: Mapping[str, Rule]) -> Rule | None:
-    """Return the rule of a key, or that of the first pattern that matches, or None."""
-    patterns = (rule for pattern, rule in rules.items() if _matches(key, pattern))
-    return rules.get(key) or next(patterns, None)
-
-
 class _Entry(NamedTuple):
     """Option or group of options in a configuration."""
 
     key: str
     value: Any  # resolved, as plain Python object
     is_reference: bool
-
-
-def _matches(key: str, pattern: str) -> bool:
-    """Return whether each name of a key matches that of a pattern."""
-    names, patterns = key.split("."), pattern.split(".")
-    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
 def _walk(cfg: DictConfig, prefix: str = "") -> Iterator[_Entry]:

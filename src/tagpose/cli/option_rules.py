@@ -1,7 +1,8 @@
 """Rules for the values of options: types, ranges and choices."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 _MAX_LENGTH: Final = 4096  # of paths on Linux
@@ -103,6 +104,18 @@ def list_of(rule: Rule, length: int | None = None, *, allow_empty: bool = False)
         f"{what}, in which each entry is {rule.expected}",
         lambda value: [rule.convert(entry) for entry in value],
     )
+
+
+def find_rule(key: str, rules: Mapping[str, Rule]) -> Rule | None:
+    """Return the rule of a key, or that of the first pattern that matches, or None."""
+    patterns = (rule for pattern, rule in rules.items() if key_matches(key, pattern))
+    return rules.get(key) or next(patterns, None)
+
+
+def key_matches(key: str, pattern: str) -> bool:
+    """Return whether each name of a key matches that of a pattern."""
+    names, patterns = key.split("."), pattern.split(".")
+    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
 def _is_number(value: Any) -> bool:

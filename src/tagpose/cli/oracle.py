@@ -7,12 +7,15 @@ from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from tagpose.cli.checkpoint_options import resolve_checkpoints
 from tagpose.cli.console import print_tables
-from tagpose.cli.program import program, resolve_checkpoints
-from tagpose.data.datasets import ValDataset, worker_init
+from tagpose.cli.program import program
+from tagpose.data.datasets import ValDataset
+from tagpose.data.loader_workers import worker_init
 from tagpose.data.samplers import pick_evenly
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
-from tagpose.evaluation.keypoint_ap import evaluate_parts, score_table, scores_to_dict
+from tagpose.evaluation.keypoint_ap import evaluate_parts, scores_to_dict
+from tagpose.evaluation.score_tables import score_table
 from tagpose.inference.oracle import decode_oracle_maps
 from tagpose.io import write_json
 from tagpose.models.checkpoint import load_network

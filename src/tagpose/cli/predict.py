@@ -1,8 +1,11 @@
 """Estimate poses in images and videos: tagpose predict checkpoint=FILE images=PATH [...]."""
 
+import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra.utils import instantiate
@@ -16,15 +19,16 @@ from tagpose.data.image_files import is_camera
 from tagpose.inference.image_outputs import (
     OUTPUT_FORMATS,
     OutputOptions,
+    check_no_overwrite,
     output_extension,
     output_names,
     write_image_outputs,
 )
 from tagpose.inference.result_writers import ResultFilter
-from tagpose.io import check_no_overwrite, remove_stale_files
+from tagpose.io import remove_stale_files
 from tagpose.skeletons.skeleton import keypoint_mask
 from tagpose.video.inputs import Inputs, find_inputs, is_url, output_stem, redact_password
-from tagpose.video.resume import defer_signals, is_finished, remove_summary, write_summary
+from tagpose.video.resume import is_finished, remove_summary, write_summary
 
 if TYPE_CHECKING:
     from tagpose.inference.predictor import Predictor
@@ -42,6 +46,7 @@ _NOT_OF_RESULTS: Final = {
     "paths",
     "resume",
 }  # options without effect on results
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @program("predict")
@@ -208,6 +213,33 @@ def describe_missing_people(
         f"min_person_score={min_score:g} (the highest is {max(scores):.2f}); set a lower "
         "min_person_score, or train longer\n"
     )
+
+
+@contextmanager
+def defer_signals() -> Iterator[Callable[[], int]]:
+    """Record the first SIGINT or SIGTERM; the second one is handled normally.
+
+    Yields:
+        A function that returns the number of the received signal, or 0.
+    """
+    received = 0
+    old_handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def restore() -> None:
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
+
+    def record(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = number
+        restore()
+
+    for number in _SIGNALS:
+        signal.signal(number, record)
+    try:
+        yield lambda: received
+    finally:
+        restore()
 
 
 def _show_progress(results: Iterable["ImageResult"], total: int) -> Iterator["ImageResult"]:

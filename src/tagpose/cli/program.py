@@ -12,16 +12,14 @@ from typing import Any, Final, TypeAlias
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tagpose.cli.errors import friendly_errors
 from tagpose.cli.option_checks import check_options
-from tagpose.models.zoo import resolve_checkpoint
 
 Program: TypeAlias = Callable[[Sequence[str]], None]
 
 _PACKAGE: Final = Path(__file__).parents[1]
-_CHECKPOINT_KEYS: Final = ("checkpoint", "init_from")
 
 _OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
 # `wandb agent` writes null as None, also in lists and pairs; strings and paths are left alone
@@ -40,13 +38,6 @@ def is_installed() -> bool:
 def config_folder() -> Path:
     """Return the configuration folder: that of the wheel, or `conf/` of a checkout."""
     return (_PACKAGE if is_installed() else _PACKAGE.parents[1]) / "conf"
-
-
-def resolve_checkpoints(cfg: DictConfig) -> None:
-    """Replace names of published models in a configuration by their files, and download them."""
-    for key in _CHECKPOINT_KEYS:
-        if key in cfg and not OmegaConf.is_missing(cfg, key) and cfg[key]:
-            cfg[key] = str(resolve_checkpoint(cfg[key]))
 
 
 def program(

@@ -4,14 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from tagpose.cli.program import program, resolve_checkpoints
+from tagpose.cli.checkpoint_options import resolve_checkpoints
+from tagpose.cli.program import program
 from tagpose.models.checkpoint import load_network, write_mmpose_checkpoint
-from tagpose.models.model_card import (
-    read_metrics,
-    read_origin,
-    render_model_card,
-    write_model_card,
-)
+from tagpose.models.model_card import read_metrics, read_origin, render_model_card, write_model_card
 from tagpose.provenance import fingerprint
 
 

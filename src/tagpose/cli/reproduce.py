@@ -24,9 +24,9 @@ from tagpose.evaluation.keypoint_ap import read_scores
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
-    comparison_table,
     find_published_result,
 )
+from tagpose.evaluation.score_tables import comparison_table
 from tagpose.io import atomic_write, write_json
 
 _WIDTH: Final = 80  # characters of comparison.txt

@@ -10,8 +10,9 @@ from tagpose.cli.program import program
 from tagpose.data.coco_schema import ReadOptions
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.image_ids import describe_missing
-from tagpose.evaluation.keypoint_ap import evaluate_results, score_table
+from tagpose.evaluation.keypoint_ap import evaluate_results
 from tagpose.evaluation.openpose_results import read_matched_results
+from tagpose.evaluation.score_tables import score_table
 
 
 @program("score")

@@ -12,18 +12,22 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from tagpose.cli.program import program, resolve_checkpoints
+from tagpose.cli.checkpoint_options import resolve_checkpoints
+from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
-from tagpose.losses import LOSS_NAMES
 from tagpose.models.checkpoint import check_resumable
 from tagpose.models.transfer import transfer_weights
 from tagpose.training.callbacks.part_ap import PartAPCallback, score_names
-from tagpose.training.callbacks.resumable_checkpoint import find_resume_checkpoint
 from tagpose.training.callbacks.run_lock import RunLock, lock_run
 from tagpose.training.callbacks.run_manifest import RunManifest, collect_facts
-from tagpose.training.checkpoint_io import read_global_step, remove_temporary_checkpoints
+from tagpose.training.checkpoint_io import (
+    find_resume_checkpoint,
+    read_global_step,
+    remove_temporary_checkpoints,
+)
 from tagpose.training.history import draw_history
 from tagpose.training.loggers import truncate_logs
+from tagpose.training.validation_loss import LOSS_NAMES
 
 _HARMLESS: Final = (
     "Experiment logs directory .* exists",  # Hydra created the folder of the run

@@ -15,7 +15,8 @@ from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.data.coco_schema import ReadOptions
 from tagpose.evaluation.cached_outputs import CacheManifest, read_cached_output, read_manifest
 from tagpose.evaluation.ground_truth import read_ground_truth, select_images
-from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts, score_table, scores_to_dict
+from tagpose.evaluation.keypoint_ap import PartScores, evaluate_parts, scores_to_dict
+from tagpose.evaluation.score_tables import score_table
 from tagpose.inference.batch_decoding import overlap, submit_batch
 from tagpose.inference.predictor_arguments import select_device
 from tagpose.io import write_json

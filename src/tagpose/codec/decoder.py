@@ -7,8 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from tagpose.codec.compilation import finish_compilation
-from tagpose.codec.decoding_maps import DecodingMaps, check_shapes, heatmap_span
-from tagpose.codec.flip_test import FlippedOutputs, add_flipped
+from tagpose.codec.decoding_maps import (
+    DecodingMaps,
+    FlippedOutputs,
+    add_flipped,
+    check_shapes,
+    heatmap_span,
+)
 from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
 from tagpose.codec.missing_keypoints import fill_missing

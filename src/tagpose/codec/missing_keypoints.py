@@ -15,8 +15,8 @@ import numpy as np
 from tagpose.codec.block_bounds import BLOCK, BlockBounds
 from tagpose.codec.compilation import CHUNK, Int, compiled, compiled_with_arrays, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
-from tagpose.codec.flip_test import LazyHeatmap, make_heatmap, read_area
 from tagpose.codec.interpolation import sample_bilinear
+from tagpose.codec.lazy_heatmap import LazyHeatmap, make_heatmap, read_area
 from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.tile_search import SearchBuffers, search_argmax
 from tagpose.structures import STRIDE

@@ -19,8 +19,8 @@ from tagpose.codec.block_bounds import (
 )
 from tagpose.codec.compilation import CHUNK, FALSE, TRUE, ZERO, Float, Int, compiled
 from tagpose.codec.decoding_maps import DecodingMaps, Span
-from tagpose.codec.flip_test import LazyHeatmap, read_area
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
+from tagpose.codec.lazy_heatmap import LazyHeatmap, read_area
 
 
 class SearchBuffers(NamedTuple):

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 
 from tagpose.codec.decoder import build_decoder
-from tagpose.codec.flip_test import FlippedOutputs
+from tagpose.codec.decoding_maps import FlippedOutputs
 from tagpose.skeletons.coco import BODY
 
 

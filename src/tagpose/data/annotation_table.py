@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagpose.data.coco_fields import choose_categories, parse_id
+from tagpose.data.coco_categories import choose_categories
+from tagpose.data.coco_fields import parse_id
 from tagpose.data.coco_schema import AnnotationRow, ImageRow, ReadRules, parse_annotation
 from tagpose.data.issues import IssueLog, IssueType
 

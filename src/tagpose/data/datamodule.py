@@ -16,11 +16,13 @@ from torch.utils.data import DataLoader
 
 from tagpose.data.annotations import Annotations, check_labeled, read_annotations
 from tagpose.data.coco_schema import ReadOptions, ReadRules
-from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset, worker_init
+from tagpose.data.datasets import TestTimeDataset, TrainDataset, ValDataset
+from tagpose.data.loader_workers import worker_init
 from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.quality.clean_copy import make_clean_copy
+from tagpose.data.quality.shared_images import warn_of_shared_images
 from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
-from tagpose.data.splits import Split, check_splits_exist, parse_splits, warn_of_shared_images
+from tagpose.data.splits import Split, check_splits_exist, parse_splits
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample
 

@@ -1,18 +1,15 @@
-"""Map-style datasets for training, validation and test-time inference, and worker setup."""
+"""Map-style datasets for training, validation and test-time inference."""
 
-import os
-import signal
-import threading
 from collections.abc import Sequence
 
 import albumentations as A
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from tagpose.data.annotations import Annotations, ImageRecord, load_record_image
 from tagpose.data.ignore_regions import loss_mask
+from tagpose.data.input_size import compute_input_dimensions, compute_multiscale_dimensions
 from tagpose.data.preprocessing import ScaledInputs, resize_to_scales, to_channels_first
 from tagpose.data.samplers import SampleKey
 from tagpose.data.transforms import (
@@ -21,7 +18,7 @@ from tagpose.data.transforms import (
     resize_whole,
     transform_boxes,
 )
-from tagpose.geometry import compute_input_dimensions, compute_multiscale_dimensions, resize_affine
+from tagpose.geometry import resize_affine
 from tagpose.structures import Sample
 
 
@@ -158,28 +155,3 @@ def _pad_rows(array: np.ndarray, length: int) -> np.ndarray:
     """Append rows of zeros up to a length."""
     padding = np.zeros((length - len(array), *array.shape[1:]), np.float32)
     return np.concatenate([array, padding])
-
-
-def worker_init(worker: int) -> None:
-    """Prepare a worker process of a DataLoader.
-
-    OpenCV uses one thread, because the workers already run in parallel. Signals to the process
-    group are ignored: the main process handles them by saving a checkpoint, and a worker that died
-    would abort the run before. Only a SIGTERM from the main process ends a worker.
-    """
-    del worker
-    cv2.setNumThreads(0)
-    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    if not hasattr(signal, "sigwaitinfo"):  # macOS, where any SIGTERM ends a worker
-        return
-    # blocked, so that the thread can find out which process sent it
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_exit_on_parent_sigterm, args=(os.getppid(),), daemon=True).start()
-
-
-def _exit_on_parent_sigterm(parent: int) -> None:
-    """Exit when the parent process sends SIGTERM."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
-    os._exit(128 + signal.SIGTERM)  # exit code of shells for processes that a signal ended

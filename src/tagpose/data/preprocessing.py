@@ -10,12 +10,8 @@ import torch
 from torch import Tensor
 
 from tagpose.data.images import DecodedImage, full_size_image
-from tagpose.geometry import (
-    compose_affines,
-    compute_multiscale_dimensions,
-    invert_affine,
-    resize_affine,
-)
+from tagpose.data.input_size import compute_multiscale_dimensions
+from tagpose.geometry import compose_affines, invert_affine, resize_affine
 
 # RGB statistics of ImageNet in the range 0 to 255, used by all HRNets of timm
 IMAGENET_MEAN: Final = (123.675, 116.28, 103.53)

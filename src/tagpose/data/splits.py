@@ -1,14 +1,11 @@
-"""Splits of a dataset: paths of their annotations and images, and images in both of them."""
+"""Splits of a dataset: the paths of their annotations and images."""
 
-import os
 import shlex
-from collections.abc import Iterable, Sequence
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from tagpose.data.annotations import Annotations
-from tagpose.data.issues import IssueLog, IssueType, emit_warnings
+from tagpose.data.image_files import find_image_folder
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (
@@ -21,6 +18,7 @@ _CUSTOM_DATA_HINT: Final = (
     "set data.root=FOLDER to the folder of the dataset, and data.train=[FILE,FOLDER] and "
     "data.val=[FILE,FOLDER] to its annotations and images, relative to data.root"
 )
+_VAL_NAMES: Final = ("val", "valid", "validation")
 
 
 class Split(NamedTuple):
@@ -28,6 +26,13 @@ class Split(NamedTuple):
 
     annotations: str
     images: str
+
+
+class SplitPaths(NamedTuple):
+    """Located annotation file and image folder of a split."""
+
+    annotations: Path
+    images: Path
 
 
 def parse_split(name: str, value: object) -> Split:
@@ -93,63 +98,31 @@ def check_splits_exist(root: Path, splits: Sequence[Split]) -> None:
         raise FileNotFoundError(f"the dataset lacks {', '.join(missing)}; {hint}")
 
 
-def warn_of_shared_images(train: Annotations, val: Annotations, file: Path) -> None:
-    """Warn if some image files are in both train and val.
+def locate_split(file: Path, content: Mapping[str, Any], images: str | None) -> SplitPaths:
+    """Return an annotation file with its image folder.
 
     Args:
-        train: annotations of the training set.
-        val: annotations of the validation set.
-        file: annotation file of the training set, for the message.
+        file: COCO JSON.
+        content: its content.
+        images: folder of the images; None searches near the file.
+
+    Raises:
+        ValueError: the file lists no images.
     """
-    log = IssueLog(file, max_kept=1)
-    log_shared_images(_image_paths(train), _image_paths(val), log)
-    emit_warnings(log.warning_lines())
+    names = [row["file_name"] for row in content["images"]]
+    if not names:
+        raise ValueError(f"{file} lists no images; check annotations= and val_annotations=")
+    folders = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
+    return SplitPaths(file, find_image_folder(names, file, folders))
 
 
-def log_shared_images(
-    train: Sequence[str], val: Sequence[str], log: IssueLog, *, content: bool = False
-) -> None:
-    """Log image files that are in both train and val.
+def find_val_file(file: Path) -> Path | None:
+    """Return the val file that belongs to a train file, if there is one.
 
-    Args:
-        train: image paths of the training set.
-        val: image paths of the validation set.
-        log: log that receives the issue.
-        content: whether copies of a file count as the same image; files of equal size are read.
+    It differs in train and val in its own name (COCO) or in that of its folder (Roboflow).
     """
-    train_paths = _by_path(train)
-    shared = [file for path, file in _by_path(val).items() if path in train_paths]
-    if content:
-        train_digests = _files_by_digest(train, _sizes(val))
-        copies = (
-            file
-            for digest, file in _files_by_digest(val, _sizes(train)).items()
-            if digest in train_digests
-        )
-        shared += [file for file in copies if file not in shared]
-    if shared:
-        detail = f"has {min(shared)} in both"
-        log.add(IssueType.SHARED_IMAGES, "the dataset", detail, count=len(shared))
-
-
-def _image_paths(annotations: Annotations) -> list[str]:
-    """Return the paths of all images."""
-    return [f"{annotations.folder}/{name}" for name in annotations.files.tolist()]
-
-
-def _by_path(files: Iterable[str]) -> dict[str, str]:
-    """Return files by their paths with links to folders resolved."""
-    split = {file: file.rpartition("/") for file in files}
-    folders = {parent: os.path.realpath(parent) for parent, _, _ in split.values()}
-    return {f"{folders[parent]}/{name}": file for file, (parent, _, name) in split.items()}
-
-
-def _sizes(files: Iterable[str]) -> set[int]:
-    """Return the sizes of files in bytes."""
-    return {Path(file).stat().st_size for file in files}
-
-
-def _files_by_digest(files: Iterable[str], sizes: set[int]) -> dict[bytes, str]:
-    """Return the files of given sizes by the digest of their content."""
-    candidates = (file for file in files if Path(file).stat().st_size in sizes)
-    return {sha256(Path(file).read_bytes()).digest(): file for file in candidates}
+    folder, name = file.resolve().parent, file.name
+    siblings = [file.parent / name.replace("train", val) for val in _VAL_NAMES]
+    cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in _VAL_NAMES]
+    existing = (path for path in (*siblings, *cousins) if path.is_file())
+    return next((path for path in existing if path.resolve() != file.resolve()), None)

@@ -1,17 +1,16 @@
 """Average precision and recall per part: six parts with ten numbers each, and the mean hand.
 
 Equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`). The numbers are
-converted to tables and to JSON.
+converted to JSON.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
-from rich.table import Table
 
 from tagpose.evaluation.coco_results import (
     NO_EXTRAS,
@@ -44,17 +43,6 @@ RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is sampled 
 
 _HANDS: Final = ("lefthand", "righthand")
 _HAND: Final = "hand"  # name of the mean of both
-# in the order of the published tables
-_PART_TITLES: Final = {
-    "body": "body",
-    "foot": "foot",
-    "face": "face",
-    "lefthand": "left hand",
-    "righthand": "right hand",
-    "hand": "hand",
-    "wholebody": "whole",
-}
-_METRIC_TITLES: Final = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR"}
 
 
 class PartScores(NamedTuple):
@@ -222,24 +210,6 @@ def _mean_of_hands(left: PartScores, right: PartScores) -> PartScores:
     valid = both >= 0
     mean = (both * valid).sum(0) / valid.sum(0).clip(1)
     return PartScores(*np.where(valid.any(0), mean, -1.0).tolist())
-
-
-def part_titles(parts: Iterable[str]) -> dict[str, str]:
-    """Return the titles of parts by name, in table order; parts of custom skeletons come last."""
-    names = list(parts)
-    known = {part: title for part, title in _PART_TITLES.items() if part in names}
-    return known | {part: part for part in names if part not in known}
-
-
-def score_table(scores: Mapping[str, PartScores], title: str) -> Table:
-    """Return a table of AP, AP50, AP75 and AR per part; "-" without any ground truth."""
-    table = Table("part", title=title)
-    for column in _METRIC_TITLES.values():
-        table.add_column(column, justify="right")
-    for part, part_title in part_titles(scores).items():
-        values = [getattr(scores[part], metric) for metric in _METRIC_TITLES]
-        table.add_row(part_title, *("-" if value < 0 else f"{value:.3f}" for value in values))
-    return table
 
 
 def scores_to_dict(scores: Mapping[str, PartScores]) -> dict[str, dict[str, float]]:

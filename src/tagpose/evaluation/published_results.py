@@ -1,12 +1,10 @@
-"""Published results of MMPose 0.x, and the comparison of measured scores with them."""
+"""Published results of MMPose 0.x, and the differences of measured scores from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from rich.table import Table
-
-from tagpose.evaluation.keypoint_ap import PartScores, part_titles
+from tagpose.evaluation.keypoint_ap import PartScores
 
 # Results are published with three digits; other versions of the libraries change less than that.
 TOLERANCE: Final = 0.002
@@ -107,15 +105,3 @@ def compare_to_published(
         for part, numbers in result.numbers.items()
         for metric, published in zip(("ap", "ar"), numbers, strict=True)
     ]
-
-
-def comparison_table(differences: Sequence[PublishedDifference], title: str) -> Table:
-    """Return a table of published and measured numbers and their differences."""
-    table = Table("part", "", title=title)
-    titles = part_titles(difference.part for difference in differences)
-    for column in ("published", "measured", "difference"):
-        table.add_column(column, justify="right")
-    for part, metric, published, measured in differences:
-        values = f"{published:.3f}", f"{measured:.3f}", f"{measured - published:+.3f}"
-        table.add_row(titles[part], metric.upper(), *values)
-    return table

@@ -35,17 +35,19 @@ _BUNDLED_FILES: Final = (
     "codec/compilation.py",
     "codec/decoder.py",
     "codec/decoding_maps.py",
-    "codec/flip_test.py",
     "codec/grouping.py",
     "codec/interpolation.py",
+    "codec/lazy_heatmap.py",
     "codec/local_maxima.py",
     "codec/missing_keypoints.py",
+    "codec/peak_list.py",
     "codec/peaks.py",
     "codec/subpixel.py",
     "codec/tile_search.py",
     "data/__init__.py",
     "data/bit_depth.py",
     "data/images.py",
+    "data/input_size.py",
     "export/__init__.py",
     "export/bundle_runtime.py",
     "geometry.py",
@@ -79,6 +81,13 @@ class ExportSpec(NamedTuple):
     static_shape: tuple[int, int] | None = None  # height, width of the only input shape
     precision: str = "float32"  # of the network but its head: "float32", "float16" or "int8"
     calibration_images: Sequence[Path] = ()  # images for int8
+
+
+def bundle_name(spec: ExportSpec) -> str:
+    """Return the default name of a bundle."""
+    size = "x".join(map(str, spec.static_shape or [spec.input_size]))
+    name = f"{spec.network.architecture}_{spec.network.skeleton.name}_{size}"
+    return name if spec.precision == "float32" else f"{name}_{spec.precision}"
 
 
 def write_bundle(folder: Path, spec: ExportSpec) -> float:

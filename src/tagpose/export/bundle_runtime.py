@@ -12,14 +12,8 @@ import numpy as np
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
 from tagpose.codec.grouping import GroupingConfig
-from tagpose.geometry import (
-    clamp_input_size,
-    compute_input_dimensions,
-    invert_affine,
-    letterbox_affine,
-    resize_affine,
-    transform_poses,
-)
+from tagpose.data.input_size import clamp_input_size, compute_input_dimensions
+from tagpose.geometry import invert_affine, letterbox_affine, resize_affine, transform_poses
 from tagpose.structures import Poses
 
 

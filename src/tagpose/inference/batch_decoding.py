@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder
-from tagpose.codec.flip_test import FlippedOutputs
+from tagpose.codec.decoding_maps import FlippedOutputs
 from tagpose.geometry import invert_affine, transform_poses
 from tagpose.skeletons.skeleton import ChannelFlipIndices
 from tagpose.structures import KeypointMaps, Poses

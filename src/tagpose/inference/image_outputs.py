@@ -18,7 +18,7 @@ from tagpose.inference.result_writers import (
     per_image_files,
 )
 from tagpose.inference.results import ImageResult, PoseResult
-from tagpose.io import check_no_overwrite, write_json
+from tagpose.io import write_json
 from tagpose.visualization.canvas import resize_for_drawing
 from tagpose.visualization.visualizer import PoseVisualizer
 
@@ -152,3 +152,10 @@ def output_extension(name: str, source: Path) -> str:
         return ".png"
     known = ", ".join(end[1:] for end in sorted(writable))
     raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
+
+
+def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
+    """Raise a ValueError if an output file would overwrite an input file."""
+    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
+    if both:
+        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")

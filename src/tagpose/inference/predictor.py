@@ -18,9 +18,9 @@ from tqdm import tqdm
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.tta import merge_scales
 from tagpose.data.images import DecodedImage, ImageSource, full_size_image
+from tagpose.data.input_size import clamp_input_size
 from tagpose.data.preprocessing import ScaledInputs, resize_to_scales
 from tagpose.evaluation.predictions import Predictions
-from tagpose.geometry import clamp_input_size
 from tagpose.inference.batch_decoding import (
     Pending,
     decode_batch,

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
-from tagpose.geometry import integer_ratio
+from tagpose.data.input_size import integer_ratio
 
 _NETWORK_OPTIONS: Final = ("grouping", "subpixel", "tag_index")  # set by the network, not by users
 

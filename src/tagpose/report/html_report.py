@@ -9,13 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tagpose.evaluation.detections import MAX_DETECTIONS
 from tagpose.evaluation.ground_truth import GroundTruth
-from tagpose.evaluation.keypoint_ap import (
-    OKS_75_INDEX,
-    RECALL_THRESHOLDS,
-    PrecisionRecallCurves,
-    part_titles,
-)
+from tagpose.evaluation.keypoint_ap import OKS_75_INDEX, RECALL_THRESHOLDS, PrecisionRecallCurves
 from tagpose.evaluation.matching import OKS_THRESHOLDS
+from tagpose.evaluation.score_tables import part_titles
 from tagpose.io import atomic_write
 from tagpose.provenance import fingerprint
 from tagpose.report.analysis import AnalyzedResults
@@ -46,8 +42,8 @@ from tagpose.report.result_tables import (
     size_table,
 )
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.colors import part_print_colors
 from tagpose.visualization.curves import PR_CURVE_INCHES, StyledCurve, draw_precision_recall_curves
+from tagpose.visualization.skeleton_colors import part_print_colors
 
 _TEMPLATE: Final = "report.html.jinja"  # in the folder of this module; it includes report.css
 

@@ -5,13 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tagpose.evaluation.ground_truth import GroundTruth
-from tagpose.evaluation.keypoint_ap import (
-    AREA_RANGES,
-    PartScores,
-    outside_area_range,
-    part_titles,
-    score_table,
-)
+from tagpose.evaluation.keypoint_ap import AREA_RANGES, PartScores, outside_area_range
+from tagpose.evaluation.score_tables import part_titles, score_table
 from tagpose.report.analysis import AnalyzedResults
 from tagpose.report.keypoint_errors import ErrorType, count_error_types, has_flip_pairs
 from tagpose.skeletons.skeleton import Skeleton

@@ -1,4 +1,4 @@
-"""Checkpoint files: atomic writes of finite weights, and the latest checkpoint of a run."""
+"""Checkpoint files: atomic writes of finite weights, and the checkpoint to resume from."""
 
 import os
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import Any, Final
 from zipfile import ZipFile
 
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from torch import Tensor
 
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import read_tensors, write_torch
-from tagpose.training.callbacks.nan_guard import find_non_finite
 
 _TEMPORARY: Final = "*.tmp.ckpt"  # files that `atomic_write` leaves if its process is killed
 # `current_model_state`: the weights in training, where `state_dict` has their average
 _CHECKED_KEYS: Final = {"state_dict", "current_model_state", "optimizer_states"}
+_AUTO: Final = "auto"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -34,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ValueError: a tensor has non-finite values; an existing file remains.
         """
         for part in _CHECKED_KEYS & checkpoint.keys():
-            if name := find_non_finite(checkpoint[part], part):
+            if name := _find_non_finite(checkpoint[part], part):
                 raise ValueError(
                     f"{path} is not written, because {name} has non-finite values; resume from the "
                     "previous checkpoint with a lower optimization.optimizer.lr"
@@ -123,6 +124,49 @@ def find_latest_checkpoint(folder: Path) -> Path | None:
     return max(steps, key=lambda file: steps[file], default=None)
 
 
+def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) -> Path | None:
+    """Return the checkpoint to resume from, or None for a new run.
+
+    Args:
+        resume: a checkpoint, or auto for the latest one of the folder.
+        folder: folder of the run.
+        is_named: whether the same command would use the same folder again.
+
+    Raises:
+        ValueError: the folder is ambiguous, or has checkpoints that would be overwritten.
+    """
+    is_worker = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
+    if not is_named and (resume == _AUTO or is_worker):
+        raise ValueError(
+            "the run has no name, which resume=auto and runs of several processes need to find "
+            "their folder; set run=NAME"
+        )
+    if resume == _AUTO:
+        latest = find_latest_checkpoint(folder)
+        status = f"Resuming from {latest}" if latest else f"Starting a new run in {folder}"
+        rank_zero_only(print)(status)
+        return latest
+    file = Path(resume) if resume else None
+    is_inside = file is not None and file.resolve().parent == folder.resolve()
+    if any(folder.glob("*.ckpt")) and not is_inside:
+        raise ValueError(
+            f"{folder} has checkpoints of an earlier run; set resume=auto to resume it, or another "
+            "run=NAME to start a new one"
+        )
+    return file
+
+
 def remove_temporary_checkpoints(folder: Path) -> None:
     """Remove the temporary checkpoints of killed processes."""
     remove_stale_files(folder, _TEMPORARY)
+
+
+def _find_non_finite(content: object, name: str) -> str | None:
+    """Return the name of a tensor with non-finite values in nested dicts and lists, or None."""
+    if isinstance(content, Tensor):
+        return None if bool(content.isfinite().all()) else name
+    if isinstance(content, list):
+        content = dict(enumerate(content))
+    items = content.items() if isinstance(content, dict) else ()
+    names = (_find_non_finite(value, f"{name}.{key}") for key, value in items)
+    return next(filter(None, names), None)

@@ -1,4 +1,4 @@
-"""Loggers: a CSV file that survives resuming, and wandb without prompts, offline by default."""
+"""Loggers: a CSV file that survives resuming, and wandb, offline by default."""
 
 import csv
 import json
@@ -155,6 +155,13 @@ class OfflineWandbLogger(WandbLogger):
         file = Path(self.best["file"])
         moved = self.best_file.parents[1] / file.name
         return next((path for path in (file, moved) if path.is_file()), None)
+
+
+def mark_preempting(loggers: Iterable[Logger]) -> None:
+    """Mark wandb runs as preempting, so that the server restarts those of a sweep."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.mark_preempting()
 
 
 def _ensure_cache(folder: Path) -> None:

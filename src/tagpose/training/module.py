@@ -14,12 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.data.datamodule import PoseDataModule
-from tagpose.losses import AssociativeEmbeddingLoss, LossTerms, ValidationLoss, mean_losses
+from tagpose.losses import AssociativeEmbeddingLoss, LossTerms
 from tagpose.models.checkpoint import SPEC_KEY
 from tagpose.models.network import PoseNetwork
 from tagpose.structures import KeypointMaps, MultiResolutionMaps, Sample
 from tagpose.training.callbacks.nan_guard import finite_images
 from tagpose.training.optimization import LRScaling, LRSchedule, update_optimizer_state
+from tagpose.training.validation_loss import ValidationLoss, mean_losses
 
 
 class BottomUpPoseModule(LightningModule):

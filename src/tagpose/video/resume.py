@@ -1,11 +1,8 @@
-"""Interruption and resumption: deferred signals, and the summary of a finished video."""
+"""Summary that marks a video as finished, so that `resume=true` skips it."""
 
 import json
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from tagpose.io import write_json
@@ -15,8 +12,6 @@ if TYPE_CHECKING:  # these modules need the extra `video`, which programs check 
     from tagpose.video.frames import FrameResult, Video
 
 _NAME: Final = "video.json"
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def write_summary(
@@ -64,30 +59,3 @@ def _identity(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         status = file.stat()
         identity |= {"bytes": status.st_size, "modified": status.st_mtime_ns}
     return identity
-
-
-@contextmanager
-def defer_signals() -> Iterator[Callable[[], int]]:
-    """Record the first SIGINT or SIGTERM; the second one is handled normally.
-
-    Yields:
-        A function that returns the number of the received signal, or 0.
-    """
-    received = 0
-    old_handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def restore() -> None:
-        for number, handler in old_handlers.items():
-            signal.signal(number, handler)
-
-    def record(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received = number
-        restore()
-
-    for number in _SIGNALS:
-        signal.signal(number, record)
-    try:
-        yield lambda: received
-    finally:
-        restore()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.colors import part_color
+from tagpose.visualization.skeleton_colors import part_color
 
 _BRIGHTNESS: Final = 0.4  # of the image under the maps
 _HUE_RANGE: Final = 150  # of OpenCV's 180; on the full circle, low and high would look the same

@@ -7,13 +7,8 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tagpose.data.annotation_tools.source_dataset import (
-    DropLog,
-    Row,
-    SourceDataset,
-    id_key,
-    keypoint_names,
-)
+from tagpose.data.annotation_tools.source_categories import keypoint_names
+from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.image_files import ImageFolder, find_image_folder, split_of
 
@@ -109,6 +104,18 @@ def load_json(file: Path) -> Any:
         raise ValueError(f"{file} is not a valid JSON file: {error}; export it again") from error
 
 
+def find_coco_files(root: Path) -> list[Path]:
+    """Return the COCO files below a folder that have keypoints, or all COCO files if none has."""
+    contents = {file: load_json(file) for file in find_json_files(root)}
+    coco_files = [file for file, content in contents.items() if is_coco(content)]
+    return [file for file in coco_files if _has_keypoints(contents[file])] or coco_files
+
+
+def find_json_files(root: Path) -> list[Path]:
+    """Return the JSON files below a folder."""
+    return [file for file in sorted(root.rglob("*.json*")) if file.is_file()]
+
+
 def _check_rows(rows: list[Any], key: str, file: Path) -> list[Row]:
     """Check that a list has JSON objects only, and return it."""
     for index, row in enumerate(rows):
@@ -197,3 +204,9 @@ def _merge_categories(parts: Sequence[SourceDataset]) -> list[Row]:
                     "or its keypoints; split them separately"
                 )
     return max((part.categories for part in parts), key=len)
+
+
+def _has_keypoints(content: Any) -> bool:
+    """Return whether any annotation of a COCO file has keypoints."""
+    rows = content["annotations"]
+    return any(isinstance(row, dict) and row.get("keypoints") for row in rows)

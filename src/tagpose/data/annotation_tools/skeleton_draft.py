@@ -1,27 +1,18 @@
-"""Draft of a skeleton from a category of a COCO file, and example images to check it."""
+"""Draft of a skeleton from a category of a COCO file."""
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
-from tagpose.data.annotation_tools.source_dataset import (
-    Row,
-    annotation_keypoints,
-    id_key,
-    keypoint_names,
-)
-from tagpose.data.coco_fields import to_posix_path
-from tagpose.data.image_files import ImageFolder
-from tagpose.data.images import load_image, read_annotated_image
+from tagpose.data.annotation_tools.source_categories import keypoint_names
+from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.flip_pairs import derive_flip_pairs
 
 DEFAULT_SIGMA: Final = 0.05  # between COCO's eyes (.025) and hips (.107)
+_COCO_FOLDER: Final = "annotations"  # folder of annotations in COCO's layout
 _COCO_SIGMAS: Final = MappingProxyType(dict(zip(BODY.keypoints, BODY.sigmas, strict=True)))
 _WHOLEBODY_KEY: Final = "lefthand_kpts"  # the category of COCO-WholeBody lists body keypoints only
 # words that YAML or Hydra do not read as text
@@ -48,20 +39,17 @@ class SkeletonDraft(NamedTuple):
     bones: Bones
 
 
-class ExampleImage(NamedTuple):
-    """An image and its people."""
-
-    name: str
-    image: np.ndarray  # [H, W, 3] uint8 RGB
-    keypoints: np.ndarray  # [P, K, 3] x, y in image pixels, v
-    best: int  # index of the most completely labeled person
-
-
 def official_skeleton(names: Sequence[str], annotations: Sequence[Row]) -> str | None:
     """Return the name of the official skeleton of a file, None for custom keypoints."""
     if tuple(names) != BODY.keypoints:
         return None
     return "wholebody" if any(_WHOLEBODY_KEY in row for row in annotations) else BODY.name
+
+
+def dataset_name(file: Path) -> str:
+    """Return a name for the dataset of an annotation file, that of its folder."""
+    folder = file.resolve().parent
+    return to_identifier(folder.parent.name if folder.name == _COCO_FOLDER else folder.name)
 
 
 def draft_skeleton(
@@ -153,47 +141,6 @@ def describe_draft(draft: SkeletonDraft) -> list[str]:
     return lines
 
 
-def choose_examples(
-    images: Sequence[Row], annotations: Sequence[Row], folder: Path, size: int, number: int
-) -> list[ExampleImage]:
-    """Return the images with the most completely labeled people; ties are broken by size.
-
-    Args:
-        images: rows of a COCO file.
-        annotations: rows of the same file, of one category.
-        folder: folder of the images.
-        size: number K of keypoints.
-        number: maximum number of examples.
-
-    Raises:
-        ValueError: an image cannot be read, or no annotation has K keypoints.
-    """
-    people = defaultdict(list)
-    for row in annotations:
-        keypoints = annotation_keypoints(row, size)
-        if keypoints is not None:
-            people[id_key(row.get("image_id"))].append(keypoints)
-    if not people:
-        raise ValueError(
-            f"no annotation has 3 numbers for each of the {size} keypoints of its category; check "
-            "that annotations and category belong together"
-        )
-    best = {
-        image_id: max(map(_label_completeness, image_people))
-        for image_id, image_people in people.items()
-    }
-    rows = {id_key(row["id"]): row for row in images}
-    order = sorted((i for i in best if i in rows), key=best.__getitem__, reverse=True)
-    image_folder = ImageFolder(folder)
-    names = {i: image_folder.find(to_posix_path(rows[i]["file_name"])) for i in order}
-    examples = []
-    for i, name in [(i, name) for i, name in names.items() if name][:number]:
-        ranks = [_label_completeness(person) for person in people[i]]
-        image = _read_upright(folder / name, rows[i])
-        examples.append(ExampleImage(name, image, np.stack(people[i]), ranks.index(max(ranks))))
-    return examples
-
-
 def _parse_bone(entry: Any, first: int, names: Sequence[str]) -> Pair | None:
     """Return the names of the two different keypoints of an entry; None if it is invalid."""
     if not isinstance(entry, list) or len(entry) != 2:
@@ -239,17 +186,3 @@ def _check_flip_pairs(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> N
 def _to_snake_case(name: str) -> str:
     """Convert a name to COCO's spelling: `Left Eye` becomes left_eye."""
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
-
-
-def _label_completeness(person: np.ndarray) -> tuple[int, float]:
-    """Return the number of labeled keypoints of a person [K, 3] and their extent in pixels."""
-    points = person[person[:, 2] > 0, :2]
-    return len(points), float(np.ptp(points, axis=0).max()) if len(points) else 0.0
-
-
-def _read_upright(file: Path, row: Row) -> np.ndarray:
-    """Read an image as stored, or upright if only then its size is the stated one."""
-    stored = read_annotated_image(file)
-    stated_size = (row.get("height"), row.get("width"))
-    upright = load_image(file) if stored.shape[:2] != stated_size else stored
-    return upright if upright.shape[:2] == stated_size else stored

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tagpose.data.annotation_tools.coco_reader import is_coco, load_json, read_coco_export
-from tagpose.data.annotation_tools.source_dataset import (
-    DropLog,
-    SourceDataset,
-    keep_category,
-    rename_keypoints,
+from tagpose.data.annotation_tools.coco_reader import (
+    find_coco_files,
+    find_json_files,
+    read_coco_export,
 )
+from tagpose.data.annotation_tools.source_categories import keep_category, rename_keypoints
+from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
 from tagpose.data.annotation_tools.yolo_reader import (
     YoloPoseConfig,
     find_yolo_config,
@@ -53,8 +53,10 @@ def read_source(
         source = read_coco_export([root], None, images, log)
     elif config := _find_yolo_config(root, keypoints):
         source = read_yolo_export(root, config, log)
+    elif files := find_coco_files(root):
+        source = read_coco_export(files, root, images, log)
     else:
-        source = read_coco_export(_find_coco_files(root), root, images, log)
+        raise ValueError(_describe_missing_annotations(root))
     return keep_category(rename_keypoints(source, category, keypoints), category, log)
 
 
@@ -66,34 +68,15 @@ def _find_yolo_config(root: Path, keypoints: Sequence[str] | None) -> YoloPoseCo
     return guess_yolo_config(root, keypoints) if keypoints else None
 
 
-def _find_coco_files(root: Path) -> list[Path]:
-    """Return the COCO keypoint files below a folder.
-
-    Raises:
-        ValueError: there is none; the message describes the files that exist.
-    """
-    contents = {file: load_json(file) for file in sorted(root.rglob("*.json*")) if file.is_file()}
-    coco_files = [file for file, content in contents.items() if is_coco(content)]
-    files = [file for file in coco_files if _has_keypoints(contents[file])] or coco_files
-    if not files:
-        raise ValueError(_describe_missing_annotations(root, len(contents)))
-    return files
-
-
-def _describe_missing_annotations(root: Path, num_json_files: int) -> str:
+def _describe_missing_annotations(root: Path) -> str:
     """Return the error message for a folder without readable annotations."""
     if has_yolo_labels(root):
         return (
             f"{root} has YOLO labels, but no data.yaml with kpt_shape; add one, or specify the "
             "names of all keypoints in order with keypoints=[NAME,...]"
         )
+    count = len(find_json_files(root))
     return (
-        f"{root} has {num_json_files} JSON files, none with lists of images and annotations, and "
-        "no YOLO labels; export as COCO keypoints or as YOLO pose"
+        f"{root} has {count} JSON files, none with lists of images and annotations, and no YOLO "
+        "labels; export as COCO keypoints or as YOLO pose"
     )
-
-
-def _has_keypoints(content: Any) -> bool:
-    """Return whether any annotation of a COCO file has keypoints."""
-    rows = content["annotations"]
-    return any(isinstance(row, dict) and row.get("keypoints") for row in rows)

@@ -9,13 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.data.annotation_tools.source_dataset import (
-    Row,
-    SourceDataset,
-    has_coordinates,
-    id_key,
-)
-from tagpose.data.image_files import TEST, TRAIN, VAL, find_image_folder
+from tagpose.data.annotation_tools.source_dataset import SourceDataset, has_coordinates, id_key
+from tagpose.data.image_files import TEST, TRAIN, VAL
 
 IMAGE: Final = "image"
 FOLDER: Final = "folder"
@@ -25,14 +20,6 @@ _FRAME_NUMBER: Final = re.compile(r"[\W_]*(frame)?[\W_]*\d+$", re.IGNORECASE)
 _ROBOFLOW_MARK: Final = ".rf."  # names of copies that Roboflow augmented are equal up to this mark
 _DEFAULT_VAL_FRACTION: Final = 0.1  # of the images
 IMAGES_LINK: Final = "images"  # name of the link to the image folder
-_VAL_NAMES: Final = ("val", "valid", "validation")
-
-
-class SplitPaths(NamedTuple):
-    """Annotation file and image folder of a split."""
-
-    annotations: Path
-    images: Path
 
 
 class SplitAssignment(NamedTuple):
@@ -184,36 +171,6 @@ def write_split(
     target = source.folder.relative_to(folder) if is_inside else source.folder.resolve()
     (folder / IMAGES_LINK).symlink_to(target, target_is_directory=True)
     return written
-
-
-def locate_split(file: Path, content: Row, images: str | None) -> SplitPaths:
-    """Return an annotation file with its image folder.
-
-    Args:
-        file: COCO JSON.
-        content: its content.
-        images: folder of the images; None searches near the file.
-
-    Raises:
-        ValueError: the file lists no images.
-    """
-    names = [row["file_name"] for row in content["images"]]
-    if not names:
-        raise ValueError(f"{file} lists no images; check annotations= and val_annotations=")
-    folders = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
-    return SplitPaths(file, find_image_folder(names, file, folders))
-
-
-def find_val_file(file: Path) -> Path | None:
-    """Return the val file that belongs to a train file, if there is one.
-
-    It differs in train and val in its own name (COCO) or in that of its folder (Roboflow).
-    """
-    folder, name = file.resolve().parent, file.name
-    siblings = [file.parent / name.replace("train", val) for val in _VAL_NAMES]
-    cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in _VAL_NAMES]
-    existing = (path for path in (*siblings, *cousins) if path.is_file())
-    return next((path for path in existing if path.resolve() != file.resolve()), None)
 
 
 def _draw_groups(

@@ -7,14 +7,13 @@ from typing import Final
 
 import yaml
 
-from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft, to_identifier
-from tagpose.data.annotation_tools.train_val_split import SplitPaths
+from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
+from tagpose.data.splits import SplitPaths
 from tagpose.io import atomic_write
 
 NO_VAL_LINE: Final = "val: null # missing: create it with `tagpose data split`"
 _LINE_WIDTH: Final = 90  # characters
 _UNLIMITED_WIDTH: Final = 2**30  # characters, more than any name has
-_COCO_FOLDER: Final = "annotations"  # folder of annotations in COCO's layout
 
 
 def format_skeleton_yaml(draft: SkeletonDraft, source: str) -> str:
@@ -69,12 +68,6 @@ def quote_yaml(text: str) -> str:
         text, default_style='"', allow_unicode=True, width=_UNLIMITED_WIDTH
     )
     return quoted.rstrip("\n")
-
-
-def dataset_name(file: Path) -> str:
-    """Return a name for the dataset of an annotation file, that of its folder."""
-    folder = file.resolve().parent
-    return to_identifier(folder.parent.name if folder.name == _COCO_FOLDER else folder.name)
 
 
 def _format_yaml_paths(split: SplitPaths, root: Path) -> str:

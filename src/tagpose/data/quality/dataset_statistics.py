@@ -1,26 +1,22 @@
-"""Statistics of a dataset (people, labeled parts, sizes, visibilities), and their tables.
+"""Statistics of a dataset (people, labeled parts, sizes, visibilities).
 
 Annotations with an error are not counted. The sizes of people and parts are those of validation,
 whose inputs are whole images; training crops enlarge or reduce them by `RandomAffineCrop`'s `zoom`.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
-from rich.table import Table
 
 from tagpose.data.coco_file import CocoFile
-from tagpose.geometry import SIZE_DIVISOR, compute_input_dimensions, keypoint_boxes
+from tagpose.data.input_size import compute_input_dimensions
+from tagpose.geometry import keypoint_boxes
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import LARGE_AREA, MEDIUM_AREA
 
 # width (4 sigma) of a target Gaussian with a sigma of 2: one of them covers a whole smaller part
 MIN_SIZE: Final = 8.0  # heatmap pixels
-_MAX_SHARE: Final = 0.25  # of too small instances of a part, above which advice is given
-_MIN_REDUCTION: Final = 0.25  # of this share, relative; less is not worth a larger input
-_MIN_COUNT: Final = 5  # of too small instances; fewer may be chance
 PERSON: Final = "person"
 
 
@@ -112,47 +108,6 @@ def labeled_parts(coco: CocoFile, skeleton: Skeleton) -> np.ndarray:
     return np.stack([(v[:, part] > 0).any(1) for part in skeleton.disjoint_parts.values()], axis=1)
 
 
-def format_overview(coverage: DatasetStatistics, title: str) -> Table:
-    """Return a table of the statistics of the whole dataset."""
-    table = Table("", title=title)
-    table.add_column("count", justify="right")
-    medium, large = (math.isqrt(int(area)) for area in (MEDIUM_AREA, LARGE_AREA))
-    for name, value in (
-        ("images", coverage.images),
-        ("images without people", coverage.empty),
-        ("people", coverage.people),
-        ("people without labeled keypoints", coverage.without_keypoints),
-        (f"small people (below {medium} x {medium} pixels)", coverage.small),
-        (f"medium people (below {large} x {large} pixels)", coverage.medium),
-        ("large people", coverage.large),
-        ("crowds", coverage.crowds),
-        ("image width in pixels", _format_range(coverage.widths)),
-        ("image height in pixels", _format_range(coverage.heights)),
-    ):
-        table.add_row(name, str(value))
-    return table
-
-
-def format_parts(parts: Mapping[str, PartStatistics]) -> Table:
-    """Return a table of labeled people and keypoints by part."""
-    table = Table("part", title="people with labels by part")
-    for column in ("labeled", "unlabeled", "labeled keypoints"):
-        table.add_column(column, justify="right")
-    for part, (labeled, unlabeled, keypoints, _) in parts.items():
-        table.add_row(part, str(labeled), str(unlabeled), str(keypoints))
-    return table
-
-
-def format_visibilities(parts: Mapping[str, PartStatistics]) -> Table:
-    """Return a table of keypoints by part and visibility v; v > 0 is labeled."""
-    table = Table("part", title="keypoints by visibility v")
-    for column in ("0", "0 to 1", "1", "1 to 2", "2"):
-        table.add_column(column, justify="right")
-    for part, statistics in parts.items():
-        table.add_row(part, *map(str, statistics.values))
-    return table
-
-
 def _min_max(values: np.ndarray) -> tuple[int, int]:
     """Return the smallest and the largest value, or 0 if there is none."""
     return (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -169,12 +124,6 @@ def _part_statistics(v: np.ndarray) -> PartStatistics:
         keypoints=int((v > 0).sum()),
         values=VisibilityCounts(zero, below_one, one, below_two, two),
     )
-
-
-def _format_range(bounds: tuple[int, int]) -> str:
-    """Format two bounds, or one number if they are equal."""
-    low, high = bounds
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def measure_parts(coco: CocoFile, skeleton: Skeleton) -> dict[str, PartSizes]:
@@ -204,75 +153,3 @@ def measure_parts(coco: CocoFile, skeleton: Skeleton) -> dict[str, PartSizes]:
         has_size = labeled.sum(1) > 1
         measured[part] = PartSizes(sizes[has_size], image_sizes[has_size])
     return measured
-
-
-def format_part_sizes(parts: Mapping[str, PartSizes], input_size: int, stride: int) -> Table:
-    """Return a table of the sizes in image and heatmap pixels.
-
-    Args:
-        parts: sizes by part.
-        input_size: shorter side of the input in input pixels.
-        stride: input pixels per heatmap pixel.
-    """
-    table = Table("part", title=f"longer sides at input_size={input_size}, stride={stride}")
-    small = f"below {MIN_SIZE:g} heatmap pixels"
-    for column in ("count", "median in image pixels", "in heatmap pixels", small):
-        table.add_column(column, justify="right")
-    for part, sizes in parts.items():
-        count, too_small = len(sizes.sizes), sizes.too_small(input_size, stride)
-        if not count:
-            table.add_row(part, "0", "-", "-", "-")
-            continue
-        image, heatmap = np.median(sizes.sizes), np.median(sizes.in_heatmap(input_size, stride))
-        share = f"{too_small} ({too_small / count:.0%})"
-        table.add_row(part, str(count), f"{image:.0f}", f"{heatmap:.1f}", share)
-    return table
-
-
-def advise_input_size(
-    parts: Mapping[str, PartSizes], input_size: int, stride: int
-) -> Iterator[str]:
-    """Yield advice for each part of which many instances are too small.
-
-    Args:
-        parts: sizes by part.
-        input_size: shorter side of the input in input pixels.
-        stride: input pixels per heatmap pixel.
-    """
-    for part, sizes in parts.items():
-        count, too_small = len(sizes.sizes), sizes.too_small(input_size, stride)
-        if too_small < max(_MIN_COUNT, _MAX_SHARE * count):
-            continue
-        problem = (
-            f"{part}: {too_small} of {count} are smaller than the target of a single keypoint "
-            f"({MIN_SIZE:g} heatmap pixels)"
-        )
-        larger = _useful_input_size(sizes, input_size, stride)
-        if larger is None:
-            yield (
-                f"{problem}; a larger input_size does not help, because the images have no more "
-                "pixels: use images of higher resolution, or expect low AP there"
-            )
-        else:
-            remaining, cost = sizes.too_small(larger, stride), (larger / input_size) ** 2
-            yield (
-                f"{problem}; input_size={larger} reduces this to {remaining} and takes {cost:.1f} "
-                "times the memory and time"
-            )
-
-
-def _useful_input_size(sizes: PartSizes, input_size: int, stride: int) -> int | None:
-    """Return the smallest input size at which few instances are too small.
-
-    Inputs larger than most images would show no more detail and are not considered; if all others
-    are too small, the largest of them is returned, or None if it hardly helps.
-    """
-    first = input_size // SIZE_DIVISOR * SIZE_DIVISOR + SIZE_DIVISOR
-    largest = int(np.median(sizes.image_sizes))
-    candidates = range(first, largest + SIZE_DIVISOR, SIZE_DIVISOR)
-    if not candidates:
-        return None
-    limit = max(_MIN_COUNT, _MAX_SHARE * len(sizes.sizes))
-    chosen = next((c for c in candidates if sizes.too_small(c, stride) < limit), candidates[-1])
-    too_small = sizes.too_small(input_size, stride)
-    return chosen if sizes.too_small(chosen, stride) <= (1 - _MIN_REDUCTION) * too_small else None

@@ -1,16 +1,11 @@
-"""Inspection of a dataset: statistics and issues of its files, and representative samples."""
+"""Inspection of a dataset: statistics and issues of its files."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from tagpose.data.annotations import Annotations
 from tagpose.data.coco_file import read_unchecked
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ReadOptions, ReadRules
-from tagpose.data.datamodule import PoseDataModule
-from tagpose.data.datasets import TrainDataset, ValDataset
 from tagpose.data.issues import IssueLog, IssueType, Severity
 from tagpose.data.quality.dataset_checks import (
     check_dataset_file,
@@ -23,9 +18,7 @@ from tagpose.data.quality.dataset_statistics import (
     compute_statistics,
     measure_parts,
 )
-from tagpose.data.samplers import SampleKey
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.structures import Sample
 
 
 class Inspection(NamedTuple):
@@ -103,51 +96,3 @@ def summarize_issues(inspection: Inspection) -> str:
         counts[type_.severity] += number
     texts = (f"{severity.value}: {number}" for severity, number in counts.items() if number)
     return ", ".join(texts) or "no issues"
-
-
-def load_train_samples(data: PoseDataModule, number: int) -> list[Sample]:
-    """Load augmented samples of the first training epoch.
-
-    Args:
-        data: data module.
-        number: number of samples.
-
-    Raises:
-        FileNotFoundError: an image is missing.
-        ValueError: the annotations or an image cannot be read.
-    """
-    annotations = data.read_split(data.train_split, only_annotated=True)
-    dataset = TrainDataset(annotations, data.transforms, seed=data.seed)
-    return [dataset[SampleKey(0, i)] for i in pick_samples(annotations, number, data.seed)]
-
-
-def load_val_samples(data: PoseDataModule, number: int) -> list[Sample]:
-    """Load whole images as validation does.
-
-    Args:
-        data: data module.
-        number: number of samples.
-
-    Raises:
-        FileNotFoundError: an image is missing.
-        ValueError: the annotations or an image cannot be read.
-    """
-    annotations = data.read_split(data.val_split, only_annotated=False)
-    dataset = ValDataset(annotations, data.input_size)
-    return [dataset[i] for i in pick_samples(annotations, number, data.seed)]
-
-
-def pick_samples(annotations: Annotations, number: int, seed: int) -> list[int]:
-    """Draw image indices: preferably with people, and half of them also with an ignored region.
-
-    Args:
-        annotations: annotations to draw from.
-        number: number of images; all are returned if there are fewer.
-        seed: seed of the random order.
-    """
-    order = np.random.default_rng(seed).permutation(len(annotations))
-    has_people = np.diff(annotations.offsets)[order] > 0
-    has_mask = np.isin(annotations.image_ids[order], list(annotations.ignored))
-    masked = order[has_people & has_mask][: number // 2]
-    rest = order[np.argsort(~has_people, kind="stable")]
-    return list(dict.fromkeys([*masked.tolist(), *rest.tolist()]))[:number]

@@ -16,7 +16,7 @@ from tagpose.skeletons.keypoint_layouts import (
     OPENPOSE_RIGHT_HAND,
     convert_keypoints,
 )
-from tagpose.visualization.skeleton_style import draw_openpose
+from tagpose.visualization.openpose_style import draw_openpose
 
 if TYPE_CHECKING:  # results.py imports this module
     from tagpose.inference.results import PoseResult

@@ -191,14 +191,3 @@ def _skips_on_device(optimizer: Optimizer) -> bool:
     Not the first step: fused SGD allocates its momentum there and would not initialize it.
     """
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.state)
-
-
-def find_non_finite(content: object, name: str) -> str | None:
-    """Return the name of a tensor with non-finite values in nested dicts and lists, or None."""
-    if isinstance(content, Tensor):
-        return None if bool(content.isfinite().all()) else name
-    if isinstance(content, list):
-        content = dict(enumerate(content))
-    items = content.items() if isinstance(content, dict) else ()
-    names = (find_non_finite(value, f"{name}.{key}") for key, value in items)
-    return next(filter(None, names), None)

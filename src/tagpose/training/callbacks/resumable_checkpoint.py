@@ -1,33 +1,20 @@
 """Callback that writes the checkpoint for resuming, also when a signal stops the run."""
 
-import os
 import signal
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from threading import Thread, Timer
-from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed
 
-from tagpose.training.checkpoint_io import find_latest_checkpoint
+from tagpose.training.loggers import mark_preempting
+from tagpose.training.stop_signals import SCHEDULER_SIGNALS, StopSignalHandler, signal_exit_code
 
 FILE_NAME: Final = "last.ckpt"
-
-_AUTO: Final = "auto"
-# Schedulers end a job with SIGTERM or warn it with SIGUSR1; Ctrl-C sends SIGINT; closing a terminal
-# sends SIGHUP.
-_SCHEDULER_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
-STOP_SIGNALS: Final = (*_SCHEDULER_SIGNALS, signal.SIGINT, signal.SIGHUP)
-
-_REPEAT_WINDOW: Final = 1.0  # seconds; launchers repeat a signal, and repeats count as one signal
-_MAX_WAIT: Final = 120.0  # seconds to save; a process may wait in C for a rank that has exited
 
 
 class _Request(NamedTuple):
@@ -176,17 +163,10 @@ class ResumableCheckpoint(Checkpoint):
         name = signal.Signals(number).name
         hint = f"; resume with resume={self.file}" if self.file.exists() else ""
         rank_zero_info(f"{name}: stopped at step {trainer.global_step}{hint}")
-        if number in _SCHEDULER_SIGNALS:
-            _mark_preempting(trainer.loggers)
+        if number in SCHEDULER_SIGNALS:
+            mark_preempting(trainer.loggers)
         # children exit with 0, because the launcher kills all processes after any other code
         raise SystemExit(0 if _is_child_process(trainer) else signal_exit_code(number))
-
-
-def _mark_preempting(loggers: Iterable[Logger]) -> None:
-    """Mark wandb runs as preempting, so that the server restarts those of a sweep."""
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.mark_preempting()
 
 
 def _is_child_process(trainer: Trainer) -> bool:
@@ -224,92 +204,3 @@ def _validation_follows(trainer: Trainer, epoch: int, batch_idx: int, ahead: ran
     elif (epoch + 1) % epochs:
         return False
     return any((batch_idx + 1 + offset) % batches == 0 for offset in ahead)
-
-
-def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) -> Path | None:
-    """Return the checkpoint to resume from, or None for a new run.
-
-    Args:
-        resume: a checkpoint, or auto for the latest one of the folder.
-        folder: folder of the run.
-        is_named: whether the same command would use the same folder again.
-
-    Raises:
-        ValueError: the folder is ambiguous, or has checkpoints that would be overwritten.
-    """
-    is_worker = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
-    if not is_named and (resume == _AUTO or is_worker):
-        raise ValueError(
-            "the run has no name, which resume=auto and runs of several processes need to find "
-            "their folder; set run=NAME"
-        )
-    if resume == _AUTO:
-        latest = find_latest_checkpoint(folder)
-        status = f"Resuming from {latest}" if latest else f"Starting a new run in {folder}"
-        rank_zero_only(print)(status)
-        return latest
-    file = Path(resume) if resume else None
-    is_inside = file is not None and file.resolve().parent == folder.resolve()
-    if any(folder.glob("*.ckpt")) and not is_inside:
-        raise ValueError(
-            f"{folder} has checkpoints of an earlier run; set resume=auto to resume it, or another "
-            "run=NAME to start a new one"
-        )
-    return file
-
-
-class StopSignalHandler:
-    """Record the first stop signal; exit at once after a second one, or two minutes later.
-
-    Args:
-        is_child: whether another process of the training started this one. That process forwards
-            signals, so a child does not count a repeated signal as a second one.
-        forward: sends a signal number to the processes that this one started.
-    """
-
-    def __init__(self, *, is_child: bool, forward: Callable[[int], None] | None) -> None:
-        self.is_child, self.forward = is_child, forward
-        self.number, self.since = 0, time.monotonic()
-        self.previous_handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-        if self.previous_handlers[signal.SIGHUP] == signal.SIG_IGN:  # started by nohup
-            del self.previous_handlers[signal.SIGHUP]
-        if is_child:
-            Thread(target=_exit_when_orphaned, args=(os.getppid(),), daemon=True).start()
-        self.install()
-
-    def install(self) -> None:
-        """Install the handlers."""
-        for number in self.previous_handlers:
-            signal.signal(number, self._handle)
-
-    def restore(self) -> None:
-        """Restore the previous handlers."""
-        for number, handler in self.previous_handlers.items():
-            # None: the previous handler was not installed from Python
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Record the first signal and forward it; exit if a signal is repeated later."""
-        del frame
-        if self.number:
-            if not self.is_child and time.monotonic() - self.since > _REPEAT_WINDOW:
-                os._exit(signal_exit_code(number))
-            return
-        self.number, self.since = number, time.monotonic()
-        timer: Any = Timer(_MAX_WAIT, os._exit, (signal_exit_code(number),))
-        timer.daemon = True
-        timer.start()
-        if self.forward:
-            self.forward(number)
-
-
-def signal_exit_code(number: int) -> int:
-    """Return the exit code of a process that a signal ended; schedulers restart such processes."""
-    return 128 + number
-
-
-def _exit_when_orphaned(parent: int) -> None:
-    """Exit once the parent process has ended, because no signal would be forwarded any more."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

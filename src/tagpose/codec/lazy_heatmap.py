@@ -1,4 +1,4 @@
-"""Flip test on the CPU: outputs for an image and its flipped image are merged where they are read.
+"""Lazily read heatmaps, averaged with the flip test only where the decoder needs them.
 
 Each heatmap is averaged when it is searched, in the cache of one core; averaging all of them with
 torch takes three times as long. Tags are read at peaks, and in the maps of missing keypoints.
@@ -10,49 +10,6 @@ import numpy as np
 
 from tagpose.codec.compilation import Int, compiled, compiled_with_arrays
 from tagpose.codec.decoding_maps import DecodingMaps
-
-
-class FlippedOutputs(NamedTuple):
-    """Heatmaps and tags of the flipped images of a batch, not flipped back yet."""
-
-    heatmaps: np.ndarray  # [B, K, h, w] float32
-    tags: np.ndarray  # [B, L, G, h, w] float32
-    flip_indices: np.ndarray  # [K] int64; see `ChannelFlipIndices`
-    tag_flip_indices: np.ndarray  # [G] int64
-
-
-def add_flipped(original: DecodingMaps, flipped: FlippedOutputs) -> DecodingMaps:
-    """Return the maps with the outputs for the flipped images.
-
-    Raises:
-        ValueError: if the outputs for the flipped images do not fit those for the images.
-    """
-    types = (np.float32, np.float32, np.int64, np.int64)
-    flipped = FlippedOutputs(
-        *(np.require(a, dtype, ["C", "W"]) for a, dtype in zip(flipped, types, strict=True))
-    )
-    shapes = flipped.heatmaps.shape, flipped.tags.shape
-    if shapes != (original.heatmaps.shape, original.tags.shape):
-        raise ValueError(
-            f"outputs for the flipped images have shapes {shapes} and those for the images "
-            f"{(original.heatmaps.shape, original.tags.shape)}; pass outputs of the same network "
-            "for the same images"
-        )
-    for name, indices, channels in (
-        ("flip indices", flipped.flip_indices, original.heatmaps.shape[1]),
-        ("flip indices of tag maps", flipped.tag_flip_indices, original.tags.shape[2]),
-    ):
-        if sorted(indices) != list(range(channels)):
-            raise ValueError(
-                f"got {len(indices)} {name} for {channels} channels; expected a permutation of all "
-                "channels, such as `network.channel_flip_indices`"
-            )
-    return original._replace(
-        flipped_heatmaps=flipped.heatmaps,
-        flipped_tags=flipped.tags,
-        flip_indices=flipped.flip_indices,
-        tag_flip_indices=flipped.tag_flip_indices,
-    )
 
 
 class LazyHeatmap(NamedTuple):

@@ -1,0 +1,74 @@
+"""Handler of the signals that stop a training run."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from threading import Thread, Timer
+from types import FrameType
+from typing import Any, Final
+
+# Schedulers end a job with SIGTERM or warn it with SIGUSR1; Ctrl-C sends SIGINT; closing a terminal
+# sends SIGHUP.
+SCHEDULER_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS: Final = (*SCHEDULER_SIGNALS, signal.SIGINT, signal.SIGHUP)
+
+_REPEAT_WINDOW: Final = 1.0  # seconds; launchers repeat a signal, and repeats count as one signal
+_MAX_WAIT: Final = 120.0  # seconds to save; a process may wait in C for a rank that has exited
+
+
+class StopSignalHandler:
+    """Record the first stop signal; exit at once after a second one, or two minutes later.
+
+    Args:
+        is_child: whether another process of the training started this one. That process forwards
+            signals, so a child does not count a repeated signal as a second one.
+        forward: sends a signal number to the processes that this one started.
+    """
+
+    def __init__(self, *, is_child: bool, forward: Callable[[int], None] | None) -> None:
+        self.is_child, self.forward = is_child, forward
+        self.number, self.since = 0, time.monotonic()
+        self.previous_handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+        if self.previous_handlers[signal.SIGHUP] == signal.SIG_IGN:  # started by nohup
+            del self.previous_handlers[signal.SIGHUP]
+        if is_child:
+            Thread(target=_exit_when_orphaned, args=(os.getppid(),), daemon=True).start()
+        self.install()
+
+    def install(self) -> None:
+        """Install the handlers."""
+        for number in self.previous_handlers:
+            signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Restore the previous handlers."""
+        for number, handler in self.previous_handlers.items():
+            # None: the previous handler was not installed from Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Record the first signal and forward it; exit if a signal is repeated later."""
+        del frame
+        if self.number:
+            if not self.is_child and time.monotonic() - self.since > _REPEAT_WINDOW:
+                os._exit(signal_exit_code(number))
+            return
+        self.number, self.since = number, time.monotonic()
+        timer: Any = Timer(_MAX_WAIT, os._exit, (signal_exit_code(number),))
+        timer.daemon = True
+        timer.start()
+        if self.forward:
+            self.forward(number)
+
+
+def signal_exit_code(number: int) -> int:
+    """Return the exit code of a process that a signal ended; schedulers restart such processes."""
+    return 128 + number
+
+
+def _exit_when_orphaned(parent: int) -> None:
+    """Exit once the parent process has ended, because no signal would be forwarded any more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
