@@ -17,7 +17,7 @@ from tagpose.benchmark.measurement import (
     peak_flops,
 )
 from tagpose.benchmark.workloads import compute_crowd_maps
-from tagpose.cli.benchmark import make_measurement_table
+from tagpose.cli.benchmark import make_measurement_table, trainer_devices
 from tagpose.cli.subprograms import is_stop
 from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.predictor import Predictor
@@ -68,6 +68,14 @@ def test_a_training_loop_needs_the_training_step_of_its_batch_size(tmp_path):
 def test_only_a_stop_signal_of_a_training_also_stops_the_benchmark(number):
     assert is_stop(SystemExit(128 + number)) == (number != signal.SIGKILL)
     assert not is_stop(SystemExit(1))
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "devices"),
+    [("cpu", 2, "2"), ("cuda", 1, "[0]"), ("cuda:1", 1, "[1]"), ("cuda:1", 2, "[1,2]")],
+)
+def test_the_training_loop_runs_on_the_device_of_the_other_work(device, count, devices):
+    assert trainer_devices(torch.device(device), count) == devices
 
 
 def test_failed_work_is_reported_and_the_other_work_is_measured():

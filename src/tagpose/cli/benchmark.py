@@ -164,7 +164,8 @@ def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int
             f"data.num_workers={case.workers}",
             f"+data.repeat={-(-images // cfg.loader.num_images)}",
             f"trainer.accelerator={torch.device(cfg.device).type}",
-            f"trainer={'ddp' if devices > 1 else 'default'}", f"trainer.devices={devices}",
+            f"trainer={'ddp' if devices > 1 else 'default'}",
+            f"trainer.devices={trainer_devices(torch.device(cfg.device), devices)}",
             f"trainer.precision={'bf16-mixed' if cfg.precision == 'bf16' else '32-true'}",
             "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=2",
             "optimization.lr_scaling.rule=linear",
@@ -182,6 +183,19 @@ def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int
     if not speeds:
         return TimingResult(None, None, "no throughput was logged")
     return TimingResult(case.images / speeds[0], None)
+
+
+def trainer_devices(device: torch.device, count: int) -> str:
+    """Return the value of `trainer.devices`: the GPUs from the index of the device on, or a count.
+
+    Args:
+        device: first device, such as cuda:1; cuda is cuda:0.
+        count: number of devices.
+    """
+    if device.type != "cuda":
+        return str(count)
+    first = device.index or 0
+    return str(list(range(first, first + count))).replace(" ", "")
 
 
 @contextmanager
