@@ -1,8 +1,11 @@
 """Images of all formats are read, with several frames or reduced; invalid files are rejected."""
 
 import io
+import struct
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pillow_heif
@@ -51,6 +54,21 @@ def test_a_truncated_image_is_rejected(tmp_path, extension, share):
     file.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match=r"cannot be read as an image .*; download or export it"):
         read_annotated_image(file)
+
+
+@pytest.mark.parametrize("kind", range(14))  # byte, text, integers, fractions ...
+def test_a_tiff_with_a_field_of_another_type_is_read_or_rejected(tmp_path, kind):
+    file = tmp_path / "x.tif"
+    Image.effect_noise((40, 30), 60).convert("RGB").save(file)
+    content = file.read_bytes()
+    (first,) = struct.unpack_from("<I", content, 4)
+    (fields,) = struct.unpack_from("<H", content, first)
+    for field in range(first + 2, first + 2 + 12 * fields, 12):  # number, type, count, value
+        changed = bytearray(content)
+        struct.pack_into("<H", changed, field + 2, kind)
+        file.write_bytes(changed)
+        with warnings.catch_warnings(action="ignore"), suppress(ValueError):
+            read_annotated_image(file)
 
 
 def test_an_image_too_large_for_memory_is_rejected_by_its_header(tmp_path, monkeypatch):

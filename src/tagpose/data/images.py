@@ -5,6 +5,8 @@ pi-heif.
 """
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -21,13 +23,20 @@ from tagpose.data.bit_depth import (
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray
 
-# exceptions that Pillow raises for damaged files and unknown formats
+# Exceptions that Pillow raises for damaged files and unknown formats. Its readers trust the types
+# and ranges of the numbers in a file, so that calculating with them may fail as well.
 IMAGE_ERRORS: Final = (
     OSError,
+    EOFError,
     ValueError,
     SyntaxError,
     NotImplementedError,
     Image.DecompressionBombError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
 )
 
 _EXIF_ORIENTATION: Final = 0x0112  # EXIF tag
