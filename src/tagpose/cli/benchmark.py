@@ -195,7 +195,7 @@ def trainer_devices(device: torch.device, count: int) -> str:
     if device.type != "cuda":
         return str(count)
     first = device.index or 0
-    return str(list(range(first, first + count))).replace(" ", "")
+    return f"[{','.join(map(str, range(first, first + count)))}]"
 
 
 @contextmanager

@@ -18,17 +18,14 @@ from tagpose.data.annotation_tools.skeleton_draft import (
     official_skeleton,
     to_identifier,
 )
-from tagpose.data.annotation_tools.source_categories import (
-    is_in_category,
-    keypoint_names,
-    select_category,
-)
+from tagpose.data.annotation_tools.source_categories import is_in_category, select_category
 from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.data.annotation_tools.yaml_writer import (
     format_data_yaml,
     format_skeleton_yaml,
     write_configs,
 )
+from tagpose.data.coco_categories import keypoint_names
 from tagpose.data.image_files import write_image
 from tagpose.data.splits import SplitPaths, find_val_file, locate_split
 from tagpose.skeletons.coco import BODY

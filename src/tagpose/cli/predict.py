@@ -27,6 +27,7 @@ from tagpose.inference.image_outputs import (
 from tagpose.inference.result_writers import ResultFilter
 from tagpose.io import remove_stale_files
 from tagpose.skeletons.skeleton import keypoint_mask
+from tagpose.training.stop_signals import signal_exit_code
 from tagpose.video.inputs import Inputs, find_inputs, is_url, output_stem, redact_password
 from tagpose.video.resume import is_finished, remove_summary, write_summary
 
@@ -113,12 +114,12 @@ def predict_video(cfg: DictConfig, predictor: "Predictor", source: str, folder: 
         with defer_signals() as received:
             until_signal = _take_until(received, bar)
             last = options.write(until_signal, video, source, folder, output_options(cfg))
-            signal = received()
+            number = received()
     for note in video.notes:
         print(f"{name}: {note}")
-    if signal and not (is_camera(source) or is_url(source)):  # a signal is how a stream ends
+    if number and not (is_camera(source) or is_url(source)):  # a signal is how a stream ends
         print(f"{name}: stopped after frame {last.number}; earlier frames are in {folder}")
-        raise SystemExit(128 + signal)
+        raise SystemExit(signal_exit_code(number))
     write_summary(folder, source, video, result_settings(cfg), last)
     return [f"{name}: {problem}" for problem in video.problems]
 

@@ -20,11 +20,11 @@ from tagpose.cli.errors import format_error
 from tagpose.cli.option_checks import check_options
 from tagpose.cli.program import parse_command_line
 from tagpose.io import write_json
+from tagpose.training.stop_signals import signal_exit_code
 
 STEP_NAME: Final = "step.json"  # record of `run_once`
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-_SIGNAL_CODES: Final = 128  # exit codes above are 128 plus the number of a signal
 # overrides that may differ between machines, and locations of files
 _MACHINE_OVERRIDES: Final = (
     "checkpoint", "data.root", "hydra.run.dir", "images", "init_from", "metrics", "output",
@@ -70,14 +70,14 @@ def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
         _, status, usage = os.wait4(process.pid, 0)
     code = process.returncode = os.waitstatus_to_exitcode(status)  # Popen must not wait again
     if code:
-        raise SystemExit(code if code > 0 else _SIGNAL_CODES - code)  # as shells encode signals
+        raise SystemExit(code if code > 0 else signal_exit_code(-code))
     kibibytes = 1 if sys.platform == "darwin" else 1024
     return ProcessUsage(time.monotonic() - start, float(usage.ru_maxrss * kibibytes))
 
 
 def is_stop(error: SystemExit) -> bool:
     """Return whether `run_subprogram` exits because of a signal that it forwarded."""
-    return int(error.code or 0) - _SIGNAL_CODES in _STOP_SIGNALS
+    return int(error.code or 0) in map(signal_exit_code, _STOP_SIGNALS)
 
 
 def check_steps(steps: Iterable[Step]) -> None:
@@ -117,7 +117,7 @@ def run_once(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
     try:
         usage = run_subprogram(step, launcher)
     except SystemExit as error:
-        if int(error.code or 0) > _SIGNAL_CODES:
+        if int(error.code or 0) > signal_exit_code(0):
             print(f"{folder} was interrupted; run the same command to resume", file=sys.stderr)
         raise
     write_json(folder / STEP_NAME, {"verb": verb, "overrides": overrides, **usage._asdict()})

@@ -1,6 +1,6 @@
 """Categories of a COCO file, and the choice of those with the keypoints of a skeleton."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tagpose.data.coco_fields import parse_id
@@ -56,20 +56,18 @@ def choose_categories(
     )
 
 
+def keypoint_names(category: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keypoint names that the row of a category lists, with numbers as text."""
+    names = category.get("keypoints")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
 def _parse_categories(content: object) -> list[Category]:
     """Return the categories that a file lists."""
     rows = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
     return [
-        Category(
-            parse_id(row.get("id")), str(row.get("name")), _keypoint_names(row.get("keypoints"))
-        )
-        for row in rows
+        Category(parse_id(row.get("id")), str(row.get("name")), keypoint_names(row)) for row in rows
     ]
-
-
-def _keypoint_names(value: Any) -> tuple[str, ...]:
-    """Return the keypoint names that a category lists."""
-    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _select_categories(

@@ -7,8 +7,8 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tagpose.data.annotation_tools.source_categories import keypoint_names
 from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
+from tagpose.data.coco_categories import keypoint_names
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.image_files import ImageFolder, find_image_folder, split_of
 

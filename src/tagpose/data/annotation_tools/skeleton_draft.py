@@ -6,8 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from tagpose.data.annotation_tools.source_categories import keypoint_names
 from tagpose.data.annotation_tools.source_dataset import Row
+from tagpose.data.coco_categories import keypoint_names
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.flip_pairs import derive_flip_pairs
 
@@ -81,7 +81,7 @@ def draft_skeleton(
         )
     return SkeletonDraft(
         name=name or to_identifier(str(category.get("name"))),
-        keypoints=tuple(names),
+        keypoints=names,
         sigmas=tuple(
             _COCO_SIGMAS.get(_to_snake_case(keypoint), DEFAULT_SIGMA) for keypoint in names
         ),

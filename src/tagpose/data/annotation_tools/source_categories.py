@@ -1,21 +1,16 @@
-"""Categories of an export: the choice of one, and the names of its keypoints."""
+"""Categories of an export: the choice of one, and new names of its keypoints."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
+from tagpose.data.coco_categories import keypoint_names
 
 
 def is_in_category(annotation: Row, category: Row) -> bool:
     """Return whether an annotation belongs to a category or has no `category_id`."""
     category_id = category.get("id")
     return id_key(annotation.get("category_id", category_id)) == id_key(category_id)
-
-
-def keypoint_names(category: Row) -> list[str]:
-    """Return the keypoint names of a category, with numbers converted to text."""
-    names = category.get("keypoints")
-    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def choose_category(
