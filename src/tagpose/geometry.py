@@ -122,3 +122,15 @@ def resize_keypoints(keypoints: np.ndarray, scale: float | np.ndarray) -> np.nda
         scale: pixels of the resized image per pixel of the image, or its values [2] for x and y.
     """
     return np.concatenate([(keypoints[..., :2] + 0.5) * scale - 0.5, keypoints[..., 2:]], -1)
+
+
+def to_image_pixels(people: Poses, affine: np.ndarray) -> Poses:
+    """Map poses from input pixels to image pixels; missing keypoints stay rows of 0.
+
+    Args:
+        people: poses with keypoints in input pixels.
+        affine: [2, 3] from image pixels to input pixels.
+    """
+    mapped = transform_poses(people, invert_affine(affine))
+    present = people.keypoints[..., 2:] > 0
+    return mapped._replace(keypoints=np.where(present, mapped.keypoints, np.float32(0)))

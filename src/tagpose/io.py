@@ -105,19 +105,19 @@ def check_free_space(folder: Path, required: int) -> None:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path, option: str) -> Iterator[Path]:
     """Yield a temporary folder that is renamed when it is complete and removed after an error.
 
     Args:
         folder: final path; missing parents are created.
+        option: option that sets the path, for the error message.
 
     Raises:
         FileExistsError: the path exists.
     """
     if folder.exists() or folder.is_symlink():
         raise FileExistsError(
-            f"{folder} already exists and is not overwritten; remove it, or choose another "
-            "output=FOLDER"
+            f"{folder} already exists and is not overwritten; remove it, or choose another {option}"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)).resolve()
@@ -158,3 +158,17 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
+    """Raise a ValueError if an output file would overwrite an input file."""
+    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
+    if both:
+        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")
+
+
+def count_files(path: Path) -> int:
+    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
+    if path.is_dir():
+        return sum(not file.name.startswith(".") for file in path.iterdir())
+    return int(path.exists())

@@ -56,3 +56,14 @@ def git_revision(folder: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return _MISSING
     return result.stdout.strip()
+
+
+def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts into one, with dotted keys."""
+    if not isinstance(content, dict):
+        return {prefix: content}
+    return {
+        name: leaf
+        for key, value in content.items()
+        for name, leaf in flatten_keys(value, f"{prefix}.{key}".lstrip(".")).items()
+    }

@@ -14,16 +14,17 @@ from tagpose.benchmark.measurement import (
     TimingResult,
     count_flops,
     make_measurement,
+    make_measurement_table,
     peak_flops,
 )
 from tagpose.benchmark.workloads import compute_crowd_maps
-from tagpose.cli.benchmark import make_measurement_table, trainer_devices
 from tagpose.cli.subprograms import is_stop
 from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.predictor import Predictor
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY, WHOLEBODY
+from tagpose.training.trainer import trainer_devices
 
 CPU = torch.device("cpu")
 SMALL = (

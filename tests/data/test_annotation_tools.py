@@ -70,7 +70,7 @@ def test_rows_are_written_unchanged_with_a_link_to_the_images(tmp_path):
     content["annotations"][0] |= {"keypoints": [[1, 2, 2]] * 3, "track_id": 7, "iscrowd": False}
     write_coco(tmp_path, FILES, **content)
     source, log = read(tmp_path / "foxes.json")
-    with atomic_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out", "output=FOLDER") as folder:
         write_split(source, assign_splits(source, "image", None, 0).splits, folder)
     parts = [json.loads((tmp_path / f"out/{split}.json").read_text()) for split in ("train", "val")]
     for key in ("images", "annotations"):
@@ -346,7 +346,10 @@ def write_hostile_zip(kind, archive):
 )
 def test_a_hostile_archive_is_refused_and_leaves_no_files(tmp_path, kind):
     write_hostile_zip(kind, tmp_path / "x.zip")
-    with pytest.raises(ValueError, match=r"x\.zip"), atomic_folder(tmp_path / "deep/out") as folder:
+    with (
+        pytest.raises(ValueError, match=r"x\.zip"),
+        atomic_folder(tmp_path / "deep/out", "output=FOLDER") as folder,
+    ):
         safe_unzip(tmp_path / "x.zip", folder)
     assert not list((tmp_path / "deep").iterdir())
     assert sorted(file.name for file in tmp_path.iterdir()) == ["deep", "x.zip"]

@@ -18,10 +18,10 @@ from helpers.run_scripts import ROOT, run, succeeded
 from tagpose.cli import data_check
 from tagpose.cli.console import render_tables
 from tagpose.data.annotations import read_annotations
-from tagpose.data.issues import IssueType, Severity
+from tagpose.data.issues import IssueType, Severity, format_issues
 from tagpose.data.quality.dataset_statistics import PartSizes
 from tagpose.data.quality.input_size_advice import advise_input_size
-from tagpose.data.quality.inspection import format_issues, inspect_dataset
+from tagpose.data.quality.inspection import inspect_dataset
 from tagpose.data.quality.sample_selection import pick_samples
 from tagpose.data.quality.statistics_tables import format_part_sizes
 from tagpose.evaluation.ground_truth import read_ground_truth

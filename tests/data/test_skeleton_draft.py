@@ -14,13 +14,13 @@ from PIL import Image
 
 from helpers.annotation_exports import NAMES, coco, cvat, write_coco
 from helpers.run_scripts import ROOT, command
+from tagpose.data.annotation_tools.config_writer import format_data_yaml, format_skeleton_yaml
 from tagpose.data.annotation_tools.skeleton_draft import (
     draft_skeleton,
     official_skeleton,
     read_bones,
     to_identifier,
 )
-from tagpose.data.annotation_tools.yaml_writer import format_data_yaml, format_skeleton_yaml
 from tagpose.data.splits import SplitPaths
 from tagpose.skeletons.coco import BODY
 

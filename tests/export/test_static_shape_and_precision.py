@@ -19,11 +19,12 @@ from tagpose.cli.export import check_exportable, find_calibration_images
 from tagpose.cli.option_checks import check_value
 from tagpose.cli.option_rules import find_rule
 from tagpose.cli.option_table import find_rules
-from tagpose.codec.decoder import build_decoder
+from tagpose.codec.decoder import build_decoder, decoder_from_dict
 from tagpose.export.bundle import ExportSpec, bundle_name, write_bundle
-from tagpose.export.bundle_runtime import decoder_from_dict, preprocess, to_image_pixels
-from tagpose.export.onnx import InferenceNetwork, max_relative_difference, write_onnx
+from tagpose.export.bundle_runtime import preprocess
+from tagpose.export.onnx import OnnxNetwork, max_relative_difference, write_onnx
 from tagpose.export.precision import convert_to_float16, convert_to_int8
+from tagpose.geometry import to_image_pixels
 from tagpose.skeletons.coco import BODY
 
 SHAPE = (128, 192)  # height, width
@@ -90,7 +91,7 @@ def test_a_nan_in_any_output_is_a_difference(exported):
     faulty = copy.deepcopy(network)
     with torch.no_grad():
         faulty.head.bias[-1] = torch.nan  # of a tag map; the heatmaps come first
-    module = InferenceNetwork(faulty, flip_test=True)
+    module = OnnxNetwork(faulty, flip_test=True)
     assert math.isnan(max_relative_difference(folder / "network.onnx", module, SHAPE))
 
 
@@ -116,7 +117,7 @@ def test_lower_precision_has_a_smaller_file_and_close_outputs_in_float32(
 @pytest.mark.slow
 def test_spatial_tags_are_exported_at_any_size_and_in_float16(tmp_path):
     network = make_network(BODY, spatial_tags=4.0, tag_sharing="part")
-    module, file = InferenceNetwork(network, flip_test=True), tmp_path / "network.onnx"
+    module, file = OnnxNetwork(network, flip_test=True), tmp_path / "network.onnx"
     write_onnx(file, module)  # compares the outputs at another size
     for size in ((64, 192), (192, 64)):
         images = torch.zeros(1, 3, *size, dtype=torch.uint8)

@@ -27,7 +27,7 @@ from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
 from tagpose.video.frames import FrameResult, Video
 from tagpose.video.resume import is_finished
-from tagpose.video.video_predictor import write_video_outputs
+from tagpose.video.writer import write_video_outputs
 
 FAST = ("checkpoint=x.ckpt", "predictor.flip_test=false", "formats=[coco,jsonl,pictures]")
 

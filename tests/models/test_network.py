@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import save_file
 from timm.models import load_pretrained
 
-from tagpose.models.backbone import build_hrnet
 from tagpose.models.checkpoint import (
     SPEC_KEY,
     load_network,
@@ -16,7 +15,7 @@ from tagpose.models.checkpoint import (
     write_checkpoint,
     write_torch,
 )
-from tagpose.models.hrnet import HRNETS
+from tagpose.models.hrnet import HRNETS, build_hrnet
 from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY

@@ -21,12 +21,8 @@ from tagpose.evaluation.ground_truth import GroundTruth, read_ground_truth
 from tagpose.evaluation.keypoint_ap import compute_part_curves, evaluate_parts
 from tagpose.evaluation.matching import pair_with_ground_truth
 from tagpose.report.analysis import analyze_results, name_results
-from tagpose.report.html_report import (
-    build_report,
-    make_error_type_bars,
-    make_pr_curves,
-    write_report,
-)
+from tagpose.report.charts import make_error_type_bars, make_pr_curves
+from tagpose.report.html_report import build_report, write_report
 from tagpose.report.image_cards import ImageRenderer, find_image_files, top_indices
 from tagpose.report.keypoint_errors import (
     ErrorType,

@@ -9,8 +9,9 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Checkpoint
 
 from helpers.short_training import BATCHES, EPOCHS, configuration, result, train
-from tagpose.training.checkpoint_io import AtomicCheckpointIO, find_latest_checkpoint
+from tagpose.training.checkpoint_io import AtomicCheckpointIO
 from tagpose.training.loggers import ResumableCSVLogger
+from tagpose.training.resume import find_latest_checkpoint
 
 
 class SaveEverywhere(Checkpoint):

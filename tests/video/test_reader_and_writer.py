@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from helpers.sample_videos import TICK, decode, gray_frame, make_video, write_two_streams
-from tagpose.video.frames import BestEffortTimestamp, PresentationClock
 from tagpose.video.reader import open_video
+from tagpose.video.timestamps import BestEffortTimestamp, PresentationClock
 from tagpose.video.writer import write_video, write_video_like
 
 RATE = Fraction(10)

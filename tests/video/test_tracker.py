@@ -9,7 +9,7 @@ import pytest
 from tagpose.inference.results import make_pose_result
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
-from tagpose.video.frames import PresentationClock
+from tagpose.video.timestamps import PresentationClock
 from tagpose.video.tracker import PersonTracker
 
 RATE = Fraction(10)

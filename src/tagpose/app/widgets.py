@@ -7,7 +7,7 @@ import gradio as gr
 from tagpose.app.settings import DRAWING_SWITCHES, MAX_PEOPLE, ViewerThresholds
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.inference.image_outputs import OUTPUT_FORMATS, OutputOptions
-from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
+from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.visualizer import STYLE_CHOICES
 
 _MAX_TAG_DISTANCE: Final = 4.0  # training pushes the tags of two people at least 1 apart
@@ -37,7 +37,7 @@ def make_drawing_inputs(
 ) -> tuple[gr.components.Component, ...]:
     """Return the inputs of `DrawingChoices`; boxes and numbers are drawn unless they are false."""
     style, parts = start.style, skeleton.disjoint_parts
-    selected = keypoint_mask(skeleton, start.result_filter.parts)
+    selected = skeleton.keypoint_mask(start.result_filter.parts)
     parts_input = gr.CheckboxGroup(
         [(title, part) for part, title in part_titles(parts).items()],
         value=[part for part, at in parts.items() if selected[at].all()],

@@ -1,13 +1,14 @@
 """Benchmark measurements: time, memory, and utilization of the peak FLOPS."""
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Final, NamedTuple
 
 import torch
+from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from tagpose.structures import Sample
@@ -189,3 +190,32 @@ def make_measurement(
         decoding_fraction=decoding / seconds if decoding is not None else None,
         overhead_fraction=1 - step / seconds if step is not None else None,
     )
+
+
+def make_measurement_table(measurements: Sequence[Measurement], title: str) -> Table:
+    """Build a table with one row per measurement."""
+    table = Table("work", "model", title=title)
+    for column in (
+        "batch",
+        "workers",
+        "images/s",
+        "ms/batch",
+        "GiB",
+        "of peak",
+        "decoding",
+        "overhead",
+    ):
+        table.add_column(column, justify="right")
+    for m in measurements:
+        fractions = (m.flops_utilization, m.decoding_fraction, m.overhead_fraction)
+        table.add_row(
+            m.work,
+            f"{m.model}, compiled" if m.compiled else m.model,
+            str(m.images),
+            "" if m.workers is None else str(m.workers),
+            m.error or f"{m.images_per_second:.1f}",
+            "" if m.seconds is None else f"{1000 * m.seconds:.1f}",
+            "" if m.memory is None else f"{m.memory / 2**30:.2f}",
+            *("" if fraction is None else f"{fraction:.1%}" for fraction in fractions),
+        )
+    return table

@@ -12,7 +12,6 @@ from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
 from tagpose.cli.predict import output_options
 from tagpose.cli.program import program
-from tagpose.skeletons.skeleton import keypoint_mask
 
 _MILLION: Final = 1_000_000
 
@@ -38,7 +37,7 @@ def main(cfg: DictConfig) -> None:
         max_tag_distance=decoder.grouping.max_tag_distance,
         max_people=decoder.max_people or MAX_PEOPLE,
     )
-    keypoint_mask(predictor.skeleton, cfg.parts)  # raises for unknown parts
+    predictor.skeleton.keypoint_mask(cfg.parts)  # raises for unknown parts
     max_pixels = int(cfg.max_megapixels * _MILLION)
     viewer = PoseViewer(predictor, cache, max_pixels)
     videos = VideoProcessor(predictor, instantiate(cfg.video), cfg.max_video_seconds, max_pixels)

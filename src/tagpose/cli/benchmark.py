@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.table import Table
 
 from tagpose.benchmark.measurement import (
     BenchmarkCase,
@@ -22,6 +21,7 @@ from tagpose.benchmark.measurement import (
     device_name,
     free_memory,
     make_measurement,
+    make_measurement_table,
     measure_loader,
     peak_flops,
 )
@@ -32,8 +32,8 @@ from tagpose.benchmark.workloads import (
     make_inference_work,
     make_training_work,
 )
+from tagpose.cli.checkpoint_options import ensure_demo_checkpoint
 from tagpose.cli.console import print_tables
-from tagpose.cli.demo import ensure_demo_checkpoint
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import Step, is_stop, run_subprogram
 from tagpose.data.synthetic import write_synthetic_dataset
@@ -42,6 +42,7 @@ from tagpose.io import write_json
 from tagpose.skeletons.coco import WHOLEBODY
 from tagpose.structures import KeypointMaps, Sample
 from tagpose.training.history import read_history
+from tagpose.training.trainer import trainer_devices
 
 
 @program("benchmark")
@@ -185,19 +186,6 @@ def time_training(cfg: DictConfig, root: Path, case: BenchmarkCase, devices: int
     return TimingResult(case.images / speeds[0], None)
 
 
-def trainer_devices(device: torch.device, count: int) -> str:
-    """Return the value of `trainer.devices`: the GPUs from the index of the device on, or a count.
-
-    Args:
-        device: first device, such as cuda:1; cuda is cuda:0.
-        count: number of devices.
-    """
-    if device.type != "cuda":
-        return str(count)
-    first = device.index or 0
-    return f"[{','.join(map(str, range(first, first + count)))}]"
-
-
 @contextmanager
 def synthetic_dataset(cfg: DictConfig) -> Iterator[Path]:
     """Write a synthetic dataset, yield its folder, and remove it."""
@@ -282,32 +270,3 @@ def instantiate_trained_outputs(
     predictor = Predictor(checkpoint, device=device.type)
     size = (cfg.input_size, cfg.input_size)
     return compute_crowd_maps(predictor, batch_size, cfg.people_per_image, size)
-
-
-def make_measurement_table(measurements: Sequence[Measurement], title: str) -> Table:
-    """Build a table with one row per measurement."""
-    table = Table("work", "model", title=title)
-    for column in (
-        "batch",
-        "workers",
-        "images/s",
-        "ms/batch",
-        "GiB",
-        "of peak",
-        "decoding",
-        "overhead",
-    ):
-        table.add_column(column, justify="right")
-    for m in measurements:
-        fractions = (m.flops_utilization, m.decoding_fraction, m.overhead_fraction)
-        table.add_row(
-            m.work,
-            f"{m.model}, compiled" if m.compiled else m.model,
-            str(m.images),
-            "" if m.workers is None else str(m.workers),
-            m.error or f"{m.images_per_second:.1f}",
-            "" if m.seconds is None else f"{1000 * m.seconds:.1f}",
-            "" if m.memory is None else f"{m.memory / 2**30:.2f}",
-            *("" if fraction is None else f"{fraction:.1%}" for fraction in fractions),
-        )
-    return table

@@ -14,14 +14,9 @@ from tagpose.cli.console import print_tables
 from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.data.image_files import write_image
-from tagpose.data.issues import IssueLog
+from tagpose.data.issues import IssueLog, format_issues
 from tagpose.data.quality.input_size_advice import advise_input_size
-from tagpose.data.quality.inspection import (
-    Inspection,
-    format_issues,
-    inspect_dataset,
-    summarize_issues,
-)
+from tagpose.data.quality.inspection import Inspection, inspect_dataset, summarize_issues
 from tagpose.data.quality.sample_selection import load_train_samples, load_val_samples
 from tagpose.data.quality.shared_images import log_shared_images
 from tagpose.data.quality.statistics_tables import (

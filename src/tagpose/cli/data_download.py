@@ -10,6 +10,7 @@ from tagpose.cli.program import program
 from tagpose.data.download.coco import (
     Archive,
     count_required_bytes,
+    describe_wholebody,
     fetch_archive,
     find_missing,
     lock_dataset,
@@ -51,15 +52,3 @@ def download(root: Path, archives: list[Archive], *, keep: bool) -> None:
         for archive in missing:
             print(f"downloading {archive.url} ({archive.size / 1e9:.1f} GB)", flush=True)
             fetch_archive(root, archive, keep=keep)
-
-
-def describe_wholebody(root: Path, files: list[str]) -> str:
-    """Return where the COCO-WholeBody annotations are, or how to download them."""
-    missing = [root / file for file in files if not (root / file).is_file()]
-    if not missing:
-        return f"COCO-WholeBody: annotations in {root}"
-    return (
-        "COCO-WholeBody, which stage two needs: download the annotations manually, as their host "
-        "asks, from https://github.com/jin-s13/COCO-WholeBody#download (for research and "
-        f"non-commercial use only), and save them as {' and '.join(map(str, missing))}"
-    )

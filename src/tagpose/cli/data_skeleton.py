@@ -9,6 +9,11 @@ from omegaconf import DictConfig
 
 from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
+from tagpose.data.annotation_tools.config_writer import (
+    format_data_yaml,
+    format_skeleton_yaml,
+    write_configs,
+)
 from tagpose.data.annotation_tools.example_images import choose_examples
 from tagpose.data.annotation_tools.skeleton_draft import (
     custom_skeleton_arguments,
@@ -16,15 +21,11 @@ from tagpose.data.annotation_tools.skeleton_draft import (
     describe_draft,
     draft_skeleton,
     official_skeleton,
+    select_category,
     to_identifier,
 )
-from tagpose.data.annotation_tools.source_categories import is_in_category, select_category
+from tagpose.data.annotation_tools.source_categories import is_in_category
 from tagpose.data.annotation_tools.source_dataset import Row
-from tagpose.data.annotation_tools.yaml_writer import (
-    format_data_yaml,
-    format_skeleton_yaml,
-    write_configs,
-)
 from tagpose.data.coco_categories import keypoint_names
 from tagpose.data.image_files import write_image
 from tagpose.data.splits import SplitPaths, find_val_file, locate_split

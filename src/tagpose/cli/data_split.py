@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     path = Path(cfg.source)
     output = Path(cfg.output or Path(cfg.paths.data, path.resolve().name.partition(".")[0]))
     log = DropLog()
-    with atomic_folder(output) as folder:
+    with atomic_folder(output, "output=FOLDER") as folder:
         source = read_or_unpack(cfg, path, folder, log)
         print(describe_source(source), *(f"note: {note}" for note in source.notes), sep="\n")
         print(*log.lines(), sep="\n", end="\n" * bool(log.examples))

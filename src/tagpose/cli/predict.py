@@ -1,11 +1,8 @@
 """Estimate poses in images and videos: tagpose predict checkpoint=FILE images=PATH [...]."""
 
-import signal
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra.utils import instantiate
@@ -19,15 +16,14 @@ from tagpose.data.image_files import is_camera
 from tagpose.inference.image_outputs import (
     OUTPUT_FORMATS,
     OutputOptions,
-    check_no_overwrite,
+    describe_frames,
     output_extension,
     output_names,
     write_image_outputs,
 )
 from tagpose.inference.result_writers import ResultFilter
-from tagpose.io import remove_stale_files
-from tagpose.skeletons.skeleton import keypoint_mask
-from tagpose.training.stop_signals import signal_exit_code
+from tagpose.io import check_no_overwrite, remove_stale_files
+from tagpose.signals import defer_signals, signal_exit_code
 from tagpose.video.inputs import Inputs, find_inputs, is_url, output_stem, redact_password
 from tagpose.video.resume import is_finished, remove_summary, write_summary
 
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
     from tagpose.video.frames import FrameResult
 
 _MILLION: Final = 1_000_000
-_MAX_NAMES: Final = 5  # files that a line lists
 _NOT_OF_RESULTS: Final = {
     "hydra",
     "images",
@@ -47,7 +42,6 @@ _NOT_OF_RESULTS: Final = {
     "paths",
     "resume",
 }  # options without effect on results
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @program("predict")
@@ -57,7 +51,7 @@ def main(cfg: DictConfig) -> None:
     inputs = find_inputs(str(cfg.images))  # errors come before the checkpoint is loaded
     compile_in_background()
     predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
-    keypoint_mask(predictor.skeleton, cfg.parts)  # raises before the first image
+    predictor.skeleton.keypoint_mask(cfg.parts)  # raises before the first image
     failures = predict_images(cfg, predictor, inputs.pictures) if inputs.pictures else []
     failures += predict_videos(cfg, predictor, inputs)
     for note in inputs.notes:
@@ -179,18 +173,6 @@ def video_folders(cfg: DictConfig, inputs: Inputs) -> dict[str, Path]:
     return folders
 
 
-def describe_frames(num_frames: Mapping[Path, int]) -> str:
-    """Return a line on the files with several frames, of which only the first is used, or ""."""
-    names = [f"{f.name} (first of {count})" for f, count in num_frames.items() if count > 1]
-    if not names:
-        return ""
-    others = ", ..." if len(names) > _MAX_NAMES else ""
-    return (
-        f"used only the first frame of {len(names)} files: {', '.join(names[:_MAX_NAMES])}{others}"
-        "\n"
-    )
-
-
 def describe_missing_people(
     scores: Sequence[float], min_score: float, min_peak_score: float
 ) -> str:
@@ -214,33 +196,6 @@ def describe_missing_people(
         f"min_person_score={min_score:g} (the highest is {max(scores):.2f}); set a lower "
         "min_person_score, or train longer\n"
     )
-
-
-@contextmanager
-def defer_signals() -> Iterator[Callable[[], int]]:
-    """Record the first SIGINT or SIGTERM; the second one is handled normally.
-
-    Yields:
-        A function that returns the number of the received signal, or 0.
-    """
-    received = 0
-    old_handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def restore() -> None:
-        for number, handler in old_handlers.items():
-            signal.signal(number, handler)
-
-    def record(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received = number
-        restore()
-
-    for number in _SIGNALS:
-        signal.signal(number, record)
-    try:
-        yield lambda: received
-    finally:
-        restore()
 
 
 def _show_progress(results: Iterable["ImageResult"], total: int) -> Iterator["ImageResult"]:

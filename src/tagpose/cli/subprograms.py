@@ -3,14 +3,11 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final, NamedTuple
 
 from hydra import compose
@@ -20,11 +17,10 @@ from tagpose.cli.errors import format_error
 from tagpose.cli.option_checks import check_options
 from tagpose.cli.program import parse_command_line
 from tagpose.io import write_json
-from tagpose.training.stop_signals import signal_exit_code
+from tagpose.signals import STOP_SIGNALS, forward_signals, signal_exit_code
 
 STEP_NAME: Final = "step.json"  # record of `run_once`
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 # overrides that may differ between machines, and locations of files
 _MACHINE_OVERRIDES: Final = (
     "checkpoint", "data.root", "hydra.run.dir", "images", "init_from", "metrics", "output",
@@ -56,7 +52,7 @@ def synthesis_step(root: str, overrides: Iterable[str] = ()) -> Step:
 def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
     """Run the program of a step, and exit with its code if it fails.
 
-    SIGTERM, SIGUSR1 and SIGINT are forwarded to the program, which decides when it ends.
+    Signals that stop programs are forwarded to it, and it decides when it ends.
 
     Args:
         step: program to run.
@@ -66,7 +62,7 @@ def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
     print(f"\n$ {shlex.join([*launcher, 'tagpose', *words])}", flush=True)
     start = time.monotonic()
     process = subprocess.Popen([*launcher, sys.executable, "-m", "tagpose", *words])
-    with _forward_signals(process.pid):
+    with forward_signals(process.pid):
         _, status, usage = os.wait4(process.pid, 0)
     code = process.returncode = os.waitstatus_to_exitcode(status)  # Popen must not wait again
     if code:
@@ -77,7 +73,7 @@ def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
 
 def is_stop(error: SystemExit) -> bool:
     """Return whether `run_subprogram` exits because of a signal that it forwarded."""
-    return int(error.code or 0) in map(signal_exit_code, _STOP_SIGNALS)
+    return int(error.code or 0) in map(signal_exit_code, STOP_SIGNALS)
 
 
 def check_steps(steps: Iterable[Step]) -> None:
@@ -145,20 +141,3 @@ def _read_step(folder: Path, overrides: Sequence[str]) -> ProcessUsage:
 def _result_overrides(overrides: Sequence[str]) -> set[str]:
     """Return the overrides that results depend on."""
     return {word for word in overrides if word.partition("=")[0] not in _MACHINE_OVERRIDES}
-
-
-@contextmanager
-def _forward_signals(process: int) -> Iterator[None]:
-    """Forward signals to a process instead of ending before it."""
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        del frame
-        with suppress(ProcessLookupError):
-            os.kill(process, number)
-
-    handlers = {number: signal.signal(number, forward) for number in _STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

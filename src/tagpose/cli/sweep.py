@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from omegaconf import OmegaConf
-from rich.table import Table
 
 from tagpose.cli.console import print_tables
 from tagpose.cli.errors import friendly_errors
@@ -29,6 +28,7 @@ from tagpose.sweeps.trials import (
     Trial,
     claim_trial,
     make_trial,
+    make_trial_table,
     merge_trials,
     sort_trials,
 )
@@ -141,21 +141,3 @@ def make_command(verb: str, overrides: Overrides) -> str:
 def overrides_to_words(overrides: Overrides) -> list[str]:
     """Return overrides as command-line words; ~NAME, which removes a key, has no value."""
     return [f"{n}={v}" if v or not n.startswith("~") else n for n, v in overrides.items()]
-
-
-def make_trial_table(trials: Sequence[Trial], sweep: Sweep, title: str) -> Table:
-    """Build a table with one row per run, best first: metric, varied parameters, time and state."""
-    table = Table("run", title=title)
-    short_names = [name.rpartition(".")[2] for name in sweep.varied_parameters]
-    for column in (sweep.metric, *short_names, "minutes"):
-        table.add_column(column, justify="right")
-    table.add_column("state")
-    for trial in sort_trials(trials, maximize=sweep.maximize):
-        table.add_row(
-            str(trial.number),
-            f"{trial.value:.4f}" if trial.done else "-",
-            *(trial.overrides[name] for name in sweep.varied_parameters),
-            f"{trial.seconds / 60:.1f}",
-            trial.state,
-        )
-    return table

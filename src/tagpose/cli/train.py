@@ -20,13 +20,13 @@ from tagpose.models.transfer import transfer_weights
 from tagpose.training.callbacks.part_ap import PartAPCallback, score_names
 from tagpose.training.callbacks.run_lock import RunLock, lock_run
 from tagpose.training.callbacks.run_manifest import RunManifest, collect_facts
-from tagpose.training.checkpoint_io import (
+from tagpose.training.history import draw_history
+from tagpose.training.loggers import truncate_logs
+from tagpose.training.resume import (
     find_resume_checkpoint,
     read_global_step,
     remove_temporary_checkpoints,
 )
-from tagpose.training.history import draw_history
-from tagpose.training.loggers import truncate_logs
 from tagpose.training.validation_loss import LOSS_NAMES
 
 _HARMLESS: Final = (

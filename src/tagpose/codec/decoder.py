@@ -1,7 +1,7 @@
 """Associative Embedding decoder: poses from heatmaps and tags (Newell 2017)."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -192,3 +192,29 @@ def build_decoder(
         parents=parents if require_near_parent else (),
     )
     return AssociativeEmbeddingDecoder(grouping, **options)
+
+
+def decoder_to_dict(decoder: AssociativeEmbeddingDecoder) -> dict[str, Any]:
+    """Return all options of a decoder for JSON, with those of its grouping nested."""
+    return asdict(decoder)
+
+
+def decoder_from_dict(options: dict[str, Any]) -> AssociativeEmbeddingDecoder:
+    """Build a decoder from its options.
+
+    Args:
+        options: options from `decoder_to_dict`, possibly read from JSON, which turns tuples into
+            lists.
+
+    Raises:
+        TypeError: if an option is unknown.
+        ValueError: if the value of an option is invalid.
+    """
+    values = {name: _to_tuples(value) for name, value in options.items() if name != "grouping"}
+    grouping = {name: _to_tuples(value) for name, value in options["grouping"].items()}
+    return AssociativeEmbeddingDecoder(GroupingConfig(**grouping), **values)
+
+
+def _to_tuples(value: Any) -> Any:
+    """Convert lists to tuples, recursively."""
+    return tuple(map(_to_tuples, value)) if isinstance(value, list | tuple) else value

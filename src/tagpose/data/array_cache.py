@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from tagpose.data.coco_schema import ReadRules
 from tagpose.io import atomic_write
 from tagpose.locks import exclusive_lock
 
@@ -196,3 +197,15 @@ def _next_array(mapping: mmap.mmap) -> np.ndarray:
     end = start + array.nbytes
     mapping.seek(end + -end % _ALIGNMENT)
     return array
+
+
+def cache_dependencies(rules: ReadRules) -> dict[str, Any]:
+    """Return the rules on which the cached arrays depend."""
+    skeleton = rules.skeleton
+    return {
+        "names": skeleton.keypoints,
+        "json_keys": dict(skeleton.json_keys),
+        "disjoint_parts": dict(skeleton.disjoint_parts),
+        "part_parents": skeleton.part_parents,
+        "options": tuple(rules.options),
+    }

@@ -1,16 +1,14 @@
 """Listing and writing of image files, and lookup of those that an annotation file names."""
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from glob import glob
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
-from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.coco_schema import ImageRow
 from tagpose.data.images import IMAGE_ERRORS, open_image, upright_size
 from tagpose.data.issues import IssueLog, IssueType, emit_warnings
@@ -27,23 +25,6 @@ _PICTURES: Final = (
 # formats that are only read: Pillow cannot write them, or reduces pictures to icons
 _READ_ONLY: Final = (".heic", ".heif", ".hif", ".ico", ".mpo", ".pfm", ".psd")
 IMAGE_EXTENSIONS: Final = (*_PICTURES, *_READ_ONLY)
-
-TRAIN: Final = "train"  # names of splits
-VAL: Final = "val"
-TEST: Final = "test"
-_SPLITS: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
-
-_MAX_NAMES: Final = 50  # image names that are looked up in each folder
-_MAX_DEPTH: Final = 3  # levels of subfolders
-_MAX_FOLDERS: Final = 500  # below each root
-
-
-class FolderMatch(NamedTuple):
-    """How well a folder matches an annotation file; compared field by field."""
-
-    num_found: int  # images in the folder
-    num_exact: int  # images whose complete name is a path in the folder
-    is_named_alike: bool  # after the same split (train, val) or subset
 
 
 class ImageFolder:
@@ -83,28 +64,6 @@ class ImageFolder:
         if parent not in self._names:
             self._names[parent] = _list_names(self.path / parent)
         return last in self._names[parent]
-
-
-def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
-    """Write an image atomically, in the format of the file's extension.
-
-    Args:
-        file: file to write.
-        image: [H, W, 3] uint8 RGB.
-        quality: quality of JPEG and WebP, up to 100; None uses Pillow's default. Ignored for other
-            formats.
-    """
-    is_lossy = file.suffix.lower() in (*_JPEG, ".webp")
-    options: dict[str, Any] = {"quality": quality} if is_lossy and quality is not None else {}
-    with atomic_write(file) as partial:
-        Image.fromarray(image).save(partial, **options)
-
-
-def writable_extensions() -> set[str]:
-    """Return the extensions of the formats in which pictures can be written."""
-    Image.init()
-    known = Image.registered_extensions().items()
-    return {end for end, kind in known if kind in Image.SAVE} & set(_PICTURES)
 
 
 def is_camera(source: str) -> bool:
@@ -151,82 +110,6 @@ def list_images(source: str | Path, key: str = "images") -> list[Path]:
             f"no images found at {source}; set {key}= to an image file, a folder or a pattern"
         )
     return files
-
-
-def find_image_folder(names: Sequence[str], file: Path, roots: Sequence[Path]) -> Path:
-    """Return the folder of the images of an annotation file.
-
-    Args:
-        names: `file_name` of the images.
-        file: annotation file; of equally good folders, one with a similar name is preferred.
-        roots: folders to search, with their subfolders, in order until one has all images.
-
-    Raises:
-        FileNotFoundError: no folder has any of the images.
-        ValueError: several folders match equally.
-    """
-    sample = names[:: max(1, len(names) // _MAX_NAMES)]
-    best = FolderMatch(0, 0, is_named_alike=False)
-    candidates: list[Path] = []
-    for root in roots:
-        # a link and its target count once, with the path that comes first
-        folders = {folder.resolve(): folder for folder in reversed(list(_walk_folders(root)))}
-        matches = {folder: _match_folder(folder, sample, file) for folder in folders.values()}
-        match = max(matches.values())
-        if match > best and match.num_found:
-            best = match
-            candidates = [folder for folder, other in matches.items() if other == match]
-        if match.num_found == len(sample):
-            break
-    if not candidates:
-        raise FileNotFoundError(
-            f"{file}: none of its {len(names)} images, such as {names[0]!r}, is in or below "
-            f"{' or '.join(map(str, roots))}; specify their folder with images=FOLDER"
-        )
-    if len(candidates) > 1:
-        raise ValueError(
-            f"{file}: images with its file names are in {' and in '.join(map(str, candidates[:2]))}"
-            "; specify the right folder with images=FOLDER"
-        )
-    return candidates[0]
-
-
-def _match_folder(folder: Path, names: Sequence[str], file: Path) -> FolderMatch:
-    """Return how well a folder matches an annotation file."""
-    images = ImageFolder(folder)
-    found = [path for path in (images.find(to_posix_path(name)) for name in names) if path]
-    split = split_of(Path(folder.name))
-    is_same_split = split is not None and split == split_of(Path(file.parent.name, file.name))
-    is_subset = file.stem.lower().endswith(f"_{folder.name.lower()}")  # person_keypoints_SUBSET
-    return FolderMatch(len(found), sum(path in names for path in found), is_same_split or is_subset)
-
-
-def split_of(path: Path) -> str | None:
-    """Return the split in the innermost part of a path that contains one."""
-    for part in reversed(path.parts):
-        for word in re.findall(r"[a-z]+", part.lower()):
-            if word in _SPLITS:
-                return _SPLITS[word]
-    return None
-
-
-def _walk_folders(root: Path) -> Iterator[Path]:
-    """Yield a folder and its visible subfolders, level by level."""
-    level, count = [root], 0
-    for _ in range(_MAX_DEPTH + 1):
-        yield from level
-        subfolders = [subfolder for folder in level for subfolder in _subfolders(folder)]
-        level = subfolders[: max(0, _MAX_FOLDERS - count)]
-        count += len(subfolders)
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """Return the visible subfolders of a folder; none if it cannot be listed."""
-    try:
-        subfolders = [entry for entry in folder.iterdir() if entry.is_dir()]
-    except OSError:
-        return []
-    return sorted(entry for entry in subfolders if not entry.name.startswith("."))
 
 
 def locate_images(
@@ -318,3 +201,25 @@ def _list_names(folder: Path) -> set[str]:
             return {entry.name for entry in entries}
     except (OSError, ValueError):  # ValueError: not a valid name of a folder
         return set()
+
+
+def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
+    """Write an image atomically, in the format of the file's extension.
+
+    Args:
+        file: file to write.
+        image: [H, W, 3] uint8 RGB.
+        quality: quality of JPEG and WebP, up to 100; None uses Pillow's default. Ignored for other
+            formats.
+    """
+    is_lossy = file.suffix.lower() in (*_JPEG, ".webp")
+    options: dict[str, Any] = {"quality": quality} if is_lossy and quality is not None else {}
+    with atomic_write(file) as partial:
+        Image.fromarray(image).save(partial, **options)
+
+
+def writable_extensions() -> set[str]:
+    """Return the extensions of the formats in which pictures can be written."""
+    Image.init()
+    known = Image.registered_extensions().items()
+    return {end for end, kind in known if kind in Image.SAVE} & set(_PICTURES)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from reprlib import repr as brief
@@ -339,3 +339,23 @@ def emit_warnings(lines: Iterable[str]) -> None:
     """Emit each line as a warning; Python shows identical ones once."""
     for line in lines:
         warnings.warn(line, stacklevel=1)
+
+
+def format_issues(log: IssueLog, max_examples: int) -> Iterator[str]:
+    """Yield lines that list the issues by type, the most severe and most frequent types first.
+
+    Args:
+        log: issues of a file.
+        max_examples: number of issues to list per type.
+    """
+    order = {type_: position for position, type_ in enumerate(IssueType)}
+    severities = list(Severity)
+    for type_ in sorted(
+        log.issues,
+        key=lambda t: (severities.index(t.severity), -log.counts[t], order[t]),
+    ):
+        yield f"{type_.severity.value}: {log.counts[type_]} x {type_.description}: {type_.advice}"
+        issues = log.issues[type_][:max_examples]
+        yield from (f"    {issue.where} {issue.detail}" for issue in issues)
+        if len(issues) < log.counts[type_]:
+            yield f"    and {log.counts[type_] - len(issues)} more"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tagpose.data.image_files import find_image_folder
+from tagpose.data.folder_matching import find_image_folder
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (

@@ -1,22 +1,20 @@
 """Export of a network to a bundle: a folder that predicts poses without torch and tagpose."""
 
 import math
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any, Final, NamedTuple
 
-from tagpose.codec.decoder import AssociativeEmbeddingDecoder
+from tagpose.codec.decoder import AssociativeEmbeddingDecoder, decoder_to_dict
 from tagpose.data.images import load_image
 from tagpose.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from tagpose.export.bundle_runtime import decoder_to_dict, preprocess
-from tagpose.export.onnx import InferenceNetwork, max_relative_difference, write_onnx
+from tagpose.export.bundle_runtime import preprocess
+from tagpose.export.onnx import OnnxNetwork, max_relative_difference, write_onnx
 from tagpose.export.precision import convert_to_float16, convert_to_int8
-from tagpose.io import write_json
+from tagpose.io import atomic_folder, write_json
 from tagpose.models.network import PoseNetwork
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.skeleton import Skeleton
@@ -105,7 +103,7 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
         FileExistsError: if the folder exists.
         ValueError: if the outputs differ too much.
     """
-    with _atomic_folder(folder) as partial:
+    with atomic_folder(folder, "output_name=NAME") as partial:
         write_json(partial / "metadata.json", build_metadata(spec))
         difference = _write_network(partial / "network.onnx", spec)
         _write_package(partial / PACKAGE)
@@ -117,7 +115,7 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
 
 def _write_network(file: Path, spec: ExportSpec) -> float:
     """Write the network in its precision, and return its difference from PyTorch's outputs."""
-    network = InferenceNetwork(spec.network, flip_test=spec.flip_test)
+    network = OnnxNetwork(spec.network, flip_test=spec.flip_test)
     write_onnx(file, network, spec.static_shape)
     if spec.precision == "float16":
         convert_to_float16(file)
@@ -132,22 +130,6 @@ def _write_network(file: Path, spec: ExportSpec) -> float:
             "too large; use precision=float32"
         )
     return difference
-
-
-@contextmanager
-def _atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that is renamed to `folder` unless an error occurs."""
-    if folder.exists():
-        raise FileExistsError(
-            f"{folder} already exists; remove it, or choose another name with output_name="
-        )
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_package(package: Path) -> None:

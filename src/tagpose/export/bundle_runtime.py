@@ -5,16 +5,12 @@ Exported bundles contain this module, so it may only import modules that they co
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.decoder import AssociativeEmbeddingDecoder
-from tagpose.codec.grouping import GroupingConfig
 from tagpose.data.input_size import clamp_input_size, compute_input_dimensions
-from tagpose.geometry import invert_affine, letterbox_affine, resize_affine, transform_poses
-from tagpose.structures import Poses
+from tagpose.geometry import letterbox_affine, resize_affine
 
 
 class NetworkInput(NamedTuple):
@@ -47,18 +43,6 @@ def preprocess(
         size = compute_input_dimensions(width, height, input_size)
         affine = resize_affine(width, height, size)
     return NetworkInput(warp_affine(image, affine, size).transpose(2, 0, 1)[None], affine)
-
-
-def to_image_pixels(people: Poses, affine: np.ndarray) -> Poses:
-    """Map poses from input pixels to image pixels; missing keypoints stay rows of 0.
-
-    Args:
-        people: poses with keypoints in input pixels.
-        affine: [2, 3] from image pixels to input pixels.
-    """
-    mapped = transform_poses(people, invert_affine(affine))
-    present = people.keypoints[..., 2:] > 0
-    return mapped._replace(keypoints=np.where(present, mapped.keypoints, np.float32(0)))
 
 
 def warp_affine(image: np.ndarray, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -94,29 +78,3 @@ def _interpolate(
         for step in (1, 2)
     )
     return near + weight * (far - near)
-
-
-def decoder_to_dict(decoder: AssociativeEmbeddingDecoder) -> dict[str, Any]:
-    """Return all options of a decoder for JSON, with those of its grouping nested."""
-    return asdict(decoder)
-
-
-def decoder_from_dict(options: dict[str, Any]) -> AssociativeEmbeddingDecoder:
-    """Build a decoder from its options.
-
-    Args:
-        options: options from `decoder_to_dict`, possibly read from JSON, which turns tuples into
-            lists.
-
-    Raises:
-        TypeError: if an option is unknown.
-        ValueError: if the value of an option is invalid.
-    """
-    values = {name: _to_tuples(value) for name, value in options.items() if name != "grouping"}
-    grouping = {name: _to_tuples(value) for name, value in options["grouping"].items()}
-    return AssociativeEmbeddingDecoder(GroupingConfig(**grouping), **values)
-
-
-def _to_tuples(value: Any) -> Any:
-    """Convert lists to tuples, recursively."""
-    return tuple(map(_to_tuples, value)) if isinstance(value, list | tuple) else value

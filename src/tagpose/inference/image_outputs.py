@@ -1,7 +1,7 @@
 """Output files of predicted images: result files, drawn pictures and images.json."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,9 +18,12 @@ from tagpose.inference.result_writers import (
     per_image_files,
 )
 from tagpose.inference.results import ImageResult, PoseResult
-from tagpose.io import write_json
+from tagpose.io import check_no_overwrite, write_json
 from tagpose.visualization.canvas import resize_for_drawing
 from tagpose.visualization.visualizer import PoseVisualizer
+
+_MAX_NAMES: Final = 5  # files that a line lists
+
 
 OUTPUT_FORMATS: Final = ("pictures", *FORMATS)
 
@@ -154,8 +157,13 @@ def output_extension(name: str, source: Path) -> str:
     raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
 
 
-def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
-    """Raise a ValueError if an output file would overwrite an input file."""
-    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
-    if both:
-        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")
+def describe_frames(num_frames: Mapping[Path, int]) -> str:
+    """Return a line on the files with several frames, of which only the first is used, or ""."""
+    names = [f"{f.name} (first of {count})" for f, count in num_frames.items() if count > 1]
+    if not names:
+        return ""
+    others = ", ..." if len(names) > _MAX_NAMES else ""
+    return (
+        f"used only the first frame of {len(names)} files: {', '.join(names[:_MAX_NAMES])}{others}"
+        "\n"
+    )

@@ -11,7 +11,7 @@ from tagpose.inference.formats.controlnet import to_controlnet, to_dwpose_image
 from tagpose.inference.formats.keypoint_table import KeypointRow, to_table
 from tagpose.inference.formats.openpose import COORDINATE_DECIMALS, SCORE_DECIMALS, to_openpose
 from tagpose.skeletons.keypoint_layouts import OPENPOSE_BODY_25, KeypointLayout, convert_keypoints
-from tagpose.skeletons.skeleton import Skeleton, keypoint_mask
+from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import Poses
 
 
@@ -53,7 +53,7 @@ class PoseResult(NamedTuple):
         """
         scores = self.keypoints[..., 2]
         present = (scores > 0) & (scores >= min_keypoint_score)
-        present &= keypoint_mask(self.skeleton, parts)
+        present &= self.skeleton.keypoint_mask(parts)
         selected = (self.scores >= min_person_score) & present.any(1)
         keypoints = np.where(present[..., None], self.keypoints, np.float32(0))[selected]
         confidences = self.part_confidences.items()

@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from torch import Tensor, nn
 
+from tagpose.models.pretrained_weights import load_imagenet_weights, load_weights_file
+
 _STEM_CHANNELS: Final = 64
 _BRANCHES: Final = 4
 
@@ -179,6 +181,31 @@ class HRNet(nn.Module):
         features = self.stage2(_add_branch(self.transition1, [self.layer1(stem)]))
         features = self.stage3(_add_branch(self.transition2, features))
         return self.stage4(_add_branch(self.transition3, features))[0]
+
+
+def build_hrnet(name: str, *, pretrained: bool | str = False) -> HRNet:
+    """Build an HRNet that returns the features of its finest branch.
+
+    Args:
+        name: key of `HRNETS`, such as "hrnet_w32". A suffix selects weights of timm, as in
+            "hrnet_w18_small.gluon_in1k".
+        pretrained: True to load the ImageNet weights of timm, from its cache or the network; or the
+            path or https:// address of a file of HRNet weights, such as those used by MMPose.
+
+    Raises:
+        FileNotFoundError: if the weights file is missing.
+        ValueError: if the name is unknown, or the weights belong to another network.
+        RuntimeError: if the weights cannot be downloaded or do not fit.
+    """
+    architecture = name.split(".")[0]
+    if architecture not in HRNETS:
+        raise ValueError(f"unknown HRNet {name!r}; use one of {', '.join(HRNETS)}")
+    network = HRNet(HRNETS[architecture])
+    if pretrained is True:
+        load_imagenet_weights(network, name)
+    elif isinstance(pretrained, str):
+        load_weights_file(network, name, pretrained)
+    return network
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1) -> nn.Conv2d:

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from tagpose.codec.spatial_tags import append_spatial_tags
 from tagpose.codec.tta import merge_resolutions
 from tagpose.data.preprocessing import normalize_image
-from tagpose.models.backbone import build_hrnet
 from tagpose.models.higherhrnet import HEAD_INIT_STD, HIGHER_PREFIX, HigherHRNetHead
-from tagpose.models.hrnet import init_normal
+from tagpose.models.hrnet import build_hrnet, init_normal
 from tagpose.skeletons.custom import build_skeleton, skeleton_to_dict
 from tagpose.skeletons.skeleton import TAG_PER_KEYPOINT, ChannelFlipIndices, Skeleton
 from tagpose.structures import DEFAULT_INPUT_SIZE, STRIDE, KeypointMaps, MultiResolutionMaps

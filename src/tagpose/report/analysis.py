@@ -41,7 +41,7 @@ class AnalyzedResults(NamedTuple):
 
 
 def name_results(files: Sequence[Path]) -> list[str]:
-    """Return a name for each file: its stem, with the parent folder if that is not specific."""
+    """Return a name for each run to analyze: the stem of its file, with the folder if needed."""
     stems = Counter(file.stem for file in files)
     return [
         f"{file.absolute().parent.name}/{file.stem}"

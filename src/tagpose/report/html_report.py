@@ -1,7 +1,6 @@
-"""Self-contained HTML report on one result file, or a comparison of two, and its figures."""
+"""Self-contained HTML report on one result file, or a comparison of two."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -9,26 +8,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tagpose.evaluation.detections import MAX_DETECTIONS
 from tagpose.evaluation.ground_truth import GroundTruth
-from tagpose.evaluation.keypoint_ap import OKS_75_INDEX, RECALL_THRESHOLDS, PrecisionRecallCurves
-from tagpose.evaluation.matching import OKS_THRESHOLDS
-from tagpose.evaluation.score_tables import part_titles
 from tagpose.io import atomic_write
 from tagpose.provenance import fingerprint
 from tagpose.report.analysis import AnalyzedResults
+from tagpose.report.charts import StackedBar, draw_pr_curves, make_error_type_bars
 from tagpose.report.image_cards import (
     EmbeddedImage,
     ImageCard,
     ImageRenderer,
     changed_cards,
-    embed_svg,
     worst_cards,
 )
 from tagpose.report.keypoint_errors import (
     GOOD_SIMILARITY,
     NEAR_SIMILARITY,
     ErrorType,
-    count_error_types,
-    has_flip_pairs,
 )
 from tagpose.report.person_matches import CORRECT_OKS, MATCH_OKS
 from tagpose.report.result_tables import (
@@ -42,8 +36,6 @@ from tagpose.report.result_tables import (
     size_table,
 )
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.curves import PR_CURVE_INCHES, StyledCurve, draw_precision_recall_curves
-from tagpose.visualization.skeleton_colors import part_print_colors
 
 _TEMPLATE: Final = "report.html.jinja"  # in the folder of this module; it includes report.css
 
@@ -56,8 +48,6 @@ ERROR_DESCRIPTIONS: Final = {
     ErrorType.SWAP: "the same keypoint, or its left/right counterpart, on another person",
     ErrorType.MISS: f"none of these: all similarities are below {NEAR_SIMILARITY:g}",
 }
-COMPARISON_COLOR: Final = "#94a3b8"  # of the second run
-_SIZE: Final = tuple(round(96 * inches) for inches in PR_CURVE_INCHES)  # CSS pixels
 
 
 class SourceFile(NamedTuple):
@@ -66,27 +56,6 @@ class SourceFile(NamedTuple):
     name: str
     file: str
     sha256: str
-
-
-class BarSegment(NamedTuple):
-    """Segment of a stacked bar."""
-
-    error_type: str
-    fraction: float  # of the bar, 0 to 1
-
-
-class StackedBar(NamedTuple):
-    """Fractions of the keypoints of one part by error type."""
-
-    name: str  # of the part
-    color: str  # of the part
-    run: str
-    segments: Sequence[BarSegment]
-
-    @property
-    def alt_text(self) -> str:
-        """Text for screen readers."""
-        return ", ".join(f"{name} {fraction:.1%}" for name, fraction in self.segments)
 
 
 class Comparison(NamedTuple):
@@ -201,52 +170,3 @@ def _compare(
         errors=error_table(other, skeleton),
         changed=changed_cards(run, other, ground_truth, count, pictures),
     )
-
-
-def make_pr_curves(curves: PrecisionRecallCurves) -> list[StyledCurve]:
-    """Return a part's curves at two OKS thresholds, and the mean over all ten thresholds."""
-    precision, curve = curves.precision, partial(StyledCurve, recall=RECALL_THRESHOLDS)
-    return [
-        curve(f"OKS {OKS_THRESHOLDS[0]:g}", precision=precision[0], style=":"),
-        curve(
-            f"OKS {OKS_THRESHOLDS[OKS_75_INDEX]:g}", precision=precision[OKS_75_INDEX], style="--"
-        ),
-        curve("mean of ten", precision=precision.mean(0), style="-"),
-    ]
-
-
-def draw_pr_curves(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[EmbeddedImage]:
-    """Draw one figure with the curves of all runs for each part that occurs in the ground truth."""
-    colors, figures = part_print_colors(skeleton), []
-    for part, name in part_titles(runs[0].scores).items():
-        part_curves = {run.name: run.curves[part]["all"] for run in runs if part in run.curves}
-        if part_curves and runs[0].scores[part].ap >= 0:
-            lines = {run: make_pr_curves(curves) for run, curves in part_curves.items()}
-            figure = draw_precision_recall_curves(lines, [colors[part], COMPARISON_COLOR])
-            alt_text = f"precision-recall curves, {name}: {_describe_curves(lines)}"
-            figures.append(EmbeddedImage(embed_svg(figure), alt_text, name, *_SIZE))
-    return figures
-
-
-def _describe_curves(lines: Mapping[str, list[StyledCurve]]) -> str:
-    """List the AP of each curve."""
-    return "; ".join(
-        f"{run}, {curve.name}, AP {curve.precision.mean():.3f}"
-        for run, curves in lines.items()
-        for curve in curves
-    )
-
-
-def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[StackedBar]:
-    """Return a bar for each part and run, grouped by part."""
-    counts_by_run = [count_error_types(run.error_types, skeleton) for run in runs]
-    colors, bars = part_print_colors(skeleton), []
-    for part, name in part_titles(runs[0].scores).items():
-        for run, counts in zip(runs, counts_by_run, strict=True):
-            if part in counts and counts[part].any():
-                fractions = counts[part] / counts[part].sum()
-                segments = [BarSegment(t.name.lower(), float(fractions[t])) for t in ErrorType]
-                if not has_flip_pairs(part, skeleton):
-                    del segments[ErrorType.INVERSION]
-                bars.append(StackedBar(name, colors[part], run.name, segments))
-    return bars

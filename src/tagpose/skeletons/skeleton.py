@@ -6,6 +6,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+PARENT_KEYPOINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "foot": ("left_ankle", "right_ankle"),
+        "face": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+        "lefthand": ("left_wrist",),
+        "righthand": ("right_wrist",),
+    }
+)
+
+
 TAG_PER_KEYPOINT: Final = "keypoint"
 TAG_PER_PART: Final = "part"
 TAG_SHARING_MODES: Final = (TAG_PER_KEYPOINT, TAG_PER_PART, "shared")
@@ -83,21 +93,29 @@ class Skeleton(NamedTuple):
         flipped = dict(zip(index, (index[k] for k in self.flip_indices), strict=True))
         return ChannelFlipIndices(self.flip_indices, tuple(flipped[tag] for tag in sorted(flipped)))
 
+    def keypoint_mask(self, parts: Sequence[str] | None) -> np.ndarray:
+        """Return which keypoints [K] bool belong to parts; None means all parts.
+
+        Raises:
+            ValueError: if the skeleton has no part of that name.
+        """
+        if parts is None:
+            return np.ones(self.size, bool)
+        unknown = [part for part in parts if part not in self.parts]
+        if unknown:
+            raise ValueError(
+                f"unknown part {unknown[0]!r}; skeleton {self.name!r} has {', '.join(self.parts)}"
+            )
+        mask = np.zeros(self.size, bool)
+        for part in parts:
+            mask[self.parts[part]] = True
+        return mask
+
     @property
     def part_flip_indices(self) -> tuple[int, ...]:
         """[F] left/right counterpart of each part, or itself."""
         part_index = self.part_index
         return tuple(part_index[self.flip_indices[at.start]] for at in self.disjoint_parts.values())
-
-
-PARENT_KEYPOINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "foot": ("left_ankle", "right_ankle"),
-        "face": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
-        "lefthand": ("left_wrist",),
-        "righthand": ("right_wrist",),
-    }
-)
 
 
 def consecutive_slices(sizes: Mapping[str, int]) -> dict[str, slice]:
@@ -145,23 +163,3 @@ def assemble_skeleton(
         grouping_order=tuple(index[keypoint] for keypoint in order),
         json_keys=json_keys,
     )
-
-
-def keypoint_mask(skeleton: Skeleton, parts: Sequence[str] | None) -> np.ndarray:
-    """Return which keypoints [K] bool belong to parts of the skeleton; None means all parts.
-
-    Raises:
-        ValueError: if the skeleton has no part of that name.
-    """
-    if parts is None:
-        return np.ones(skeleton.size, bool)
-    unknown = [part for part in parts if part not in skeleton.parts]
-    if unknown:
-        raise ValueError(
-            f"unknown part {unknown[0]!r}; skeleton {skeleton.name!r} has "
-            f"{', '.join(skeleton.parts)}"
-        )
-    mask = np.zeros(skeleton.size, bool)
-    for part in parts:
-        mask[skeleton.parts[part]] = True
-    return mask

@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from rich.table import Table
+
 from tagpose.io import atomic_write
 from tagpose.locks import LOCK_NAME, FolderInUseError, lock_file, lock_folder
 from tagpose.sweeps.search_space import Overrides, Sweep, list_overrides
@@ -137,3 +139,21 @@ def sort_trials(trials: Sequence[Trial], *, maximize: bool) -> list[Trial]:
     return sorted(
         trials, key=lambda t: (not t.done, t.done and (-t.value if maximize else t.value), t.number)
     )
+
+
+def make_trial_table(trials: Sequence[Trial], sweep: Sweep, title: str) -> Table:
+    """Build a table with one row per run, best first: metric, varied parameters, time and state."""
+    table = Table("run", title=title)
+    short_names = [name.rpartition(".")[2] for name in sweep.varied_parameters]
+    for column in (sweep.metric, *short_names, "minutes"):
+        table.add_column(column, justify="right")
+    table.add_column("state")
+    for trial in sort_trials(trials, maximize=sweep.maximize):
+        table.add_row(
+            str(trial.number),
+            f"{trial.value:.4f}" if trial.done else "-",
+            *(trial.overrides[name] for name in sweep.varied_parameters),
+            f"{trial.seconds / 60:.1f}",
+            trial.state,
+        )
+    return table

@@ -56,3 +56,16 @@ def supports_bf16(accelerator: str) -> bool:
     # emulated bf16 is slower than float32, so AMX is required; older torch cannot detect it
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return accelerator == "cpu" and bool(capabilities.get("amx_bf16"))
+
+
+def trainer_devices(device: torch.device, count: int) -> str:
+    """Return the value of `trainer.devices`: the GPUs from the index of the device on, or a count.
+
+    Args:
+        device: first device, such as cuda:1; cuda is cuda:0.
+        count: number of devices.
+    """
+    if device.type != "cuda":
+        return str(count)
+    first = device.index or 0
+    return f"[{','.join(map(str, range(first, first + count)))}]"

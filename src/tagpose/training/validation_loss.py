@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tagpose.losses import LOSS_TERM_NAMES
+from tagpose.structures import KeypointMaps
 
 # as logged in validations
 LOSS_NAMES: Final = tuple(f"val/loss/{name}" for name in LOSS_TERM_NAMES)
@@ -48,3 +49,10 @@ def mean_losses(sums: Tensor) -> dict[str, Tensor]:
     losses = zip(LOSS_NAMES, term_sums, strict=True)
     means = {name: term_sum / images for name, term_sum in losses}
     return means | {"val/non_finite_images": non_finite}
+
+
+def finite_images(keypoint_maps: KeypointMaps) -> Tensor:
+    """Return which images [B] of a batch have finite outputs only, without a GPU sync."""
+    # a sum is finite only if all summands are, and reads them once
+    sums = [maps.flatten(1).sum(1, dtype=torch.float32) for maps in keypoint_maps]
+    return torch.stack(sums).isfinite().all(0)

@@ -1,21 +1,18 @@
 """Predictor of people in videos, with tracking and smoothing, and its output files."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from tagpose.inference.image_outputs import OutputOptions
 from tagpose.inference.predictor import Predictor
 from tagpose.video.frames import Frame, FrameResult, Video
-from tagpose.video.inputs import output_stem, redact_password
 from tagpose.video.reader import open_video
 from tagpose.video.smoothing import KeypointSmoother
 from tagpose.video.tracker import PersonTracker
-from tagpose.video.writer import write_video_like
+from tagpose.video.writer import _frame_images, write_video_outputs
 
 _DEFAULT_SMOOTHING = KeypointSmoother()
 
@@ -80,49 +77,3 @@ class VideoPredictor:
             frame = pending.pop(number)
             result = result._replace(tracks=tuple(tracker.update(result, frame.time)))
             yield FrameResult(number, frame.time, image, result, frame.duration)
-
-
-def write_video_outputs(
-    frames: Iterator[FrameResult], video: Video, source: str, folder: Path, options: OutputOptions
-) -> FrameResult:
-    """Write the results of a video, and the video with drawn poses, and return the last frame.
-
-    After an error, the frames before it are written, then it is raised.
-
-    Args:
-        frames: results of the frames.
-        video: open video.
-        source: path or address of the video, which names the output.
-        folder: output folder.
-        options: formats, filter and style.
-
-    Raises:
-        ValueError: there are no frames.
-    """
-    first = next(frames, None)  # before any file is opened: an empty video leaves none
-    if first is None:
-        name = redact_password(source)
-        raise ValueError("; ".join([f"{name} has no frames that can be read", *video.problems]))
-    failure, file = None, folder / f"{output_stem(source)}.mp4"
-    with options.open_results(folder, rate=float(video.rate)) as write_result:
-        drawing = write_video_like(file, video) if "pictures" in options.formats else nullcontext()
-        with drawing as writer:
-            try:
-                for current in chain([first], frames):
-                    position = {"frame": current.number, "time": round(current.time, 4)}
-                    write_result(current.number, position, current.result)
-                    if writer:
-                        image = options.draw(current.image, current.result)
-                        writer.add(image, current.time, current.duration)
-            except (Exception, KeyboardInterrupt) as error:
-                failure = error
-    if failure:
-        raise failure
-    return current
-
-
-def _frame_images(frames: Iterator[Frame], pending: dict[int, Frame]) -> Iterator[np.ndarray]:
-    """Yield the images of frames, and store the frames in `pending` by number."""
-    for number, frame in enumerate(frames):
-        pending[number] = frame
-        yield frame.image

@@ -1,8 +1,9 @@
 """Writer of H.264 videos, which browsers can play."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +11,14 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
+from tagpose.inference.image_outputs import OutputOptions
 from tagpose.io import atomic_write
 from tagpose.video.audio import AudioTrack
-from tagpose.video.frames import TICK, ColorTags, Video, letterbox, tag_encoder_colors
+from tagpose.video.color_conversion import ColorTags, tag_encoder_colors
+from tagpose.video.frames import Frame, FrameResult, Video
+from tagpose.video.inputs import output_stem, redact_password
+from tagpose.video.timestamps import TICK
+from tagpose.visualization.image_grid import letterbox
 
 # Without B-frames, the last packet is the last frame. The MP4 muxer computes the total duration
 # from the last packet, so it is exact.
@@ -155,3 +161,49 @@ def write_video_like(file: Path, video: Video) -> Iterator[VideoWriter]:
     with write_video(file, video.rate, colors=video.colors, audio=video.audio) as writer:
         yield writer
     video.notes.extend(writer.notes)
+
+
+def write_video_outputs(
+    frames: Iterator[FrameResult], video: Video, source: str, folder: Path, options: OutputOptions
+) -> FrameResult:
+    """Write the results of a video, and the video with drawn poses, and return the last frame.
+
+    After an error, the frames before it are written, then it is raised.
+
+    Args:
+        frames: results of the frames.
+        video: open video.
+        source: path or address of the video, which names the output.
+        folder: output folder.
+        options: formats, filter and style.
+
+    Raises:
+        ValueError: there are no frames.
+    """
+    first = next(frames, None)  # before any file is opened: an empty video leaves none
+    if first is None:
+        name = redact_password(source)
+        raise ValueError("; ".join([f"{name} has no frames that can be read", *video.problems]))
+    failure, file = None, folder / f"{output_stem(source)}.mp4"
+    with options.open_results(folder, rate=float(video.rate)) as write_result:
+        drawing = write_video_like(file, video) if "pictures" in options.formats else nullcontext()
+        with drawing as writer:
+            try:
+                for current in chain([first], frames):
+                    position = {"frame": current.number, "time": round(current.time, 4)}
+                    write_result(current.number, position, current.result)
+                    if writer:
+                        image = options.draw(current.image, current.result)
+                        writer.add(image, current.time, current.duration)
+            except (Exception, KeyboardInterrupt) as error:
+                failure = error
+    if failure:
+        raise failure
+    return current
+
+
+def _frame_images(frames: Iterator[Frame], pending: dict[int, Frame]) -> Iterator[np.ndarray]:
+    """Yield the images of frames, and store the frames in `pending` by number."""
+    for number, frame in enumerate(frames):
+        pending[number] = frame
+        yield frame.image

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.data.annotation_tools.source_dataset import Row, annotation_keypoints, id_key
+from tagpose.data.annotation_tools.source_dataset import Row, id_key
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.image_files import ImageFolder
 from tagpose.data.images import load_image, read_annotated_image
@@ -75,3 +75,12 @@ def _read_upright(file: Path, row: Row) -> np.ndarray:
     stated_size = (row.get("height"), row.get("width"))
     upright = load_image(file) if stored.shape[:2] != stated_size else stored
     return upright if upright.shape[:2] == stated_size else stored
+
+
+def annotation_keypoints(annotation: Row, size: int) -> np.ndarray | None:
+    """Return the keypoints [K, 3] of an annotation, flat or nested; None if they are not `size`."""
+    try:
+        flat = np.array(annotation.get("keypoints"), float).ravel()
+    except (TypeError, ValueError):
+        return None
+    return flat.reshape(-1, 3) if flat.size == 3 * size and np.isfinite(flat).all() else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from tagpose.data.annotation_tools.source_categories import choose_category
 from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.data.coco_categories import keypoint_names
 from tagpose.skeletons.coco import BODY
@@ -186,3 +187,15 @@ def _check_flip_pairs(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> N
 def _to_snake_case(name: str) -> str:
     """Convert a name to COCO's spelling: `Left Eye` becomes left_eye."""
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
+
+
+def select_category(content: Row, name: object, file: Path) -> Row:
+    """Return the row of the category to draft, which must list its keypoints."""
+    name = None if name is None else str(name)
+    category = choose_category(content["categories"], content["annotations"], name, file)
+    if category is None:
+        raise ValueError(
+            f"{file}: no category lists the names of its keypoints; add them with "
+            "`tagpose data split source=PATH keypoints=[NAME,...]`"
+        )
+    return category

@@ -55,18 +55,6 @@ def choose_category(
     return candidates[0] if candidates else None
 
 
-def select_category(content: Row, name: object, file: Path) -> Row:
-    """Return the row of the category to draft, which must list its keypoints."""
-    name = None if name is None else str(name)
-    category = choose_category(content["categories"], content["annotations"], name, file)
-    if category is None:
-        raise ValueError(
-            f"{file}: no category lists the names of its keypoints; add them with "
-            "`tagpose data split source=PATH keypoints=[NAME,...]`"
-        )
-    return category
-
-
 def rename_keypoints(
     source: SourceDataset, category: str | None, names: Sequence[str] | None
 ) -> SourceDataset:

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 Row = dict[str, Any]  # one object of a COCO file; unknown keys are preserved
 
 _MAX_EXAMPLES: Final = 3  # per reason
@@ -56,12 +54,3 @@ def has_coordinates(annotation: Row) -> bool:
     rows = values if isinstance(values, list) else []
     flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
     return any(value not in (0, None, "", "0") for value in flat)
-
-
-def annotation_keypoints(annotation: Row, size: int) -> np.ndarray | None:
-    """Return the keypoints [K, 3] of an annotation, flat or nested; None if they are not `size`."""
-    try:
-        flat = np.array(annotation.get("keypoints"), float).ravel()
-    except (TypeError, ValueError):
-        return None
-    return flat.reshape(-1, 3) if flat.size == 3 * size and np.isfinite(flat).all() else None

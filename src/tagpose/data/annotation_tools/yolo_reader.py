@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
-from tagpose.data.image_files import IMAGE_EXTENSIONS, split_of
+from tagpose.data.folder_matching import split_of
+from tagpose.data.image_files import IMAGE_EXTENSIONS
 from tagpose.data.images import (
     EXIF_QUARTER_TURNS,
     EXIF_UPRIGHT,

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tagpose.data.download.extraction import EXTRACTION_PREFIX, count_files, extract_paths
+from tagpose.data.download.extraction import EXTRACTION_PREFIX, extract_paths
 from tagpose.data.download.http import download_file, part_file
+from tagpose.io import count_files
 from tagpose.locks import lock_folder
 
 
@@ -87,3 +88,15 @@ def fetch_archive(root: Path, archive: Archive, *, keep: bool) -> None:
     extract_paths(file, root, find_missing(root, archive))
     if not keep:
         file.unlink()
+
+
+def describe_wholebody(root: Path, files: list[str]) -> str:
+    """Return where the COCO-WholeBody annotations are, or how to download them."""
+    missing = [root / file for file in files if not (root / file).is_file()]
+    if not missing:
+        return f"COCO-WholeBody: annotations in {root}"
+    return (
+        "COCO-WholeBody, which stage two needs: download the annotations manually, as their host "
+        "asks, from https://github.com/jin-s13/COCO-WholeBody#download (for research and "
+        f"non-commercial use only), and save them as {' and '.join(map(str, missing))}"
+    )

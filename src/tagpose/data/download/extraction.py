@@ -11,7 +11,7 @@ from typing import Final
 from tqdm import tqdm
 
 from tagpose.data.safe_unzip import check_member
-from tagpose.io import check_free_space
+from tagpose.io import check_free_space, count_files
 
 EXTRACTION_PREFIX: Final = ".unpacking-"  # of temporary folders with incomplete contents
 
@@ -41,13 +41,6 @@ def extract_paths(file: Path, root: Path, contents: Mapping[str, int]) -> None:
         for path in contents:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / path).replace(root / path)
-
-
-def count_files(path: Path) -> int:
-    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
-    if path.is_dir():
-        return sum(not file.name.startswith(".") for file in path.iterdir())
-    return int(path.exists())
 
 
 def _extract(file: Path, folder: Path, paths: list[str]) -> None:

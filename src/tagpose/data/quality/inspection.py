@@ -1,6 +1,6 @@
 """Inspection of a dataset: statistics and issues of its files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ def inspect_dataset(
         file: annotation file, COCO keypoints or COCO-WholeBody.
         folder: folder of the images.
         skeleton: skeleton to read; its parts determine the JSON keys.
-        read_pixels: whether images are decoded; see `log_file_issues`.
+        read_pixels: whether images are decoded; see `check_image_files`.
         options: options of the reader.
 
     Raises:
@@ -67,26 +67,6 @@ def inspect_dataset(
         files=files,
         part_sizes=measure_parts(coco, skeleton),
     )
-
-
-def format_issues(log: IssueLog, max_examples: int) -> Iterator[str]:
-    """Yield lines that list the issues by type, the most severe and most frequent types first.
-
-    Args:
-        log: issues of a file.
-        max_examples: number of issues to list per type.
-    """
-    order = {type_: position for position, type_ in enumerate(IssueType)}
-    severities = list(Severity)
-    for type_ in sorted(
-        log.issues,
-        key=lambda t: (severities.index(t.severity), -log.counts[t], order[t]),
-    ):
-        yield f"{type_.severity.value}: {log.counts[type_]} x {type_.description}: {type_.advice}"
-        issues = log.issues[type_][:max_examples]
-        yield from (f"    {issue.where} {issue.detail}" for issue in issues)
-        if len(issues) < log.counts[type_]:
-            yield f"    and {log.counts[type_] - len(issues)} more"
 
 
 def summarize_issues(inspection: Inspection) -> str:

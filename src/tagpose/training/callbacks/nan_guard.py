@@ -24,7 +24,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from tagpose.models.checkpoint import write_torch
-from tagpose.structures import KeypointMaps, Sample
+from tagpose.structures import Sample
 from tagpose.training.buffers import BufferSnapshot
 
 _WINDOW: Final = 100  # optimizer steps over which skipped steps are counted
@@ -176,13 +176,6 @@ class NonFiniteGuard(Callback):
                 "trainer.gradient_clip_val=1 or trainer.precision=32-true."
             )
         rank_zero_warn(f"{message} Skipped batches are saved in {self.folder}.")
-
-
-def finite_images(keypoint_maps: KeypointMaps) -> Tensor:
-    """Return which images [B] of a batch have finite outputs only, without a GPU sync."""
-    # a sum is finite only if all summands are, and reads them once
-    sums = [maps.flatten(1).sum(1, dtype=torch.float32) for maps in keypoint_maps]
-    return torch.stack(sums).isfinite().all(0)
 
 
 def _skips_on_device(optimizer: Optimizer) -> bool:

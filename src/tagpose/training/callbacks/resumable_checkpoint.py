@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 from torch import distributed
 
+from tagpose.signals import SCHEDULER_SIGNALS, StopSignalHandler, signal_exit_code
 from tagpose.training.loggers import mark_preempting
-from tagpose.training.stop_signals import SCHEDULER_SIGNALS, StopSignalHandler, signal_exit_code
 
 FILE_NAME: Final = "last.ckpt"
 

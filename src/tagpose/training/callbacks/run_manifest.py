@@ -11,7 +11,13 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from tagpose.data.datamodule import PoseDataModule
 from tagpose.io import atomic_write, write_json
-from tagpose.provenance import describe_changes, fingerprint, git_revision, package_versions
+from tagpose.provenance import (
+    describe_changes,
+    fingerprint,
+    flatten_keys,
+    git_revision,
+    package_versions,
+)
 
 FILE_NAME: Final = "run.json"
 _NOT_OF_RESULTS: Final = ("paths", "resume", "run", "logger", "name")  # keys without effect on them
@@ -73,17 +79,6 @@ class RunManifest(Callback):
                 "the checkpoint contains averaged weights, but the run does not average weights; "
                 "resume with callbacks=ema"
             )
-
-
-def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dicts into one, with dotted keys."""
-    if not isinstance(content, dict):
-        return {prefix: content}
-    return {
-        name: leaf
-        for key, value in content.items()
-        for name, leaf in flatten_keys(value, f"{prefix}.{key}".lstrip(".")).items()
-    }
 
 
 def collect_facts(configured: dict[str, Any], data: PoseDataModule) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""HRNet backbones by name, with ImageNet weights of timm or weights from a file.
+"""Pretrained weights of the backbone: ImageNet weights of timm, or a file.
 
 timm is imported only to load weights, because it takes longer to import than everything else that
 a prediction needs.
@@ -14,39 +14,12 @@ from urllib.request import getproxies
 import torch
 from torch import Tensor, hub, nn
 
-from tagpose.models.hrnet import HRNETS, HRNet
-
 _MMPOSE_PREFIX: Final = "backbone."  # of backbone tensors in MMPose checkpoints
 _BATCH_COUNTER: Final = "num_batches_tracked"  # suffix of tensors that old files lack
 _TIMEOUT: Final = 5  # seconds to connect to the Hugging Face Hub
 
 
-def build_hrnet(name: str, *, pretrained: bool | str = False) -> HRNet:
-    """Build an HRNet that returns the features of its finest branch.
-
-    Args:
-        name: key of `HRNETS`, such as "hrnet_w32". A suffix selects weights of timm, as in
-            "hrnet_w18_small.gluon_in1k".
-        pretrained: True to load the ImageNet weights of timm, from its cache or the network; or the
-            path or https:// address of a file of HRNet weights, such as those used by MMPose.
-
-    Raises:
-        FileNotFoundError: if the weights file is missing.
-        ValueError: if the name is unknown, or the weights belong to another network.
-        RuntimeError: if the weights cannot be downloaded or do not fit.
-    """
-    architecture = name.split(".")[0]
-    if architecture not in HRNETS:
-        raise ValueError(f"unknown HRNet {name!r}; use one of {', '.join(HRNETS)}")
-    network = HRNet(HRNETS[architecture])
-    if pretrained is True:
-        _load_imagenet(network, name)
-    elif isinstance(pretrained, str):
-        _load_file(network, name, pretrained)
-    return network
-
-
-def _load_imagenet(network: nn.Module, name: str) -> None:
+def load_imagenet_weights(network: nn.Module, name: str) -> None:
     """Load timm's ImageNet weights, and check that all tensors changed.
 
     timm loads the tensors that fit and only logs the others, so loading can fail silently.
@@ -78,7 +51,7 @@ def _load_imagenet(network: nn.Module, name: str) -> None:
         )
 
 
-def _load_file(network: nn.Module, name: str, source: str) -> None:
+def load_weights_file(network: nn.Module, name: str, source: str) -> None:
     """Load the backbone's tensors from a file or an address; other tensors are ignored."""
     state = _read_state_dict(_local_file(source))
     state = {key.removeprefix(_MMPOSE_PREFIX): value for key, value in state.items()}

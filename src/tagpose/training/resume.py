@@ -1,0 +1,95 @@
+"""Search for the checkpoint from which a run is resumed."""
+
+import os
+from pathlib import Path
+from typing import Final
+from zipfile import ZipFile
+
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from tagpose.io import remove_stale_files
+from tagpose.models.checkpoint import read_tensors
+
+_TEMPORARY: Final = "*.tmp.ckpt"  # files that `atomic_write` leaves if its process is killed
+
+
+_AUTO: Final = "auto"
+
+
+def read_global_step(file: Path) -> int:
+    """Read the number of training steps of a checkpoint, after checking the whole file for damage.
+
+    Raises:
+        ValueError: if the file is damaged or contains no state of a training run.
+    """
+    try:
+        with ZipFile(file) as opened:
+            damaged = opened.testzip()
+    except Exception as error:  # see `read_tensors`
+        raise ValueError(f"{file} is not a complete checkpoint: {error}") from error
+    content = read_tensors(file, mmap=True)
+    if damaged or not isinstance(content, dict) or "global_step" not in content:
+        raise ValueError(f"{file} is not a complete checkpoint of a training run")
+    return int(content["global_step"])
+
+
+def find_latest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint with the most steps in a folder; warn about damaged ones.
+
+    Args:
+        folder: folder of a run, which may be missing.
+
+    Returns:
+        The checkpoint, or None if the folder has none.
+
+    Raises:
+        ValueError: all checkpoints are damaged.
+    """
+    steps = {}
+    for file in sorted(folder.glob("*.ckpt")):
+        try:
+            steps[file] = read_global_step(file)
+        except ValueError as error:
+            rank_zero_warn(f"skipped a damaged checkpoint: {error}")
+    if not steps and any(folder.glob("*.ckpt")):
+        raise ValueError(
+            f"all checkpoints in {folder} are damaged; start a new run with another run=NAME"
+        )
+    return max(steps, key=lambda file: steps[file], default=None)
+
+
+def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) -> Path | None:
+    """Return the checkpoint to resume from, or None for a new run.
+
+    Args:
+        resume: a checkpoint, or auto for the latest one of the folder.
+        folder: folder of the run.
+        is_named: whether the same command would use the same folder again.
+
+    Raises:
+        ValueError: the folder is ambiguous, or has checkpoints that would be overwritten.
+    """
+    is_worker = "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_PROCID", 0)) > 0
+    if not is_named and (resume == _AUTO or is_worker):
+        raise ValueError(
+            "the run has no name, which resume=auto and runs of several processes need to find "
+            "their folder; set run=NAME"
+        )
+    if resume == _AUTO:
+        latest = find_latest_checkpoint(folder)
+        status = f"Resuming from {latest}" if latest else f"Starting a new run in {folder}"
+        rank_zero_only(print)(status)
+        return latest
+    file = Path(resume) if resume else None
+    is_inside = file is not None and file.resolve().parent == folder.resolve()
+    if any(folder.glob("*.ckpt")) and not is_inside:
+        raise ValueError(
+            f"{folder} has checkpoints of an earlier run; set resume=auto to resume it, or another "
+            "run=NAME to start a new one"
+        )
+    return file
+
+
+def remove_temporary_checkpoints(folder: Path) -> None:
+    """Remove the temporary checkpoints of killed processes."""
+    remove_stale_files(folder, _TEMPORARY)
