@@ -165,10 +165,3 @@ def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
     both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
     if both:
         raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")
-
-
-def count_files(path: Path) -> int:
-    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
-    if path.is_dir():
-        return sum(not file.name.startswith(".") for file in path.iterdir())
-    return int(path.exists())

@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 from PIL import features
 
+_MISSING: Final = "missing"
 _PACKAGES: Final = (
     "tagpose", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless",
     "pycocotools",
 )  # fmt: skip
-_MISSING: Final = "missing"
 
 
 def package_versions() -> dict[str, str]:
@@ -41,13 +41,6 @@ def fingerprint(file: Path) -> dict[str, str]:
         return {"file": str(file), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
 
 
-def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line for each name whose values differ."""
-    names = sorted({*before, *now})
-    pairs = [(name, before.get(name, _MISSING), now.get(name, _MISSING)) for name in names]
-    return [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
-
-
 def git_revision(folder: Path) -> str:
     """Return the commit of a checkout, with "-dirty" if it is modified; "missing" without git."""
     git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
@@ -67,3 +60,10 @@ def flatten_keys(content: object, prefix: str = "") -> dict[str, Any]:
         for key, value in content.items()
         for name, leaf in flatten_keys(value, f"{prefix}.{key}".lstrip(".")).items()
     }
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each name whose values differ."""
+    names = sorted({*before, *now})
+    pairs = [(name, before.get(name, _MISSING), now.get(name, _MISSING)) for name in names]
+    return [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]

@@ -16,7 +16,6 @@ _Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 # sends SIGHUP.
 SCHEDULER_SIGNALS: Final = (signal.SIGTERM, signal.SIGUSR1)
 STOP_SIGNALS: Final = (*SCHEDULER_SIGNALS, signal.SIGINT, signal.SIGHUP)
-
 _REPEAT_WINDOW: Final = 1.0  # seconds; launchers repeat a signal, and repeats count as one signal
 _MAX_WAIT: Final = 120.0  # seconds to save; a process may wait in C for a rank that has exited
 

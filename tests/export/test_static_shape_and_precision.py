@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from helpers.exportable_network import MIN_SCORE, make_images, make_network, make_predictor
-from tagpose.cli.export import check_exportable, find_calibration_images
+from tagpose.cli.export import check_exportable
 from tagpose.cli.option_checks import check_value
 from tagpose.cli.option_rules import find_rule
 from tagpose.cli.option_table import find_rules
@@ -23,7 +23,7 @@ from tagpose.codec.decoder import build_decoder, decoder_from_dict
 from tagpose.export.bundle import ExportSpec, bundle_name, write_bundle
 from tagpose.export.bundle_runtime import preprocess
 from tagpose.export.onnx import OnnxNetwork, max_relative_difference, write_onnx
-from tagpose.export.precision import convert_to_float16, convert_to_int8
+from tagpose.export.precision import convert_to_float16, convert_to_int8, find_calibration_images
 from tagpose.geometry import to_image_pixels
 from tagpose.skeletons.coco import BODY
 

@@ -6,16 +6,12 @@ import torch
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.codec.tta import merge_resolutions
 from tagpose.losses import AssociativeEmbeddingLoss, heatmap_loss
-from tagpose.models.checkpoint import (
-    check_resumable,
-    load_network,
-    write_checkpoint,
-    write_mmpose_checkpoint,
-)
+from tagpose.models.checkpoint import load_network, write_checkpoint, write_mmpose_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, MultiResolutionMaps
+from tagpose.training.resume import check_resumable
 
 PLAIN, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 MAP_SIZE = 16

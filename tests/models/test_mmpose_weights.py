@@ -13,7 +13,6 @@ from tagpose.data.synthetic import write_synthetic_dataset
 from tagpose.evaluation.keypoint_ap import PartScores
 from tagpose.evaluation.published_results import compare_to_published, find_published_result
 from tagpose.models.checkpoint import (
-    check_resumable,
     load_network,
     read_checkpoint,
     write_checkpoint,
@@ -29,6 +28,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.coco import BODY, WHOLEBODY
+from tagpose.training.resume import check_resumable
 
 SMALL = "hrnet_w18_small"
 slow = partial(pytest.param, marks=pytest.mark.slow)

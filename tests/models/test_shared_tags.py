@@ -12,17 +12,13 @@ from tagpose.codec.tta import flip_maps, merge_flip
 from tagpose.inference.batch_decoding import decode_batch, flipped_outputs
 from tagpose.inference.oracle import build_oracle_maps
 from tagpose.losses import tag_losses
-from tagpose.models.checkpoint import (
-    check_resumable,
-    load_network,
-    write_checkpoint,
-    write_mmpose_checkpoint,
-)
+from tagpose.models.checkpoint import load_network, write_checkpoint, write_mmpose_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.skeleton import TAG_SHARING_MODES
 from tagpose.structures import KeypointMaps, Sample
+from tagpose.training.resume import check_resumable
 
 SMALL, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 SIZE = (24, 32)  # heatmap pixels

@@ -11,18 +11,14 @@ from tagpose.codec.spatial_tags import append_spatial_tags, compute_center_offse
 from tagpose.codec.tta import flip_maps, merge_flip, merge_scales
 from tagpose.inference.batch_decoding import decode_batch, flipped_outputs
 from tagpose.losses import AssociativeEmbeddingLoss
-from tagpose.models.checkpoint import (
-    check_resumable,
-    load_network,
-    write_checkpoint,
-    write_mmpose_checkpoint,
-)
+from tagpose.models.checkpoint import load_network, write_checkpoint, write_mmpose_checkpoint
 from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, KeypointMaps
 from tagpose.training.module import BottomUpPoseModule
 from tagpose.training.optimization import WarmupMultiStep
+from tagpose.training.resume import check_resumable
 
 SMALL, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 WEIGHT = 4.0

@@ -1,6 +1,5 @@
 """Save network outputs for `tune`: tagpose cache_outputs checkpoint=FILE [KEY=VALUE ...]."""
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from tagpose.data.samplers import pick_evenly
 from tagpose.evaluation.cached_outputs import (
     CachedOutput,
     CacheManifest,
+    check_disk_space,
     write_cached_output,
     write_manifest,
 )
@@ -87,13 +87,3 @@ def write_outputs(
             check_disk_space(folder, file.stat().st_size * (len(loader) - 1))
         image_ids.append(int(inputs.image_id))
     return tuple(image_ids)
-
-
-def check_disk_space(folder: Path, needed: int) -> None:
-    """Raise a ValueError early, not after hours, if fewer bytes are free than needed."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ValueError(
-            f"{folder} has {free / 1e9:.0f} GB free, but the outputs need about "
-            f"{needed / 1e9:.0f} GB; cache those of fewer images with num_images=N"
-        )

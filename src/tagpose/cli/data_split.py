@@ -1,13 +1,12 @@
 """Split an annotation tool's export: tagpose data split source=PATH [val_fraction=0.1 ...]."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
 from omegaconf import DictConfig
 
 from tagpose.cli.program import program
-from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset
+from tagpose.data.annotation_tools.source_dataset import DropLog, SourceDataset, describe_source
 from tagpose.data.annotation_tools.source_reader import read_source
 from tagpose.data.annotation_tools.train_val_split import assign_splits, write_split
 from tagpose.data.safe_unzip import safe_unzip
@@ -58,16 +57,4 @@ def read_or_unpack(cfg: DictConfig, path: Path, folder: Path, log: DropLog) -> S
         images=Path(cfg.images) if cfg.images else None,
         category=None if cfg.category is None else str(cfg.category),
         keypoints=cfg.keypoints,
-    )
-
-
-def describe_source(source: SourceDataset) -> str:
-    """Return one line with the counts of a source."""
-    names = ", ".join(file.name for file in source.files[:3])
-    more = f" and {len(source.files) - 3} more" if len(source.files) > 3 else ""
-    counts = Counter(source.splits.values())
-    splits = "".join(f", {split} {n}" for split, n in sorted(counts.items()) if len(counts) > 1)
-    return (
-        f"read: {len(source.images)} images, {len(source.annotations)} annotations "
-        f"({source.kind}: {names}{more}{splits})"
     )

@@ -1,18 +1,15 @@
 """Export a checkpoint to an ONNX bundle that needs no torch: tagpose export checkpoint=FILE."""
 
 from pathlib import Path
-from typing import Final
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tagpose.cli.checkpoint_options import resolve_checkpoints
 from tagpose.cli.program import program
-from tagpose.data.image_files import list_images
 from tagpose.export.bundle import ExportSpec, bundle_name, write_bundle
+from tagpose.export.precision import find_calibration_images
 from tagpose.models.checkpoint import load_network
-
-_CALIBRATION_IMAGES: Final = 32  # maximum; with 8 to 128 images the AP differs by 0.004
 
 
 @program("export")
@@ -54,30 +51,3 @@ def check_exportable(cfg: DictConfig) -> None:
             f"input_size={cfg.input_size} and static_shape={list(cfg.static_shape)} both set the "
             "size of the input; remove one of them"
         )
-
-
-def find_calibration_images(precision: str, source: str | None) -> list[Path]:
-    """Return the images to calibrate int8 with, evenly spaced in the order of their names.
-
-    Args:
-        precision: precision of the export; only int8 is calibrated.
-        source: path or pattern of the images, or None.
-
-    Raises:
-        FileNotFoundError: if there are no images.
-        ValueError: if images are given for another precision, or none for int8.
-    """
-    if precision != "int8":
-        if source:
-            raise ValueError(
-                f"calibration_images={source} has no effect with precision={precision}; remove it, "
-                "or set precision=int8"
-            )
-        return []
-    if not source:
-        raise ValueError(
-            "precision=int8 is calibrated with images, but calibration_images is missing; set it "
-            "to a folder of about 30 images like those of later use"
-        )
-    files = list_images(source, "calibration_images")
-    return files[:: max(1, len(files) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from tagpose.cli.checkpoint_options import resolve_checkpoints
 from tagpose.cli.program import program
 from tagpose.data.datamodule import PoseDataModule
-from tagpose.models.checkpoint import check_resumable
 from tagpose.models.transfer import transfer_weights
 from tagpose.training.callbacks.part_ap import PartAPCallback, score_names
 from tagpose.training.callbacks.run_lock import RunLock, lock_run
@@ -23,6 +22,7 @@ from tagpose.training.callbacks.run_manifest import RunManifest, collect_facts
 from tagpose.training.history import draw_history
 from tagpose.training.loggers import truncate_logs
 from tagpose.training.resume import (
+    check_resumable,
     find_resume_checkpoint,
     read_global_step,
     remove_temporary_checkpoints,

@@ -11,17 +11,9 @@ from tagpose.data.image_files import ImageFolder
 TRAIN: Final = "train"  # names of splits
 VAL: Final = "val"
 TEST: Final = "test"
-
-
 _SPLITS: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
-
-
 _MAX_NAMES: Final = 50  # image names that are looked up in each folder
-
-
 _MAX_DEPTH: Final = 3  # levels of subfolders
-
-
 _MAX_FOLDERS: Final = 500  # below each root
 
 

@@ -1,11 +1,9 @@
 """Splits of a dataset: the paths of their annotations and images."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-from tagpose.data.folder_matching import find_image_folder
+from typing import Final, NamedTuple
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (
@@ -18,7 +16,6 @@ _CUSTOM_DATA_HINT: Final = (
     "set data.root=FOLDER to the folder of the dataset, and data.train=[FILE,FOLDER] and "
     "data.val=[FILE,FOLDER] to its annotations and images, relative to data.root"
 )
-_VAL_NAMES: Final = ("val", "valid", "validation")
 
 
 class Split(NamedTuple):
@@ -96,33 +93,3 @@ def check_splits_exist(root: Path, splits: Sequence[Split]) -> None:
         is_coco = all(Path(s.annotations).name.startswith(_COCO_PREFIXES) for s in splits)
         hint = _COCO_HINT if is_coco else _CUSTOM_DATA_HINT
         raise FileNotFoundError(f"the dataset lacks {', '.join(missing)}; {hint}")
-
-
-def locate_split(file: Path, content: Mapping[str, Any], images: str | None) -> SplitPaths:
-    """Return an annotation file with its image folder.
-
-    Args:
-        file: COCO JSON.
-        content: its content.
-        images: folder of the images; None searches near the file.
-
-    Raises:
-        ValueError: the file lists no images.
-    """
-    names = [row["file_name"] for row in content["images"]]
-    if not names:
-        raise ValueError(f"{file} lists no images; check annotations= and val_annotations=")
-    folders = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
-    return SplitPaths(file, find_image_folder(names, file, folders))
-
-
-def find_val_file(file: Path) -> Path | None:
-    """Return the val file that belongs to a train file, if there is one.
-
-    It differs in train and val in its own name (COCO) or in that of its folder (Roboflow).
-    """
-    folder, name = file.resolve().parent, file.name
-    siblings = [file.parent / name.replace("train", val) for val in _VAL_NAMES]
-    cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in _VAL_NAMES]
-    existing = (path for path in (*siblings, *cousins) if path.is_file())
-    return next((path for path in existing if path.resolve() != file.resolve()), None)

@@ -38,7 +38,6 @@ AREA_RANGES: Final = MappingProxyType(
 )
 OKS_75_INDEX: Final = OKS_THRESHOLDS.tolist().index(0.75)
 RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is sampled (COCO)
-
 _HANDS: Final = ("lefthand", "righthand")
 _HAND: Final = "hand"  # name of the mean of both
 

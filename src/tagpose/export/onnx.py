@@ -14,7 +14,6 @@ from tagpose.models.network import PoseNetwork
 from tagpose.structures import MAX_STRIDE, MIN_SIDE, KeypointMaps
 
 INPUT_NAME: Final = "image"
-
 _TOLERANCE: Final = (
     1e-3  # relative to the largest output; a different order of summation changes about 1e-6
 )

@@ -14,8 +14,10 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from tagpose.data.image_files import list_images
 from tagpose.export.onnx import INPUT_NAME
 
+_CALIBRATION_IMAGES: Final = 32  # maximum; with 8 to 128 images the AP differs by 0.004
 _CONVOLUTIONS: Final = ("Conv", "ConvTranspose")
 _HEAD_WEIGHT: Final = "head.weight"  # suffix of the names of the weights of both heads
 
@@ -81,3 +83,30 @@ class _CalibrationInputs:
     def get_next(self) -> dict[str, np.ndarray] | None:
         images = next(self._inputs, None)
         return None if images is None else {INPUT_NAME: images}
+
+
+def find_calibration_images(precision: str, source: str | None) -> list[Path]:
+    """Return the images to calibrate int8 with, evenly spaced in the order of their names.
+
+    Args:
+        precision: precision of the export; only int8 is calibrated.
+        source: path or pattern of the images, or None.
+
+    Raises:
+        FileNotFoundError: if there are no images.
+        ValueError: if images are given for another precision, or none for int8.
+    """
+    if precision != "int8":
+        if source:
+            raise ValueError(
+                f"calibration_images={source} has no effect with precision={precision}; remove it, "
+                "or set precision=int8"
+            )
+        return []
+    if not source:
+        raise ValueError(
+            "precision=int8 is calibrated with images, but calibration_images is missing; set it "
+            "to a folder of about 30 images like those of later use"
+        )
+    files = list_images(source, "calibration_images")
+    return files[:: max(1, len(files) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]

@@ -23,8 +23,6 @@ from tagpose.visualization.canvas import resize_for_drawing
 from tagpose.visualization.visualizer import PoseVisualizer
 
 _MAX_NAMES: Final = 5  # files that a line lists
-
-
 OUTPUT_FORMATS: Final = ("pictures", *FORMATS)
 
 _QUALITY: Final = 92  # of JPEG and WebP pictures

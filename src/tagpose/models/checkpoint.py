@@ -215,34 +215,6 @@ def read_tensors(file: Path, *, mmap: bool = False) -> Any:
         raise ValueError(f"{file} is not a complete checkpoint: {reason}") from error
 
 
-def check_resumable(network: PoseNetwork, file: Path) -> None:
-    """Check that a training run with this network can be resumed from a checkpoint.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
-            network with another architecture, skeleton, `subpixel`, `tag_sharing` or
-            `spatial_tags`.
-    """
-    source_spec, _, resumable = read_checkpoint(file)
-    target_spec = network.spec
-    advice = "resume with the same, or start a new run from its weights with init_from"
-    if source_spec[:2] != target_spec[:2]:  # the input size may differ
-        raise ValueError(f"{file} contains {source_spec}, but the model is {target_spec}; {advice}")
-    for option in ("subpixel", "tag_sharing", "spatial_tags"):
-        source, target = getattr(source_spec, option), getattr(target_spec, option)
-        if source != target:
-            raise ValueError(
-                f"{file} was trained with model.network.{option}={source}, but the model has "
-                f"{option}={target}; {advice}"
-            )
-    if not resumable:
-        raise ValueError(
-            f"{file} contains weights but no training state, so it cannot be resumed; start a new "
-            "run from its weights with init_from"
-        )
-
-
 def _parse_own_checkpoint(
     file: Path, content: dict[str, Any], state: dict[str, Tensor]
 ) -> CheckpointContent:

@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from typing import Final, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tagpose.evaluation.keypoint_ap import OKS_75_INDEX, RECALL_THRESHOLDS, PrecisionRecallCurves
 from tagpose.evaluation.matching import OKS_THRESHOLDS
@@ -11,9 +17,10 @@ from tagpose.report.analysis import AnalyzedResults
 from tagpose.report.image_cards import EmbeddedImage, embed_svg
 from tagpose.report.keypoint_errors import ErrorType, count_error_types, has_flip_pairs
 from tagpose.skeletons.skeleton import Skeleton
-from tagpose.visualization.curves import PR_CURVE_INCHES, StyledCurve, draw_precision_recall_curves
 from tagpose.visualization.skeleton_colors import part_print_colors
 
+_MAX_SHORT_NAME: Final = 14  # characters; longer names have a full line of the legend
+PR_CURVE_INCHES: Final = (4.2, 3.8)  # of a figure of precision-recall curves
 _COMPARISON_COLOR: Final = "#94a3b8"  # of the second run
 _SIZE: Final = tuple(round(96 * inches) for inches in PR_CURVE_INCHES)  # CSS pixels
 
@@ -37,6 +44,15 @@ class StackedBar(NamedTuple):
     def alt_text(self) -> str:
         """Text for screen readers."""
         return ", ".join(f"{name} {fraction:.1%}" for name, fraction in self.segments)
+
+
+class StyledCurve(NamedTuple):
+    """Precision-recall curve with a line style; the mean of its precision is an AP."""
+
+    name: str
+    recall: np.ndarray  # [R] ascending
+    precision: np.ndarray  # [R]
+    style: str  # line style of matplotlib
 
 
 def draw_pr_curves(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[EmbeddedImage]:
@@ -64,6 +80,81 @@ def make_pr_curves(curves: PrecisionRecallCurves) -> list[StyledCurve]:
     ]
 
 
+def draw_precision_recall_curves(
+    lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
+) -> bytes:
+    """Return an SVG file with the curves of each run in a color.
+
+    Args:
+        lines: curves by name of the run; the area under the last one is filled if there is one run.
+        colors: color of each run.
+    """
+    # A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
+    with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
+        return _draw_precision_recall_curves(lines, colors)
+
+
+def _draw_precision_recall_curves(
+    lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
+) -> bytes:
+    figure = Figure(figsize=PR_CURVE_INCHES, layout="constrained")
+    axes = figure.subplots()
+    for (run, curves), color in zip(lines.items(), colors, strict=False):
+        _plot_precision_recall(axes, curves, color, suffix=f", {run}" if len(lines) > 1 else "")
+    if len(lines) == 1:
+        (curves,) = lines.values()
+        axes.fill_between(
+            curves[-1].recall, curves[-1].precision, color=colors[0], alpha=0.12, linewidth=0
+        )
+    _format_precision_recall_axes(axes)
+    columns = 1 if max(map(len, lines)) > _MAX_SHORT_NAME else 2
+    figure.legend(
+        loc="outside lower center",
+        ncols=columns if len(lines) > 1 else len(curves),
+        frameon=False,
+        fontsize="small",
+        handlelength=1.6,
+        columnspacing=1.0,
+    )
+    file = BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def _plot_precision_recall(
+    axes: Axes, curves: Sequence[StyledCurve], color: str, suffix: str
+) -> None:
+    """Plot the curves of one run, with the AP and the suffix in their labels."""
+    for curve in curves:
+        axes.plot(
+            curve.recall,
+            curve.precision,
+            curve.style,
+            color=color,
+            label=f"{curve.name}{suffix}: {curve.precision.mean():.3f}",
+            linewidth=2.2 if curve.style == "-" else 1.3,
+        )
+
+
+def _format_precision_recall_axes(axes: Axes) -> None:
+    """Set ranges, labels and grid."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.grid(visible=True, alpha=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _describe_curves(lines: Mapping[str, list[StyledCurve]]) -> str:
+    """List the AP of each curve."""
+    return "; ".join(
+        f"{run}, {curve.name}, AP {curve.precision.mean():.3f}"
+        for run, curves in lines.items()
+        for curve in curves
+    )
+
+
 def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[StackedBar]:
     """Return a bar for each part and run, grouped by part."""
     counts_by_run = [count_error_types(run.error_types, skeleton) for run in runs]
@@ -77,12 +168,3 @@ def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) ->
                     del segments[ErrorType.INVERSION]
                 bars.append(StackedBar(name, colors[part], run.name, segments))
     return bars
-
-
-def _describe_curves(lines: Mapping[str, list[StyledCurve]]) -> str:
-    """List the AP of each curve."""
-    return "; ".join(
-        f"{run}, {curve.name}, AP {curve.precision.mean():.3f}"
-        for run, curves in lines.items()
-        for curve in curves
-    )

@@ -38,7 +38,6 @@ from tagpose.report.result_tables import (
 from tagpose.skeletons.skeleton import Skeleton
 
 _TEMPLATE: Final = "report.html.jinja"  # in the folder of this module; it includes report.css
-
 ERROR_DESCRIPTIONS: Final = {
     ErrorType.GOOD: f"the correct keypoint, within human variation: similarity {GOOD_SIMILARITY:g} "
     "or more",

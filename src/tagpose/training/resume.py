@@ -1,4 +1,4 @@
-"""Search for the checkpoint from which a run is resumed."""
+"""Resuming: the checkpoint from which a run continues, and whether it fits the configuration."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,10 @@ from zipfile import ZipFile
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from tagpose.io import remove_stale_files
-from tagpose.models.checkpoint import read_tensors
+from tagpose.models.checkpoint import read_checkpoint, read_tensors
+from tagpose.models.network import PoseNetwork
 
 _TEMPORARY: Final = "*.tmp.ckpt"  # files that `atomic_write` leaves if its process is killed
-
-
 _AUTO: Final = "auto"
 
 
@@ -93,3 +92,31 @@ def find_resume_checkpoint(resume: str | None, folder: Path, *, is_named: bool) 
 def remove_temporary_checkpoints(folder: Path) -> None:
     """Remove the temporary checkpoints of killed processes."""
     remove_stale_files(folder, _TEMPORARY)
+
+
+def check_resumable(network: PoseNetwork, file: Path) -> None:
+    """Check that a training run with this network can be resumed from a checkpoint.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file is not a checkpoint, contains no training state, or belongs to a
+            network with another architecture, skeleton, `subpixel`, `tag_sharing` or
+            `spatial_tags`.
+    """
+    source_spec, _, resumable = read_checkpoint(file)
+    target_spec = network.spec
+    advice = "resume with the same, or start a new run from its weights with init_from"
+    if source_spec[:2] != target_spec[:2]:  # the input size may differ
+        raise ValueError(f"{file} contains {source_spec}, but the model is {target_spec}; {advice}")
+    for option in ("subpixel", "tag_sharing", "spatial_tags"):
+        source, target = getattr(source_spec, option), getattr(target_spec, option)
+        if source != target:
+            raise ValueError(
+                f"{file} was trained with model.network.{option}={source}, but the model has "
+                f"{option}={target}; {advice}"
+            )
+    if not resumable:
+        raise ValueError(
+            f"{file} contains weights but no training state, so it cannot be resumed; start a new "
+            "run from its weights with init_from"
+        )

@@ -1,18 +1,12 @@
-"""Figures of curves: losses and AP over the steps of a run, and precision over recall."""
+"""Figures of a training run: losses and AP over the steps."""
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-PR_CURVE_INCHES: Final = (4.2, 3.8)  # of a figure of precision-recall curves
-_MAX_SHORT_NAME: Final = 14  # characters; longer names have a full line of the legend
 
 
 class Curve(NamedTuple):
@@ -64,78 +58,3 @@ def _draw_panel(axes: Axes, curves: Sequence[Curve], label: str) -> None:
     if curves:
         for text in axes.legend(frameon=False, fontsize="small").get_texts():
             text.set_parse_math(False)
-
-
-class StyledCurve(NamedTuple):
-    """Precision-recall curve with a line style; the mean of its precision is an AP."""
-
-    name: str
-    recall: np.ndarray  # [R] ascending
-    precision: np.ndarray  # [R]
-    style: str  # line style of matplotlib
-
-
-def draw_precision_recall_curves(
-    lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
-) -> bytes:
-    """Return an SVG file with the curves of each run in a color.
-
-    Args:
-        lines: curves by name of the run; the area under the last one is filled if there is one run.
-        colors: color of each run.
-    """
-    # A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
-    with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
-        return _draw_precision_recall_curves(lines, colors)
-
-
-def _draw_precision_recall_curves(
-    lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
-) -> bytes:
-    figure = Figure(figsize=PR_CURVE_INCHES, layout="constrained")
-    axes = figure.subplots()
-    for (run, curves), color in zip(lines.items(), colors, strict=False):
-        _plot_precision_recall(axes, curves, color, suffix=f", {run}" if len(lines) > 1 else "")
-    if len(lines) == 1:
-        (curves,) = lines.values()
-        axes.fill_between(
-            curves[-1].recall, curves[-1].precision, color=colors[0], alpha=0.12, linewidth=0
-        )
-    _format_precision_recall_axes(axes)
-    columns = 1 if max(map(len, lines)) > _MAX_SHORT_NAME else 2
-    figure.legend(
-        loc="outside lower center",
-        ncols=columns if len(lines) > 1 else len(curves),
-        frameon=False,
-        fontsize="small",
-        handlelength=1.6,
-        columnspacing=1.0,
-    )
-    file = BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
-
-
-def _plot_precision_recall(
-    axes: Axes, curves: Sequence[StyledCurve], color: str, suffix: str
-) -> None:
-    """Plot the curves of one run, with the AP and the suffix in their labels."""
-    for curve in curves:
-        axes.plot(
-            curve.recall,
-            curve.precision,
-            curve.style,
-            color=color,
-            label=f"{curve.name}{suffix}: {curve.precision.mean():.3f}",
-            linewidth=2.2 if curve.style == "-" else 1.3,
-        )
-
-
-def _format_precision_recall_axes(axes: Axes) -> None:
-    """Set ranges, labels and grid."""
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall")
-    axes.set_ylabel("precision")
-    axes.grid(visible=True, alpha=0.2)
-    axes.spines[["top", "right"]].set_visible(False)

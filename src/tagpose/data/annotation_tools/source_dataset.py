@@ -1,5 +1,6 @@
 """Annotated images of an export as COCO rows, and the log of dropped rows."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -54,3 +55,15 @@ def has_coordinates(annotation: Row) -> bool:
     rows = values if isinstance(values, list) else []
     flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
     return any(value not in (0, None, "", "0") for value in flat)
+
+
+def describe_source(source: SourceDataset) -> str:
+    """Return one line with the counts of a source."""
+    names = ", ".join(file.name for file in source.files[:3])
+    more = f" and {len(source.files) - 3} more" if len(source.files) > 3 else ""
+    counts = Counter(source.splits.values())
+    splits = "".join(f", {split} {n}" for split, n in sorted(counts.items()) if len(counts) > 1)
+    return (
+        f"read: {len(source.images)} images, {len(source.annotations)} annotations "
+        f"({source.kind}: {names}{more}{splits})"
+    )

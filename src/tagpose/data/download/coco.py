@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tagpose.data.download.extraction import EXTRACTION_PREFIX, extract_paths
+from tagpose.data.download.extraction import EXTRACTION_PREFIX, count_files, extract_paths
 from tagpose.data.download.http import download_file, part_file
-from tagpose.io import count_files
 from tagpose.locks import lock_folder
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from tqdm import tqdm
 
 from tagpose.data.safe_unzip import check_member
-from tagpose.io import check_free_space, count_files
+from tagpose.io import check_free_space
 
 EXTRACTION_PREFIX: Final = ".unpacking-"  # of temporary folders with incomplete contents
 
@@ -63,3 +63,10 @@ def _is_below(member: zipfile.ZipInfo, paths: list[str]) -> bool:
     """Return whether a member is a file at or below one of the paths."""
     name = PurePosixPath(member.filename)
     return not member.is_dir() and any(name.is_relative_to(path) for path in paths)
+
+
+def count_files(path: Path) -> int:
+    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
+    if path.is_dir():
+        return sum(not file.name.startswith(".") for file in path.iterdir())
+    return int(path.exists())
