@@ -7,12 +7,12 @@ import pytest
 from torch.utils.data import DataLoader
 
 from helpers.run_scripts import run, succeeded
+from tagpose.cli.ablate import VariantResult, ablation_table
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.data.annotations import read_annotations
 from tagpose.data.datasets import ValDataset
 from tagpose.data.synthetic import write_synthetic_dataset
-from tagpose.evaluation.ablation_table import VariantResult, ablation_table
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.keypoint_ap import evaluate_parts
 from tagpose.inference.oracle import decode_oracle_maps

@@ -18,11 +18,11 @@ from tagpose.data.samplers import pick_evenly
 from tagpose.evaluation.cached_outputs import (
     CachedOutput,
     CacheManifest,
-    check_disk_space,
     write_cached_output,
     write_manifest,
 )
 from tagpose.inference.predictor import Predictor
+from tagpose.io import check_free_space
 from tagpose.models.checkpoint import load_network
 from tagpose.provenance import fingerprint, package_versions
 from tagpose.skeletons.custom import skeleton_to_config
@@ -84,6 +84,6 @@ def write_outputs(
             folder, CachedOutput(int(inputs.image_id), keypoint_maps, inputs.affine)
         )
         if not image_ids:
-            check_disk_space(folder, file.stat().st_size * (len(loader) - 1))
+            check_free_space(folder, file.stat().st_size * (len(loader) - 1))
         image_ids.append(int(inputs.image_id))
     return tuple(image_ids)

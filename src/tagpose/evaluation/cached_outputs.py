@@ -5,7 +5,6 @@ describes them.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -134,13 +133,3 @@ def read_manifest(folder: Path) -> CacheManifest:
 def _output_file(folder: Path, image_id: int) -> Path:
     """Return the file of an image's outputs, which is numbered like COCO's images."""
     return folder / f"{image_id:012d}.safetensors"
-
-
-def check_disk_space(folder: Path, needed: int) -> None:
-    """Raise a ValueError early, not after hours, if fewer bytes are free than needed."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ValueError(
-            f"{folder} has {free / 1e9:.0f} GB free, but the outputs need about "
-            f"{needed / 1e9:.0f} GB; cache those of fewer images with num_images=N"
-        )

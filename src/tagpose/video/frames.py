@@ -8,9 +8,9 @@ import numpy as np
 
 from tagpose.inference.results import PoseResult
 from tagpose.video.audio import AudioTrack
-from tagpose.video.color_conversion import ColorTags
 
 DEFAULT_RATE: Final = Fraction(30)  # frames per second of sources without a rate
+UNSPECIFIED: Final = 2  # color tag, in every list of ISO/IEC 23091-2
 
 
 class Frame(NamedTuple):
@@ -29,6 +29,13 @@ class FrameResult(NamedTuple):
     image: np.ndarray  # [H, W, 3] uint8 RGB
     result: PoseResult  # with tracks
     duration: float | None = None  # seconds; None if unknown
+
+
+class ColorTags(NamedTuple):
+    """Primaries and transfer function of a video as code points of ISO/IEC 23091-2."""
+
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
 
 
 class Video:

@@ -15,8 +15,8 @@ from PIL import Image, ImageSequence
 from tagpose.data.image_files import is_camera
 from tagpose.data.images import IMAGE_ERRORS, to_rgb
 from tagpose.video.audio import AudioTrack
-from tagpose.video.color_conversion import ColorTags, FrameConverter
-from tagpose.video.frames import Frame, Video
+from tagpose.video.color_conversion import FrameConverter
+from tagpose.video.frames import ColorTags, Frame, Video
 from tagpose.video.inputs import is_animated, is_url, redact_password
 from tagpose.video.timestamps import BestEffortTimestamp, PresentationClock, ticks_to_seconds
 

@@ -14,8 +14,8 @@ from av.codec.context import Flags
 from tagpose.inference.image_outputs import OutputOptions
 from tagpose.io import atomic_write
 from tagpose.video.audio import AudioTrack
-from tagpose.video.color_conversion import ColorTags, tag_encoder_colors
-from tagpose.video.frames import Frame, FrameResult, Video
+from tagpose.video.color_conversion import tag_encoder_colors
+from tagpose.video.frames import ColorTags, Frame, FrameResult, Video
 from tagpose.video.inputs import output_stem, redact_password
 from tagpose.video.timestamps import TICK
 from tagpose.visualization.image_grid import letterbox
