@@ -129,6 +129,13 @@ def atomic_folder(folder: Path, option: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
+    """Raise a ValueError if an output file would overwrite an input file."""
+    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
+    if both:
+        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")
+
+
 def _is_writer_running(process: int, timestamp: float) -> bool:
     """Return whether a running process of this machine was already running at a time."""
     try:
@@ -158,10 +165,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def check_no_overwrite(targets: list[Path], sources: list[Path]) -> None:
-    """Raise a ValueError if an output file would overwrite an input file."""
-    both = {file.resolve() for file in targets} & {file.resolve() for file in sources}
-    if both:
-        raise ValueError(f"{min(both)} would be overwritten; use another output=FOLDER")

@@ -118,6 +118,18 @@ def mmap_arrays(file: Path, *, check: bool) -> list[np.ndarray]:
     return arrays
 
 
+def cache_dependencies(rules: ReadRules) -> dict[str, Any]:
+    """Return the rules on which the cached arrays depend."""
+    skeleton = rules.skeleton
+    return {
+        "names": skeleton.keypoints,
+        "json_keys": dict(skeleton.json_keys),
+        "disjoint_parts": dict(skeleton.disjoint_parts),
+        "part_parents": skeleton.part_parents,
+        "options": tuple(rules.options),
+    }
+
+
 def _open_cached(paths: Sequence[Path]) -> CachedArrays | None:
     """Return the first cache that exists and is intact."""
     for path in paths:
@@ -197,15 +209,3 @@ def _next_array(mapping: mmap.mmap) -> np.ndarray:
     end = start + array.nbytes
     mapping.seek(end + -end % _ALIGNMENT)
     return array
-
-
-def cache_dependencies(rules: ReadRules) -> dict[str, Any]:
-    """Return the rules on which the cached arrays depend."""
-    skeleton = rules.skeleton
-    return {
-        "names": skeleton.keypoints,
-        "json_keys": dict(skeleton.json_keys),
-        "disjoint_parts": dict(skeleton.disjoint_parts),
-        "part_parents": skeleton.part_parents,
-        "options": tuple(rules.options),
-    }

@@ -63,6 +63,15 @@ def find_image_folder(names: Sequence[str], file: Path, roots: Sequence[Path]) -
     return candidates[0]
 
 
+def split_of(path: Path) -> str | None:
+    """Return the split in the innermost part of a path that contains one."""
+    for part in reversed(path.parts):
+        for word in re.findall(r"[a-z]+", part.lower()):
+            if word in _SPLITS:
+                return _SPLITS[word]
+    return None
+
+
 def _match_folder(folder: Path, names: Sequence[str], file: Path) -> FolderMatch:
     """Return how well a folder matches an annotation file."""
     images = ImageFolder(folder)
@@ -71,15 +80,6 @@ def _match_folder(folder: Path, names: Sequence[str], file: Path) -> FolderMatch
     is_same_split = split is not None and split == split_of(Path(file.parent.name, file.name))
     is_subset = file.stem.lower().endswith(f"_{folder.name.lower()}")  # person_keypoints_SUBSET
     return FolderMatch(len(found), sum(path in names for path in found), is_same_split or is_subset)
-
-
-def split_of(path: Path) -> str | None:
-    """Return the split in the innermost part of a path that contains one."""
-    for part in reversed(path.parts):
-        for word in re.findall(r"[a-z]+", part.lower()):
-            if word in _SPLITS:
-                return _SPLITS[word]
-    return None
 
 
 def _walk_folders(root: Path) -> Iterator[Path]:

@@ -61,30 +61,6 @@ def convert_to_int8(file: Path, inputs: Iterable[np.ndarray]) -> None:
         logging.disable(logging.NOTSET)
 
 
-def _head_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the convolutions of both heads, and of all nodes after the last one."""
-    features: set[str] = set()  # tensors that a convolution needs
-    head = []
-    for node in reversed(graph.node):  # in topological order
-        precedes = node.op_type in _CONVOLUTIONS or not features.isdisjoint(node.output)
-        if precedes:
-            features.update(node.input)
-        if not precedes or any(name.endswith(_HEAD_WEIGHT) for name in node.input):
-            head.append(node.name)
-    return head
-
-
-class _CalibrationInputs:
-    """Network inputs in the form that onnxruntime reads them."""
-
-    def __init__(self, inputs: Iterable[np.ndarray]) -> None:
-        self._inputs = iter(inputs)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        images = next(self._inputs, None)
-        return None if images is None else {INPUT_NAME: images}
-
-
 def find_calibration_images(precision: str, source: str | None) -> list[Path]:
     """Return the images to calibrate int8 with, evenly spaced in the order of their names.
 
@@ -110,3 +86,27 @@ def find_calibration_images(precision: str, source: str | None) -> list[Path]:
         )
     files = list_images(source, "calibration_images")
     return files[:: max(1, len(files) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
+
+
+def _head_nodes(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the convolutions of both heads, and of all nodes after the last one."""
+    features: set[str] = set()  # tensors that a convolution needs
+    head = []
+    for node in reversed(graph.node):  # in topological order
+        precedes = node.op_type in _CONVOLUTIONS or not features.isdisjoint(node.output)
+        if precedes:
+            features.update(node.input)
+        if not precedes or any(name.endswith(_HEAD_WEIGHT) for name in node.input):
+            head.append(node.name)
+    return head
+
+
+class _CalibrationInputs:
+    """Network inputs in the form that onnxruntime reads them."""
+
+    def __init__(self, inputs: Iterable[np.ndarray]) -> None:
+        self._inputs = iter(inputs)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        images = next(self._inputs, None)
+        return None if images is None else {INPUT_NAME: images}

@@ -94,6 +94,21 @@ def draw_precision_recall_curves(
         return _draw_precision_recall_curves(lines, colors)
 
 
+def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[StackedBar]:
+    """Return a bar for each part and run, grouped by part."""
+    counts_by_run = [count_error_types(run.error_types, skeleton) for run in runs]
+    colors, bars = part_print_colors(skeleton), []
+    for part, name in part_titles(runs[0].scores).items():
+        for run, counts in zip(runs, counts_by_run, strict=True):
+            if part in counts and counts[part].any():
+                fractions = counts[part] / counts[part].sum()
+                segments = [BarSegment(t.name.lower(), float(fractions[t])) for t in ErrorType]
+                if not has_flip_pairs(part, skeleton):
+                    del segments[ErrorType.INVERSION]
+                bars.append(StackedBar(name, colors[part], run.name, segments))
+    return bars
+
+
 def _draw_precision_recall_curves(
     lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
 ) -> bytes:
@@ -153,18 +168,3 @@ def _describe_curves(lines: Mapping[str, list[StyledCurve]]) -> str:
         for run, curves in lines.items()
         for curve in curves
     )
-
-
-def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[StackedBar]:
-    """Return a bar for each part and run, grouped by part."""
-    counts_by_run = [count_error_types(run.error_types, skeleton) for run in runs]
-    colors, bars = part_print_colors(skeleton), []
-    for part, name in part_titles(runs[0].scores).items():
-        for run, counts in zip(runs, counts_by_run, strict=True):
-            if part in counts and counts[part].any():
-                fractions = counts[part] / counts[part].sum()
-                segments = [BarSegment(t.name.lower(), float(fractions[t])) for t in ErrorType]
-                if not has_flip_pairs(part, skeleton):
-                    del segments[ErrorType.INVERSION]
-                bars.append(StackedBar(name, colors[part], run.name, segments))
-    return bars

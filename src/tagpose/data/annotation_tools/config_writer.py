@@ -72,45 +72,6 @@ def quote_yaml(text: str) -> str:
     return quoted.rstrip("\n")
 
 
-def _format_yaml_paths(split: SplitPaths, root: Path) -> str:
-    """Format annotation file and image folder, relative to the root if they are below it."""
-    # not resolved: the images may be a link in the folder of the annotations
-    images = Path(os.path.abspath(split.images))  # noqa: PTH100
-    paths = (split.annotations.resolve(), images)
-    relative = [str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in paths]
-    return f"[{', '.join(map(quote_yaml, relative))}]"
-
-
-def _describe_sigmas(sigmas: Sequence[float]) -> str:
-    """Describe the origin of default sigmas."""
-    num_coco = sum(sigma != DEFAULT_SIGMA for sigma in sigmas)
-    if num_coco == len(sigmas):
-        return "those of COCO's keypoints of the same names"
-    rest = f", COCO's for {num_coco} keypoints of the same names" if num_coco else ""
-    return f"{DEFAULT_SIGMA:g} for {len(sigmas) - num_coco} keypoints{rest}"
-
-
-def _format_yaml_list(key: str, values: Sequence[str]) -> list[str]:
-    """Format a YAML list in lines of limited width."""
-    line = f"{key}: [{', '.join(values)}]"
-    if len(line) <= _LINE_WIDTH:
-        return [line]
-    rows, row = [], ""
-    for value in values:
-        if row and len(row) + len(value) > _LINE_WIDTH:
-            rows.append(row)
-            row = ""
-        row += f"{value}, "
-    return [f"{key}:", "  [", *(f"    {line.rstrip()}" for line in [*rows, row] if line), "  ]"]
-
-
-def _format_yaml_pairs(key: str, pairs: Sequence[Sequence[str]]) -> list[str]:
-    """Format a YAML list of pairs, one per line."""
-    if not pairs:
-        return [f"{key}: []"]
-    return [f"{key}:", *(f"  - [{quote_yaml(a)}, {quote_yaml(b)}]" for a, b in pairs)]
-
-
 def write_configs(texts: Mapping[str, str], folder: Path, *, overwrite: bool) -> None:
     """Write configuration files by name, either all or none."""
     edited = [str(folder / name) for name, text in texts.items() if has_edits(folder / name, text)]
@@ -161,3 +122,42 @@ def find_val_file(file: Path) -> Path | None:
     cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in _VAL_NAMES]
     existing = (path for path in (*siblings, *cousins) if path.is_file())
     return next((path for path in existing if path.resolve() != file.resolve()), None)
+
+
+def _format_yaml_paths(split: SplitPaths, root: Path) -> str:
+    """Format annotation file and image folder, relative to the root if they are below it."""
+    # not resolved: the images may be a link in the folder of the annotations
+    images = Path(os.path.abspath(split.images))  # noqa: PTH100
+    paths = (split.annotations.resolve(), images)
+    relative = [str(p.relative_to(root)) if p.is_relative_to(root) else str(p) for p in paths]
+    return f"[{', '.join(map(quote_yaml, relative))}]"
+
+
+def _describe_sigmas(sigmas: Sequence[float]) -> str:
+    """Describe the origin of default sigmas."""
+    num_coco = sum(sigma != DEFAULT_SIGMA for sigma in sigmas)
+    if num_coco == len(sigmas):
+        return "those of COCO's keypoints of the same names"
+    rest = f", COCO's for {num_coco} keypoints of the same names" if num_coco else ""
+    return f"{DEFAULT_SIGMA:g} for {len(sigmas) - num_coco} keypoints{rest}"
+
+
+def _format_yaml_list(key: str, values: Sequence[str]) -> list[str]:
+    """Format a YAML list in lines of limited width."""
+    line = f"{key}: [{', '.join(values)}]"
+    if len(line) <= _LINE_WIDTH:
+        return [line]
+    rows, row = [], ""
+    for value in values:
+        if row and len(row) + len(value) > _LINE_WIDTH:
+            rows.append(row)
+            row = ""
+        row += f"{value}, "
+    return [f"{key}:", "  [", *(f"    {line.rstrip()}" for line in [*rows, row] if line), "  ]"]
+
+
+def _format_yaml_pairs(key: str, pairs: Sequence[Sequence[str]]) -> list[str]:
+    """Format a YAML list of pairs, one per line."""
+    if not pairs:
+        return [f"{key}: []"]
+    return [f"{key}:", *(f"  - [{quote_yaml(a)}, {quote_yaml(b)}]" for a, b in pairs)]

@@ -63,6 +63,15 @@ def choose_examples(
     return examples
 
 
+def annotation_keypoints(annotation: Row, size: int) -> np.ndarray | None:
+    """Return the keypoints [K, 3] of an annotation, flat or nested; None if they are not `size`."""
+    try:
+        flat = np.array(annotation.get("keypoints"), float).ravel()
+    except (TypeError, ValueError):
+        return None
+    return flat.reshape(-1, 3) if flat.size == 3 * size and np.isfinite(flat).all() else None
+
+
 def _label_completeness(person: np.ndarray) -> tuple[int, float]:
     """Return the number of labeled keypoints of a person [K, 3] and their extent in pixels."""
     points = person[person[:, 2] > 0, :2]
@@ -75,12 +84,3 @@ def _read_upright(file: Path, row: Row) -> np.ndarray:
     stated_size = (row.get("height"), row.get("width"))
     upright = load_image(file) if stored.shape[:2] != stated_size else stored
     return upright if upright.shape[:2] == stated_size else stored
-
-
-def annotation_keypoints(annotation: Row, size: int) -> np.ndarray | None:
-    """Return the keypoints [K, 3] of an annotation, flat or nested; None if they are not `size`."""
-    try:
-        flat = np.array(annotation.get("keypoints"), float).ravel()
-    except (TypeError, ValueError):
-        return None
-    return flat.reshape(-1, 3) if flat.size == 3 * size and np.isfinite(flat).all() else None

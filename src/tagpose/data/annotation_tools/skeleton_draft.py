@@ -142,6 +142,18 @@ def describe_draft(draft: SkeletonDraft) -> list[str]:
     return lines
 
 
+def select_category(content: Row, name: object, file: Path) -> Row:
+    """Return the row of the category to draft, which must list its keypoints."""
+    name = None if name is None else str(name)
+    category = choose_category(content["categories"], content["annotations"], name, file)
+    if category is None:
+        raise ValueError(
+            f"{file}: no category lists the names of its keypoints; add them with "
+            "`tagpose data split source=PATH keypoints=[NAME,...]`"
+        )
+    return category
+
+
 def _parse_bone(entry: Any, first: int, names: Sequence[str]) -> Pair | None:
     """Return the names of the two different keypoints of an entry; None if it is invalid."""
     if not isinstance(entry, list) or len(entry) != 2:
@@ -187,15 +199,3 @@ def _check_flip_pairs(pairs: Sequence[Sequence[str]], names: Sequence[str]) -> N
 def _to_snake_case(name: str) -> str:
     """Convert a name to COCO's spelling: `Left Eye` becomes left_eye."""
     return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).lower()
-
-
-def select_category(content: Row, name: object, file: Path) -> Row:
-    """Return the row of the category to draft, which must list its keypoints."""
-    name = None if name is None else str(name)
-    category = choose_category(content["categories"], content["annotations"], name, file)
-    if category is None:
-        raise ValueError(
-            f"{file}: no category lists the names of its keypoints; add them with "
-            "`tagpose data split source=PATH keypoints=[NAME,...]`"
-        )
-    return category

@@ -43,6 +43,13 @@ def extract_paths(file: Path, root: Path, contents: Mapping[str, int]) -> None:
             (Path(folder) / path).replace(root / path)
 
 
+def count_files(path: Path) -> int:
+    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
+    if path.is_dir():
+        return sum(not file.name.startswith(".") for file in path.iterdir())
+    return int(path.exists())
+
+
 def _extract(file: Path, folder: Path, paths: list[str]) -> None:
     """Extract the files at or below some paths of an archive."""
     try:
@@ -63,10 +70,3 @@ def _is_below(member: zipfile.ZipInfo, paths: list[str]) -> bool:
     """Return whether a member is a file at or below one of the paths."""
     name = PurePosixPath(member.filename)
     return not member.is_dir() and any(name.is_relative_to(path) for path in paths)
-
-
-def count_files(path: Path) -> int:
-    """Return the number of files in a folder except hidden ones; 1 for a file, 0 if missing."""
-    if path.is_dir():
-        return sum(not file.name.startswith(".") for file in path.iterdir())
-    return int(path.exists())
