@@ -14,7 +14,7 @@ import pytest
 
 from helpers.run_scripts import ROOT
 from tagpose.locks import LOCK_NAME, FolderInUseError, lock_file, lock_folder
-from tagpose.training.resume import remove_temporary_checkpoints
+from tagpose.training.resume_checkpoint import remove_temporary_checkpoints
 
 PROGRAM = ROOT / "tests/programs/lock_folder.py"
 

@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from socket import gethostname
 from typing import Final
 
@@ -85,12 +85,13 @@ def is_stale(partial: Path) -> bool:
     return not _is_writer_running(int(process), modified)
 
 
-def check_free_space(folder: Path, required: int) -> None:
+def check_free_space(folder: Path, required: int, advice: str = "free some space") -> None:
     """Check that the disk of a folder, which may not exist yet, has enough free space.
 
     Args:
         folder: folder to write to.
         required: bytes to write.
+        advice: how to need less space, for the error message.
 
     Raises:
         OSError: the disk has too little free space.
@@ -100,7 +101,7 @@ def check_free_space(folder: Path, required: int) -> None:
     if required > free:
         raise OSError(
             f"{folder} needs {required / 1e9:.1f} GB, but its disk has {free / 1e9:.1f} GB free; "
-            "free some space or choose a folder on another disk"
+            f"{advice} or choose a folder on another disk"
         )
 
 
@@ -120,10 +121,10 @@ def atomic_folder(folder: Path, option: str) -> Iterator[Path]:
             f"{folder} already exists and is not overwritten; remove it, or choose another {option}"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)).resolve()
+    partial = folder.parent.resolve() / f".{folder.name}.{token_hex(4)}"
+    partial.mkdir()  # unlike mkdtemp, with the permissions of other folders
     try:
         yield partial
-        partial.chmod(0o755)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

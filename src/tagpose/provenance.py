@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 from PIL import features
 
-_MISSING: Final = "missing"
 _PACKAGES: Final = (
     "tagpose", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless",
     "pycocotools",
 )  # fmt: skip
+_MISSING: Final = "missing"
 
 
 def package_versions() -> dict[str, str]:

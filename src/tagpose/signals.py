@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from threading import Thread, Timer
 from types import FrameType
 from typing import Any, Final, TypeAlias
@@ -67,19 +66,25 @@ def signal_exit_code(number: int) -> int:
 
 
 @contextmanager
-def forward_signals(process: int) -> Iterator[None]:
-    """Forward stop signals to a process, which decides when it ends, instead of ending before it.
+def forward_signals(pid: int) -> Iterator[None]:
+    """Forward stop signals to a process instead of acting on them, so that it exits first.
 
     Args:
-        process: id of the process.
+        pid: id of the process, which decides when to exit.
     """
 
-    def forward(number: int) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
+        del frame
         with suppress(ProcessLookupError):
-            os.kill(process, number)
+            os.kill(pid, number)
 
-    with _handle_signals(forward, STOP_SIGNALS):
+    previous = _read_handlers(STOP_SIGNALS)
+    try:
+        for number in previous:
+            signal.signal(number, forward)
         yield
+    finally:
+        _restore_handlers(previous)
 
 
 @contextmanager
@@ -89,37 +94,25 @@ def defer_signals() -> Iterator[Callable[[], int]]:
     Yields:
         A function that returns the number of the received signal, or 0.
     """
+    previous = _read_handlers((signal.SIGINT, signal.SIGTERM))
     received = 0
 
-    def record(number: int) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         nonlocal received
+        del frame
         received = number
-        restore()
+        _restore_handlers(previous)
 
-    with _handle_signals(record, (signal.SIGINT, signal.SIGTERM)) as restore:
-        yield lambda: received
-
-
-@contextmanager
-def _handle_signals(
-    handle: Callable[[int], None], numbers: Sequence[int]
-) -> Iterator[Callable[[], None]]:
-    """Handle signals with a function, and restore the previous handlers at the end.
-
-    Yields:
-        A function that restores the previous handlers at once.
-    """
-    previous = _read_handlers(numbers)
-    for number in previous:
-        signal.signal(number, lambda number, _: handle(number))
     try:
-        yield partial(_restore_handlers, previous)
+        for number in previous:
+            signal.signal(number, record)
+        yield lambda: received
     finally:
         _restore_handlers(previous)
 
 
 def _read_handlers(numbers: Sequence[int]) -> dict[int, _Handler]:
-    """Return the handlers of signals, without that of SIGHUP in a program started by nohup."""
+    """Return the current handlers of signals, except an ignored SIGHUP (nohup)."""
     handlers = {number: signal.getsignal(number) for number in numbers}
     if handlers.get(signal.SIGHUP) == signal.SIG_IGN:
         del handlers[signal.SIGHUP]
@@ -127,7 +120,7 @@ def _read_handlers(numbers: Sequence[int]) -> dict[int, _Handler]:
 
 
 def _restore_handlers(handlers: Mapping[int, _Handler]) -> None:
-    """Install the handlers of signals that were read before."""
+    """Reinstall handlers returned by `_read_handlers`."""
     for number, handler in handlers.items():
         # None: the previous handler was not installed from Python
         signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -13,7 +13,7 @@ import torch
 
 from helpers.run_scripts import ROOT
 from tagpose.benchmark.workloads import PERSON_HEIGHTS
-from tagpose.cli.checkpoint_options import ensure_demo_checkpoint
+from tagpose.cli.demo import ensure_demo_checkpoint
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.grouping import group_peaks
 from tagpose.codec.peaks import find_peaks

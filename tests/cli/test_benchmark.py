@@ -23,6 +23,7 @@ from tagpose.data.synthetic.scene import render_crowd
 from tagpose.inference.predictor import Predictor
 from tagpose.models.checkpoint import write_checkpoint
 from tagpose.models.network import PoseNetwork
+from tagpose.signals import STOP_SIGNALS
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.training.trainer import trainer_devices
 
@@ -65,7 +66,7 @@ def test_a_training_loop_needs_the_training_step_of_its_batch_size(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*STOP_SIGNALS, signal.SIGKILL])
 def test_only_a_stop_signal_of_a_training_also_stops_the_benchmark(number):
     assert is_stop(SystemExit(128 + number)) == (number != signal.SIGKILL)
     assert not is_stop(SystemExit(1))

@@ -22,7 +22,7 @@ from tagpose.cli.option_table import find_rules
 from tagpose.codec.decoder import build_decoder, decoder_from_dict
 from tagpose.export.bundle import ExportSpec, bundle_name, write_bundle
 from tagpose.export.bundle_runtime import preprocess
-from tagpose.export.onnx import OnnxNetwork, max_relative_difference, write_onnx
+from tagpose.export.onnx import ExportableNetwork, max_relative_difference, write_onnx
 from tagpose.export.precision import convert_to_float16, convert_to_int8, find_calibration_images
 from tagpose.geometry import to_image_pixels
 from tagpose.skeletons.coco import BODY
@@ -91,7 +91,7 @@ def test_a_nan_in_any_output_is_a_difference(exported):
     faulty = copy.deepcopy(network)
     with torch.no_grad():
         faulty.head.bias[-1] = torch.nan  # of a tag map; the heatmaps come first
-    module = OnnxNetwork(faulty, flip_test=True)
+    module = ExportableNetwork(faulty, flip_test=True)
     assert math.isnan(max_relative_difference(folder / "network.onnx", module, SHAPE))
 
 
@@ -117,7 +117,7 @@ def test_lower_precision_has_a_smaller_file_and_close_outputs_in_float32(
 @pytest.mark.slow
 def test_spatial_tags_are_exported_at_any_size_and_in_float16(tmp_path):
     network = make_network(BODY, spatial_tags=4.0, tag_sharing="part")
-    module, file = OnnxNetwork(network, flip_test=True), tmp_path / "network.onnx"
+    module, file = ExportableNetwork(network, flip_test=True), tmp_path / "network.onnx"
     write_onnx(file, module)  # compares the outputs at another size
     for size in ((64, 192), (192, 64)):
         images = torch.zeros(1, 3, *size, dtype=torch.uint8)

@@ -28,7 +28,7 @@ from helpers.run_scripts import PLAIN, command, started, succeeded
 from helpers.short_training import configuration
 from tagpose.locks import lock_folder
 from tagpose.models.checkpoint import read_tensors
-from tagpose.training.resume import read_global_step
+from tagpose.training.resume_checkpoint import read_global_step
 from tagpose.training.trainer import make_trainer
 
 TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=1")

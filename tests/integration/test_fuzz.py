@@ -29,7 +29,7 @@ from tagpose.models.checkpoint import (
 from tagpose.models.network import PoseNetwork
 from tagpose.skeletons.coco import BODY
 from tagpose.structures import Poses
-from tagpose.training.resume import read_global_step
+from tagpose.training.resume_checkpoint import read_global_step
 
 SECONDS = float(os.environ.get("TAGPOSE_FUZZ", "0.3"))
 DOCUMENTED_ERRORS = (ValueError, FileNotFoundError)

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.interrupted_training import PROGRAMS, assert_same, last, signal_at, train, words
 from helpers.run_scripts import PLAIN, command, run, started, succeeded
-from tagpose.training.resume import read_global_step
+from tagpose.training.resume_checkpoint import read_global_step
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from helpers.interrupted_training import PROGRAMS, at_step, last, train, words
 from helpers.run_scripts import found_first, run, started, succeeded
-from tagpose.training.resume import read_global_step
+from tagpose.training.resume_checkpoint import read_global_step
 
 FILE, IMAGES = "annotations/person_keypoints_train2017.json", "train2017"
 

@@ -11,7 +11,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, MultiResolutionMaps
-from tagpose.training.resume import check_resumable
+from tagpose.training.resume_checkpoint import check_resumable
 
 PLAIN, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 MAP_SIZE = 16

@@ -28,7 +28,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.models.transfer import transfer_weights
 from tagpose.provenance import fingerprint
 from tagpose.skeletons.coco import BODY, WHOLEBODY
-from tagpose.training.resume import check_resumable
+from tagpose.training.resume_checkpoint import check_resumable
 
 SMALL = "hrnet_w18_small"
 slow = partial(pytest.param, marks=pytest.mark.slow)

@@ -18,7 +18,7 @@ from tagpose.models.transfer import transfer_weights
 from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.skeletons.skeleton import TAG_SHARING_MODES
 from tagpose.structures import KeypointMaps, Sample
-from tagpose.training.resume import check_resumable
+from tagpose.training.resume_checkpoint import check_resumable
 
 SMALL, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 SIZE = (24, 32)  # heatmap pixels

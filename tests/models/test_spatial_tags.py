@@ -18,7 +18,7 @@ from tagpose.skeletons.coco import BODY, WHOLEBODY
 from tagpose.structures import STRIDE, KeypointMaps
 from tagpose.training.module import BottomUpPoseModule
 from tagpose.training.optimization import WarmupMultiStep
-from tagpose.training.resume import check_resumable
+from tagpose.training.resume_checkpoint import check_resumable
 
 SMALL, HIGHER = "hrnet_w18_small", "higherhrnet_w18_small"
 WEIGHT = 4.0

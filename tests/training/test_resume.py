@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from helpers.short_training import BATCHES, EPOCHS, configuration, result, train
 from tagpose.training.checkpoint_io import AtomicCheckpointIO
 from tagpose.training.loggers import ResumableCSVLogger
-from tagpose.training.resume import find_latest_checkpoint
+from tagpose.training.resume_checkpoint import find_latest_checkpoint
 
 
 class SaveEverywhere(Checkpoint):

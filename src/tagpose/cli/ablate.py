@@ -9,7 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import Step, check_steps, run_once, run_subprogram, synthesis_step
-from tagpose.evaluation.score_tables import part_titles, read_scores
+from tagpose.evaluation.keypoint_ap import read_scores
+from tagpose.evaluation.score_tables import part_titles
 from tagpose.io import atomic_write
 
 Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablation

@@ -32,8 +32,8 @@ from tagpose.benchmark.workloads import (
     make_inference_work,
     make_training_work,
 )
-from tagpose.cli.checkpoint_options import ensure_demo_checkpoint
 from tagpose.cli.console import print_tables
+from tagpose.cli.demo import ensure_demo_checkpoint
 from tagpose.cli.program import program
 from tagpose.cli.subprograms import Step, is_stop, run_subprogram
 from tagpose.data.synthetic import write_synthetic_dataset

@@ -83,7 +83,8 @@ def write_outputs(
         file = write_cached_output(
             folder, CachedOutput(int(inputs.image_id), keypoint_maps, inputs.affine)
         )
-        if not image_ids:
-            check_free_space(folder, file.stat().st_size * (len(loader) - 1))
+        if not image_ids:  # an estimate from the first image, before a long run
+            required = file.stat().st_size * (len(loader) - 1)
+            check_free_space(folder, required, "cache fewer images with num_images=N")
         image_ids.append(int(inputs.image_id))
     return tuple(image_ids)

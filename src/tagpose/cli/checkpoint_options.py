@@ -1,12 +1,10 @@
 """Options of programs that name a checkpoint, or that its network determines."""
 
-from pathlib import Path
 from typing import Final
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tagpose.cli.subprograms import Step, run_subprogram
 from tagpose.models.network import ModelSpec
 from tagpose.models.zoo import resolve_checkpoint
 from tagpose.skeletons.custom import skeleton_to_config
@@ -41,17 +39,3 @@ def apply_network_settings(cfg: DictConfig, spec: ModelSpec) -> DictConfig:
         cfg.skeleton = skeleton_to_config(spec.skeleton)
         cfg.input_size = cfg.input_size or spec.input_size
     return cfg
-
-
-def ensure_demo_checkpoint(runs: Path) -> Path:
-    """Return the checkpoint of the demo, a small trained network; train it if it is missing.
-
-    Args:
-        runs: folder of all runs.
-    """
-    file = runs / "demo/demo_finetune/best.ckpt"
-    if not file.exists():
-        print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
-        folder = runs / "demo"
-        run_subprogram(Step(folder, "demo", (f"run={folder}",)))
-    return file

@@ -10,10 +10,8 @@ from omegaconf import DictConfig
 from tagpose.cli.program import config_folder, is_installed, program
 from tagpose.data.annotation_tools.coco_reader import load_coco_json
 from tagpose.data.annotation_tools.config_writer import (
-    find_val_file,
     format_data_yaml,
     format_skeleton_yaml,
-    locate_split,
     write_configs,
 )
 from tagpose.data.annotation_tools.example_images import choose_examples
@@ -29,6 +27,7 @@ from tagpose.data.annotation_tools.skeleton_draft import (
 from tagpose.data.annotation_tools.source_categories import is_in_category
 from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.data.coco_categories import keypoint_names
+from tagpose.data.folder_matching import find_val_file, locate_split
 from tagpose.data.image_files import write_image
 from tagpose.data.splits import SplitPaths
 from tagpose.skeletons.coco import BODY

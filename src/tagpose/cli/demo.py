@@ -43,3 +43,17 @@ def plan_steps(cfg: DictConfig, pretrain: Path, finetune: Path) -> Iterator[Step
     checkpoint = (f"checkpoint={finetune}/best.ckpt", "data=synthetic", *data)
     output = (f"hydra.run.dir={folder}", f"pictures={cfg.pictures}")
     yield Step(folder, "evaluate", (*checkpoint, *output))
+
+
+def ensure_demo_checkpoint(runs: Path) -> Path:
+    """Return the checkpoint of the demo, a small trained network; train it if it is missing.
+
+    Args:
+        runs: folder of all runs.
+    """
+    file = runs / "demo/demo_finetune/best.ckpt"
+    if not file.exists():
+        print(f"{file} is missing; the demo trains it, which takes 15 minutes on 2 CPU cores")
+        folder = runs / "demo"
+        run_subprogram(Step(folder, "demo", (f"run={folder}",)))
+    return file

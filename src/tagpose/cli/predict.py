@@ -16,7 +16,7 @@ from tagpose.data.image_files import is_camera
 from tagpose.inference.image_outputs import (
     OUTPUT_FORMATS,
     OutputOptions,
-    describe_frames,
+    describe_unused_frames,
     output_extension,
     output_names,
     write_image_outputs,
@@ -72,7 +72,7 @@ def predict_images(cfg: DictConfig, predictor: "Predictor", files: list[Path]) -
     summary = write_image_outputs(
         _show_progress(results, len(files)), files, Path(cfg.output), output_options(cfg)
     )
-    print(describe_frames(summary.num_frames), end="")
+    print(describe_unused_frames(summary.num_frames), end="")
     if summary.num_frames:
         min_peak_score = predictor.decoder.min_score
         print(describe_missing_people(summary.scores, cfg.min_person_score, min_peak_score), end="")

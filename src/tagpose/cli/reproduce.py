@@ -20,12 +20,13 @@ from tagpose.cli.subprograms import (
     synthesis_step,
 )
 from tagpose.evaluation.coco_results import RESULTS_FILE
+from tagpose.evaluation.keypoint_ap import read_scores
 from tagpose.evaluation.published_results import (
     PublishedResult,
     compare_to_published,
     find_published_result,
 )
-from tagpose.evaluation.score_tables import comparison_table, read_scores
+from tagpose.evaluation.score_tables import comparison_table
 from tagpose.io import atomic_write, write_json
 
 _WIDTH: Final = 80  # characters of comparison.txt

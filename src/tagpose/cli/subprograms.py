@@ -52,7 +52,7 @@ def synthesis_step(root: str, overrides: Iterable[str] = ()) -> Step:
 def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
     """Run the program of a step, and exit with its code if it fails.
 
-    Signals that stop programs are forwarded to it, and it decides when it ends.
+    Stop signals are forwarded to the subprogram, which decides when to exit.
 
     Args:
         step: program to run.

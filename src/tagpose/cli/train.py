@@ -21,7 +21,7 @@ from tagpose.training.callbacks.run_lock import RunLock, lock_run
 from tagpose.training.callbacks.run_manifest import RunManifest, collect_facts
 from tagpose.training.history import draw_history
 from tagpose.training.loggers import truncate_logs
-from tagpose.training.resume import (
+from tagpose.training.resume_checkpoint import (
     check_resumable,
     find_resume_checkpoint,
     read_global_step,

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tagpose.data.annotation_table import AnnotationTable
-from tagpose.data.array_cache import cache_dependencies, load_or_build, mmap_arrays
+from tagpose.data.array_cache import load_or_build, mmap_arrays
 from tagpose.data.coco_file import check_annotation_file, read_coco_file
 from tagpose.data.coco_schema import DEFAULT_OPTIONS, ImageRow, ReadOptions, ReadRules
 from tagpose.data.ignore_regions import ignore_boxes, pack_ignored_masks
@@ -239,6 +239,18 @@ def build_arrays(
         mask_offsets=masks.offsets,
         mask_runs=masks.runs,
     )
+
+
+def cache_dependencies(rules: ReadRules) -> dict[str, Any]:
+    """Return the rules on which the cached arrays depend."""
+    skeleton = rules.skeleton
+    return {
+        "names": skeleton.keypoints,
+        "json_keys": dict(skeleton.json_keys),
+        "disjoint_parts": dict(skeleton.disjoint_parts),
+        "part_parents": skeleton.part_parents,
+        "options": tuple(rules.options),
+    }
 
 
 def _pack_people(

@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tagpose.data.coco_schema import ReadRules
 from tagpose.io import atomic_write
 from tagpose.locks import exclusive_lock
 
@@ -116,18 +115,6 @@ def mmap_arrays(file: Path, *, check: bool) -> list[np.ndarray]:
     while mapping.tell() < end:
         arrays.append(_next_array(mapping))
     return arrays
-
-
-def cache_dependencies(rules: ReadRules) -> dict[str, Any]:
-    """Return the rules on which the cached arrays depend."""
-    skeleton = rules.skeleton
-    return {
-        "names": skeleton.keypoints,
-        "json_keys": dict(skeleton.json_keys),
-        "disjoint_parts": dict(skeleton.disjoint_parts),
-        "part_parents": skeleton.part_parents,
-        "options": tuple(rules.options),
-    }
 
 
 def _open_cached(paths: Sequence[Path]) -> CachedArrays | None:

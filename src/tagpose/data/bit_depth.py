@@ -41,7 +41,7 @@ def reduce_depth(image: Image.Image) -> Image.Image:
     """Convert a gray image of more than 8 bits to mode L, or LA if it has a transparent value."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() >= 2**16:
-        return Image.fromarray(_stretch_to_8_bits(values))
+        return Image.fromarray(_stretch_to_uint8(values))
     return _to_image(values.astype(np.uint16)[..., None], image.info.get("transparency"))
 
 
@@ -111,7 +111,7 @@ def _set_raw_modes(image: Image.Image, modes: list[str]) -> None:
     ]
 
 
-def _stretch_to_8_bits(values: np.ndarray) -> np.ndarray:
+def _stretch_to_uint8(values: np.ndarray) -> np.ndarray:
     """Stretch values linearly from their minimum and maximum to 0 and 255."""
     finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
     low, high = finite.min(), finite.max()

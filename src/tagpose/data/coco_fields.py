@@ -54,13 +54,13 @@ def parse_id(value: object) -> int | None:
         return int(value)
     if not isinstance(value, str) or not value:
         return None
-    if (number := _parse_int_field(value)) is not None:
+    if (number := _parse_digits(value)) is not None:
         return number
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:_HASHED_BYTES], "big")
 
 
-def _parse_int_field(text: str) -> int | None:
+def _parse_digits(text: str) -> int | None:
     """Return the 64-bit integer that a string of digits stands for, or None."""
     digits = text.lstrip("0") or text[-1:]
     is_number = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.isdecimal()
@@ -97,7 +97,7 @@ def parse_size(width: object, height: object, report: ReportIssue) -> tuple[int,
 
 def _parse_pixel_count(value: object, report: ReportIssue) -> int:
     """Return a number of pixels, or 0 for a value that is not an integer."""
-    if isinstance(value, str) and (number := _parse_int_field(value)) is not None:
+    if isinstance(value, str) and (number := _parse_digits(value)) is not None:
         report(IssueType.TEXT, f"has the size {brief(value)}")
         return number
     if isinstance(value, float) and value.is_integer():

@@ -1,17 +1,13 @@
-"""Search for the folder that contains the images of an annotation file."""
+"""Search for the files of a split: the images of an annotation file, and the val file."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.image_files import ImageFolder
+from tagpose.data.splits import VAL_NAMES, SplitPaths, split_of
 
-TRAIN: Final = "train"  # names of splits
-VAL: Final = "val"
-TEST: Final = "test"
-_SPLITS: Final = {TRAIN: TRAIN, VAL: VAL, "valid": VAL, "validation": VAL, TEST: TEST}
 _MAX_NAMES: Final = 50  # image names that are looked up in each folder
 _MAX_DEPTH: Final = 3  # levels of subfolders
 _MAX_FOLDERS: Final = 500  # below each root
@@ -63,13 +59,34 @@ def find_image_folder(names: Sequence[str], file: Path, roots: Sequence[Path]) -
     return candidates[0]
 
 
-def split_of(path: Path) -> str | None:
-    """Return the split in the innermost part of a path that contains one."""
-    for part in reversed(path.parts):
-        for word in re.findall(r"[a-z]+", part.lower()):
-            if word in _SPLITS:
-                return _SPLITS[word]
-    return None
+def locate_split(file: Path, content: Mapping[str, Any], images: str | None) -> SplitPaths:
+    """Return an annotation file with its image folder.
+
+    Args:
+        file: COCO JSON.
+        content: its content.
+        images: folder of the images; None searches near the file.
+
+    Raises:
+        ValueError: the file lists no images.
+    """
+    names = [row["file_name"] for row in content["images"]]
+    if not names:
+        raise ValueError(f"{file} lists no images; check annotations= and val_annotations=")
+    folders = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
+    return SplitPaths(file, find_image_folder(names, file, folders))
+
+
+def find_val_file(file: Path) -> Path | None:
+    """Return the val file that belongs to a train file, if there is one.
+
+    It differs in train and val in its own name (COCO) or in that of its folder (Roboflow).
+    """
+    folder, name = file.resolve().parent, file.name
+    siblings = [file.parent / name.replace("train", val) for val in VAL_NAMES]
+    cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in VAL_NAMES]
+    existing = (path for path in (*siblings, *cousins) if path.is_file())
+    return next((path for path in existing if path.resolve() != file.resolve()), None)
 
 
 def _match_folder(folder: Path, names: Sequence[str], file: Path) -> FolderMatch:

@@ -66,6 +66,28 @@ class ImageFolder:
         return last in self._names[parent]
 
 
+def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
+    """Write an image atomically, in the format of the file's extension.
+
+    Args:
+        file: file to write.
+        image: [H, W, 3] uint8 RGB.
+        quality: quality of JPEG and WebP, up to 100; None uses Pillow's default. Ignored for other
+            formats.
+    """
+    is_lossy = file.suffix.lower() in (*_JPEG, ".webp")
+    options: dict[str, Any] = {"quality": quality} if is_lossy and quality is not None else {}
+    with atomic_write(file) as partial:
+        Image.fromarray(image).save(partial, **options)
+
+
+def writable_extensions() -> set[str]:
+    """Return the extensions of the formats in which pictures can be written."""
+    Image.init()
+    known = Image.registered_extensions().items()
+    return {end for end, kind in known if kind in Image.SAVE} & set(_PICTURES)
+
+
 def is_camera(source: str) -> bool:
     """Return whether a string is the number of a camera rather than the name of a file."""
     return source.isdecimal() and not Path(source).exists()
@@ -201,25 +223,3 @@ def _list_names(folder: Path) -> set[str]:
             return {entry.name for entry in entries}
     except (OSError, ValueError):  # ValueError: not a valid name of a folder
         return set()
-
-
-def write_image(file: Path, image: np.ndarray, *, quality: int | None = None) -> None:
-    """Write an image atomically, in the format of the file's extension.
-
-    Args:
-        file: file to write.
-        image: [H, W, 3] uint8 RGB.
-        quality: quality of JPEG and WebP, up to 100; None uses Pillow's default. Ignored for other
-            formats.
-    """
-    is_lossy = file.suffix.lower() in (*_JPEG, ".webp")
-    options: dict[str, Any] = {"quality": quality} if is_lossy and quality is not None else {}
-    with atomic_write(file) as partial:
-        Image.fromarray(image).save(partial, **options)
-
-
-def writable_extensions() -> set[str]:
-    """Return the extensions of the formats in which pictures can be written."""
-    Image.init()
-    known = Image.registered_extensions().items()
-    return {end for end, kind in known if kind in Image.SAVE} & set(_PICTURES)

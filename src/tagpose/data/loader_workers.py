@@ -6,6 +6,8 @@ import threading
 
 import cv2
 
+from tagpose.signals import STOP_SIGNALS, signal_exit_code
+
 
 def worker_init(worker: int) -> None:
     """Prepare a worker process of a DataLoader.
@@ -16,7 +18,7 @@ def worker_init(worker: int) -> None:
     """
     del worker
     cv2.setNumThreads(0)
-    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+    for number in set(STOP_SIGNALS) - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
     if not hasattr(signal, "sigwaitinfo"):  # macOS, where any SIGTERM ends a worker
         return
@@ -29,4 +31,4 @@ def _exit_on_parent_sigterm(parent: int) -> None:
     """Exit when the parent process sends SIGTERM."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
-    os._exit(128 + signal.SIGTERM)  # exit code of shells for processes that a signal ended
+    os._exit(signal_exit_code(signal.SIGTERM))

@@ -1,9 +1,17 @@
-"""Splits of a dataset: the paths of their annotations and images."""
+"""Splits of a dataset: names, and paths of annotations and images."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+
+# names of splits
+TRAIN: Final = "train"
+VAL: Final = "val"
+TEST: Final = "test"
+VAL_NAMES: Final = (VAL, "valid", "validation")  # in files and folders
+_SPLITS: Final = {TRAIN: TRAIN, **dict.fromkeys(VAL_NAMES, VAL), TEST: TEST}
 
 _COCO_PREFIXES: Final = ("person_keypoints_", "coco_wholebody_")  # of COCO's annotation files
 _COCO_HINT: Final = (
@@ -93,3 +101,12 @@ def check_splits_exist(root: Path, splits: Sequence[Split]) -> None:
         is_coco = all(Path(s.annotations).name.startswith(_COCO_PREFIXES) for s in splits)
         hint = _COCO_HINT if is_coco else _CUSTOM_DATA_HINT
         raise FileNotFoundError(f"the dataset lacks {', '.join(missing)}; {hint}")
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split in the innermost part of a path that contains one."""
+    for part in reversed(path.parts):
+        for word in re.findall(r"[a-z]+", part.lower()):
+            if word in _SPLITS:
+                return _SPLITS[word]
+    return None

@@ -4,7 +4,9 @@ Equals COCO-WholeBody's official evaluation (xtcocotools, `use_area=True`). The 
 converted to JSON.
 """
 
+import json
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -38,6 +40,7 @@ AREA_RANGES: Final = MappingProxyType(
 )
 OKS_75_INDEX: Final = OKS_THRESHOLDS.tolist().index(0.75)
 RECALL_THRESHOLDS: Final = np.linspace(0, 1, 101)  # where precision is sampled (COCO)
+
 _HANDS: Final = ("lefthand", "righthand")
 _HAND: Final = "hand"  # name of the mean of both
 
@@ -212,3 +215,9 @@ def _mean_of_hands(left: PartScores, right: PartScores) -> PartScores:
 def scores_to_dict(scores: Mapping[str, PartScores]) -> dict[str, dict[str, float]]:
     """Return all numbers by part, for JSON."""
     return {part: part_scores._asdict() for part, part_scores in scores.items()}
+
+
+def read_scores(file: Path, table: str = "parts") -> dict[str, PartScores]:
+    """Return the scores by part in a metrics.json, from one of its tables."""
+    parts = json.loads(file.read_bytes())[table]
+    return {part: PartScores(**scores) for part, scores in parts.items()}

@@ -1,8 +1,6 @@
 """Tables of AP and AR per part, and of their differences from published results."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from rich.table import Table
@@ -51,9 +49,3 @@ def comparison_table(differences: Sequence[PublishedDifference], title: str) -> 
         values = f"{published:.3f}", f"{measured:.3f}", f"{measured - published:+.3f}"
         table.add_row(titles[part], metric.upper(), *values)
     return table
-
-
-def read_scores(file: Path, table: str = "parts") -> dict[str, PartScores]:
-    """Return the scores by part in a metrics.json, from one of its tables."""
-    parts = json.loads(file.read_bytes())[table]
-    return {part: PartScores(**scores) for part, scores in parts.items()}

@@ -12,7 +12,7 @@ from tagpose.codec.decoder import AssociativeEmbeddingDecoder, decoder_to_dict
 from tagpose.data.images import load_image
 from tagpose.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from tagpose.export.bundle_runtime import preprocess
-from tagpose.export.onnx import OnnxNetwork, max_relative_difference, write_onnx
+from tagpose.export.onnx import ExportableNetwork, max_relative_difference, write_onnx
 from tagpose.export.precision import convert_to_float16, convert_to_int8
 from tagpose.io import atomic_folder, write_json
 from tagpose.models.network import PoseNetwork
@@ -115,7 +115,7 @@ def write_bundle(folder: Path, spec: ExportSpec) -> float:
 
 def _write_network(file: Path, spec: ExportSpec) -> float:
     """Write the network in its precision, and return its difference from PyTorch's outputs."""
-    network = OnnxNetwork(spec.network, flip_test=spec.flip_test)
+    network = ExportableNetwork(spec.network, flip_test=spec.flip_test)
     write_onnx(file, network, spec.static_shape)
     if spec.precision == "float16":
         convert_to_float16(file)

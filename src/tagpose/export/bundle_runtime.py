@@ -1,4 +1,4 @@
-"""Parts of the exported bundle that tagpose does not need: preprocessing and options from JSON.
+"""Preprocessing in the exported bundle, without OpenCV and torch.
 
 Exported bundles contain this module, so it may only import modules that they contain as well.
 `data.preprocessing` does the same with OpenCV and for several scales.

@@ -23,7 +23,7 @@ _TRACE_SHAPE: Final = (2, 3, 128, 192)  # shape of the images for tracing
 _CHECK_SHAPE: Final = (3, 3, 192, 64)
 
 
-class OnnxNetwork(nn.Module):
+class ExportableNetwork(nn.Module):
     """Normalization, network and flip test: everything between images and the decoder.
 
     Args:
@@ -50,7 +50,7 @@ class OnnxNetwork(nn.Module):
 
 
 def write_onnx(
-    file: Path, module: OnnxNetwork, static_shape: tuple[int, int] | None = None
+    file: Path, module: ExportableNetwork, static_shape: tuple[int, int] | None = None
 ) -> None:
     """Write a network as ONNX, with input `image` and the fields of `KeypointMaps` as outputs.
 
@@ -87,7 +87,7 @@ def _name_output_sizes(program: Any, strides: tuple[int, ...]) -> None:
             output.shape[axis] = f"{MAX_STRIDE // stride}*{symbol}"
 
 
-def _trace(module: OnnxNetwork, static_shape: tuple[int, int] | None) -> Any:
+def _trace(module: ExportableNetwork, static_shape: tuple[int, int] | None) -> Any:
     """Return the ONNX program of a network."""
     shape = (1, 3, *static_shape) if static_shape else _TRACE_SHAPE
     images = torch.zeros(shape, dtype=torch.uint8)
@@ -110,7 +110,7 @@ def _trace(module: OnnxNetwork, static_shape: tuple[int, int] | None) -> Any:
 
 
 def max_relative_difference(
-    file: Path, module: OnnxNetwork, static_shape: tuple[int, int] | None
+    file: Path, module: ExportableNetwork, static_shape: tuple[int, int] | None
 ) -> float:
     """Return the maximum difference between ONNX and PyTorch, relative to the largest value.
 

@@ -22,10 +22,10 @@ from tagpose.io import check_no_overwrite, write_json
 from tagpose.visualization.canvas import resize_for_drawing
 from tagpose.visualization.visualizer import PoseVisualizer
 
-_MAX_NAMES: Final = 5  # files that a line lists
 OUTPUT_FORMATS: Final = ("pictures", *FORMATS)
 
 _QUALITY: Final = 92  # of JPEG and WebP pictures
+_MAX_NAMES: Final = 5  # listed in a message
 
 
 class OutputOptions(NamedTuple):
@@ -155,7 +155,7 @@ def output_extension(name: str, source: Path) -> str:
     raise ValueError(f"unknown image format {name!r}; use source or one of {known}")
 
 
-def describe_frames(num_frames: Mapping[Path, int]) -> str:
+def describe_unused_frames(num_frames: Mapping[Path, int]) -> str:
     """Return a line on the files with several frames, of which only the first is used, or ""."""
     names = [f"{f.name} (first of {count})" for f, count in num_frames.items() if count > 1]
     if not names:

@@ -151,16 +151,16 @@ def _decoding_bytes(source: ImageSource, min_side: int | None) -> int:
         return source.nbytes
     try:
         if isinstance(source, Image.Image):
-            return _prefetch_memory(source)
+            return _peak_decoding_bytes(source)
         with open_image(BytesIO(source) if isinstance(source, bytes) else source) as image:
             if min_side is not None:
                 reduce_jpeg(image, min_side)
-            return _prefetch_memory(image)
+            return _peak_decoding_bytes(image)
     except (*IMAGE_ERRORS, AttributeError):  # which the reading threads report
         return 0
 
 
-def _prefetch_memory(image: Image.Image) -> int:
+def _peak_decoding_bytes(image: Image.Image) -> int:
     """Return the memory that decoding an opened image takes at most."""
     is_rgb = image.mode == "RGB" and not has_16_bit_colors(image)
     return image.width * image.height * (_RGB_PEAK_BYTES if is_rgb else _OTHER_PEAK_BYTES)

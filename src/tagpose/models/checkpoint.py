@@ -138,7 +138,7 @@ def write_mmpose_checkpoint(file: Path, network: PoseNetwork) -> None:
 
 
 def write_torch(file: Path, content: dict[str, Any], *, fsync: bool = False) -> None:
-    """Write the content of a checkpoint atomically; its bytes only depend on the content.
+    """Write a pickle atomically; its bytes only depend on the content.
 
     Args:
         file: file to write.

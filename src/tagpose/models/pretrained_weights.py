@@ -1,4 +1,4 @@
-"""Pretrained weights of the backbone: ImageNet weights of timm, or a file.
+"""Pretrained weights of the backbone: ImageNet weights of timm, or weights from a file or URL.
 
 timm is imported only to load weights, because it takes longer to import than everything else that
 a prediction needs.

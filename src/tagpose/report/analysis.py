@@ -41,7 +41,7 @@ class AnalyzedResults(NamedTuple):
 
 
 def name_results(files: Sequence[Path]) -> list[str]:
-    """Return a name for each run to analyze: the stem of its file, with the folder if needed."""
+    """Return a name for each run: the stem of its file, with the parent folder if not specific."""
     stems = Counter(file.stem for file in files)
     return [
         f"{file.absolute().parent.name}/{file.stem}"

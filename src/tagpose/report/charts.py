@@ -20,9 +20,9 @@ from tagpose.skeletons.skeleton import Skeleton
 from tagpose.visualization.skeleton_colors import part_print_colors
 
 _MAX_SHORT_NAME: Final = 14  # characters; longer names have a full line of the legend
-PR_CURVE_INCHES: Final = (4.2, 3.8)  # of a figure of precision-recall curves
+_PR_CURVE_INCHES: Final = (4.2, 3.8)  # of a figure of precision-recall curves
 _COMPARISON_COLOR: Final = "#94a3b8"  # of the second run
-_SIZE: Final = tuple(round(96 * inches) for inches in PR_CURVE_INCHES)  # CSS pixels
+_SIZE: Final = tuple(round(96 * inches) for inches in _PR_CURVE_INCHES)  # CSS pixels
 
 
 class BarSegment(NamedTuple):
@@ -62,7 +62,7 @@ def draw_pr_curves(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[
         part_curves = {run.name: run.curves[part]["all"] for run in runs if part in run.curves}
         if part_curves and runs[0].scores[part].ap >= 0:
             lines = {run: make_pr_curves(curves) for run, curves in part_curves.items()}
-            figure = draw_precision_recall_curves(lines, [colors[part], _COMPARISON_COLOR])
+            figure = _render_pr_curves(lines, [colors[part], _COMPARISON_COLOR])
             alt_text = f"precision-recall curves, {name}: {_describe_curves(lines)}"
             figures.append(EmbeddedImage(embed_svg(figure), alt_text, name, *_SIZE))
     return figures
@@ -80,20 +80,6 @@ def make_pr_curves(curves: PrecisionRecallCurves) -> list[StyledCurve]:
     ]
 
 
-def draw_precision_recall_curves(
-    lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
-) -> bytes:
-    """Return an SVG file with the curves of each run in a color.
-
-    Args:
-        lines: curves by name of the run; the area under the last one is filled if there is one run.
-        colors: color of each run.
-    """
-    # A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
-    with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
-        return _draw_precision_recall_curves(lines, colors)
-
-
 def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) -> list[StackedBar]:
     """Return a bar for each part and run, grouped by part."""
     counts_by_run = [count_error_types(run.error_types, skeleton) for run in runs]
@@ -109,10 +95,20 @@ def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) ->
     return bars
 
 
-def _draw_precision_recall_curves(
-    lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]
-) -> bytes:
-    figure = Figure(figsize=PR_CURVE_INCHES, layout="constrained")
+def _render_pr_curves(lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]) -> bytes:
+    """Return an SVG file with the curves of each run in a color.
+
+    Args:
+        lines: curves by name of the run; the area under the last one is filled if there is one run.
+        colors: color of each run.
+    """
+    # A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
+    with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
+        return _draw_pr_figure(lines, colors)
+
+
+def _draw_pr_figure(lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]) -> bytes:
+    figure = Figure(figsize=_PR_CURVE_INCHES, layout="constrained")
     axes = figure.subplots()
     for (run, curves), color in zip(lines.items(), colors, strict=False):
         _plot_precision_recall(axes, curves, color, suffix=f", {run}" if len(lines) > 1 else "")

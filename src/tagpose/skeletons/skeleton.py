@@ -93,6 +93,12 @@ class Skeleton(NamedTuple):
         flipped = dict(zip(index, (index[k] for k in self.flip_indices), strict=True))
         return ChannelFlipIndices(self.flip_indices, tuple(flipped[tag] for tag in sorted(flipped)))
 
+    @property
+    def part_flip_indices(self) -> tuple[int, ...]:
+        """[F] left/right counterpart of each part, or itself."""
+        part_index = self.part_index
+        return tuple(part_index[self.flip_indices[at.start]] for at in self.disjoint_parts.values())
+
     def keypoint_mask(self, parts: Sequence[str] | None) -> np.ndarray:
         """Return which keypoints [K] bool belong to parts; None means all parts.
 
@@ -110,12 +116,6 @@ class Skeleton(NamedTuple):
         for part in parts:
             mask[self.parts[part]] = True
         return mask
-
-    @property
-    def part_flip_indices(self) -> tuple[int, ...]:
-        """[F] left/right counterpart of each part, or itself."""
-        part_index = self.part_index
-        return tuple(part_index[self.flip_indices[at.start]] for at in self.disjoint_parts.values())
 
 
 def consecutive_slices(sizes: Mapping[str, int]) -> dict[str, slice]:

@@ -1,4 +1,4 @@
-"""Checkpoint files: atomic writes of finite weights, and the checkpoint to resume from."""
+"""Checkpoint files: atomic writes of finite weights."""
 
 import os
 from pathlib import Path
@@ -78,7 +78,7 @@ def _relocate_paths(content: Any, before: str, now: str) -> Any:
 
 
 def _find_non_finite(content: object, name: str) -> str | None:
-    """Return the name of a tensor of a checkpoint that has non-finite values, or None."""
+    """Return the name of a non-finite tensor in a checkpoint's nested dicts and lists, or None."""
     if isinstance(content, Tensor):
         return None if bool(content.isfinite().all()) else name
     if isinstance(content, list):

@@ -7,9 +7,9 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace
 
-from tagpose.video.frames import UNSPECIFIED, ColorTags, Video
+from tagpose.video.frames import UNSPECIFIED_COLOR, ColorTags, Video
 
-_BT709, _SMPTE170M = 1, 6
+_BT709, _SMPTE170M = 1, 6  # color tags of ISO/IEC 23091-2
 _MAX_SD_SIZE: Final = (1280, 576)  # players assume BT.709 (HD) for larger frames without tags
 _MAX_PIXEL_ASPECT: Final = 4  # higher values mean a broken header
 
@@ -52,7 +52,7 @@ class FrameConverter:
 
 def source_matrix(frame: av.VideoFrame) -> Colorspace | None:
     """Return the matrix for decoding a frame, or None to use the tagged one."""
-    untagged = int(frame.colorspace) == UNSPECIFIED
+    untagged = int(frame.colorspace) == UNSPECIFIED_COLOR
     return Colorspace.ITU709 if untagged and is_hd(frame.width, frame.height) else None
 
 
@@ -69,8 +69,8 @@ def tag_encoder_colors(context: av.VideoCodecContext, tags: ColorTags) -> Colors
     hd = is_hd(context.width, context.height)
     default = _BT709 if hd else _SMPTE170M
     context.colorspace = default
-    context.color_primaries = default if tags.primaries == UNSPECIFIED else tags.primaries
-    context.color_trc = default if tags.transfer == UNSPECIFIED else tags.transfer
+    context.color_primaries = default if tags.primaries == UNSPECIFIED_COLOR else tags.primaries
+    context.color_trc = default if tags.transfer == UNSPECIFIED_COLOR else tags.transfer
     context.color_range = 1  # limited, as players expect
     return Colorspace.ITU709 if hd else Colorspace.ITU601
 

@@ -10,7 +10,7 @@ from tagpose.inference.results import PoseResult
 from tagpose.video.audio import AudioTrack
 
 DEFAULT_RATE: Final = Fraction(30)  # frames per second of sources without a rate
-UNSPECIFIED: Final = 2  # color tag, in every list of ISO/IEC 23091-2
+UNSPECIFIED_COLOR: Final = 2  # color tag, in every list of ISO/IEC 23091-2
 
 
 class Frame(NamedTuple):
@@ -34,8 +34,8 @@ class FrameResult(NamedTuple):
 class ColorTags(NamedTuple):
     """Primaries and transfer function of a video as code points of ISO/IEC 23091-2."""
 
-    primaries: int = UNSPECIFIED
-    transfer: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED_COLOR
+    transfer: int = UNSPECIFIED_COLOR
 
 
 class Video:

@@ -1,4 +1,4 @@
-"""Predictor of people in videos, with tracking and smoothing, and its output files."""
+"""Predictor of people in videos, with tracking and smoothing."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from tagpose.inference.image_outputs import OutputOptions
 from tagpose.inference.predictor import Predictor
 from tagpose.video.frames import Frame, FrameResult, Video
 from tagpose.video.reader import open_video
 from tagpose.video.smoothing import KeypointSmoother
 from tagpose.video.tracker import PersonTracker
-from tagpose.video.writer import _frame_images, write_video_outputs
+from tagpose.video.writer import write_video_outputs
 
 _DEFAULT_SMOOTHING = KeypointSmoother()
 
@@ -77,3 +79,10 @@ class VideoPredictor:
             frame = pending.pop(number)
             result = result._replace(tracks=tuple(tracker.update(result, frame.time)))
             yield FrameResult(number, frame.time, image, result, frame.duration)
+
+
+def _frame_images(frames: Iterator[Frame], pending: dict[int, Frame]) -> Iterator[np.ndarray]:
+    """Yield the images of frames, and store the frames in `pending` by number."""
+    for number, frame in enumerate(frames):
+        pending[number] = frame
+        yield frame.image

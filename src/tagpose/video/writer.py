@@ -1,4 +1,4 @@
-"""Writer of H.264 videos, which browsers can play."""
+"""Writer of H.264 videos, which browsers can play, and of the other output files of a video."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import av
+import cv2
 import numpy as np
 from av.codec.context import Flags
 
@@ -15,10 +16,9 @@ from tagpose.inference.image_outputs import OutputOptions
 from tagpose.io import atomic_write
 from tagpose.video.audio import AudioTrack
 from tagpose.video.color_conversion import tag_encoder_colors
-from tagpose.video.frames import ColorTags, Frame, FrameResult, Video
+from tagpose.video.frames import ColorTags, FrameResult, Video
 from tagpose.video.inputs import output_stem, redact_password
 from tagpose.video.timestamps import TICK
-from tagpose.visualization.image_grid import letterbox
 
 # Without B-frames, the last packet is the last frame. The MP4 muxer computes the total duration
 # from the last packet, so it is exact.
@@ -76,7 +76,7 @@ class VideoWriter:
             self._matrix = tag_encoder_colors(self._context, self._colors)
         size = self._context.width, self._context.height
         if even.shape[1::-1] != size:
-            even = letterbox(image, size)
+            even = _letterbox(image, size)
             self._resized += 1
         frame = av.VideoFrame.from_ndarray(even, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix)
@@ -202,8 +202,14 @@ def write_video_outputs(
     return current
 
 
-def _frame_images(frames: Iterator[Frame], pending: dict[int, Frame]) -> Iterator[np.ndarray]:
-    """Yield the images of frames, and store the frames in `pending` by number."""
-    for number, frame in enumerate(frames):
-        pending[number] = frame
-        yield frame.image
+def _letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an image [H, W, 3] to a width and height, with black bars that keep the aspect."""
+    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
+    width, height = (max(1, round(length * scale)) for length in image.shape[1::-1])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    canvas[top : top + height, left : left + width] = cv2.resize(
+        image, (width, height), interpolation=interpolation
+    )
+    return canvas

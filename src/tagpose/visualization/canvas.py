@@ -87,9 +87,7 @@ def blend(window: np.ndarray, canvas: Canvas) -> None:
     window[:] = cv2.add(background, cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB))
 
 
-def find_drawing_window(
-    points: np.ndarray, margin: float, height: int, width: int
-) -> tuple[slice, slice]:
+def find_window(points: np.ndarray, margin: float, height: int, width: int) -> tuple[slice, slice]:
     """Return rows and columns of the image around points [N, 2]; empty if outside the image."""
     size = np.array([width, height])
     low = np.floor(points.min(axis=0) - margin).clip(0, size).astype(int)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -123,16 +122,3 @@ def write_comparison_grids(
     parts = [panels[i : i + _COLUMNS] for i in range(0, len(panels), _COLUMNS)]
     rows = [make_image_row(part, _COMPARISON_TITLES * (len(part) // 2)) for part in parts]
     write_image(folder / "people.png", make_image_grid(rows))
-
-
-def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an image [H, W, 3] to a width and height, with black bars that keep the aspect."""
-    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
-    width, height = (max(1, round(length * scale)) for length in image.shape[1::-1])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    canvas[top : top + height, left : left + width] = cv2.resize(
-        image, (width, height), interpolation=interpolation
-    )
-    return canvas

@@ -17,7 +17,7 @@ from tagpose.visualization.canvas import (
     blend,
     draw_dot,
     draw_line,
-    find_drawing_window,
+    find_window,
     make_canvas,
     to_fixed_point,
 )
@@ -186,7 +186,7 @@ def draw_pose(
     points = np.where(visible[:, None], points, 0.0).clip(-limit, limit)
     diagonal = float(np.hypot(*np.ptp(points[visible], axis=0)).clip(max=math.hypot(height, width)))
     body_width = line_width * max(_MIN_LINE_WIDTH, diagonal / _LINES_PER_DIAGONAL)
-    rows, columns = find_drawing_window(points[visible], 2 * body_width + 1, height, width)
+    rows, columns = find_window(points[visible], 2 * body_width + 1, height, width)
     window = picture[rows, columns]
     if window.size == 0:
         return

@@ -10,8 +10,9 @@ from typing import Any, Final
 from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
 from tagpose.data.coco_categories import keypoint_names
 from tagpose.data.coco_fields import to_posix_path
-from tagpose.data.folder_matching import find_image_folder, split_of
+from tagpose.data.folder_matching import find_image_folder
 from tagpose.data.image_files import ImageFolder
+from tagpose.data.splits import split_of
 
 COCO_FORMAT: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"
@@ -30,7 +31,7 @@ def load_coco_json(file: Path) -> Row:
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; specify the annotation file of the export")
-    content = load_export(file)
+    content = load_json(file)
     if not is_coco(content):
         raise ValueError(
             f"{file} has no lists of images and annotations; export it as COCO keypoints"
@@ -86,7 +87,7 @@ def read_coco_export(
     )
 
 
-def load_export(file: Path) -> Any:
+def load_json(file: Path) -> Any:
     """Parse a JSON file, which may be gzipped.
 
     Raises:
@@ -107,7 +108,7 @@ def load_export(file: Path) -> Any:
 
 def find_coco_files(root: Path) -> list[Path]:
     """Return the COCO files below a folder that have keypoints, or all COCO files if none has."""
-    contents = {file: load_export(file) for file in find_json_files(root)}
+    contents = {file: load_json(file) for file in find_json_files(root)}
     coco_files = [file for file, content in contents.items() if is_coco(content)]
     return [file for file in coco_files if _has_keypoints(contents[file])] or coco_files
 

@@ -1,18 +1,16 @@
-"""Files of a dataset, and the two YAML files that training needs for it: skeleton and data."""
+"""Writer of the two YAML files that training needs for a dataset: skeleton and data."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
 from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
-from tagpose.data.folder_matching import find_image_folder
 from tagpose.data.splits import SplitPaths
 from tagpose.io import atomic_write
 
-_VAL_NAMES: Final = ("val", "valid", "validation")
 NO_VAL_LINE: Final = "val: null # missing: create it with `tagpose data split`"
 _LINE_WIDTH: Final = 90  # characters
 _UNLIMITED_WIDTH: Final = 2**30  # characters, more than any name has
@@ -92,36 +90,6 @@ def has_edits(file: Path, text: str) -> bool:
         return False
     content = file.read_text(encoding="utf-8")
     return content.splitlines()[1:] != text.splitlines()[1:] and NO_VAL_LINE not in content
-
-
-def locate_split(file: Path, content: Mapping[str, Any], images: str | None) -> SplitPaths:
-    """Return an annotation file with its image folder.
-
-    Args:
-        file: COCO JSON.
-        content: its content.
-        images: folder of the images; None searches near the file.
-
-    Raises:
-        ValueError: the file lists no images.
-    """
-    names = [row["file_name"] for row in content["images"]]
-    if not names:
-        raise ValueError(f"{file} lists no images; check annotations= and val_annotations=")
-    folders = [Path(images)] if images else [file.parent, file.resolve().parent.parent]
-    return SplitPaths(file, find_image_folder(names, file, folders))
-
-
-def find_val_file(file: Path) -> Path | None:
-    """Return the val file that belongs to a train file, if there is one.
-
-    It differs in train and val in its own name (COCO) or in that of its folder (Roboflow).
-    """
-    folder, name = file.resolve().parent, file.name
-    siblings = [file.parent / name.replace("train", val) for val in _VAL_NAMES]
-    cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in _VAL_NAMES]
-    existing = (path for path in (*siblings, *cousins) if path.is_file())
-    return next((path for path in existing if path.resolve() != file.resolve()), None)
 
 
 def _format_yaml_paths(split: SplitPaths, root: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.data.annotation_tools.source_dataset import SourceDataset, has_coordinates, id_key
-from tagpose.data.folder_matching import TEST, TRAIN, VAL
+from tagpose.data.splits import TEST, TRAIN, VAL
 
 IMAGE: Final = "image"
 FOLDER: Final = "folder"

@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from tagpose.data.annotation_tools.source_dataset import DropLog, Row, SourceDataset, id_key
-from tagpose.data.folder_matching import split_of
 from tagpose.data.image_files import IMAGE_EXTENSIONS
 from tagpose.data.images import (
     EXIF_QUARTER_TURNS,
@@ -19,6 +18,7 @@ from tagpose.data.images import (
     open_image,
     upright_size,
 )
+from tagpose.data.splits import split_of
 from tagpose.skeletons.coco import BODY
 
 YOLO_FORMAT: Final = "YOLO pose"

@@ -84,7 +84,7 @@ def log_implausible_areas(annotations: AnnotationTable, log: IssueLog) -> None:
     log.add(IssueType.AREA_IMPLAUSIBLE, "the file", detail, count=len(areas))
 
 
-def check_image_files(
+def log_file_issues(
     images: dict[int, ImageRow], folder: Path, log: IssueLog, *, read_pixels: bool = False
 ) -> list[str]:
     """Log images that are missing, truncated, or of another size than stated.
@@ -101,7 +101,7 @@ def check_image_files(
     """
     names = locate_images(folder, [image.file_name for image in images.values()], [*images], log)
     existing = [(i, name) for i, name in zip(images, names, strict=True) if name is not None]
-    check = partial(_check_pixels if read_pixels else _check_header, folder)
+    check = partial(_find_pixel_issue if read_pixels else _find_header_issue, folder)
     rows = [images[image_id] for image_id, _ in existing]
     # decoding releases the GIL
     with ThreadPoolExecutor() as threads:
@@ -123,14 +123,14 @@ def check_dataset_file(
         file: annotation file, for messages.
         folder: folder of the images.
         rules: data to read.
-        read_pixels: whether images are decoded; see `check_image_files`.
+        read_pixels: whether images are decoded; see `log_file_issues`.
     """
     coco = check_rows(content, file, rules)
     # the log is discarded, because the image files are checked below
     images = fill_missing_sizes(folder, coco.images, IssueLog(file))
     coco = coco._replace(images=images)
     pack_ignored_masks(coco.annotations, images, coco.log)
-    return CheckedFile(coco, check_image_files(images, folder, coco.log, read_pixels=read_pixels))
+    return CheckedFile(coco, log_file_issues(images, folder, coco.log, read_pixels=read_pixels))
 
 
 def _log_flags(
@@ -172,9 +172,9 @@ def _log_boxes(coco: CocoFile, sizes: np.ndarray, add: _AddIssue) -> None:
             add(IssueType.BOX_PLACE, t, f"has the bbox {boxes[t].tolist()}, which {reason}")
 
 
-def _check_pixels(folder: Path, name: str, row: ImageRow) -> str:
+def _find_pixel_issue(folder: Path, name: str, row: ImageRow) -> str:
     """Decode an image and return its issue, or ""."""
-    if issue := _check_header(folder, name, row):
+    if issue := _find_header_issue(folder, name, row):
         return issue
     try:
         read_annotated_image(folder / name)
@@ -183,7 +183,7 @@ def _check_pixels(folder: Path, name: str, row: ImageRow) -> str:
     return ""
 
 
-def _check_header(folder: Path, name: str, row: ImageRow) -> str:
+def _find_header_issue(folder: Path, name: str, row: ImageRow) -> str:
     """Read the header of an image and return its issue, or ""."""
     try:
         with open_image(folder / name) as image:

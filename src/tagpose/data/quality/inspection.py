@@ -45,7 +45,7 @@ def inspect_dataset(
         file: annotation file, COCO keypoints or COCO-WholeBody.
         folder: folder of the images.
         skeleton: skeleton to read; its parts determine the JSON keys.
-        read_pixels: whether images are decoded; see `check_image_files`.
+        read_pixels: whether images are decoded; see `log_file_issues`.
         options: options of the reader.
 
     Raises:

@@ -83,7 +83,7 @@ def blur_parts(image: np.ndarray, keypoints: np.ndarray, random: Random) -> tupl
             continue
         extent = np.ptp(points, axis=0).max()
         if is_blurred:
-            _blur_drawn_part(
+            _blur_part(
                 image, SUPERSAMPLING * points, SUPERSAMPLING * max(0.5, _BLUR_SIGMA * extent)
             )
         if is_blurred or extent < min_size:
@@ -129,7 +129,7 @@ def downsample_mask(mask: np.ndarray) -> np.ndarray:
     return coverage >= 0.5
 
 
-def _blur_drawn_part(image: np.ndarray, points: np.ndarray, sigma: float) -> None:
+def _blur_part(image: np.ndarray, points: np.ndarray, sigma: float) -> None:
     """Blur an image in place inside the convex hull of points [n, 2], with soft edges."""
     low = np.floor(points.min(0) - 3 * sigma).astype(int).clip(0)
     high = np.ceil(points.max(0) + 3 * sigma).astype(int) + 1
