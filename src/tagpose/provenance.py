@@ -12,7 +12,7 @@ import torch
 from PIL import features
 
 _PACKAGES: Final = (
-    "tagpose", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "opencv-python-headless",
+    "tagpose", "torch", "torchvision", "timm", "numpy", "numba", "pillow", "opencv-python-headless",
     "pycocotools",
 )  # fmt: skip
 _MISSING: Final = "missing"

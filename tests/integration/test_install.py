@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 NOT_INSTALLED = (
     *("albucore", "albumentations", "lightning", "matplotlib", "pandas", "pycocotools", "wandb"),
     *("av", "gradio", "onnx", "onnxruntime", "onnxscript", "pi_heif", "pose_format"),
-    *("huggingface_hub", "pyarrow", "supervision", "timm", "torchvision", "trackers"),
+    *("huggingface_hub", "pyarrow", "scipy", "supervision", "timm", "torchvision", "trackers"),
 )
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({NOT_INSTALLED}))"
 

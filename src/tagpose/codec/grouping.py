@@ -3,15 +3,14 @@
 The peaks of one keypoint after the other are assigned to people by tag distance.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from tagpose.codec.compilation import Float, Int, compiled, compiled_with_arrays
+from tagpose.codec.assignment import AssignmentBuffers, assign_rows, make_assignment_buffers
+from tagpose.codec.compilation import Float, Int, compiled
 
 # Cost of one unit of tag distance; scores are smaller, so that they only decide between pairs with
 # equal rounded distances.
@@ -84,9 +83,7 @@ def group_peaks(
 ) -> np.ndarray:
     """Group the peaks of one image into people.
 
-    Each keypoint's peaks are assigned to people with the Hungarian method. If every peak has a
-    unique nearest person and no two peaks share one, that is the optimum; otherwise scipy solves
-    the assignment.
+    Each keypoint's peaks are assigned to people with the Hungarian method.
 
     Args:
         xy: positions [K, N, 2] of the peaks in input pixels.
@@ -110,16 +107,14 @@ def group_peaks(
         tag_counts=np.empty((room, parts), np.float32),
     )
     max_peaks = scores.shape[1]
-    size = max_peaks * max(max_peaks, room)
+    max_columns = max(max_peaks, room)
     matching = Matching(
-        np.empty(size),
-        np.empty(size),
-        np.empty(max_peaks, np.int64),
+        np.empty(max_peaks * max_columns),
+        np.empty(max_peaks * max_columns),
         np.empty((views, room), np.float32),
+        make_assignment_buffers(max_peaks, max_columns),
     )
-    for rows, columns in _assign_keypoints(peaks, rule, people, matching):
-        costs = matching.costs[: rows * columns].reshape(rows, columns)
-        matching.owners[:rows] = linear_sum_assignment(costs)[1]
+    _assign_keypoints(peaks, rule, people, matching)
     return people.peaks[: people.size[0]]
 
 
@@ -215,8 +210,8 @@ class Matching(NamedTuple):
 
     distances: np.ndarray  # [N * max(N, room)] float64, row by row
     costs: np.ndarray  # [N * max(N, room)] float64, row by row
-    owners: np.ndarray  # [N] int64: person of each peak, -1 for none
     mean_tags: np.ndarray  # [L, room] float32: mean tags of people
+    assignment: AssignmentBuffers  # its `row_columns` are the people of the peaks, -1 for none
 
 
 @lru_cache(maxsize=16)
@@ -233,38 +228,32 @@ def _make_rule(config: GroupingConfig, keypoints: int) -> GroupingRule:
     )
 
 
-@compiled_with_arrays
+@compiled
 def _assign_keypoints(
     peaks: ImagePeaks, rule: GroupingRule, people: GroupingState, matching: Matching
-) -> Iterator[tuple[Int, Int]]:
-    """Assign the peaks of all keypoints to people, and yield when a solver is needed.
-
-    Yields:
-        Numbers of rows and columns of `matching.costs`; the caller must write the columns of the
-        solution into `matching.owners` before the next step.
-    """
+) -> None:
+    """Assign the peaks of all keypoints to people."""
     for keypoint in rule.order:
         rows = np.int64(0)  # numba would compile another signature for a literal
         for score in peaks.scores[keypoint]:
             rows += score > 0
-        if rows == 0:
-            continue
-        if not match_peaks(peaks, rule, people, matching, keypoint, rows):
-            yield rows, max(rows, people.size[0])
-        reject_distant(rule, people, matching, rows)
-        _attach_peaks(peaks, rule, people, matching.owners[:rows], keypoint)
+        if rows > 0:
+            _match_peaks(peaks, rule, people, matching, keypoint, rows)
+            _reject_distant(rule, people, matching, rows)
+            owners = matching.assignment.row_columns[:rows]
+            _attach_peaks(peaks, rule, people, owners, keypoint)
 
 
 @compiled
-def match_peaks(
+def _match_peaks(
     peaks: ImagePeaks,
     rule: GroupingRule,
     people: GroupingState,
     matching: Matching,
     keypoint: Int,
     rows: Int,
-) -> bool:
-    """Match peaks with people if the assignment is unambiguous; else write costs, return False."""
+) -> None:
+    """Assign the peaks of one keypoint to people, each to another one."""
     count, near = people.size[0], False
     columns = max(rows, count)
     _write_mean_tags(people, matching.mean_tags)
@@ -279,10 +268,10 @@ def match_peaks(
             costs[person] = _DISTANCE_COST * np.rint(distances[person]) + tie_break
             near |= distances[person] < rule.max_tag_distance
         costs[count:] = _UNMATCHED_COST
-    if not near:  # no person is within the maximum distance of any peak
-        matching.owners[:rows] = -1
-        return True
-    return rows <= count and _has_distinct_minima(matching, rows, columns)
+    if near:
+        assign_rows(matching.costs, rows, columns, matching.assignment)
+    else:  # no person is within the maximum distance of any peak
+        matching.assignment.row_columns[:rows] = -1
 
 
 @compiled
@@ -355,39 +344,20 @@ def _is_far_from_parents(
 
 
 @compiled
-def _has_distinct_minima(matching: Matching, rows: Int, columns: Int) -> bool:
-    """Return whether each row of costs has a unique minimum, all in distinct columns.
-
-    These minima are then the optimal assignment, which is written into `matching.owners`.
-    """
-    for row in range(rows):
-        costs = matching.costs[row * columns : (row + 1) * columns]
-        best = np.argmin(costs)
-        for column in range(best + 1, columns):
-            if costs[column] == costs[best]:
-                return False
-        for previous in range(row):
-            if matching.owners[previous] == best:
-                return False
-        matching.owners[row] = best
-    return True
-
-
-@compiled
-def reject_distant(
+def _reject_distant(
     rule: GroupingRule, people: GroupingState, matching: Matching, rows: Int
 ) -> None:
     """Set the owners of unmatched peaks, and of peaks that are too far away, to -1."""
-    count = people.size[0]
+    count, owners = people.size[0], matching.assignment.row_columns
     columns = max(rows, count)
     for row in range(rows):
-        owner = matching.owners[row]
+        owner = owners[row]
         if owner >= count:
-            matching.owners[row] = -1
+            owners[row] = -1
         elif owner >= 0:
             distance = matching.distances[row * columns + owner]
             if not distance < rule.max_tag_distance:
-                matching.owners[row] = -1
+                owners[row] = -1
 
 
 @compiled

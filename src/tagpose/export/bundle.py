@@ -26,9 +26,10 @@ PACKAGE: Final = (
 
 _EXPORT: Final = Path(__file__).parent
 _PROGRAMS: Final = ("example", "webcam", "coco_results")  # programs of the bundle
-# Files that import only numpy, scipy, numba, Pillow and each other.
+# Files that import only numpy, numba, Pillow and each other.
 _BUNDLED_FILES: Final = (
     "codec/__init__.py",
+    "codec/assignment.py",
     "codec/block_bounds.py",
     "codec/compilation.py",
     "codec/decoder.py",
@@ -63,7 +64,6 @@ _PACKAGES: Final = (
     "onnxruntime",
     "numba",
     "numpy",
-    "scipy",
 )
 
 
