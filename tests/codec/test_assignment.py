@@ -1,4 +1,4 @@
-"""The optimal assignment: that of scipy, also between equally good ones."""
+"""Optimal assignment: parity with scipy, including ties."""
 
 import numpy as np
 import pytest
@@ -22,9 +22,9 @@ def assign(costs, spare=0):
     rows=st.integers(1, 12),
     more=st.integers(0, 12),
     distances=st.sampled_from([1, 2, 4, 1000]),
-    kind=st.sampled_from(["grouping", "equal rows", "continuous", "unmatched"]),
+    kind=st.sampled_from(["grouping", "equal rows", "continuous", "unmatched", "infinite"]),
 )
-def test_the_assignment_is_that_of_scipy_for_any_number_of_ties(seed, rows, more, distances, kind):
+def test_the_assignment_equals_scipys_with_any_number_of_ties(seed, rows, more, distances, kind):
     random = np.random.default_rng(seed)
     costs = 100.0 * random.integers(0, distances, (rows, rows + more))
     if kind == "equal rows":
@@ -35,11 +35,13 @@ def test_the_assignment_is_that_of_scipy_for_any_number_of_ties(seed, rows, more
         costs -= np.sort(random.random((rows, 1)).astype(np.float32), axis=0)[::-1]
     if kind == "unmatched":
         costs[:, random.integers(rows + more) :] = 1e10
+    elif kind == "infinite":  # not on the diagonal, so that there is a solution
+        costs[(random.random(costs.shape) < 0.5) & ~np.eye(*costs.shape, dtype=bool)] = np.inf
     assert assign(costs, spare=seed % 3) == linear_sum_assignment(costs)[1].tolist()
 
 
 @pytest.mark.parametrize("cost", [0.0, -1.0, 1e10])
-def test_of_equal_columns_scipys_are_taken(cost):
+def test_ties_between_equal_columns_are_broken_as_in_scipy(cost):
     costs = np.full((7, 20), cost)
     assert assign(costs) == linear_sum_assignment(costs)[1].tolist()
 

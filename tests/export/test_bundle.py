@@ -53,7 +53,7 @@ import sys
 
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"cv2", "tagpose", "timm", "torch", "torchvision"}:
+        if name.partition(".")[0] in {"cv2", "scipy", "tagpose", "timm", "torch", "torchvision"}:
             raise ModuleNotFoundError(f"{name} is not installed here")
 
 

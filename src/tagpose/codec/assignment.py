@@ -1,8 +1,9 @@
-"""Optimal assignment of rows to columns by shortest augmenting paths (Crouse 2016).
+"""Optimal assignment of rows to columns by shortest augmenting paths.
 
-Compiled, because for the small matrices of a grouping, a call of
-`scipy.optimize.linear_sum_assignment` takes about as long as the solution and holds the GIL.
-Between equally good assignments the choice is that of scipy, on which MMPose's results depend.
+The algorithm is that of D. F. Crouse, "On implementing 2D rectangular assignment algorithms", IEEE
+Transactions on Aerospace and Electronic Systems 52(4), 2016. Ties are broken as in
+`scipy.optimize.linear_sum_assignment`, because MMPose's results depend on it. For the small
+matrices of grouping, a call of scipy takes five times as long and holds the GIL.
 """
 
 from typing import NamedTuple
@@ -42,14 +43,14 @@ def make_assignment_buffers(rows: int, columns: int) -> AssignmentBuffers:
 
 @compiled
 def assign_rows(costs: np.ndarray, rows: Int, columns: Int, buffers: AssignmentBuffers) -> None:
-    """Assign each row to its own column at the lowest total cost, in `buffers.row_columns`.
+    """Assign rows to distinct columns at the lowest total cost, in `buffers.row_columns`.
 
     Args:
-        costs: [rows * columns] float64, row by row. With a NaN or infinite cost, rows still get
-            different columns, but not the best ones.
+        costs: [rows * columns] float64, row-major. If costs are NaN or infinite, the columns are
+            still distinct, but the assignment may not be optimal.
         rows: number of rows.
-        columns: number of columns, at least that of rows.
-        buffers: buffers for this size.
+        columns: number of columns, at least `rows`.
+        buffers: buffers of at least this size.
     """
     buffers.row_duals[:rows] = 0
     buffers.column_duals[:columns] = 0
@@ -71,17 +72,19 @@ def assign_rows(costs: np.ndarray, rows: Int, columns: Int, buffers: AssignmentB
 def _find_shortest_path(
     costs: np.ndarray, columns: Int, row: Int, buffers: AssignmentBuffers
 ) -> Int:
-    """Find the shortest path from a row to a free column; return its number of owned columns.
+    """Find the shortest path from a row to a free column.
 
-    `buffers.visited` then contains the visited columns, and after them the free column.
+    Returns:
+        Number of columns that were visited before the free column; `buffers.visited` contains them
+        and then the free column.
     """
     row_costs, path_costs = costs[row * columns : (row + 1) * columns], buffers.path_costs
     row_dual, column_duals = buffers.row_duals[row], buffers.column_duals
     lowest = np.inf
-    for column in range(np.uint64(columns)):
+    for column in range(np.uint64(columns)):  # unsigned, so that the compiler vectorizes it
         path_costs[column] = row_costs[column] - row_dual - column_duals[column]
         lowest = min(lowest, path_costs[column])
-    # as in scipy, of equally near columns the first free one, else the last one
+    # as in scipy, ties go to the first free column, or to the last column if none is free
     nearest = columns - 1
     for column in range(columns):
         if path_costs[column] == lowest:
@@ -92,11 +95,11 @@ def _find_shortest_path(
         buffers.path_rows[nearest] = row
         buffers.visited[0] = nearest
         return ZERO
-    return _search_on(costs, columns, row, nearest, buffers)
+    return _continue_search(costs, columns, row, nearest, buffers)
 
 
 @compiled
-def _search_on(
+def _continue_search(
     costs: np.ndarray, columns: Int, start: Int, nearest: Int, buffers: AssignmentBuffers
 ) -> Int:
     """Continue the search of `_find_shortest_path` from the nearest column, which has a row."""
@@ -118,7 +121,7 @@ def _search_on(
         position, lowest = ZERO, np.inf
         for place in range(np.uint64(columns - num_visited)):
             other = np.uint64(unvisited[place])
-            # the order of scipy's sum, whose rounding decides between equal costs
+            # in scipy's order of operations, because rounding decides between equal costs
             through = cost + row_costs[other] - row_dual - column_duals[other]
             if through < path_costs[other]:
                 path_costs[other], path_rows[other] = through, row

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.codec.assignment import AssignmentBuffers, assign_rows, make_assignment_buffers
-from tagpose.codec.compilation import Float, Int, compiled
+from tagpose.codec.compilation import ZERO, Float, Int, compiled
 
 # Cost of one unit of tag distance; scores are smaller, so that they only decide between pairs with
 # equal rounded distances.
@@ -206,12 +206,12 @@ class GroupingState(NamedTuple):
 
 
 class Matching(NamedTuple):
-    """Buffers for the distances and costs between one keypoint's peaks and the people."""
+    """Buffers for the assignment of one keypoint's peaks to people."""
 
     distances: np.ndarray  # [N * max(N, room)] float64, row by row
     costs: np.ndarray  # [N * max(N, room)] float64, row by row
     mean_tags: np.ndarray  # [L, room] float32: mean tags of people
-    assignment: AssignmentBuffers  # its `row_columns` are the people of the peaks, -1 for none
+    assignment: AssignmentBuffers  # `row_columns`: person of each peak
 
 
 @lru_cache(maxsize=16)
@@ -234,7 +234,7 @@ def _assign_keypoints(
 ) -> None:
     """Assign the peaks of all keypoints to people."""
     for keypoint in rule.order:
-        rows = np.int64(0)  # numba would compile another signature for a literal
+        rows = ZERO
         for score in peaks.scores[keypoint]:
             rows += score > 0
         if rows > 0:
@@ -253,7 +253,7 @@ def _match_peaks(
     keypoint: Int,
     rows: Int,
 ) -> None:
-    """Assign the peaks of one keypoint to people, each to another one."""
+    """Assign one keypoint's peaks to distinct people; -1 and indices from `size` on mean none."""
     count, near = people.size[0], False
     columns = max(rows, count)
     _write_mean_tags(people, matching.mean_tags)
