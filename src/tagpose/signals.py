@@ -78,13 +78,8 @@ def forward_signals(pid: int) -> Iterator[None]:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    previous = _read_handlers(STOP_SIGNALS)
-    try:
-        for number in previous:
-            signal.signal(number, forward)
+    with _handling(forward, _read_handlers(STOP_SIGNALS)):
         yield
-    finally:
-        _restore_handlers(previous)
 
 
 @contextmanager
@@ -103,10 +98,17 @@ def defer_signals() -> Iterator[Callable[[], int]]:
         received = number
         _restore_handlers(previous)
 
+    with _handling(record, previous):
+        yield lambda: received
+
+
+@contextmanager
+def _handling(handler: _Handler, previous: Mapping[int, _Handler]) -> Iterator[None]:
+    """Install a handler for signals, and reinstall the previous handlers at the end."""
     try:
         for number in previous:
-            signal.signal(number, record)
-        yield lambda: received
+            signal.signal(number, handler)
+        yield
     finally:
         _restore_handlers(previous)
 

@@ -211,7 +211,7 @@ class Matching(NamedTuple):
     distances: np.ndarray  # [N * max(N, room)] float64, row by row
     costs: np.ndarray  # [N * max(N, room)] float64, row by row
     mean_tags: np.ndarray  # [L, room] float32: mean tags of people
-    assignment: AssignmentBuffers  # `row_columns`: person of each peak
+    assignment: AssignmentBuffers  # `row_columns`: person of each peak, -1 for none
 
 
 @lru_cache(maxsize=16)
@@ -239,7 +239,6 @@ def _assign_keypoints(
             rows += score > 0
         if rows > 0:
             _match_peaks(peaks, rule, people, matching, keypoint, rows)
-            _reject_distant(rule, people, matching, rows)
             owners = matching.assignment.row_columns[:rows]
             _attach_peaks(peaks, rule, people, owners, keypoint)
 
@@ -253,7 +252,7 @@ def _match_peaks(
     keypoint: Int,
     rows: Int,
 ) -> None:
-    """Assign one keypoint's peaks to distinct people; -1 and indices from `size` on mean none."""
+    """Assign one keypoint's peaks to distinct people; those of no person get -1."""
     count, near = people.size[0], False
     columns = max(rows, count)
     _write_mean_tags(people, matching.mean_tags)
@@ -270,6 +269,7 @@ def _match_peaks(
         costs[count:] = _UNMATCHED_COST
     if near:
         assign_rows(matching.costs, rows, columns, matching.assignment)
+        _reject_distant(rule, people, matching, rows)
     else:  # no person is within the maximum distance of any peak
         matching.assignment.row_columns[:rows] = -1
 
@@ -352,12 +352,9 @@ def _reject_distant(
     columns = max(rows, count)
     for row in range(rows):
         owner = owners[row]
-        if owner >= count:
+        distance = matching.distances[row * columns + owner] if owner < count else np.inf
+        if not distance < rule.max_tag_distance:
             owners[row] = -1
-        elif owner >= 0:
-            distance = matching.distances[row * columns + owner]
-            if not distance < rule.max_tag_distance:
-                owners[row] = -1
 
 
 @compiled

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.image_files import ImageFolder
-from tagpose.data.splits import VAL_NAMES, SplitPaths, split_of
+from tagpose.data.splits import TRAIN, VAL_NAMES, SplitPaths, split_of
 
 _MAX_NAMES: Final = 50  # image names that are looked up in each folder
 _MAX_DEPTH: Final = 3  # levels of subfolders
@@ -83,8 +83,8 @@ def find_val_file(file: Path) -> Path | None:
     It differs in train and val in its own name (COCO) or in that of its folder (Roboflow).
     """
     folder, name = file.resolve().parent, file.name
-    siblings = [file.parent / name.replace("train", val) for val in VAL_NAMES]
-    cousins = [folder.with_name(folder.name.replace("train", val)) / name for val in VAL_NAMES]
+    siblings = [file.parent / name.replace(TRAIN, val) for val in VAL_NAMES]
+    cousins = [folder.with_name(folder.name.replace(TRAIN, val)) / name for val in VAL_NAMES]
     existing = (path for path in (*siblings, *cousins) if path.is_file())
     return next((path for path in existing if path.resolve() != file.resolve()), None)
 

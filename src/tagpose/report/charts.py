@@ -95,6 +95,8 @@ def make_error_type_bars(runs: Sequence[AnalyzedResults], skeleton: Skeleton) ->
     return bars
 
 
+# A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
+@mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False})
 def _render_pr_curves(lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]) -> bytes:
     """Return an SVG file with the curves of each run in a color.
 
@@ -102,12 +104,6 @@ def _render_pr_curves(lines: Mapping[str, list[StyledCurve]], colors: Sequence[s
         lines: curves by name of the run; the area under the last one is filled if there is one run.
         colors: color of each run.
     """
-    # A fixed salt makes the file reproducible; dollar signs in names do not start formulas.
-    with mpl.rc_context({"svg.hashsalt": "tagpose", "text.parse_math": False}):
-        return _draw_pr_figure(lines, colors)
-
-
-def _draw_pr_figure(lines: Mapping[str, list[StyledCurve]], colors: Sequence[str]) -> bytes:
     figure = Figure(figsize=_PR_CURVE_INCHES, layout="constrained")
     axes = figure.subplots()
     for (run, curves), color in zip(lines.items(), colors, strict=False):

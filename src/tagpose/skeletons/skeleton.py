@@ -14,8 +14,6 @@ PARENT_KEYPOINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "righthand": ("right_wrist",),
     }
 )
-
-
 TAG_PER_KEYPOINT: Final = "keypoint"
 TAG_PER_PART: Final = "part"
 TAG_SHARING_MODES: Final = (TAG_PER_KEYPOINT, TAG_PER_PART, "shared")
