@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import ZERO, Int, compiled
+from tagpose.codec.compilation import ZERO, Int, compilable
 
 
 class AssignmentBuffers(NamedTuple):
@@ -41,7 +41,7 @@ def make_assignment_buffers(rows: int, columns: int) -> AssignmentBuffers:
     )
 
 
-@compiled
+@compilable
 def assign_rows(costs: np.ndarray, rows: Int, columns: Int, buffers: AssignmentBuffers) -> None:
     """Assign rows to distinct columns at the lowest total cost, in `buffers.row_columns`.
 
@@ -68,7 +68,7 @@ def assign_rows(costs: np.ndarray, rows: Int, columns: Int, buffers: AssignmentB
         _augment(row, end, buffers)
 
 
-@compiled
+@compilable
 def _find_shortest_path(
     costs: np.ndarray, columns: Int, row: Int, buffers: AssignmentBuffers
 ) -> Int:
@@ -98,7 +98,7 @@ def _find_shortest_path(
     return _continue_search(costs, columns, row, nearest, buffers)
 
 
-@compiled
+@compilable
 def _continue_search(
     costs: np.ndarray, columns: Int, start: Int, nearest: Int, buffers: AssignmentBuffers
 ) -> Int:
@@ -130,7 +130,7 @@ def _continue_search(
                 position, lowest = np.int64(place), length
 
 
-@compiled
+@compilable
 def _augment(row: Int, end: Int, buffers: AssignmentBuffers) -> None:
     """Assign the columns along the shortest path from a row to a free column."""
     column: Int = end

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compiled
-from tagpose.codec.decoding_maps import DecodingMaps, Span
+from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compilable
+from tagpose.codec.decoding_maps import Tiling
 
 BLOCK: Final = 4  # tiles along a block
 _WINDOW: Final = BLOCK + 1  # columns: those of a block if the heatmap has the size of the tags
@@ -26,64 +26,64 @@ class BlockBounds(NamedTuple):
     high: np.ndarray  # [V, N] float32: largest tags
 
 
-def count_bounds(maps: DecodingMaps) -> int:
+def count_bounds(tiling: Tiling) -> int:
     """Return N, the number of blocks of a map rounded up to a multiple of CHUNK ** 2."""
-    rows, columns = count_blocks(maps)
+    rows, columns = count_blocks(tiling)
     return -(-rows * columns // CHUNK**2) * CHUNK**2
 
 
-@compiled
-def count_blocks(maps: DecodingMaps) -> tuple[Int, Int]:
+@compilable
+def count_blocks(tiling: Tiling) -> tuple[Int, Int]:
     """Return the number of rows and columns of blocks of a map."""
-    return maps.tags.shape[3] // BLOCK + 1, maps.tags.shape[4] // BLOCK + 1
+    return (tiling.rows - 1) // BLOCK + 1, (tiling.columns - 1) // BLOCK + 1
 
 
-@compiled
-def first_tile(maps: DecodingMaps, block: Int) -> tuple[Int, Int]:
+@compilable
+def first_tile(tiling: Tiling, block: Int) -> tuple[Int, Int]:
     """Return the row and the column of the first tile of a block."""
-    columns = count_blocks(maps)[1]
+    columns = count_blocks(tiling)[1]
     return block // columns * BLOCK, block % columns * BLOCK
 
 
-@compiled
-def block_extent(span: Span, tile: Int) -> tuple[Int, Int]:
+@compilable
+def block_extent(tiling: Tiling, tile: Int) -> tuple[Int, Int]:
     """Return the heatmap pixels around a block along one axis: the first one and their end.
 
     They may be outside of the heatmap, where the border is replicated.
 
     Args:
-        span: span of a tile.
+        tiling: tiles of the map.
         tile: first tile of the block along this axis.
     """
-    first = span.first + span.step * tile
-    return first, first + span.step * (BLOCK - 1) + span.length
+    first = tiling.first + tiling.step * tile
+    return first, first + tiling.step * (BLOCK - 1) + tiling.length
 
 
-@compiled
+@compilable
 def bound_heatmap(
-    heatmap: np.ndarray, maps: DecodingMaps, block_maxima: np.ndarray, lines: np.ndarray
+    heatmap: np.ndarray, tiling: Tiling, block_maxima: np.ndarray, lines: np.ndarray
 ) -> Float:
     """Write the largest value of a heatmap in each block.
 
     Args:
         heatmap: heatmap [h, w].
-        maps: network outputs of a batch.
+        tiling: tiles of the map.
         block_maxima: output [N]; see `BlockBounds`.
         lines: scratch memory [4, w].
 
     Returns:
         The minimum of 0 and the heatmap, or -inf if the heatmap is not finite.
     """
-    (height, width), (rows, columns) = heatmap.shape, count_blocks(maps)
+    (height, width), (rows, columns) = heatmap.shape, count_blocks(tiling)
     for block in range(len(block_maxima)):
         block_maxima[block] = -np.inf
     for x in range(width):
         lines[2, x], lines[3, x] = 0, 0
     for row in range(rows):
-        top, bottom = block_extent(maps.span, row * BLOCK)
+        top, bottom = block_extent(tiling, row * BLOCK)
         _reduce_rows(heatmap, min(max(top, 0), height - 1), min(bottom, height), lines)
         for column in range(columns):
-            left, right = block_extent(maps.span, column * BLOCK)
+            left, right = block_extent(tiling, column * BLOCK)
             block_maxima[row * columns + column] = _reduce_columns(
                 lines, min(max(left, 0), width - 1), min(right, width)
             )
@@ -93,7 +93,7 @@ def bound_heatmap(
     return lowest if total == 0 else np.float32(-np.inf)
 
 
-@compiled
+@compilable
 def _reduce_rows(values: np.ndarray, first: Int, last: Int, lines: np.ndarray) -> None:
     """Write the maximum of each column of some rows of a map, and update its minimum.
 
@@ -129,7 +129,7 @@ def _reduce_rows(values: np.ndarray, first: Int, last: Int, lines: np.ndarray) -
         lines[1, x] = highest
 
 
-@compiled
+@compilable
 def _reduce_columns(lines: np.ndarray, left: Int, right: Int) -> Float:
     """Return the maximum of columns `left` to `right`; see `_reduce_rows`."""
     last = right - _WINDOW
@@ -144,34 +144,34 @@ def _reduce_columns(lines: np.ndarray, left: Int, right: Int) -> Float:
     return highest
 
 
-@compiled
+@compilable
 def write_chunk_maxima(
-    maps: DecodingMaps, row: Int, block_maxima: np.ndarray, chunks: np.ndarray
+    tiling: Tiling, row: Int, block_maxima: np.ndarray, chunks: np.ndarray
 ) -> None:
     """Write upper bounds of the values in the chunks of a row of a heatmap.
 
     They change at the first row of a row of blocks; otherwise they are left as they are.
 
     Args:
-        maps: network outputs of a batch.
+        tiling: tiles of the map.
         row: row of the heatmap.
         block_maxima: largest heatmap values [N] of blocks.
         chunks: output, for CHUNK columns each.
     """
-    columns, step = count_blocks(maps)[1], maps.span.step * BLOCK
-    if row > 0 and (row - maps.span.first) % step != 0:
+    columns, step = count_blocks(tiling)[1], tiling.step * BLOCK
+    if row > 0 and (row - tiling.first) % step != 0:
         return
-    start = (row - maps.span.first) // step * columns
+    start = (row - tiling.first) // step * columns
     for chunk in range(len(chunks)):
         chunks[chunk] = -np.inf
     for column in range(columns):
-        left, right = block_extent(maps.span, column * BLOCK)
+        left, right = block_extent(tiling, column * BLOCK)
         last = min((right - 1) // CHUNK, len(chunks) - 1)
         for chunk in range(max(left, 0) // CHUNK, last + 1):
             chunks[chunk] = max(chunks[chunk], block_maxima[start + column])
 
 
-@compiled
+@compilable
 def bound_blocks(
     block_bounds: BlockBounds,
     person_tag: np.ndarray,
@@ -198,7 +198,7 @@ def bound_blocks(
         chunk_maxima[chunk] = _chunk_maximum(bounds, chunk)
 
 
-@compiled
+@compilable
 def bound_block(
     block_bounds: BlockBounds, block: Int, person_tag: np.ndarray, corners: np.ndarray
 ) -> Float:
@@ -222,21 +222,21 @@ def bound_block(
     return block_bounds.heat[block] - np.rint(np.sqrt(squared))
 
 
-@compiled
+@compilable
 def _squared_gap(low: Float, high: Float, tag: Float) -> Float:
     """Return the squared distance between a tag and a range of tags, 0 within it."""
     gap = max(max(low - tag, tag - high), np.float32(0))
     return gap * gap
 
 
-@compiled
+@compilable
 def set_bound(bounds: np.ndarray, chunk_maxima: np.ndarray, block: Int, bound: Float) -> None:
     """Set the bound of a block and update the maximum of its chunk; see `bound_blocks`."""
     bounds[block] = bound
     chunk_maxima[block // CHUNK] = _chunk_maximum(bounds, block // CHUNK)
 
 
-@compiled
+@compilable
 def find_highest(bounds: np.ndarray, chunk_maxima: np.ndarray, lanes: np.ndarray) -> Int:
     """Return the first block with the highest bound.
 
@@ -260,7 +260,7 @@ def find_highest(bounds: np.ndarray, chunk_maxima: np.ndarray, lanes: np.ndarray
     return block
 
 
-@compiled
+@compilable
 def _chunk_maximum(values: np.ndarray, chunk: Int) -> Float:
     """Return the maximum of one chunk of values, of which there are a multiple of CHUNK."""
     highest = values[chunk * CHUNK]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numba
+import numba.extending
 import numpy as np
 
 # Numbers in compiled code, whose width numba infers: float32 or float64, and int32 or int64.
@@ -29,41 +30,59 @@ TRUE: Final[Any] = np.bool_(True)
 
 CHUNK: Final = 16  # repetitions of inner loops: a constant number, so that they are vectorized
 
+# functions of `warm_up`, and the compiled functions of the decoder that each compiles
+STAGES: Final = {
+    "compile_peaks": ("_find_peaks",),
+    "compile_people": ("_assign_keypoints", "_fill_missing"),
+}
+
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 _SOURCES: Final = Path(__file__).parent
+_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy"}  # of all compiled code
 _CHUNKS_PER_THREAD: Final = 3  # balances uneven work; the overhead of a chunk is about 30 us
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile a function that creates and returns no arrays; others are `compiled_with_arrays`.
+    """Compile a function that Python calls, and cache the machine code on disk.
 
-    It counts no references to its arrays, which would take longer than the work on a row of pixels.
-    """
-    return _compile(function, _nrt=False)
-
-
-def compiled_with_arrays(function: _Function) -> _Function:
-    """Compile a function that creates or returns arrays."""
-    return _compile(function)
-
-
-def _compile(function: _Function, **options: bool) -> _Function:
-    """Compile a function on its first call, and cache the machine code on disk.
-
-    Compiled functions release the GIL, so `run_parallel` can run them in threads. They copy arrays
-    in loops: for an array assignment numba also compiles the message of its shape error, which
-    takes a tenth of the time that the whole decoder takes to compile.
+    It is compiled on its first call, with all functions that it calls, which are `compilable`. It
+    releases the GIL, so `run_parallel` can run it in threads.
     """
     configured_folder = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())
     try:
-        dispatcher: _Function = numba.njit(nogil=True, cache=True, error_model="numpy", **options)(
-            function
-        )
+        dispatcher: _Function = numba.njit(
+            nogil=True, cache=True, no_cfunc_wrapper=True, **_OPTIONS
+        )(function)
     finally:
         numba.config.CACHE_DIR = configured_folder
     return dispatcher
+
+
+def compilable(function: _Function) -> _Function:
+    """Make a function part of the compiled functions that call it.
+
+    It must create and return no arrays; others are `compilable_with_arrays`. It counts no
+    references to its arrays, which would take longer than the work on a row of pixels. It copies
+    arrays in loops: for an array assignment numba also compiles the message of its shape error,
+    which takes a tenth of the time that the whole decoder takes to compile.
+
+    Python can call it, too, and then interprets it.
+    """
+    return _register(function, _nrt=False)
+
+
+def compilable_with_arrays(function: _Function) -> _Function:
+    """Make a function that creates or returns arrays part of the functions that call it."""
+    return _register(function)
+
+
+def _register(function: _Function, **options: bool) -> _Function:
+    # wrappers for C and Python, which nobody calls, would take a fourth of the compilation time
+    register = numba.extending.register_jitable(no_cfunc_wrapper=True, **_OPTIONS, **options)
+    registered: _Function = register(function)
+    return registered
 
 
 @lru_cache(maxsize=1)
@@ -86,7 +105,8 @@ def cache_folder() -> Path:
         _remove_stale_caches(installed)
         return installed
     cached = user / "tagpose" / name
-    folder = cached if _is_writable(cached) else _temporary_folder(name)
+    folder = cached if _is_writable(cached) else _temporary_folder(name) / name
+    folder.mkdir(exist_ok=True)
     _copy_machine_code(installed, folder)
     return folder
 
@@ -181,39 +201,49 @@ if hasattr(os, "register_at_fork"):  # a forked process inherits the executor wi
 
 
 @lru_cache(maxsize=1)
-def compile_in_background() -> "subprocess.Popen[bytes] | None":
-    """Start compiling the decoder in another process, unless the machine code is cached.
+def compile_in_background() -> "list[subprocess.Popen[bytes]]":
+    """Start compiling the decoder in other processes, unless the machine code is cached.
 
-    For programs that have seconds of work before they decode. It also takes half the time that it
-    takes in a process with torch, whose many objects slow down garbage collection.
+    Two processes take half the time of one, and a process with torch takes twice as long, because
+    its many objects slow down garbage collection.
+
+    Returns:
+        The processes. If one cannot be started or fails, the decoder is compiled when it is used.
     """
-    if not announce_compilation():
-        return None
-    return subprocess.Popen(  # if it fails, this process compiles and shows the error
-        [sys.executable, "-m", f"{__package__}.warm_up"],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(cache_folder().parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    # garbage collection would take a fifth of the time; this file may belong to an exported bundle
+    code = (
+        f"import gc, sys; gc.disable(); sys.path.append({str(_SOURCES.parents[1])!r}); "
+        f"from {__package__} import warm_up; warm_up."
     )
+    processes = []
+    with suppress(OSError):
+        for stage in STAGES if announce_compilation() else ():
+            process = subprocess.Popen(
+                [sys.executable, "-c", f"{code}{stage}()"],
+                env=os.environ | {"NUMBA_CACHE_DIR": str(cache_folder().parent)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            processes.append(process)
+    return processes
 
 
 @lru_cache(maxsize=1)
 def finish_compilation() -> None:
-    """Wait for `compile_in_background`, or announce that the next calls compile."""
-    if compile_in_background.cache_info().currsize:
-        process = compile_in_background()
-        if process:
-            process.wait()
-    else:
-        announce_compilation()
+    """Wait until the decoder is compiled; the first call takes up to half a minute.
+
+    Programs that have seconds of work before they decode call `compile_in_background` first.
+    """
+    for process in compile_in_background():
+        process.wait()
 
 
-@lru_cache(maxsize=1)
 def announce_compilation() -> bool:
     """Return whether the decoder has to be compiled, and print a message if so."""
-    # index file of the function that is compiled last
-    last_index = f"*._fill_missing-*.py{sys.version_info.major}{sys.version_info.minor}.nbi"
-    needed = not (numba.config.DISABLE_JIT or any(cache_folder().rglob(last_index)))
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    indices = [f"*.{name}-*.{version}.nbi" for names in STAGES.values() for name in names]
+    cached = all(any(cache_folder().rglob(index)) for index in indices)
+    needed = not (numba.config.DISABLE_JIT or cached)
     if needed:
         print("Compiling the decoder, once per installation (about 20 s) ...", file=sys.stderr)
     return needed

@@ -12,7 +12,7 @@ from tagpose.codec.decoding_maps import (
     FlippedOutputs,
     add_flipped,
     check_shapes,
-    heatmap_span,
+    make_tiling,
 )
 from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
@@ -156,7 +156,9 @@ class AssociativeEmbeddingDecoder:
             np.array(tag_index, np.int64),
             make_grid(heatmaps.shape[-2:], input_shape),
             make_grid(tags.shape[-2:], input_shape),
-            heatmap_span(input_shape[1] // width, input_shape[1] // heatmaps.shape[-1]),
+            make_tiling(
+                (height, width), input_shape[1] // width, input_shape[1] // heatmaps.shape[-1]
+            ),
         )
         return maps if flipped is None else add_flipped(maps, flipped)
 

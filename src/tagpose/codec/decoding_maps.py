@@ -8,15 +8,17 @@ from tagpose.codec.interpolation import Grid
 from tagpose.structures import STRIDE
 
 
-class Span(NamedTuple):
-    """Heatmap pixels around the input pixels of a tile, along one axis.
+class Tiling(NamedTuple):
+    """Tiles of a map, and the heatmap pixels around the input pixels of each along one axis.
 
     A tile is the area between the centers of four tag pixels.
     """
 
-    first: int  # of tile 0; may be outside of the map, where the border is replicated
-    length: int
-    step: int  # between neighboring tiles
+    rows: int
+    columns: int
+    first: int  # heatmap pixel of tile 0; outside of the map, where the border is replicated
+    length: int  # heatmap pixels
+    step: int  # heatmap pixels between neighboring tiles
 
 
 class DecodingMaps(NamedTuple):
@@ -35,7 +37,7 @@ class DecodingMaps(NamedTuple):
     tag_index: np.ndarray  # [K] int64, the tag map of each keypoint
     heatmap_grid: Grid
     tag_grid: Grid
-    span: Span
+    tiling: Tiling
 
     @property
     def tag_count(self) -> int:
@@ -43,10 +45,11 @@ class DecodingMaps(NamedTuple):
         return int(self.tags.shape[1] + self.flipped_tags.shape[1])
 
 
-def heatmap_span(ratio: int, fine_ratio: int) -> Span:
-    """Return the span of tiles in heatmap pixels.
+def make_tiling(tag_shape: tuple[int, int], ratio: int, fine_ratio: int) -> Tiling:
+    """Return the tiles of a tag map.
 
     Args:
+        tag_shape: height, width of the tag map.
         ratio: input pixels per tag pixel.
         fine_ratio: input pixels per heatmap pixel.
     """
@@ -54,7 +57,8 @@ def heatmap_span(ratio: int, fine_ratio: int) -> Span:
     near = pixels // fine_ratio
     far = near + np.sign(2 * (pixels % fine_ratio) + 1 - fine_ratio)
     first, last = min(near.min(), far.min()), max(near.max(), far.max())
-    return Span(int(first), int(last - first + 1), ratio // fine_ratio)
+    length = int(last - first + 1)
+    return Tiling(tag_shape[0] + 1, tag_shape[1] + 1, int(first), length, ratio // fine_ratio)
 
 
 def check_shapes(

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.codec.assignment import AssignmentBuffers, assign_rows, make_assignment_buffers
-from tagpose.codec.compilation import ZERO, Float, Int, compiled
+from tagpose.codec.compilation import ZERO, Float, Int, compilable, compiled
 
 # Cost of one unit of tag distance; scores are smaller, so that they only decide between pairs with
 # equal rounded distances.
@@ -243,7 +243,7 @@ def _assign_keypoints(
             _attach_peaks(peaks, rule, people, owners, keypoint)
 
 
-@compiled
+@compilable
 def _match_peaks(
     peaks: ImagePeaks,
     rule: GroupingRule,
@@ -274,7 +274,7 @@ def _match_peaks(
         matching.assignment.row_columns[:rows] = -1
 
 
-@compiled
+@compilable
 def _write_mean_tags(people: GroupingState, mean_tags: np.ndarray) -> None:
     """Write the mean tag of each person, [L, room]: the mean over the means of its parts."""
     for person in range(people.size[0]):
@@ -289,7 +289,7 @@ def _write_mean_tags(people: GroupingState, mean_tags: np.ndarray) -> None:
             mean_tags[view, person] /= parts
 
 
-@compiled
+@compilable
 def _write_distances(
     peaks: ImagePeaks,
     rule: GroupingRule,
@@ -314,7 +314,7 @@ def _write_distances(
                 distances[person] = _EXCLUDED
 
 
-@compiled
+@compilable
 def _is_far_from_parents(
     peaks: ImagePeaks,
     rule: GroupingRule,
@@ -343,7 +343,7 @@ def _is_far_from_parents(
     return nearest > _MAX_PARENT_DISTANCE * max(right - left, bottom - top)
 
 
-@compiled
+@compilable
 def _reject_distant(
     rule: GroupingRule, people: GroupingState, matching: Matching, rows: Int
 ) -> None:
@@ -357,7 +357,7 @@ def _reject_distant(
             owners[row] = -1
 
 
-@compiled
+@compilable
 def _attach_peaks(
     peaks: ImagePeaks, rule: GroupingRule, people: GroupingState, owners: np.ndarray, keypoint: Int
 ) -> None:
@@ -379,7 +379,7 @@ def _attach_peaks(
             people.tag_sums[owner, part, view] += peaks.tags[keypoint, row, view]
 
 
-@compiled
+@compilable
 def _start_person(people: GroupingState, tag: Float) -> Int:
     """Start a person, unless one started with the same tag; return the index of the person."""
     for person in range(people.size[0]):

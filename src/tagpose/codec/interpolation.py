@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import Float, Int, compiled
+from tagpose.codec.compilation import Float, Int, compilable
 
 
 class Axis(NamedTuple):
@@ -43,13 +43,13 @@ def _make_axis(length: int, pixels: int) -> Axis:
     return Axis(near, far, (np.abs(doubled) / (2 * ratio)).astype(np.float32))
 
 
-@compiled
+@compilable
 def lerp(near: Float, far: Float, weight: Float) -> Float:
     """Interpolate linearly; `weight` is the weight of `far`."""
     return near + weight * (far - near)
 
 
-@compiled
+@compilable
 def sample_bilinear(values: np.ndarray, grid: Grid, y: Int, x: Int) -> Float:
     """Interpolate a map [h, w] at an input pixel."""
     row, far_row, down = grid.rows.near[y], grid.rows.far[y], grid.rows.weight[y]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import Int, compiled, compiled_with_arrays
+from tagpose.codec.compilation import Int, compilable, compilable_with_arrays
 from tagpose.codec.decoding_maps import DecodingMaps
 
 
@@ -17,11 +17,14 @@ class LazyHeatmap(NamedTuple):
 
     image: int
     keypoint: int
-    values: np.ndarray  # [h, w] float32
+    values: np.ndarray  # [h, w] float32: those of `original` without the flip test
+    original: np.ndarray  # [h, w] float32
+    flipped: np.ndarray  # [h, w] float32, for the flipped image; not used without the flip test
+    flip_test: bool
     is_ready: np.ndarray  # [blocks] bool, whether a block was read
 
 
-@compiled_with_arrays
+@compilable_with_arrays
 def make_heatmap(
     maps: DecodingMaps, image: Int, keypoint: Int, mean: np.ndarray, is_ready: np.ndarray
 ) -> LazyHeatmap:
@@ -34,25 +37,24 @@ def make_heatmap(
         mean: buffer [h, w] for the mean.
         is_ready: buffer [blocks] bool.
     """
-    flipped = len(maps.flipped_heatmaps) > 0
+    flip_test = len(maps.flipped_heatmaps) > 0
     for block in range(len(is_ready)):
-        is_ready[block] = not flipped
-    values = mean if flipped else maps.heatmaps[image, keypoint]
-    return LazyHeatmap(image, keypoint, values, is_ready)
+        is_ready[block] = not flip_test
+    values = flipped = original = maps.heatmaps[image, keypoint]
+    if flip_test:
+        values, flipped = mean, maps.flipped_heatmaps[image, maps.flip_indices[keypoint]]
+    return LazyHeatmap(image, keypoint, values, original, flipped, flip_test, is_ready)
 
 
-@compiled
-def read_area(
-    maps: DecodingMaps, heatmap: LazyHeatmap, top: Int, left: Int, bottom: Int, right: Int
-) -> None:
+@compilable
+def read_area(heatmap: LazyHeatmap, top: Int, left: Int, bottom: Int, right: Int) -> None:
     """Read the area of a heatmap from `top`, `left` to `bottom`, `right`, exclusive.
 
     The area may extend beyond the heatmap.
     """
-    if len(maps.flipped_heatmaps) == 0:
+    if not heatmap.flip_test:
         return
-    mean, original = heatmap.values, maps.heatmaps[heatmap.image, heatmap.keypoint]
-    flipped = maps.flipped_heatmaps[heatmap.image, maps.flip_indices[heatmap.keypoint]]
+    mean, original, flipped = heatmap.values, heatmap.original, heatmap.flipped
     # an unsigned index cannot be negative, so that the compiler vectorizes the reversed row
     first, last = np.uint64(max(left, 0)), np.uint64(min(right, mean.shape[1]))
     end, half = np.uint64(mean.shape[1] - 1), np.float32(0.5)

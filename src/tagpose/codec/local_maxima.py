@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compiled
+from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compilable
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 
 _REACH: Final = 2  # input pixels; a peak is the maximum of 5 x 5 (Newell 2017's code)
@@ -25,7 +25,7 @@ class RowScratch(NamedTuple):
     inside: np.ndarray  # [w, ratio, ratio] float32: scores of maxima; else -inf
 
 
-@compiled
+@compilable
 def find_row_maxima(
     heatmap: np.ndarray,
     grid: Grid,
@@ -74,7 +74,7 @@ def find_row_maxima(
     return count
 
 
-@compiled
+@compilable
 def _find_chunk_maxima(
     heatmap: np.ndarray, grid: Grid, row: Int, first: Int, count: Int, scratch: RowScratch
 ) -> Int:
@@ -106,7 +106,7 @@ def _find_chunk_maxima(
     return count
 
 
-@compiled
+@compilable
 def _copy_around(heatmap: np.ndarray, row: Int, first: Int, around: np.ndarray) -> None:
     """Copy the map pixels of a chunk, and those around it, replicating borders."""
     height, width = heatmap.shape
@@ -116,7 +116,7 @@ def _copy_around(heatmap: np.ndarray, row: Int, first: Int, around: np.ndarray) 
             around[line, offset] = heatmap[y, min(max(first + offset - 1, 0), width - 1)]
 
 
-@compiled
+@compilable
 def _rate_chunk(
     source: np.ndarray, above: Int, at: Int, below: Int, before: Int, floor: Float,
     pixel_floor: Float, weight: Float, scratch: RowScratch,
@@ -165,7 +165,7 @@ def _rate_chunk(
         scratch.summits[offset] = min(lowest_rise, e - neighbor) - margin
 
 
-@compiled
+@compilable
 def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     """Return whether a map pixel equals all around it, so that its input pixels are maxima."""
     height, width = heatmap.shape
@@ -177,7 +177,7 @@ def _is_flat(heatmap: np.ndarray, row: Int, column: Int) -> bool:
     return True
 
 
-@compiled
+@compilable
 def _write_summit(
     heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, index: Int
 ) -> None:
@@ -196,7 +196,7 @@ def _write_summit(
                 inside[index, down, across] = np.float32(-np.inf)
 
 
-@compiled
+@compilable
 def _write_local_maxima(
     heatmap: np.ndarray, grid: Grid, row: Int, column: Int, inside: np.ndarray, index: Int
 ) -> bool:
@@ -237,7 +237,7 @@ def _write_local_maxima(
     return any_maximum
 
 
-@compiled
+@compilable
 def _is_local_maximum(
     heatmap: np.ndarray, grid: Grid, y: Int, x: Int, score: Float, skip: Int
 ) -> bool:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tagpose.codec.block_bounds import BLOCK, BlockBounds
-from tagpose.codec.compilation import CHUNK, Int, compiled, compiled_with_arrays, run_parallel
+from tagpose.codec.compilation import CHUNK, Int, compilable, compiled, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
 from tagpose.codec.interpolation import sample_bilinear
 from tagpose.codec.lazy_heatmap import LazyHeatmap, make_heatmap, read_area
@@ -85,7 +85,7 @@ def fill_missing(
     return stats
 
 
-@compiled_with_arrays
+@compiled
 def _fill_missing(
     keypoints: np.ndarray,
     first_person: np.ndarray,
@@ -148,7 +148,7 @@ def _fill_missing(
         finite[image, keypoint] = buffers.finite[0]
 
 
-@compiled
+@compilable
 def _fill_keypoint(
     points: np.ndarray,
     person_tags: np.ndarray,
@@ -184,7 +184,7 @@ def _fill_keypoint(
         y, x = position // len(grid.columns.near), position % len(grid.columns.near)
         row, column = grid.rows.near[y], grid.columns.near[x]
         read_area(  # the map pixels that `refine_peak` reads
-            maps, heatmap, row - STRIDE, column - STRIDE, row + STRIDE + 1, column + STRIDE + 1
+            heatmap, row - STRIDE, column - STRIDE, row + STRIDE + 1, column + STRIDE + 1
         )
         score = sample_bilinear(heatmap.values, grid, y, x)
         if score > 0:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from tagpose.codec.compilation import ZERO, Float, Int, compiled
+from tagpose.codec.compilation import ZERO, Float, Int, compilable
 
 
-@compiled
+@compilable
 def has_ties(scores: np.ndarray) -> bool:
     """Return whether two successive scores are equal and above 0."""
     ties = 0
@@ -14,7 +14,7 @@ def has_ties(scores: np.ndarray) -> bool:
     return ties > 0
 
 
-@compiled
+@compilable
 def add_peak(
     scores: np.ndarray,
     positions: np.ndarray,
@@ -41,7 +41,7 @@ def add_peak(
     return True
 
 
-@compiled
+@compilable
 def sort_heap(scores: np.ndarray, positions: np.ndarray, heap_ready: bool) -> None:
     """Sort a heap by falling score, like std::sort_heap."""
     if not heap_ready:
@@ -53,7 +53,7 @@ def sort_heap(scores: np.ndarray, positions: np.ndarray, heap_ready: bool) -> No
         scores[size], positions[size] = score, position
 
 
-@compiled
+@compilable
 def _insert(scores: np.ndarray, positions: np.ndarray, score: Float, position: Int) -> None:
     """Insert into a list by falling score, after equal scores; the last entry drops out."""
     at = len(scores) - 1
@@ -65,14 +65,14 @@ def _insert(scores: np.ndarray, positions: np.ndarray, score: Float, position: I
     scores[at], positions[at] = score, position
 
 
-@compiled
+@compilable
 def _heapify(scores: np.ndarray, positions: np.ndarray) -> None:
     """Build a heap with the lowest score first, like std::make_heap."""
     for at in range(len(scores) // 2 - 1, -1, -1):
         _sift(scores, positions, at, len(scores))
 
 
-@compiled
+@compilable
 def _sift(scores: np.ndarray, positions: np.ndarray, at: Int, size: Int) -> None:
     """Move a heap entry down to a leaf, then up to its position, like std::__adjust_heap."""
     top, score, position = at, scores[at], positions[at]

@@ -12,12 +12,12 @@ from tagpose.codec.compilation import (
     ZERO,
     Float,
     Int,
+    compilable,
     compiled,
-    compiled_with_arrays,
     run_parallel,
 )
-from tagpose.codec.decoding_maps import DecodingMaps, check_finite
-from tagpose.codec.interpolation import sample_bilinear
+from tagpose.codec.decoding_maps import DecodingMaps, Tiling, check_finite
+from tagpose.codec.interpolation import Grid, sample_bilinear
 from tagpose.codec.lazy_heatmap import make_heatmap, read_area
 from tagpose.codec.local_maxima import ROUNDING, RowScratch, find_row_maxima
 from tagpose.codec.peak_list import add_peak, has_ties, sort_heap
@@ -32,6 +32,18 @@ class Peaks(NamedTuple):
     tags: np.ndarray  # [B, K, N, V] float32; see `DecodingMaps` for V
     refined_xy: np.ndarray  # [B, K, N, 2] float32: x, y in input pixels; see `refine_peak`
     block_maxima: np.ndarray  # [B, K, blocks] float32: see `BlockBounds`
+
+
+def make_peaks(maps: DecodingMaps, count: int) -> Peaks:
+    """Return `Peaks` of zeros, N = `count` of each heatmap."""
+    shape = (*maps.heatmaps.shape[:2], count)
+    return Peaks(
+        xy=np.zeros((*shape, 2), np.int32),
+        scores=np.zeros(shape, np.float32),
+        tags=np.zeros((*shape, maps.tag_count), np.float32),
+        refined_xy=np.zeros((*shape, 2), np.float32),
+        block_maxima=np.zeros((*shape[:2], count_bounds(maps.tiling)), np.float32),
+    )
 
 
 def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bool) -> Peaks:
@@ -52,14 +64,7 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bo
     Raises:
         ValueError: if a heatmap or a tag at a peak is NaN or infinity.
     """
-    shape = (*maps.heatmaps.shape[:2], count)
-    peaks = Peaks(
-        xy=np.zeros((*shape, 2), np.int32),
-        scores=np.zeros(shape, np.float32),
-        tags=np.zeros((*shape, maps.tag_count), np.float32),
-        refined_xy=np.zeros((*shape, 2), np.float32),
-        block_maxima=np.empty((*shape[:2], count_bounds(maps)), np.float32),
-    )
+    peaks = make_peaks(maps, count)
     threshold = np.float32(min_score)
     finite = np.zeros(maps.heatmaps.shape[0] * maps.heatmaps.shape[1], np.bool_)
     run_parallel(
@@ -70,7 +75,7 @@ def find_peaks(maps: DecodingMaps, count: int, min_score: float, *, subpixel: bo
     return peaks
 
 
-@compiled_with_arrays
+@compiled
 def _find_peaks(
     maps: DecodingMaps,
     min_score: Float,
@@ -111,16 +116,16 @@ def _find_peaks(
     for number in range(start, stop):
         image, keypoint = number // keypoints, number % keypoints
         lazy = make_heatmap(maps, image, keypoint, mean, is_ready)
-        read_area(maps, lazy, ZERO, ZERO, map_height, map_width)
+        read_area(lazy, ZERO, ZERO, map_height, map_width)
         heatmap, block_maxima = lazy.values, peaks.block_maxima[image, keypoint]
-        lowest = bound_heatmap(heatmap, maps, block_maxima, lines)
+        lowest = bound_heatmap(heatmap, maps.tiling, block_maxima, lines)
         finite[number] = lowest > -np.inf and _find_heatmap_peaks(
             maps, heatmap, image, keypoint, min_score, lowest, subpixel, peaks, scores, positions,
             scratch,
         )  # fmt: skip
 
 
-@compiled
+@compilable
 def _find_heatmap_peaks(
     maps: DecodingMaps,
     heatmap: np.ndarray,
@@ -154,19 +159,23 @@ def _find_heatmap_peaks(
     """
     block_maxima, count = peaks.block_maxima[image, keypoint], len(scores) - 1
     width, finite = len(maps.heatmap_grid.columns.near), True
-    _select_peaks(maps, heatmap, block_maxima, min_score, lowest, scores, positions, scratch, FALSE)
+    grid, tiling = maps.heatmap_grid, maps.tiling
+    _select_peaks(
+        grid, tiling, heatmap, block_maxima, min_score, lowest, scores, positions, scratch, FALSE
+    )
     if not subpixel and has_ties(scores):
         heap = scores[:count], positions[:count]
         _select_peaks(
-            maps, heatmap, block_maxima, np.float32(0), lowest, heap[0], heap[1], scratch, TRUE
-        )
+            grid, tiling, heatmap, block_maxima, np.float32(0), lowest, heap[0], heap[1], scratch,
+            TRUE,
+        )  # fmt: skip
     for n in range(count):
         if scores[n] <= min_score:
             break
         y, x = positions[n] // width, positions[n] % width
         peaks.scores[image, keypoint, n] = scores[n]
         peaks.xy[image, keypoint, n, 0], peaks.xy[image, keypoint, n, 1] = x, y
-        refined_x, refined_y = refine_peak(heatmap, maps.heatmap_grid, y, x, subpixel)
+        refined_x, refined_y = refine_peak(heatmap, grid, y, x, subpixel)
         peaks.refined_xy[image, keypoint, n, 0] = refined_x
         peaks.refined_xy[image, keypoint, n, 1] = refined_y
     # tags are not in the cache; without other work in between, several reads overlap
@@ -178,7 +187,7 @@ def _find_heatmap_peaks(
     return finite
 
 
-@compiled
+@compilable
 def _read_tags(
     maps: DecodingMaps, image: Int, keypoint: Int, y: Int, x: Int, tags: np.ndarray, n: Int
 ) -> bool:
@@ -196,9 +205,10 @@ def _read_tags(
     return total == 0
 
 
-@compiled
+@compilable
 def _select_peaks(
-    maps: DecodingMaps,
+    grid: Grid,
+    tiling: Tiling,
     heatmap: np.ndarray,
     block_maxima: np.ndarray,
     min_score: Float,
@@ -211,7 +221,8 @@ def _select_peaks(
     """Write the highest local maxima of a heatmap above a score, by falling score.
 
     Args:
-        maps: network outputs of the batch.
+        grid: input pixels on the heatmap.
+        tiling: tiles of the maps.
         heatmap: heatmap [h, w].
         block_maxima: largest values in blocks of the heatmap; see `BlockBounds`.
         min_score: value that peaks must exceed.
@@ -221,7 +232,7 @@ def _select_peaks(
         scratch: buffers for one row.
         as_topk: whether peaks with equal scores are in the order of torch.topk.
     """
-    grid, ratio = maps.heatmap_grid, scratch.inside.shape[1]
+    ratio = scratch.inside.shape[1]
     scores[:], positions[:] = 0, -1
     # weight of the farther map pixel at the input pixel nearest to the center of a map pixel
     center_weight = grid.columns.weight[ratio // 2]
@@ -230,7 +241,7 @@ def _select_peaks(
     share = np.float32((center_weight / (1 - center_weight)) ** 2 + ROUNDING)
     heap_ready = FALSE
     for row in range(heatmap.shape[0]):
-        write_chunk_maxima(maps, row, block_maxima, scratch.chunks)
+        write_chunk_maxima(tiling, row, block_maxima, scratch.chunks)
         floor = min_score
         if heap_ready or not as_topk:  # the first of a heap or the last of a list is the lowest
             floor = max(min_score, min(scores[0], scores[-1]))
@@ -243,7 +254,7 @@ def _select_peaks(
         sort_heap(scores, positions, heap_ready)
 
 
-@compiled
+@compilable
 def _add_row(
     scores: np.ndarray,
     positions: np.ndarray,

@@ -4,14 +4,14 @@ from typing import Final
 
 import numpy as np
 
-from tagpose.codec.compilation import Float, Int, compiled
+from tagpose.codec.compilation import Float, Int, compilable
 from tagpose.codec.interpolation import Grid, sample_bilinear
 from tagpose.structures import STRIDE
 
 _MIN_LOG: Final = np.float32(1e-3)  # smallest heatmap value whose logarithm is taken
 
 
-@compiled
+@compilable
 def refine_peak(
     heatmap: np.ndarray, grid: Grid, y: Int, x: Int, subpixel: bool
 ) -> tuple[Float, Float]:
@@ -51,7 +51,7 @@ def refine_peak(
     return ratio * (column + step * across) + center, ratio * (row + step * down) + center
 
 
-@compiled
+@compilable
 def _vertex(before: Float, center: Float, after: Float) -> Float:
     """Return the offset, from -0.5 to 0.5, of the maximum of the Gaussian through three values."""
     low = np.log(max(before, _MIN_LOG))

@@ -17,8 +17,8 @@ from tagpose.codec.block_bounds import (
     first_tile,
     set_bound,
 )
-from tagpose.codec.compilation import CHUNK, FALSE, TRUE, ZERO, Float, Int, compiled
-from tagpose.codec.decoding_maps import DecodingMaps, Span
+from tagpose.codec.compilation import CHUNK, FALSE, TRUE, ZERO, Float, Int, compilable
+from tagpose.codec.decoding_maps import DecodingMaps, Tiling
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 from tagpose.codec.lazy_heatmap import LazyHeatmap, read_area
 
@@ -36,7 +36,7 @@ class SearchBuffers(NamedTuple):
     finite: np.ndarray  # [1] bool: whether all tags read are finite
 
 
-@compiled
+@compilable
 def search_argmax(
     heatmap: LazyHeatmap,
     maps: DecodingMaps,
@@ -66,7 +66,7 @@ def search_argmax(
     while True:
         block = find_highest(bounds, chunk_maxima, buffers.lanes)
         ceiling = bounds[block]
-        row, column = first_tile(maps, block)
+        row, column = first_tile(maps.tiling, block)
         is_later = _first_pixel_of_tile(row, column, ratio, input_width) > position
         # of blocks with equal bounds, the first one is searched first
         if ceiling < best or (ceiling == best and is_later) or ceiling == -np.inf:
@@ -86,7 +86,7 @@ def search_argmax(
         work += tiles_searched * ratio * ratio
 
 
-@compiled
+@compilable
 def _search_block(
     heatmap: LazyHeatmap,
     maps: DecodingMaps,
@@ -103,13 +103,13 @@ def _search_block(
         The best value, its position, and the number of tiles whose input pixels were evaluated.
     """
     input_width = len(maps.tag_grid.columns.near)
-    row, column = first_tile(maps, block)
+    row, column = first_tile(maps.tiling, block)
     if not heatmap.is_ready[block]:
-        top, bottom = block_extent(maps.span, row)
-        left, right = block_extent(maps.span, column)
-        read_area(maps, heatmap, top, left, bottom, right)
+        top, bottom = block_extent(maps.tiling, row)
+        left, right = block_extent(maps.tiling, column)
+        read_area(heatmap, top, left, bottom, right)
         heatmap.is_ready[block] = True
-    _read_heat(heatmap.values, maps, row, column, buffers.heat)
+    _read_heat(heatmap.values, maps.tiling, row, column, buffers.heat)
     first, searched = _bound_tiles(person_tag, buffers), 0
     for index in range(-1, len(buffers.tiles)):  # in the same order as blocks
         tile = first if index < 0 else index
@@ -127,7 +127,7 @@ def _search_block(
     return best, position, searched
 
 
-@compiled
+@compilable
 def _read_block_tags(
     maps: DecodingMaps, heatmap: LazyHeatmap, row: Int, column: Int, buffers: SearchBuffers
 ) -> None:
@@ -159,7 +159,7 @@ def _read_block_tags(
         buffers.corners[:] = 0
 
 
-@compiled
+@compilable
 def _read_corners(
     tags: np.ndarray, image: Int, tag_map: Int, row: Int, column: Int, mirrored: bool,
     corners: np.ndarray, first: Int,
@@ -187,7 +187,7 @@ def _read_corners(
                 corners[first + view, down, across] = tag
 
 
-@compiled
+@compilable
 def _bound_tiles(person_tag: np.ndarray, buffers: SearchBuffers) -> Int:
     """Write the bounds of the tiles of a block, and return the first tile with the highest bound.
 
@@ -217,33 +217,33 @@ def _bound_tiles(person_tag: np.ndarray, buffers: SearchBuffers) -> Int:
     return top
 
 
-@compiled
+@compilable
 def _read_heat(
-    heatmap: np.ndarray, maps: DecodingMaps, row: Int, column: Int, heat: np.ndarray
+    heatmap: np.ndarray, tiling: Tiling, row: Int, column: Int, heat: np.ndarray
 ) -> None:
     """Read the largest heatmap value of each tile of a block.
 
     Args:
         heatmap: heatmap [h, w].
-        maps: network outputs of a batch.
+        tiling: tiles of the map.
         row: row of the first tile of the block.
         column: column of the first tile of the block.
         heat: output [BLOCK ** 2], -inf outside of the map.
     """
-    rows, columns = maps.tags.shape[3] + 1, maps.tags.shape[4] + 1  # of tiles
     for down in range(BLOCK):
         for across in range(BLOCK):
             highest = np.float32(-np.inf)
-            if row + down < rows and column + across < columns:
-                highest = _tile_heat(heatmap, maps.span, row + down, column + across)
+            if row + down < tiling.rows and column + across < tiling.columns:
+                highest = _tile_heat(heatmap, tiling, row + down, column + across)
             heat[down * BLOCK + across] = highest
 
 
-@compiled
-def _tile_heat(heatmap: np.ndarray, span: Span, row: Int, column: Int) -> Float:
+@compilable
+def _tile_heat(heatmap: np.ndarray, tiling: Tiling, row: Int, column: Int) -> Float:
     """Return the largest heatmap value around the input pixels of a tile."""
-    y, x = span.first + span.step * row, span.first + span.step * column
-    bottom, right = min(y + span.length, heatmap.shape[0]), min(x + span.length, heatmap.shape[1])
+    y, x = tiling.first + tiling.step * row, tiling.first + tiling.step * column
+    bottom = min(y + tiling.length, heatmap.shape[0])
+    right = min(x + tiling.length, heatmap.shape[1])
     highest = np.float32(-np.inf)
     for near_y in range(min(max(y, 0), heatmap.shape[0] - 1), bottom):
         for near_x in range(min(max(x, 0), heatmap.shape[1] - 1), right):
@@ -251,7 +251,7 @@ def _tile_heat(heatmap: np.ndarray, span: Span, row: Int, column: Int) -> Float:
     return highest
 
 
-@compiled
+@compilable
 def _search_tile(
     heatmap: np.ndarray,
     person_tag: np.ndarray,
@@ -305,7 +305,7 @@ def _search_tile(
     return best, position
 
 
-@compiled
+@compilable
 def _interpolate_corners(
     buffers: SearchBuffers, row: Int, column: Int, weight: Float, near_top: bool
 ) -> None:
@@ -328,7 +328,7 @@ def _interpolate_corners(
             )
 
 
-@compiled
+@compilable
 def _tag_distance(
     ends: np.ndarray, person_tag: np.ndarray, weight: Float, near_left: bool
 ) -> Float:
@@ -347,13 +347,13 @@ def _tag_distance(
     return np.sqrt(squared)
 
 
-@compiled
+@compilable
 def _lerp_ends(left: Float, right: Float, weight: Float, near_left: bool) -> Float:
     """Interpolate between the ends of a row of input pixels; `weight` is that of the farther."""
     return lerp(left, right, weight) if near_left else lerp(right, left, weight)
 
 
-@compiled
+@compilable
 def _first_pixel_of_tile(row: Int, column: Int, ratio: Int, input_width: Int) -> Int:
     """Return the first input pixel of a tile, y * W + x."""
     y, x = (row - 1) * ratio + ratio // 2, (column - 1) * ratio + ratio // 2
