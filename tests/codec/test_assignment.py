@@ -1,6 +1,5 @@
 """Optimal assignment: parity with scipy, including ties."""
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +7,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from tagpose.codec.assignment import assign_rows, make_assignment_buffers
+from tagpose.codec.compilation import compiled
 
-assign_compiled = numba.njit(assign_rows, error_model="numpy")
+assign_compiled = compiled(assign_rows)
 
 
 def assign(costs, spare=0):

@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from helpers.naive_decoder import decode_tensors
+from tagpose.codec.compilation import compiled
 from tagpose.codec.decoder import AssociativeEmbeddingDecoder, build_decoder
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.codec.grouping import GroupingConfig
@@ -239,7 +239,7 @@ def test_people_are_sorted_by_score_and_max_people_keeps_the_first():
     assert (best.keypoints == everyone.keypoints[:4]).all()
 
 
-sample_compiled = numba.njit(sample_bilinear)
+sample_compiled = compiled(sample_bilinear)
 
 
 @given(seed=seeds, map_size=st.tuples(sizes, sizes), ratio=st.sampled_from([1, 2, 4, 5]))

@@ -377,7 +377,10 @@ def test_a_painted_square_keeps_its_position_through_a_static_shape(size, shape,
     poses = Poses(np.array([[[x, y, 1]]], np.float32), np.ones(1, np.float32))
     rows, columns = np.nonzero(image[..., 0])
     actual = to_image_pixels(poses, affine).keypoints[0, 0, :2]
-    assert actual == pytest.approx([columns.mean(), rows.mean()], abs=0.05 * side)
+    # images are reduced without antialiasing, so an edge is off by up to half an output pixel
+    pixel = max(size[0] / shape[1], size[1] / shape[0])
+    tolerance = max(0.05 * side, 0.5 * pixel)
+    assert actual == pytest.approx([columns.mean(), rows.mean()], abs=tolerance)
 
 
 def test_missing_keypoints_stay_rows_of_zeros_in_image_pixels():

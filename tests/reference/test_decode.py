@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers.naive_decoder import decode_tensors
+from tagpose.codec.compilation import compiled
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.decoding_maps import DecodingMaps
 from tagpose.codec.grouping import compute_person_scores, compute_person_tags
@@ -128,6 +129,9 @@ def test_groups(case, name):
         assert compute_recall(confident[..., :3], groups.keypoints) >= 0.98
 
 
+refine_compiled = compiled(refine_peak)
+
+
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_subpixel_refinement(case, name):
     figures = case(name)
@@ -135,7 +139,7 @@ def test_subpixel_refinement(case, name):
     maps = prepare_maps(figures)
     for person, keypoint in np.argwhere(people[..., 2] > 0):
         x, y = people[person, keypoint, :2].astype(int)
-        refined = refine_peak(maps.heatmaps[0, keypoint], maps.heatmap_grid, y, x, False)
+        refined = refine_compiled(maps.heatmaps[0, keypoint], maps.heatmap_grid, y, x, False)
         assert refined == pytest.approx(expected[person, keypoint, :2], abs=0.01)
 
 

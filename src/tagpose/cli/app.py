@@ -10,7 +10,7 @@ from tagpose.app.sessions import SessionCache
 from tagpose.app.settings import MAX_PEOPLE, ViewerSettings, ViewerThresholds
 from tagpose.app.video_processor import VideoProcessor
 from tagpose.app.viewer import PoseViewer
-from tagpose.cli.predict import load_predictor, output_options
+from tagpose.cli.predict import output_options
 from tagpose.cli.program import program
 
 _MILLION: Final = 1_000_000
@@ -20,7 +20,7 @@ _MILLION: Final = 1_000_000
 def main(cfg: DictConfig) -> None:
     """Load the predictor and serve the page."""
     output = output_options(cfg)  # errors come before the checkpoint is loaded
-    predictor = load_predictor(cfg)
+    predictor = instantiate(cfg.predictor, _convert_="object")(cfg.checkpoint)
     if predictor.fuse_by_size:
         raise ValueError(
             "predictor.fuse_by_size=true is not supported by the app, which decodes merged scales; "

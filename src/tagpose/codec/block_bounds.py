@@ -35,7 +35,7 @@ def count_bounds(tiling: Tiling) -> int:
 @compilable
 def count_blocks(tiling: Tiling) -> tuple[Int, Int]:
     """Return the number of rows and columns of blocks of a map."""
-    return (tiling.rows - 1) // BLOCK + 1, (tiling.columns - 1) // BLOCK + 1
+    return (tiling.rows + BLOCK - 1) // BLOCK, (tiling.columns + BLOCK - 1) // BLOCK
 
 
 @compilable
@@ -52,7 +52,7 @@ def block_extent(tiling: Tiling, tile: Int) -> tuple[Int, Int]:
     They may be outside of the heatmap, where the border is replicated.
 
     Args:
-        tiling: tiles of the map.
+        tiling: tiling of the maps.
         tile: first tile of the block along this axis.
     """
     first = tiling.first + tiling.step * tile
@@ -67,7 +67,7 @@ def bound_heatmap(
 
     Args:
         heatmap: heatmap [h, w].
-        tiling: tiles of the map.
+        tiling: tiling of the maps.
         block_maxima: output [N]; see `BlockBounds`.
         lines: scratch memory [4, w].
 
@@ -153,7 +153,7 @@ def write_chunk_maxima(
     They change at the first row of a row of blocks; otherwise they are left as they are.
 
     Args:
-        tiling: tiles of the map.
+        tiling: tiling of the maps.
         row: row of the heatmap.
         block_maxima: largest heatmap values [N] of blocks.
         chunks: output, for CHUNK columns each.

@@ -30,23 +30,23 @@ TRUE: Final[Any] = np.bool_(True)
 
 CHUNK: Final = 16  # repetitions of inner loops: a constant number, so that they are vectorized
 
-# functions of `warm_up`, and the compiled functions of the decoder that each compiles
-STAGES: Final = {
+# functions of `warm_up`, each run in a process of its own, and the entry points that each compiles
+BACKGROUND_TASKS: Final = {
     "compile_peaks": ("_find_peaks",),
-    "compile_people": ("_assign_keypoints", "_fill_missing"),
+    "compile_grouping": ("_assign_keypoints", "_fill_missing"),
 }
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 _SOURCES: Final = Path(__file__).parent
-_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy"}  # of all compiled code
+_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy"}  # of all functions
 _CHUNKS_PER_THREAD: Final = 3  # balances uneven work; the overhead of a chunk is about 30 us
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile a function that Python calls, and cache the machine code on disk.
+    """Compile an entry point, a function called from Python, and cache its machine code on disk.
 
-    It is compiled on its first call, with all functions that it calls, which are `compilable`. It
+    Numba compiles it on the first call, together with the `compilable` functions that it calls. It
     releases the GIL, so `run_parallel` can run it in threads.
     """
     configured_folder = numba.config.CACHE_DIR
@@ -61,25 +61,25 @@ def compiled(function: _Function) -> _Function:
 
 
 def compilable(function: _Function) -> _Function:
-    """Make a function part of the compiled functions that call it.
+    """Register a function that is called from compiled code.
 
-    It must create and return no arrays; others are `compilable_with_arrays`. It counts no
-    references to its arrays, which would take longer than the work on a row of pixels. It copies
-    arrays in loops: for an array assignment numba also compiles the message of its shape error,
-    which takes a tenth of the time that the whole decoder takes to compile.
-
-    Python can call it, too, and then interprets it.
+    It must not create or return arrays (see `compilable_with_arrays`), because its arrays are not
+    reference-counted: counting would take longer than the work on a row of pixels. Arrays are
+    copied in loops, because numba compiles the error message of an array assignment, too, which
+    takes a tenth of the time that the whole decoder takes. Called from Python, the function runs
+    interpreted.
     """
     return _register(function, _nrt=False)
 
 
 def compilable_with_arrays(function: _Function) -> _Function:
-    """Make a function that creates or returns arrays part of the functions that call it."""
+    """Register a function that creates or returns arrays and is called from compiled code."""
     return _register(function)
 
 
 def _register(function: _Function, **options: bool) -> _Function:
-    # wrappers for C and Python, which nobody calls, would take a fourth of the compilation time
+    # Unused wrappers would take a quarter of the compilation time. Numba omits those for Python in
+    # registered functions, and this option omits those for C.
     register = numba.extending.register_jitable(no_cfunc_wrapper=True, **_OPTIONS, **options)
     registered: _Function = register(function)
     return registered
@@ -104,9 +104,11 @@ def cache_folder() -> Path:
     if _is_writable(installed):
         _remove_stale_caches(installed)
         return installed
-    cached = user / "tagpose" / name
-    folder = cached if _is_writable(cached) else _temporary_folder(name) / name
-    folder.mkdir(exist_ok=True)
+    folder = user / "tagpose" / name
+    if not _is_writable(folder):
+        # in a folder of its own, which processes in the background get as NUMBA_CACHE_DIR
+        folder = _temporary_folder(name) / name
+        folder.mkdir(exist_ok=True)
     _copy_machine_code(installed, folder)
     return folder
 
@@ -202,48 +204,61 @@ if hasattr(os, "register_at_fork"):  # a forked process inherits the executor wi
 
 @lru_cache(maxsize=1)
 def compile_in_background() -> "list[subprocess.Popen[bytes]]":
-    """Start compiling the decoder in other processes, unless the machine code is cached.
+    """Start compiling the decoder in two processes, unless the machine code is cached.
 
-    Two processes take half the time of one, and a process with torch takes twice as long, because
-    its many objects slow down garbage collection.
+    On two cores this takes 20 to 30 seconds, and twice as long in a process with torch, whose many
+    objects slow down garbage collection. The processes continue after this one has ended, so that
+    the next one finds the machine code.
 
     Returns:
-        The processes. If one cannot be started or fails, the decoder is compiled when it is used.
+        The processes; none if this interpreter cannot start others.
     """
-    # garbage collection would take a fifth of the time; this file may belong to an exported bundle
+    if not _announce_compilation() or not sys.executable or getattr(sys, "frozen", False):
+        return []
+    # without garbage collection, which would take a fifth of the time; `sys.path` may be changed,
+    # and the package that of an exported bundle
     code = (
-        f"import gc, sys; gc.disable(); sys.path.append({str(_SOURCES.parents[1])!r}); "
+        f"import gc, sys; gc.disable(); sys.path[:] = {[*map(str, sys.path)]!r}; "
         f"from {__package__} import warm_up; warm_up."
     )
-    processes = []
-    with suppress(OSError):
-        for stage in STAGES if announce_compilation() else ():
-            process = subprocess.Popen(
-                [sys.executable, "-c", f"{code}{stage}()"],
+    try:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-c", f"{code}{task}()"],
                 env=os.environ | {"NUMBA_CACHE_DIR": str(cache_folder().parent)},
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            processes.append(process)
-    return processes
+            for task in BACKGROUND_TASKS
+        ]
+    except OSError:  # such as a limit on processes
+        return []
 
 
 @lru_cache(maxsize=1)
 def finish_compilation() -> None:
-    """Wait until the decoder is compiled; the first call takes up to half a minute.
+    """Wait until the decoder is compiled.
 
-    Programs that have seconds of work before they decode call `compile_in_background` first.
+    Programs that have seconds of work before they decode call `compile_in_background` first. If a
+    process fails, this one compiles when it decodes.
     """
-    for process in compile_in_background():
-        process.wait()
+    codes = [process.wait() for process in compile_in_background()]
+    if any(codes):
+        print("It failed in the background and continues in this process ...", file=sys.stderr)
 
 
-def announce_compilation() -> bool:
+def _announce_compilation() -> bool:
     """Return whether the decoder has to be compiled, and print a message if so."""
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    indices = [f"*.{name}-*.{version}.nbi" for names in STAGES.values() for name in names]
+    indices = [f"*.{name}-*.{version}.nbi" for names in BACKGROUND_TASKS.values() for name in names]
     cached = all(any(cache_folder().rglob(index)) for index in indices)
     needed = not (numba.config.DISABLE_JIT or cached)
     if needed:
-        print("Compiling the decoder, once per installation (about 20 s) ...", file=sys.stderr)
+        print("Compiling the decoder, once per installation (10 to 30 s) ...", file=sys.stderr)
     return needed
+
+
+if hasattr(os, "register_at_fork"):  # the processes are not children of a forked process
+    os.register_at_fork(after_in_child=compile_in_background.cache_clear)
+    os.register_at_fork(after_in_child=finish_compilation.cache_clear)

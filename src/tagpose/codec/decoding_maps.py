@@ -9,15 +9,15 @@ from tagpose.structures import STRIDE
 
 
 class Tiling(NamedTuple):
-    """Tiles of a map, and the heatmap pixels around the input pixels of each along one axis.
+    """Tiles of the maps, and the heatmap pixels around the input pixels of each along one axis.
 
     A tile is the area between the centers of four tag pixels.
     """
 
-    rows: int
-    columns: int
-    first: int  # heatmap pixel of tile 0; outside of the map, where the border is replicated
-    length: int  # heatmap pixels
+    rows: int  # of tiles, one more than tag pixels
+    columns: int  # of tiles
+    first: int  # first heatmap pixel of tile 0; negative, where the border is replicated
+    length: int  # heatmap pixels per tile
     step: int  # heatmap pixels between neighboring tiles
 
 
@@ -46,7 +46,7 @@ class DecodingMaps(NamedTuple):
 
 
 def make_tiling(tag_shape: tuple[int, int], ratio: int, fine_ratio: int) -> Tiling:
-    """Return the tiles of a tag map.
+    """Return the tiling of tag maps.
 
     Args:
         tag_shape: height, width of the tag map.

@@ -17,9 +17,9 @@ class LazyHeatmap(NamedTuple):
 
     image: int
     keypoint: int
-    values: np.ndarray  # [h, w] float32: those of `original` without the flip test
+    values: np.ndarray  # [h, w] float32: `original`, or with the flip test the mean of both
     original: np.ndarray  # [h, w] float32
-    flipped: np.ndarray  # [h, w] float32, for the flipped image; not used without the flip test
+    flipped: np.ndarray  # [h, w] float32, for the flipped image; without the flip test `original`
     flip_test: bool
     is_ready: np.ndarray  # [blocks] bool, whether a block was read
 

@@ -35,7 +35,7 @@ class Peaks(NamedTuple):
 
 
 def make_peaks(maps: DecodingMaps, count: int) -> Peaks:
-    """Return `Peaks` of zeros, N = `count` of each heatmap."""
+    """Allocate `Peaks` for `count` peaks per heatmap, filled with zeros."""
     shape = (*maps.heatmaps.shape[:2], count)
     return Peaks(
         xy=np.zeros((*shape, 2), np.int32),
@@ -221,8 +221,8 @@ def _select_peaks(
     """Write the highest local maxima of a heatmap above a score, by falling score.
 
     Args:
-        grid: input pixels on the heatmap.
-        tiling: tiles of the maps.
+        grid: grid of the heatmap.
+        tiling: tiling of the maps.
         heatmap: heatmap [h, w].
         block_maxima: largest values in blocks of the heatmap; see `BlockBounds`.
         min_score: value that peaks must exceed.

@@ -225,7 +225,7 @@ def _read_heat(
 
     Args:
         heatmap: heatmap [h, w].
-        tiling: tiles of the map.
+        tiling: tiling of the maps.
         row: row of the first tile of the block.
         column: column of the first tile of the block.
         heat: output [BLOCK ** 2], -inf outside of the map.

@@ -1,4 +1,4 @@
-"""Ahead-of-time compilation of the decoder: `python -m tagpose.codec.warm_up`."""
+"""Compilation of the decoder ahead of time: `python -m tagpose.codec.warm_up`."""
 
 from typing import Final
 
@@ -6,39 +6,44 @@ import numpy as np
 
 from tagpose.codec.compilation import finish_compilation
 from tagpose.codec.decoder import build_decoder
+from tagpose.codec.decoding_maps import DecodingMaps
 from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import find_peaks, make_peaks
 from tagpose.skeletons.coco import BODY
 
 _DECODER: Final = build_decoder(BODY)
-_HEATMAPS: Final = np.zeros((1, BODY.size, 16, 16), np.float32)
-_MAPS: Final = _DECODER.prepare(_HEATMAPS, _HEATMAPS[:, None])
 
 
 def warm_up() -> None:
-    """Load all compiled functions of the decoder; compile and cache them if necessary."""
+    """Compile all functions of the decoder, or load them from the cache."""
     finish_compilation()
     compile_peaks()
-    compile_people()
+    compile_grouping()
 
 
 def compile_peaks() -> None:
-    """Find the peaks of empty maps."""
-    find_peaks(_MAPS, 1, _DECODER.min_score, subpixel=False)
+    """Compile the search for peaks by running it on empty maps."""
+    find_peaks(_empty_maps(), 1, _DECODER.min_score, subpixel=False)
 
 
-def compile_people() -> None:
-    """Group no peaks into people, and search empty maps for the keypoints of one person."""
-    peaks = make_peaks(_MAPS, 1)
+def compile_grouping() -> None:
+    """Compile the grouping and the search for missing keypoints by running both on empty maps."""
+    maps = _empty_maps()
+    peaks = make_peaks(maps, 1)
     _DECODER.group(peaks, 0)
     fill_missing(
         np.zeros((1, BODY.size, 3), np.float32),
         np.zeros(1, np.int64),
-        np.zeros((1, _MAPS.tag_count), np.float32),
-        _MAPS,
+        np.zeros((1, maps.tag_count), np.float32),
+        maps,
         peaks.block_maxima,
         subpixel=False,
     )
+
+
+def _empty_maps() -> DecodingMaps:
+    heatmaps = np.zeros((1, BODY.size, 16, 16), np.float32)
+    return _DECODER.prepare(heatmaps, heatmaps[:, None])
 
 
 if __name__ == "__main__":
