@@ -311,15 +311,16 @@ def test_decoding_waits_for_the_compilation_in_the_background(tmp_path):
 
 @pytest.mark.slow
 def test_processes_in_the_background_compile_everything(tmp_path):
-    code = """
+    (tmp_path / "numba.py").write_text("raise SystemExit(1)")  # not on the path of a program
+    code = f"""
+import os, sys
+sys.path.remove("")
 from tagpose.codec.compilation import compile_in_background
+os.chdir({str(tmp_path)!r})
 print([process.wait() for process in compile_in_background()])
 """
-    # in an environment like that of a program whose own folder has a module of the same name
-    (tmp_path / "numba.py").write_text("raise SystemExit(1)")
     cache = str(tmp_path / "cache")
-    process = run_code(f"import os\nos.chdir({str(tmp_path)!r}){code}", NUMBA_CACHE_DIR=cache)
-    assert process.stdout == "[0, 0]\n"
+    assert run_code(code, NUMBA_CACHE_DIR=cache).stdout == "[0, 0]\n"
     assert json.loads(run_code(COMPILE, NUMBA_CACHE_DIR=cache).stdout) == []
 
 
