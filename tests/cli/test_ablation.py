@@ -1,13 +1,18 @@
 """Ablation tables compare seed by seed, and oracle maps measure the loss of encoding."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
-from helpers.run_scripts import run, succeeded
-from tagpose.cli.ablate import VariantResult, ablation_table
+from helpers.run_scripts import ROOT, run, succeeded
+from tagpose.cli.ablate import VariantResult, ablation_table, add_combined, plan_steps
+from tagpose.cli.subprograms import check_steps
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.data.annotations import read_annotations
@@ -42,6 +47,19 @@ def test_an_untrained_variant_has_no_training_time():
         [make_result("classic", 0, 0.4), make_result("test", 0, 0.5, train_seconds=0.0)]
     )
     assert lines[-1] == "| test | 1 | +0.100 | +0.050 |  | 5 s | 2.0 GB |"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "conf/ablation").iterdir()))
+def test_all_steps_of_an_ablation_have_valid_options_and_folders_of_their_own(name):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        options = [f"ablation={name}", "run=runs/ablation"]
+        cfg = compose("ablate", options, return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        variants = add_combined(OmegaConf.to_container(cfg.variants, resolve=True), cfg.combined)
+        steps = set(plan_steps(cfg, variants))
+        check_steps(steps)
+    assert len({step.folder for step in steps}) == len(steps)
+    assert all(re.fullmatch(r"[\w./=+-]+", str(step.folder)) for step in steps)
 
 
 @pytest.fixture(scope="module")

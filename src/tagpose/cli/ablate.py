@@ -1,5 +1,6 @@
 """Evaluate variants of the recipe one by one: tagpose ablate [KEY=VALUE ...]."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -181,8 +182,8 @@ def first_equal(variants: dict[str, Variant], name: str, keys: Sequence[str]) ->
 
 
 def folder_name(variant: str) -> str:
-    """Return the folder name of a variant."""
-    return variant.replace(" ", "_")
+    """Return the folder name of a variant, without characters that Hydra or a shell interprets."""
+    return re.sub(r"[^\w.=+-]+", "_", variant)
 
 
 def read_ap(folder: Path, table: str) -> dict[str, float]:
