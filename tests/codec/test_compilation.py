@@ -59,13 +59,16 @@ def run_code(code, package=ROOT / "src", **environment):
     )
 
 
+def codec_modules():
+    """Return the modules of the decoder."""
+    names = pkgutil.iter_modules(codec.__path__, f"{codec.__name__}.")
+    return [importlib.import_module(info.name) for info in names]
+
+
 def compiled_functions():
     """Return the compiled functions of the decoder by their names."""
-    functions = {}
-    for info in pkgutil.iter_modules(codec.__path__, f"{codec.__name__}."):
-        members = vars(importlib.import_module(info.name)).items()
-        functions |= {name: f for name, f in members if hasattr(f, "signatures")}
-    return functions
+    members = [member for module in codec_modules() for member in vars(module).items()]
+    return {name: f for name, f in members if hasattr(f, "signatures")}
 
 
 def test_entry_points_are_compiled_once_for_the_installation_and_all_kinds_of_maps():
@@ -108,8 +111,7 @@ def test_entry_points_are_compiled_once_for_the_installation_and_all_kinds_of_ma
 
 def functions_without_reference_counts():
     """Return the functions with the decorator `compilable`, which does not change them."""
-    for info in pkgutil.iter_modules(codec.__path__, f"{codec.__name__}."):
-        module = importlib.import_module(info.name)
+    for module in codec_modules():
         for statement in ast.parse(Path(module.__file__).read_text()).body:
             decorators = getattr(statement, "decorator_list", [])
             if "compilable" in map(ast.unparse, decorators):

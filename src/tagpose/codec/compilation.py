@@ -39,7 +39,8 @@ BACKGROUND_TASKS: Final = {
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 _SOURCES: Final = Path(__file__).parent
-_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy"}  # of all functions
+# of all functions; unused wrappers for C would take a part of the compilation time
+_OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 _CHUNKS_PER_THREAD: Final = 3  # balances uneven work; the overhead of a chunk is about 30 us
 
 
@@ -52,9 +53,7 @@ def compiled(function: _Function) -> _Function:
     configured_folder = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())
     try:
-        dispatcher: _Function = numba.njit(
-            nogil=True, cache=True, no_cfunc_wrapper=True, **_OPTIONS
-        )(function)
+        dispatcher: _Function = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = configured_folder
     return dispatcher
@@ -78,10 +77,8 @@ def compilable_with_arrays(function: _Function) -> _Function:
 
 
 def _register(function: _Function, **options: bool) -> _Function:
-    # Unused wrappers would take a quarter of the compilation time. Numba omits those for Python in
-    # registered functions, and this option omits those for C.
-    register = numba.extending.register_jitable(no_cfunc_wrapper=True, **_OPTIONS, **options)
-    registered: _Function = register(function)
+    # without wrappers for Python, too, which with those for C would take a quarter of the time
+    registered: _Function = numba.extending.register_jitable(**_OPTIONS, **options)(function)
     return registered
 
 
