@@ -105,7 +105,7 @@ def test_entry_points_are_compiled_once_for_the_installation_and_all_kinds_of_ma
         decoder(*maps[0], flipped=flipped)
         decoder(*maps[0], flipped=read_only_flipped)
     signatures = {name: f.signatures for name, f in compiled_functions().items()}
-    assert signatures.keys() == {name for names in BACKGROUND_TASKS.values() for name in names}
+    assert signatures.keys() == set(BACKGROUND_TASKS.values())
     assert {n: len(s) for n, s in signatures.items() if len(s) > 1} == {}
 
 
@@ -278,10 +278,11 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ".", sep=";")
 COMPILE = """
 import json
 from numba.core import event
-from tagpose.codec.warm_up import compile_grouping, compile_peaks
+from tagpose.codec.warm_up import compile_grouping, compile_peaks, compile_search
 with event.install_recorder("numba:compile") as recorder:
     compile_peaks()
     compile_grouping()
+    compile_search()
 starts = [record.data for _, record in recorder.buffer if record.is_start]
 print(json.dumps([(d["dispatcher"].py_func.__qualname__, str(d["args"])) for d in starts]))
 """
@@ -322,14 +323,14 @@ os.chdir({str(tmp_path)!r})
 print([process.wait() for process in compile_in_background()])
 """
     cache = str(tmp_path / "cache")
-    assert run_code(code, NUMBA_CACHE_DIR=cache).stdout == "[0, 0]\n"
+    assert run_code(code, NUMBA_CACHE_DIR=cache).stdout == "[0, 0, 0]\n"
     assert json.loads(run_code(COMPILE, NUMBA_CACHE_DIR=cache).stdout) == []
 
 
 def test_a_failure_in_the_background_is_reported(tmp_path):
     code = """
 from tagpose.codec import compilation
-compilation.BACKGROUND_TASKS["missing"] = ("missing",)
+compilation.BACKGROUND_TASKS["missing"] = "missing"
 compilation.finish_compilation()
 """
     process = run_code(code)

@@ -30,10 +30,11 @@ TRUE: Final[Any] = np.bool_(True)
 
 CHUNK: Final = 16  # repetitions of inner loops: a constant number, so that they are vectorized
 
-# functions of `warm_up`, each run in a process of its own, and the entry points that each compiles
+# functions of `warm_up`, each run in a process of its own, and the entry point that each compiles
 BACKGROUND_TASKS: Final = {
-    "compile_peaks": ("_find_peaks",),
-    "compile_grouping": ("_assign_keypoints", "_fill_missing"),
+    "compile_peaks": "_find_peaks",
+    "compile_grouping": "_assign_keypoints",
+    "compile_search": "_fill_missing",
 }
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
@@ -201,7 +202,7 @@ if hasattr(os, "register_at_fork"):  # a forked process inherits the executor wi
 
 @lru_cache(maxsize=1)
 def compile_in_background() -> "list[subprocess.Popen[bytes]]":
-    """Start compiling the decoder in two processes, unless the machine code is cached.
+    """Start compiling the decoder in three processes, unless the machine code is cached.
 
     On two cores this takes 20 to 30 seconds, and twice as long in a process with torch, whose many
     objects slow down garbage collection. The processes continue after this one has ended, so that
@@ -248,7 +249,7 @@ def finish_compilation() -> None:
 def _announce_compilation() -> bool:
     """Return whether the decoder has to be compiled, and print a message if so."""
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    indices = [f"*.{name}-*.{version}.nbi" for names in BACKGROUND_TASKS.values() for name in names]
+    indices = [f"*.{name}-*.{version}.nbi" for name in BACKGROUND_TASKS.values()]
     cached = all(any(cache_folder().rglob(index)) for index in indices)
     needed = not (numba.config.DISABLE_JIT or cached)
     if needed:

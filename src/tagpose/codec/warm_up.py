@@ -19,6 +19,7 @@ def warm_up() -> None:
     finish_compilation()
     compile_peaks()
     compile_grouping()
+    compile_search()
 
 
 def compile_peaks() -> None:
@@ -27,16 +28,19 @@ def compile_peaks() -> None:
 
 
 def compile_grouping() -> None:
-    """Compile the grouping and the search for missing keypoints by running both on empty maps."""
+    """Compile the grouping by running it without peaks."""
+    _DECODER.group(make_peaks(_empty_maps(), 1), 0)
+
+
+def compile_search() -> None:
+    """Compile the search for missing keypoints by running it on empty maps."""
     maps = _empty_maps()
-    peaks = make_peaks(maps, 1)
-    _DECODER.group(peaks, 0)
     fill_missing(
         np.zeros((1, BODY.size, 3), np.float32),
         np.zeros(1, np.int64),
         np.zeros((1, maps.tag_count), np.float32),
         maps,
-        peaks.block_maxima,
+        make_peaks(maps, 1).block_maxima,
         subpixel=False,
     )
 
