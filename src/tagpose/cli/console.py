@@ -4,10 +4,13 @@ import atexit
 import io
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
+from copy import copy
 from typing import Any, Final, TextIO
 
 from rich.console import Console
+from rich.table import Table
 
 _NAMES: Final = ("stdin", "stdout", "stderr")
 
@@ -19,14 +22,24 @@ def print_tables(*tables: Any, width: int | None = None) -> None:
         tables: rich renderables.
         width: line width in characters; by default that of the terminal.
     """
-    Console(markup=False, emoji=False, width=width).print(*tables)
+    _print_below_titles(Console(markup=False, emoji=False, width=width), tables)
 
 
 def render_tables(*tables: Any, width: int) -> str:
     """Return tables as plain text; the arguments are those of `print_tables`."""
     console = Console(markup=False, emoji=False, width=width, file=io.StringIO(), record=True)
-    console.print(*tables)
+    _print_below_titles(console, tables)
     return console.export_text()
+
+
+def _print_below_titles(console: Console, tables: Iterable[Any]) -> None:
+    """Print each table below its title, which rich would wrap to the width of the table."""
+    for table in tables:
+        printed = copy(table)
+        if isinstance(printed, Table) and printed.title:
+            console.print(printed.title, style="italic", highlight=False, soft_wrap=True)
+            printed.title = None
+        console.print(printed)
 
 
 def tolerate_output_errors() -> None:
