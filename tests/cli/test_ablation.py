@@ -51,15 +51,16 @@ def test_an_untrained_variant_has_no_training_time():
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "conf/ablation").iterdir()))
 def test_all_steps_of_an_ablation_have_valid_options_and_folders_of_their_own(name):
+    run = "runs/Rome,2024"
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        options = [f"ablation={name}", "run=runs/ablation"]
+        options = [f"ablation={name}", f"run='{run}'", f"root='{run}/data'"]
         cfg = compose("ablate", options, return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         variants = add_combined(OmegaConf.to_container(cfg.variants, resolve=True), cfg.combined)
         steps = set(plan_steps(cfg, variants))
         check_steps(steps)
     assert len({step.folder for step in steps}) == len(steps)
-    assert all(re.fullmatch(r"[\w./=+-]+", str(step.folder)) for step in steps)
+    assert all(re.fullmatch(r"[\w./=+-]+", str(step.folder.relative_to(run))) for step in steps)
 
 
 @pytest.fixture(scope="module")

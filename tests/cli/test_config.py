@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from tagpose.cli.errors import format_error
-from tagpose.cli.program import quote_override
+from tagpose.cli.program import parse_command_line, quote_override
 from tagpose.codec.decoder import build_decoder
 from tagpose.inference.predictor import Predictor
 from tagpose.skeletons.coco import BODY
@@ -224,16 +224,29 @@ def test_training_uses_cuda_or_the_cpu_by_default(monkeypatch):
 @example("Zürich (2).jpg")
 @example("epoch=3.ckpt")
 @example("it's \\'(")
+@example("Rome, 2024.jpg")
+@example("range(1,3)")
 def test_values_that_hydra_cannot_parse_are_quoted_and_others_are_unchanged(value):
     assume("None" not in value)  # becomes null, see below
     word, parser = f"images={value}", OverridesParser.create()
     try:
-        parser.parse_override(word)
+        is_one_value = not parser.parse_override(word).is_sweep_override()
     except HydraException:
+        is_one_value = False
+    else:
+        assert quote_override(word, multirun=True) == word
+    if is_one_value:
+        assert quote_override(word) == word
+    else:
         assume(value[:1] not in tuple("~[{(\"'"))
         assert parser.parse_override(quote_override(word)).value() == value
-    else:
-        assert quote_override(word) == word
+
+
+@pytest.mark.parametrize("words", [["-m"], ["--multirun"], ["hydra.mode=MULTIRUN"], []])
+def test_a_comma_separates_choices_only_for_multirun(words):
+    choices, quoted, *_ = parse_command_line(["lr=1e-3,2e-3", "images=a (b),c", *words])
+    assert choices == ("lr=1e-3,2e-3" if words else "lr='1e-3,2e-3'")
+    assert quoted == "images='a (b),c'"
 
 
 def test_the_home_folder_is_expanded_and_other_words_are_unchanged(monkeypatch):
@@ -279,4 +292,4 @@ def test_null_in_a_sweep_file_means_the_same_to_wandb_and_to_tagpose(value):
 
 @pytest.mark.parametrize("value", ["runs/None/a", "'None'", "None.ckpt", "a,'None'", "Nones"])
 def test_none_inside_a_string_is_unchanged(value):
-    assert quote_override(f"a={value}") == f"a={value}"
+    assert quote_override(f"a={value}", multirun=True) == f"a={value}"

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -22,6 +23,7 @@ Program: TypeAlias = Callable[[Sequence[str]], None]
 _PACKAGE: Final = Path(__file__).parents[1]
 
 _OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
+_MULTIRUN: Final = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 # `wandb agent` writes null as None, also in lists and pairs; strings and paths are left alone
 _PYTHON_NULL: Final = re.compile(r"""('[^']*'|"[^"]*")|(?:^|(?<=[\[{(,:])) *None *(?=$|[\]}),])""")
 
@@ -84,7 +86,8 @@ def program(
 def parse_command_line(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a program as Hydra accepts them, and let Hydra raise its errors."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its errors at length and exits
-    return move_options_last([quote_override(argument) for argument in arguments])
+    multirun = not _MULTIRUN.isdisjoint(arguments)
+    return move_options_last([quote_override(word, multirun=multirun) for word in arguments])
 
 
 def move_options_last(words: Sequence[str]) -> list[str]:
@@ -96,13 +99,18 @@ def move_options_last(words: Sequence[str]) -> list[str]:
     return [*overrides, *(word for word in words if word not in overrides)]
 
 
-def quote_override(word: str) -> str:
+def quote_override(word: str, *, multirun: bool = False) -> str:
     """Return a command-line word with its value quoted if Hydra could not parse it otherwise.
 
-    Hydra's grammar rejects `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt` and `root=~/coco`.
-    Such a value is a plain string, unless it starts as a list, a dictionary or in quotes. In a list
-    without quotes, overrides are quoted: `train_overrides=[seed=1]`. A leading `~` is expanded as
-    in a shell. None becomes null, because `wandb agent` writes the null of a sweep file that way.
+    Hydra's grammar rejects `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt` and `root=~/coco`,
+    and `images=Rome, 2024.jpg` would be a choice of values. Such a value is a plain string, unless
+    it starts as a list, a dictionary or in quotes. In a list without quotes, overrides are quoted:
+    `train_overrides=[seed=1]`. A leading `~` is expanded as in a shell. None becomes null, because
+    `wandb agent` writes the null of a sweep file that way.
+
+    Args:
+        word: argument of a program.
+        multirun: whether Hydra runs the program once for each choice, `lr=1e-3,2e-3`.
     """
     key, is_override, value = word.partition("=")
     if not is_override or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key):
@@ -113,16 +121,16 @@ def quote_override(word: str) -> str:
         return f"{key}=[{','.join(map(_quote_item, _split_items(value[1:-1])))}]"
     if value[:1] in tuple("[{(\"'"):
         return word
-    try:
-        OverridesParser.create().parse_override(word)
-    except HydraException:
-        expanded = os.path.expanduser(value)  # noqa: PTH111 -- a Path would normalize the value
-        # backslashes are escaped only before a quote (Hydra's grammar, "Quoted values")
-        quoted = re.sub(
-            r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), expanded
-        )
-        return f"{key}='{quoted}'"
-    return word
+    with suppress(HydraException):
+        override = OverridesParser.create().parse_override(word)
+        if multirun or not override.is_sweep_override():
+            return word
+    expanded = os.path.expanduser(value)  # noqa: PTH111 -- a Path would normalize the value
+    # backslashes are escaped only before a quote (Hydra's grammar, "Quoted values")
+    quoted = re.sub(
+        r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), expanded
+    )
+    return f"{key}='{quoted}'"
 
 
 def _split_items(text: str) -> list[str]:
