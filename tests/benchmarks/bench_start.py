@@ -78,7 +78,7 @@ def make_prediction(folder, **environment):
 
 def test_the_first_picture_takes_at_most_eight_seconds(measure, folder):
     succeeded(run("predict", *ARGUMENTS, cwd=folder))
-    step = "start of tagpose predict to the first picture"
+    step = "`tagpose predict`, launch to first picture"
     measure(step, make_prediction(folder), limit=8.0, rounds=3)
 
 
@@ -87,4 +87,4 @@ def test_the_first_picture_without_compiled_code_takes_at_most_twenty_seconds(
 ):
     succeeded(run("predict", *ARGUMENTS, cwd=folder))
     predict = make_prediction(folder, NUMBA_CACHE_DIR=str(tmp_path))
-    measure("the same with nothing compiled", predict, limit=20.0, rounds=1, warmup=False)
+    measure("the same with an empty numba cache", predict, limit=20.0, rounds=1, warmup=False)

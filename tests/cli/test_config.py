@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from tagpose.cli.errors import format_error
-from tagpose.cli.program import parse_command_line, quote_override
+from tagpose.cli.program import quote_override, quote_sweep
 from tagpose.codec.decoder import build_decoder
 from tagpose.inference.predictor import Predictor
 from tagpose.skeletons.coco import BODY
@@ -224,29 +224,16 @@ def test_training_uses_cuda_or_the_cpu_by_default(monkeypatch):
 @example("Zürich (2).jpg")
 @example("epoch=3.ckpt")
 @example("it's \\'(")
-@example("Rome, 2024.jpg")
-@example("range(1,3)")
 def test_values_that_hydra_cannot_parse_are_quoted_and_others_are_unchanged(value):
     assume("None" not in value)  # becomes null, see below
     word, parser = f"images={value}", OverridesParser.create()
     try:
-        is_one_value = not parser.parse_override(word).is_sweep_override()
+        parser.parse_override(word)
     except HydraException:
-        is_one_value = False
-    else:
-        assert quote_override(word, multirun=True) == word
-    if is_one_value:
-        assert quote_override(word) == word
-    else:
         assume(value[:1] not in tuple("~[{(\"'"))
         assert parser.parse_override(quote_override(word)).value() == value
-
-
-@pytest.mark.parametrize("words", [["-m"], ["--multirun"], ["hydra.mode=MULTIRUN"], []])
-def test_a_comma_separates_choices_only_for_multirun(words):
-    choices, quoted, *_ = parse_command_line(["lr=1e-3,2e-3", "images=a (b),c", *words])
-    assert choices == ("lr=1e-3,2e-3" if words else "lr='1e-3,2e-3'")
-    assert quoted == "images='a (b),c'"
+    else:
+        assert quote_override(word) == word
 
 
 def test_the_home_folder_is_expanded_and_other_words_are_unchanged(monkeypatch):
@@ -290,6 +277,21 @@ def test_null_in_a_sweep_file_means_the_same_to_wandb_and_to_tagpose(value):
         assert OverridesParser.create().parse_override(quote_override(word)).value() == value
 
 
+@pytest.mark.parametrize(
+    "value", ["Rome, 2024.jpg", "it's, a (2)", "range(1,3)", "a,b\\", "Rome, None"]
+)
+def test_an_override_of_a_single_run_is_never_read_as_a_sweep(value):
+    word = quote_override(quote_sweep(f"+images={value}"))  # as the other program reads it
+    override = OverridesParser.create().parse_override(word)
+    assert override.value() == value
+    for word in ("lr=1e-3", "~callbacks.ema", "--cfg=job", "a=[1,2]", "images=it's", "root=a (2)"):
+        assert quote_sweep(word) == word
+
+
+def test_none_in_a_value_that_needs_quotes_is_unchanged():
+    assert quote_override("images=a (None).jpg") == "images='a (None).jpg'"
+
+
 @pytest.mark.parametrize("value", ["runs/None/a", "'None'", "None.ckpt", "a,'None'", "Nones"])
 def test_none_inside_a_string_is_unchanged(value):
-    assert quote_override(f"a={value}", multirun=True) == f"a={value}"
+    assert quote_override(f"a={value}") == f"a={value}"

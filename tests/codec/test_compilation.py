@@ -60,7 +60,7 @@ def run_code(code, package=ROOT / "src", **environment):
 
 
 def codec_modules():
-    """Return the modules of the decoder."""
+    """Import and return all modules of `tagpose.codec`."""
     names = pkgutil.iter_modules(codec.__path__, f"{codec.__name__}.")
     return [importlib.import_module(info.name) for info in names]
 
@@ -278,11 +278,11 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), ".", sep=";")
 COMPILE = """
 import json
 from numba.core import event
-from tagpose.codec.warm_up import compile_grouping, compile_peaks, compile_search
+from tagpose.codec.warm_up import compile_grouping, compile_missing_keypoints, compile_peaks
 with event.install_recorder("numba:compile") as recorder:
     compile_peaks()
     compile_grouping()
-    compile_search()
+    compile_missing_keypoints()
 starts = [record.data for _, record in recorder.buffer if record.is_start]
 print(json.dumps([(d["dispatcher"].py_func.__qualname__, str(d["args"])) for d in starts]))
 """

@@ -182,7 +182,7 @@ def first_equal(variants: dict[str, Variant], name: str, keys: Sequence[str]) ->
 
 
 def folder_name(variant: str) -> str:
-    """Return the folder name of a variant, without characters that Hydra or a shell interprets."""
+    """Return the folder name of a variant or override, with `_` for slashes and other symbols."""
     return re.sub(r"[^\w.=+-]+", "_", variant)
 
 

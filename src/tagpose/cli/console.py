@@ -22,24 +22,24 @@ def print_tables(*tables: Any, width: int | None = None) -> None:
         tables: rich renderables.
         width: line width in characters; by default that of the terminal.
     """
-    _print_below_titles(Console(markup=False, emoji=False, width=width), tables)
+    _print_with_titles(Console(markup=False, emoji=False, width=width), tables)
 
 
 def render_tables(*tables: Any, width: int) -> str:
     """Return tables as plain text; the arguments are those of `print_tables`."""
     console = Console(markup=False, emoji=False, width=width, file=io.StringIO(), record=True)
-    _print_below_titles(console, tables)
+    _print_with_titles(console, tables)
     return console.export_text()
 
 
-def _print_below_titles(console: Console, tables: Iterable[Any]) -> None:
-    """Print each table below its title, which rich would wrap to the width of the table."""
+def _print_with_titles(console: Console, tables: Iterable[Any]) -> None:
+    """Print tables, each below a line with its title; rich would wrap it to the table's width."""
     for table in tables:
-        printed = copy(table)
-        if isinstance(printed, Table) and printed.title:
-            console.print(printed.title, style="italic", highlight=False, soft_wrap=True)
-            printed.title = None
-        console.print(printed)
+        if isinstance(table, Table) and table.title:
+            console.print(table.title, style="table.title", highlight=False, soft_wrap=True)
+            table = copy(table)
+            table.title = None
+        console.print(table)
 
 
 def tolerate_output_errors() -> None:

@@ -23,7 +23,6 @@ Program: TypeAlias = Callable[[Sequence[str]], None]
 _PACKAGE: Final = Path(__file__).parents[1]
 
 _OVERRIDE: Final = re.compile(r"~|[+]*[\w./@:-]+=")
-_MULTIRUN: Final = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 # `wandb agent` writes null as None, also in lists and pairs; strings and paths are left alone
 _PYTHON_NULL: Final = re.compile(r"""('[^']*'|"[^"]*")|(?:^|(?<=[\[{(,:])) *None *(?=$|[\]}),])""")
 
@@ -86,8 +85,7 @@ def program(
 def parse_command_line(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a program as Hydra accepts them, and let Hydra raise its errors."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints its errors at length and exits
-    multirun = not _MULTIRUN.isdisjoint(arguments)
-    return move_options_last([quote_override(word, multirun=multirun) for word in arguments])
+    return move_options_last([quote_override(argument) for argument in arguments])
 
 
 def move_options_last(words: Sequence[str]) -> list[str]:
@@ -99,38 +97,51 @@ def move_options_last(words: Sequence[str]) -> list[str]:
     return [*overrides, *(word for word in words if word not in overrides)]
 
 
-def quote_override(word: str, *, multirun: bool = False) -> str:
+def quote_override(word: str) -> str:
     """Return a command-line word with its value quoted if Hydra could not parse it otherwise.
 
-    Hydra's grammar rejects `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt` and `root=~/coco`,
-    and `images=Rome, 2024.jpg` would be a choice of values. Such a value is a plain string, unless
-    it starts as a list, a dictionary or in quotes. In a list without quotes, overrides are quoted:
-    `train_overrides=[seed=1]`. A leading `~` is expanded as in a shell. None becomes null, because
-    `wandb agent` writes the null of a sweep file that way.
-
-    Args:
-        word: argument of a program.
-        multirun: whether Hydra runs the program once for each choice, `lr=1e-3,2e-3`.
+    Hydra's grammar rejects `images=Zürich (2).jpg`, `checkpoint=epoch=3.ckpt` and `root=~/coco`.
+    Such a value is a plain string, unless it starts as a list, a dictionary or in quotes. In a list
+    without quotes, overrides are quoted: `train_overrides=[seed=1]`. A leading `~` is expanded as
+    in a shell. None becomes null, because `wandb agent` writes the null of a sweep file that way.
     """
     key, is_override, value = word.partition("=")
     if not is_override or not re.fullmatch(r"[+~]*\w[\w./@:-]*", key):
         return word
-    value = _PYTHON_NULL.sub(lambda match: match[1] or "null", value)
-    word = f"{key}={value}"
+    with_null = _PYTHON_NULL.sub(lambda match: match[1] or "null", value)
     if value.startswith("[") and value.endswith("]") and not {"'", '"'} & set(value):
-        return f"{key}=[{','.join(map(_quote_item, _split_items(value[1:-1])))}]"
+        return f"{key}=[{','.join(map(_quote_item, _split_items(with_null[1:-1])))}]"
+    word = f"{key}={with_null}"
     if value[:1] in tuple("[{(\"'"):
         return word
-    with suppress(HydraException):
-        override = OverridesParser.create().parse_override(word)
-        if multirun or not override.is_sweep_override():
-            return word
-    expanded = os.path.expanduser(value)  # noqa: PTH111 -- a Path would normalize the value
-    # backslashes are escaped only before a quote (Hydra's grammar, "Quoted values")
-    quoted = re.sub(
-        r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), expanded
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return f"{key}={_quote(os.path.expanduser(value))}"  # noqa: PTH111 -- a Path would normalize
+    return word
+
+
+def quote_sweep(word: str) -> str:
+    """Return an override of a single run with its value quoted if Hydra would read a sweep.
+
+    `images=Rome, 2024` is a path in a program that another program starts. On the command line it
+    is an error, in which Hydra explains how to write a string, a list and a sweep.
+    """
+    with suppress(HydraException):  # the word is an option of Hydra
+        override = OverridesParser.create().parse_override(quote_override(word))
+        if override.is_sweep_override():
+            key, _, value = word.partition("=")
+            return f"{key}={_quote(value)}"
+    return word
+
+
+def _quote(value: str) -> str:
+    """Return a value as a quoted string of Hydra's grammar ("Quoted values")."""
+    # backslashes are escaped only before a quote
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), value
     )
-    return f"{key}='{quoted}'"
+    return f"'{escaped}'"
 
 
 def _split_items(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 
 from tagpose.cli.errors import format_error
 from tagpose.cli.option_checks import check_options
-from tagpose.cli.program import parse_command_line
+from tagpose.cli.program import parse_command_line, quote_sweep
 from tagpose.io import write_json
 from tagpose.signals import STOP_SIGNALS, forward_signals, signal_exit_code
 
@@ -58,7 +58,7 @@ def run_subprogram(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
         step: program to run.
         launcher: command that launches it, such as srun and its options.
     """
-    words = [*step.verb.split(), *step.overrides]
+    words = [*step.verb.split(), *map(quote_sweep, step.overrides)]
     print(f"\n$ {shlex.join([*launcher, 'tagpose', *words])}", flush=True)
     start = time.monotonic()
     process = subprocess.Popen([*launcher, sys.executable, "-m", "tagpose", *words])
@@ -82,12 +82,19 @@ def check_steps(steps: Iterable[Step]) -> None:
     Call this from a function with the decorator `program`.
 
     Raises:
-        ValueError: an override of a step is invalid.
+        ValueError: an override of a step is invalid, or different steps have the same folder.
     """
+    by_folder: dict[Path, Step] = {}
     for step in dict.fromkeys(steps):  # variants share steps
+        if by_folder.setdefault(step.folder, step) != step:
+            raise ValueError(
+                f"{step.folder} would be the folder of two runs with different options; change the "
+                "names of variants that differ only in special characters"
+            )
         name = step.verb.replace(" ", "_")
+        words = parse_command_line([quote_sweep(word) for word in step.overrides])
         try:
-            check_options(name, compose(name, parse_command_line(step.overrides)))
+            check_options(name, compose(name, words))
         except (HydraException, ValueError) as error:
             raise ValueError(
                 f"tagpose {step.verb} in {step.folder}: {format_error(error)}"

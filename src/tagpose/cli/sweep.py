@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from tagpose.cli.console import print_tables
 from tagpose.cli.errors import friendly_errors
-from tagpose.cli.program import config_folder
+from tagpose.cli.program import config_folder, quote_sweep
 from tagpose.evaluation.cached_outputs import read_manifest
 from tagpose.sweeps.search_space import Overrides, Sweep, list_overrides, parse_sweep
 from tagpose.sweeps.trials import (
@@ -109,7 +109,7 @@ def run_trials(sweep: Sweep, folder: Path) -> list[Trial]:
 
 def run_trial(sweep: Sweep, folder: Path, number: int, overrides: Overrides) -> Trial:
     """Run the program of a sweep, a verb of `tagpose` or a Python file, once as a subprocess."""
-    words = [*overrides_to_words(overrides), f"hydra.run.dir={folder}"]
+    words = [*overrides_to_words(overrides), quote_sweep(f"hydra.run.dir={folder}")]
     print(f"\n{number}: {shlex.join(words)}", flush=True)
     start = time.monotonic()
     try:

@@ -34,13 +34,13 @@ CHUNK: Final = 16  # repetitions of inner loops: a constant number, so that they
 BACKGROUND_TASKS: Final = {
     "compile_peaks": "_find_peaks",
     "compile_grouping": "_assign_keypoints",
-    "compile_search": "_fill_missing",
+    "compile_missing_keypoints": "_fill_missing",
 }
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 _SOURCES: Final = Path(__file__).parent
-# of all functions; unused wrappers for C would take a part of the compilation time
+# of all functions; no_cfunc_wrapper omits unused wrappers for C
 _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 _CHUNKS_PER_THREAD: Final = 3  # balances uneven work; the overhead of a chunk is about 30 us
 
@@ -78,7 +78,7 @@ def compilable_with_arrays(function: _Function) -> _Function:
 
 
 def _register(function: _Function, **options: bool) -> _Function:
-    # without wrappers for Python, too, which with those for C would take a quarter of the time
+    # register_jitable omits wrappers for Python, too; both would take a quarter of the time
     registered: _Function = numba.extending.register_jitable(**_OPTIONS, **options)(function)
     return registered
 

@@ -19,7 +19,7 @@ def warm_up() -> None:
     finish_compilation()
     compile_peaks()
     compile_grouping()
-    compile_search()
+    compile_missing_keypoints()
 
 
 def compile_peaks() -> None:
@@ -32,7 +32,7 @@ def compile_grouping() -> None:
     _DECODER.group(make_peaks(_empty_maps(), 1), 0)
 
 
-def compile_search() -> None:
+def compile_missing_keypoints() -> None:
     """Compile the search for missing keypoints by running it on empty maps."""
     maps = _empty_maps()
     fill_missing(

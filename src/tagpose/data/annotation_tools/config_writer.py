@@ -106,8 +106,9 @@ def _describe_sigmas(sigmas: Sequence[float]) -> str:
     num_coco = sum(sigma != DEFAULT_SIGMA for sigma in sigmas)
     if num_coco == len(sigmas):
         return "those of COCO's keypoints of the same names"
-    rest = f", COCO's for {num_coco} keypoints of the same names" if num_coco else ""
-    return f"{DEFAULT_SIGMA:g} for {len(sigmas) - num_coco} keypoints{rest}"
+    rest = f", those of COCO for {num_coco} with the same names" if num_coco else ""
+    num_default = len(sigmas) - num_coco
+    return f"{DEFAULT_SIGMA:g} for {num_default} keypoint{'s' * (num_default > 1)}{rest}"
 
 
 def _format_yaml_list(key: str, values: Sequence[str]) -> list[str]:
