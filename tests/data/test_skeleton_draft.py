@@ -96,7 +96,10 @@ def test_a_draft_lists_default_sigmas_and_pairs_left_with_right():
     assert skeleton.flip_indices == (0, 2, 1, 3)
     assert skeleton.bones == ((0, 1),)
     assert skeleton.sigmas == (0.026, 0.025, 0.025, 0.05)
-    assert "# Defaults, not measured on this data: 0.05 for 1 keypoints" in text
+    assert (
+        "# Defaults, not measured on this data: 0.05 for 1 keypoint, those of COCO for 3 with the"
+        in text
+    )
 
 
 def test_flip_pairs_come_from_the_user_or_yolo_or_the_names():
