@@ -2,13 +2,14 @@
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
-from helpers.run_scripts import fork_server
+from helpers.run_scripts import fork_server, kill_started
 from tagpose.data.synthetic import write_synthetic_dataset
 
 gc.disable()  # until all tests are imported, an eighth of whose time the collector would take
@@ -24,6 +25,10 @@ settings.load_profile("patient")
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
+# Programs inherit that SIGHUP is ignored, as it is under nohup, but not a handler.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session):
@@ -36,6 +41,13 @@ def pytest_runtestloop(session):
         return (yield)
     finally:
         gc.unfreeze()  # libraries report objects that are not collected at the end
+
+
+@pytest.fixture(autouse=True)
+def _kill_started_programs():
+    """End the programs that a failed test leaves running, which would slow down the next tests."""
+    yield
+    kill_started()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Run the programs as a user does."""
 
 import os
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,7 @@ from helpers.fork_server import ForkServer
 
 ROOT = Path(__file__).parents[2]
 PLAIN = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+_STARTED = []  # processes of `started`
 
 
 def run(script, *arguments, cwd, **environment):
@@ -48,10 +50,21 @@ def fork_server():
 def started(script, *arguments, cwd, log, **environment):
     """Start a script in a new process group, with its output appended to a log file."""
     with log.open("a") as out:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command(script, *arguments), cwd=cwd, env=os.environ | PLAIN | environment, stdout=out,
             stderr=out, start_new_session=True,
         )  # fmt: skip
+    _STARTED.append(process)
+    return process
+
+
+def kill_started():
+    """Kill the process groups of `started` whose first process is still running."""
+    while _STARTED:
+        process = _STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def command(script, *arguments):
