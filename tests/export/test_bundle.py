@@ -367,7 +367,7 @@ def test_preprocessing_equals_that_of_opencv(width, height, input_size):
 )
 def test_a_painted_spot_keeps_its_position_through_a_static_shape(size, shape, position):
     side = max(size) // 10 + 2  # image pixels
-    assume(side <= min(size))
+    assume(side <= min(size))  # otherwise it would cover a few pixels of the output
     left, top = (round(p * (s - side)) for p, s in zip(position, size, strict=True))
     # without edges, which are off by up to half an output pixel because nothing is antialiased
     profile = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
