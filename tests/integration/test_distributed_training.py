@@ -64,7 +64,7 @@ def test_two_processes_stop_together_and_resume_exactly(people, uninterrupted, t
     assert_same(last(tmp_path, "a"), uninterrupted)
 
 
-def test_warnings_about_the_data_are_printed_once(people, tmp_path):
+def test_warnings_about_the_data_are_printed_once_and_none_about_reduced_values(people, tmp_path):
     copy = shutil.copytree(people, tmp_path / "copy")
     file = copy / "annotations/person_keypoints_train2017.json"
     content = json.loads(file.read_text())
@@ -73,6 +73,7 @@ def test_warnings_about_the_data_are_printed_once(people, tmp_path):
     file.write_text(json.dumps(content))
     result = succeeded(train(copy, tmp_path, "a", *TWO, "trainer.max_epochs=1"))
     assert result.stderr.count("annotations without iscrowd") == 1
+    assert "sync_dist" not in result.stdout + result.stderr  # Lightning's, about `log`
 
 
 def test_one_two_and_four_processes_train_the_same_weights(people, tmp_path):

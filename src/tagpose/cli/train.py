@@ -35,6 +35,7 @@ _HARMLESS: Final = (
     ".isinstance.treespec, LeafSpec.. is deprecated",  # lightning 2.6.6 with torch 2.15
     "The '.*dataloader' does not have many workers",
     "The number of training batches .* is smaller than the logging interval",  # small datasets
+    "It is recommended to use .self.log.*sync_dist=True",  # the module reduces values itself
     "Precision bf16-mixed is not supported by the model summary",
     "You're resuming from a checkpoint that ended before the epoch",  # PoseDataModule supports it
 )
