@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from helpers.run_scripts import PLAIN, ROOT, run, succeeded
-
-pytestmark = pytest.mark.slow
 
 EPOCHS = 20  # of one step each
 STEPS = ["pretrain", "evaluate_pretrain", "finetune", "evaluate_finetune", "report", "published"]
@@ -57,6 +56,17 @@ def wait_for(file, process):
         time.sleep(0.05)
 
 
+def test_missing_data_of_stage_two_is_an_error_before_stage_one_starts(people, tmp_path):
+    root = shutil.copytree(people, tmp_path / "people")
+    missing = root / "annotations/coco_wholebody_train_v1.0.json"
+    missing.unlink()
+    result = run("reproduce", *words(root), cwd=tmp_path)
+    assert result.returncode == 1
+    assert f"the dataset lacks {missing};" in result.stderr
+    assert not (tmp_path / "out/pretrain").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_job_is_requeued_at_its_time_limit_and_the_same_command_resumes(people, tmp_path):
     out, arguments = tmp_path / "out", words(people)

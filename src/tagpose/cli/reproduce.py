@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +14,13 @@ from tagpose.cli.program import program
 from tagpose.cli.subprograms import (
     Step,
     check_steps,
+    compose_step,
     is_done,
     run_once,
     run_subprogram,
     synthesis_step,
 )
+from tagpose.data.splits import check_splits_exist, parse_splits
 from tagpose.evaluation.coco_results import RESULTS_FILE
 from tagpose.evaluation.keypoint_ap import read_scores
 from tagpose.evaluation.published_results import (
@@ -55,6 +57,7 @@ def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
     for step in synthesis:
         if not step.folder.exists():
             run_subprogram(step)
+    check_data(plan_steps(cfg))
     for stage in cfg.stages:
         was_done = is_done(run / f"evaluate_{stage}")
         run_once(training_step(cfg, stage, previous), shlex.split(cfg.launcher))
@@ -77,6 +80,19 @@ def plan_steps(cfg: DictConfig) -> Iterator[Step]:
         yield training_step(cfg, stage, previous)
         yield evaluation_step(cfg, stage)
         previous = stage
+
+
+def check_data(steps: Iterable[Step]) -> None:
+    """Check that the datasets of all steps exist, because stage one trains for days.
+
+    Raises:
+        FileNotFoundError: a file or folder of a step that is not done is missing.
+    """
+    for step in steps:
+        if not is_done(step.folder):
+            data = compose_step(step).data
+            root = Path(data.root)
+            check_splits_exist(root, parse_splits(root, data.train, data.val))
 
 
 def training_step(cfg: DictConfig, stage: str, previous: str) -> Step:

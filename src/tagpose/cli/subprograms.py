@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from hydra import compose
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 
 from tagpose.cli.errors import format_error
 from tagpose.cli.option_checks import check_options
@@ -91,14 +92,22 @@ def check_steps(steps: Iterable[Step]) -> None:
                 f"{step.folder} would be the folder of two runs with different options; change the "
                 "names of variants that differ only in special characters"
             )
-        name = step.verb.replace(" ", "_")
-        words = parse_command_line([quote_sweep(word) for word in step.overrides])
         try:
-            check_options(name, compose(name, words))
+            check_options(_program_name(step), compose_step(step))
         except (HydraException, ValueError) as error:
             raise ValueError(
                 f"tagpose {step.verb} in {step.folder}: {format_error(error)}"
             ) from error
+
+
+def compose_step(step: Step) -> DictConfig:
+    """Compose the configuration of a step, in a function with the decorator `program`."""
+    words = [quote_sweep(word) for word in step.overrides]
+    return compose(_program_name(step), parse_command_line(words))
+
+
+def _program_name(step: Step) -> str:
+    return step.verb.replace(" ", "_")
 
 
 def run_once(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
