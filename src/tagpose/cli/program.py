@@ -127,9 +127,8 @@ def quote_sweep(word: str) -> str:
     `images=Rome, 2024` is a path in a program that another program starts. On the command line it
     is an error, in which Hydra explains how to write a string, a list and a sweep.
     """
-    with suppress(HydraException):  # the word is an option of Hydra
-        override = OverridesParser.create().parse_override(quote_override(word))
-        if override.is_sweep_override():
+    with suppress(HydraException):  # an option of Hydra, or a value for `quote_override`
+        if OverridesParser.create().parse_override(word).is_sweep_override():
             key, _, value = word.partition("=")
             return f"{key}={_quote(value)}"
     return word

@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,6 @@ from tagpose.cli.program import program
 from tagpose.cli.subprograms import (
     Step,
     check_steps,
-    compose_step,
     is_done,
     run_once,
     run_subprogram,
@@ -53,11 +52,11 @@ def reproduce(cfg: DictConfig, published: dict[str, PublishedResult]) -> None:
     """
     run, previous = Path(cfg.run), ""
     synthesis = [synthesis_step(cfg.data.root, cfg.synthesize)] if cfg.synthesize else []
-    check_steps([*synthesis, *plan_steps(cfg)])
+    configs = check_steps([*synthesis, *plan_steps(cfg)])
     for step in synthesis:
         if not step.folder.exists():
             run_subprogram(step)
-    check_data(plan_steps(cfg))
+    check_data(configs)
     for stage in cfg.stages:
         was_done = is_done(run / f"evaluate_{stage}")
         run_once(training_step(cfg, stage, previous), shlex.split(cfg.launcher))
@@ -82,15 +81,18 @@ def plan_steps(cfg: DictConfig) -> Iterator[Step]:
         previous = stage
 
 
-def check_data(steps: Iterable[Step]) -> None:
-    """Check that the datasets of all steps exist, because stage one trains for days.
+def check_data(configs: Mapping[Step, DictConfig]) -> None:
+    """Check that the datasets of both stages exist before the first one trains for days.
+
+    Args:
+        configs: configurations of the steps.
 
     Raises:
-        FileNotFoundError: a file or folder of a step that is not done is missing.
+        FileNotFoundError: a file or folder is missing that a training still needs.
     """
-    for step in steps:
-        if not is_done(step.folder):
-            data = compose_step(step).data
+    for step, config in configs.items():
+        if step.verb == "train" and not is_done(step.folder):
+            data = config.data
             root = Path(data.root)
             check_splits_exist(root, parse_splits(root, data.train, data.val))
 

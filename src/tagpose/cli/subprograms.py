@@ -77,37 +77,35 @@ def is_stop(error: SystemExit) -> bool:
     return int(error.code or 0) in map(signal_exit_code, STOP_SIGNALS)
 
 
-def check_steps(steps: Iterable[Step]) -> None:
+def check_steps(steps: Iterable[Step]) -> dict[Step, DictConfig]:
     """Check the options of all steps before the first one starts.
 
     Call this from a function with the decorator `program`.
+
+    Returns:
+        The composed configuration of each step.
 
     Raises:
         ValueError: an override of a step is invalid, or different steps have the same folder.
     """
     by_folder: dict[Path, Step] = {}
+    configs: dict[Step, DictConfig] = {}
     for step in dict.fromkeys(steps):  # variants share steps
         if by_folder.setdefault(step.folder, step) != step:
             raise ValueError(
                 f"{step.folder} would be the folder of two runs with different options; change the "
                 "names of variants that differ only in special characters"
             )
+        name = step.verb.replace(" ", "_")
+        words = parse_command_line([quote_sweep(word) for word in step.overrides])
         try:
-            check_options(_program_name(step), compose_step(step))
+            configs[step] = compose(name, words)
+            check_options(name, configs[step])
         except (HydraException, ValueError) as error:
             raise ValueError(
                 f"tagpose {step.verb} in {step.folder}: {format_error(error)}"
             ) from error
-
-
-def compose_step(step: Step) -> DictConfig:
-    """Compose the configuration of a step, in a function with the decorator `program`."""
-    words = [quote_sweep(word) for word in step.overrides]
-    return compose(_program_name(step), parse_command_line(words))
-
-
-def _program_name(step: Step) -> str:
-    return step.verb.replace(" ", "_")
+    return configs
 
 
 def run_once(step: Step, launcher: Sequence[str] = ()) -> ProcessUsage:
