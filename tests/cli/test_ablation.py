@@ -127,16 +127,21 @@ def test_an_ablation_resumes_after_its_finished_runs(sparse, tmp_path):
         "~variants",
         '+variants={classic: {}, finer: {train: ["model=${higherhrnet_model}"], oracle: true}}',
         "combined=[finer]",
+        "isolate_errors=true",
     ]
     first = succeeded(run("ablate", *overrides, cwd=tmp_path))
     table = (tmp_path / "ablate/table.md").read_text()
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [
-        "classic", "finer", "all together",
-    ]  # fmt: skip
+    rows = ["classic", "finer", "all together"]
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == rows
+    for name in ("predicted_tags", "predicted_heatmaps", "swaps"):
+        lines = (tmp_path / f"ablate/{name}.md").read_text().splitlines()[4:]
+        assert [line.split("|")[1].strip() for line in lines] == rows
     again = succeeded(run("ablate", *overrides, cwd=tmp_path))
     # stage one, classic and finer, which "all together" reuses
     assert first.stdout.count("$ tagpose train") == 3
-    assert first.stdout.count("$ tagpose oracle") == 1
+    # finer without training, and both trained networks with ground-truth heatmaps and tags
+    assert first.stdout.count("$ tagpose oracle") == 1 + 2 * 2
+    assert first.stdout.count("$ tagpose report") == 2
     assert "$ tagpose" in first.stdout
     assert "$ tagpose" not in again.stdout
     assert (tmp_path / "ablate/table.md").read_text() == table

@@ -377,6 +377,13 @@ def test_the_report_is_self_contained_and_shows_both_files(people, results):
     for text in ("left hand", "inversion", "0.000", "half", "people missed"):
         assert text in page
     assert page.count("(the highest F1 score)") == 2 + 1
+    errors = json.loads((results / "out/errors.json").read_bytes())
+    assert list(errors) == ["<$faulty>", "half"]
+    counts = errors["<$faulty>"]
+    assert counts["lefthand"]["inversion"] > 0 < counts["face"]["miss"]
+    assert sum(counts["wholebody"].values()) == sum(
+        sum(counts[part].values()) for part in counts if part != "wholebody"
+    )
 
 
 def test_every_image_has_its_width_and_height(people, results):

@@ -1,5 +1,6 @@
 """Evaluate variants of the recipe one by one: tagpose ablate [KEY=VALUE ...]."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from tagpose.cli.program import program
+from tagpose.cli.report import ERRORS_FILE
 from tagpose.cli.subprograms import Step, check_steps, run_once, run_subprogram, synthesis_step
+from tagpose.evaluation.coco_results import RESULTS_FILE
 from tagpose.evaluation.keypoint_ap import read_scores
 from tagpose.evaluation.score_tables import part_titles
 from tagpose.io import atomic_write
@@ -19,6 +22,12 @@ Variant: TypeAlias = dict[str, Any]  # a value of `variants` in conf/ablation
 _COMBINED: Final = "all together"
 _TRAIN_KEYS: Final = ("both_stages", "train")
 _OVERRIDE_KEYS: Final = (*_TRAIN_KEYS, "test")
+# Tables of `isolate_errors`: the files, without suffix, and their headings.
+_ERROR_TABLES: Final = {
+    "predicted_tags": "AP of predicted tags and ground-truth heatmaps",
+    "predicted_heatmaps": "AP of predicted heatmaps and ground-truth tags",
+    "swaps": "Share of keypoints that belong to another person",
+}
 
 
 class VariantResult(NamedTuple):
@@ -26,7 +35,7 @@ class VariantResult(NamedTuple):
 
     variant: str
     seed: int
-    ap: Mapping[str, float]  # by part
+    values: Mapping[str, float]  # by part: AP, or a share of keypoints
     train_seconds: float  # 0 for a variant that is not trained
     test_seconds: float
     memory: float  # peak memory of a process, bytes
@@ -42,17 +51,23 @@ def main(cfg: DictConfig) -> None:
         run_subprogram(synthesis)
     oracle = {name: variant for name, variant in variants.items() if variant.get("oracle")}
     write_table(cfg, "oracle.md", (evaluate_oracle(cfg, oracle, name) for name in oracle))
-    pairs = ((seed, name) for seed in cfg.seeds for name in variants)
+    pairs = [(seed, name) for seed in cfg.seeds for name in variants]
     results = (evaluate_variant(cfg, variants, name, seed) for seed, name in pairs)
     write_table(cfg, "table.md", results)
+    for table, title in _ERROR_TABLES.items() if cfg.isolate_errors else ():
+        results = (isolate_errors(cfg, variants, name, seed, table) for seed, name in pairs)
+        write_table(cfg, f"{table}.md", results, title)
 
 
-def write_table(cfg: DictConfig, name: str, results: Iterable[VariantResult]) -> None:
+def write_table(
+    cfg: DictConfig, name: str, results: Iterable[VariantResult], title: str = ""
+) -> None:
     """Print and write the table of the results so far, after each result."""
     done: list[VariantResult] = []
+    heading = [title, ""] if title else []
     for result in results:
         done.append(result)
-        lines = ablation_table(done)
+        lines = heading + ablation_table(done)
         with atomic_write(Path(cfg.run) / name) as partial:
             partial.write_text("\n".join(lines) + "\n")
         print("\n".join(lines), flush=True)
@@ -84,6 +99,9 @@ def plan_steps(cfg: DictConfig, variants: dict[str, Variant]) -> Iterator[Step]:
         yield pretraining_step(cfg, cfg.seeds[0], variant)
         yield finetuning_step(cfg, variants, name, cfg.seeds[0])
         yield evaluation_step(cfg, variants, name, cfg.seeds[0])
+        if cfg.isolate_errors:
+            for table in _ERROR_TABLES:
+                yield error_step(cfg, variants, name, cfg.seeds[0], table)
 
 
 def evaluate_variant(
@@ -99,7 +117,7 @@ def evaluate_variant(
     return VariantResult(
         variant=name,
         seed=seed,
-        ap=read_ap(step.folder, scores),
+        values=read_ap(step.folder, scores),
         train_seconds=training.seconds if is_own else 0.0,
         test_seconds=evaluation.seconds,
         memory=max(training.memory, evaluation.memory) if is_own else evaluation.memory,
@@ -113,7 +131,23 @@ def evaluate_oracle(cfg: DictConfig, variants: dict[str, Variant], name: str) ->
     return VariantResult(
         variant=name,
         seed=0,
-        ap=read_ap(step.folder, "parts"),
+        values=read_ap(step.folder, "parts"),
+        train_seconds=0.0,
+        test_seconds=usage.seconds,
+        memory=usage.memory,
+    )
+
+
+def isolate_errors(
+    cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int, table: str
+) -> VariantResult:
+    """Evaluate a trained variant with some maps from the ground truth, or count its swaps."""
+    step = error_step(cfg, variants, name, seed, table)
+    usage = run_once(step)
+    return VariantResult(
+        variant=name,
+        seed=seed,
+        values=read_swaps(step.folder) if table == "swaps" else read_ap(step.folder, "parts"),
         train_seconds=0.0,
         test_seconds=usage.seconds,
         memory=usage.memory,
@@ -165,6 +199,22 @@ def evaluation_step(cfg: DictConfig, variants: dict[str, Variant], name: str, se
     return Step(folder, "evaluate", (*data, *changes, f"hydra.run.dir={folder}"))
 
 
+def error_step(
+    cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int, table: str
+) -> Step:
+    """Return the step of a result in one of the tables of `isolate_errors`."""
+    tests = evaluation_step(cfg, variants, name, seed).folder
+    if table == "swaps":
+        folder = tests / "report"
+        files = (f"results={tests / RESULTS_FILE}", f"ground_truth={cfg.ground_truth}")
+        return Step(folder, "report", (*files, f"output={folder}"))
+    checkpoint = finetuning_step(cfg, variants, name, seed).folder / "best.ckpt"
+    network = (f"checkpoint={checkpoint}", f"network_maps=[{table.removeprefix('predicted_')}]")
+    folder = tests / table
+    overrides = ("data=synthetic", *network, *data_overrides(cfg), f"hydra.run.dir={folder}")
+    return Step(folder, "oracle", overrides)
+
+
 def trained_as(variants: dict[str, Variant], name: str) -> str:
     """Return the first variant with the training of another."""
     return first_equal(variants, name, _TRAIN_KEYS)
@@ -192,13 +242,19 @@ def read_ap(folder: Path, table: str) -> dict[str, float]:
     return {part: result.ap for part, result in scores.items()}
 
 
+def read_swaps(folder: Path) -> dict[str, float]:
+    """Return the share of swapped keypoints of each part from the errors of a report."""
+    (parts,) = json.loads((folder / ERRORS_FILE).read_bytes()).values()
+    return {part: counts["swap"] / max(sum(counts.values()), 1) for part, counts in parts.items()}
+
+
 def data_overrides(cfg: DictConfig) -> list[str]:
     """Return the overrides of the dataset and the input size."""
     return [f"data.root={cfg.root}", f"input_size={cfg.input_size}"]
 
 
 def ablation_table(trials: Sequence[VariantResult]) -> list[str]:
-    """Return the lines of a Markdown table: the baseline's AP, and each variant's difference.
+    """Return the lines of a Markdown table: the baseline's values, and each variant's difference.
 
     Differences are means over the seeds that a variant shares with the baseline, with their
     standard deviation if there are several. The training time of untrained variants is empty.
@@ -208,7 +264,7 @@ def ablation_table(trials: Sequence[VariantResult]) -> list[str]:
     """
     variants = list(dict.fromkeys(trial.variant for trial in trials))
     baseline = {trial.seed: trial for trial in trials if trial.variant == variants[0]}
-    titles = part_titles(trials[0].ap)
+    titles = part_titles(trials[0].values)
     lines = [
         "| variant | seeds | " + " | ".join(titles.values()) + " | training | test | memory |",
         "|---|---|" + "---|" * (len(titles) + 3),
@@ -217,11 +273,11 @@ def ablation_table(trials: Sequence[VariantResult]) -> list[str]:
         paired = [trial for trial in trials if trial.variant == variant and trial.seed in baseline]
         cells = [
             _difference_cell(
-                [trial.ap[part] for trial in paired],
-                [baseline[trial.seed].ap[part] for trial in paired],
+                [trial.values[part] for trial in paired],
+                [baseline[trial.seed].values[part] for trial in paired],
             )
             if variant != variants[0]
-            else f"{np.mean([trial.ap[part] for trial in paired]):.3f}"
+            else f"{np.mean([trial.values[part] for trial in paired]):.3f}"
             for part in titles
         ]
         row = [variant, str(len(paired)), *cells, *_cost_cells(paired)]
@@ -229,9 +285,9 @@ def ablation_table(trials: Sequence[VariantResult]) -> list[str]:
     return lines
 
 
-def _difference_cell(variant_ap: Sequence[float], baseline_ap: Sequence[float]) -> str:
+def _difference_cell(values: Sequence[float], baseline: Sequence[float]) -> str:
     """Return the mean difference of two variants over the same seeds."""
-    differences = np.subtract(variant_ap, baseline_ap)
+    differences = np.subtract(values, baseline)
     spread = f" ± {differences.std(ddof=1):.3f}" if len(differences) > 1 else ""
     return f"{differences.mean():+.3f}{spread}"
 

@@ -10,16 +10,19 @@ from tagpose.cli.program import program
 from tagpose.data.coco_schema import ReadOptions
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.evaluation.image_ids import describe_missing
+from tagpose.io import write_json
 from tagpose.report.analysis import analyze_results, name_results
 from tagpose.report.html_report import build_report, write_report
 from tagpose.report.image_cards import ImageRenderer, find_image_files
+from tagpose.report.keypoint_errors import errors_to_dict
 
+ERRORS_FILE: Final = "errors.json"  # keypoints by result, part and error type
 _RESERVED: Final = "ground_truth"  # name of the ground truth in the report
 
 
 @program("report")
 def main(cfg: DictConfig) -> None:
-    """Analyze one or two result files, and write report.html."""
+    """Analyze one or two result files, and write report.html and errors.json."""
     results = [Path(file) for file in (cfg.results, cfg.compare_with) if file]
     names = [str(name) for name in cfg.names or name_results(results)][: len(results)]
     if len(set(names)) < len(results) or _RESERVED in names:
@@ -44,6 +47,8 @@ def main(cfg: DictConfig) -> None:
     )
     target = Path(cfg.output) / "report.html"
     write_report(target, page)
+    errors = {run.name: errors_to_dict(run.error_types, skeleton) for run in runs}
+    write_json(target.with_name(ERRORS_FILE), errors)
     for run in runs:
         image_ids = ground_truth.image_ids[run.paired.detections.image]
         if missing := describe_missing(ground_truth, image_ids):

@@ -86,6 +86,13 @@ def count_error_types(types: np.ndarray, skeleton: Skeleton) -> Mapping[str, np.
     }
 
 
+def errors_to_dict(types: np.ndarray, skeleton: Skeleton) -> dict[str, dict[str, int]]:
+    """Return the number of keypoints by part and name of the error type."""
+    names = [kind.name.lower() for kind in ErrorType]
+    counts = count_error_types(types, skeleton)
+    return {part: dict(zip(names, row.tolist(), strict=True)) for part, row in counts.items()}
+
+
 def count_image_errors(
     ground_truth: GroundTruth, detections: Detections, matches: PersonMatches, types: np.ndarray
 ) -> ImageErrors:
