@@ -10,7 +10,7 @@ from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encoder import HeatmapEncoder
 from tagpose.codec.tta import flip_maps, merge_flip
 from tagpose.inference.batch_decoding import decode_batch, flipped_outputs
-from tagpose.inference.oracle import build_oracle_maps
+from tagpose.inference.oracle import build_oracle_maps, decode_oracle_maps
 from tagpose.losses import tag_losses
 from tagpose.models.checkpoint import load_network, write_checkpoint, write_mmpose_checkpoint
 from tagpose.models.network import PoseNetwork
@@ -117,10 +117,9 @@ def test_decoding_shared_tags_equals_decoding_separate_tags(sharing, seed, part_
     assert_equal_poses(decode_batch(original, affines, decoder, flipped=outputs), expected)
 
 
-@shared
-def test_oracle_tags_separate_people_side_by_side(sharing):
-    people = random_people(3)
-    sample = Sample(
+def make_sample(people):
+    """Return a batch of one image with these people."""
+    return Sample(
         image=torch.zeros(1, 3, 4 * SIZE[0], 4 * SIZE[1], dtype=torch.uint8),
         keypoints=people,
         mask=torch.ones(1, *SIZE, dtype=torch.uint8),
@@ -128,14 +127,41 @@ def test_oracle_tags_separate_people_side_by_side(sharing):
         affine=IDENTITY,
         image_id=torch.zeros(1, dtype=torch.int64),
     )
-    tag_index = WHOLEBODY.tag_index(sharing)
-    keypoint_maps = build_oracle_maps(sample, [HeatmapEncoder(subpixel=True, tag_index=tag_index)])
+
+
+def assert_people_are_found(poses, people):
+    """Check that the poses with the highest scores are those of the people."""
+    best = poses.keypoints[: people.shape[1]]
+    found = best[np.argsort(best[:, 0, 0])]
+    errors = np.abs(found[..., :2] - people[0, ..., :2].numpy())
+    assert len(found) == people.shape[1]
+    assert np.median(errors) < 0.1
+
+
+@shared
+def test_oracle_tags_separate_people_side_by_side(sharing):
+    people, tag_index = random_people(3), WHOLEBODY.tag_index(sharing)
+    encoder = HeatmapEncoder(subpixel=True, tag_index=tag_index)
+    keypoint_maps = build_oracle_maps(make_sample(people), [encoder])
     decoder = build_decoder(WHOLEBODY, subpixel=True, tag_index=tag_index)
     (poses,) = decode_batch(keypoint_maps, IDENTITY, decoder)
-    order = np.argsort(poses.keypoints[:, 0, 0])
-    errors = np.abs(poses.keypoints[order, :, :2] - people[0, ..., :2].numpy())
-    assert len(order) == 3
-    assert np.median(errors) < 0.1
+    assert len(poses.scores) == 3
+    assert_people_are_found(poses, people)
+
+
+@shared
+def test_with_ground_truth_tags_weaker_peaks_on_a_person_do_not_replace_the_correct_ones(sharing):
+    people, tag_index = random_people(3), WHOLEBODY.tag_index(sharing)
+    encoder = HeatmapEncoder(subpixel=True, tag_index=tag_index)
+
+    def predict(image):
+        heatmaps = encoder(people, torch.ones(1, *SIZE)).heatmaps
+        repeated = heatmaps + 0.5 * heatmaps.roll(1, 1)  # also at another keypoint of each person
+        return KeypointMaps(repeated, torch.zeros(1, 1, max(tag_index) + 1, *SIZE))
+
+    decoder = build_decoder(WHOLEBODY, subpixel=True, tag_index=tag_index, max_people=None)
+    poses = decode_oracle_maps([make_sample(people)], [encoder], decoder, predict, ["heatmaps"])[0]
+    assert_people_are_found(poses, people)
 
 
 @shared

@@ -14,6 +14,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.structures import KeypointMaps, MultiResolutionMaps, Poses, Sample
 
 _TAG_DISTANCE: Final = 3.0  # between the tags of two people
+_TAG_RAMP: Final = 1e-3  # difference between the tags of a person at the ends of a map
 _MIN_HEATMAP_VALUE: Final = 0.01  # heatmap value above which a pixel has the person's tag
 
 
@@ -40,6 +41,8 @@ def decode_oracle_maps(
     predictions: dict[int, Poses] = {}
     for batch in samples:
         keypoint_maps = build_oracle_maps(batch, encoders)
+        if "heatmaps" in network_maps:
+            keypoint_maps = _make_tags_distinct(keypoint_maps)
         if network and network_maps:
             outputs = network(batch.image)._asdict()
             keypoint_maps = keypoint_maps._replace(**{name: outputs[name] for name in network_maps})
@@ -61,6 +64,17 @@ def build_oracle_maps(batch: Sample, encoders: Sequence[HeatmapEncoder]) -> Keyp
         has_tag = (of_person > _MIN_HEATMAP_VALUE) & (of_person == highest)
         tags[has_tag] = _TAG_DISTANCE * person
     return merge_resolutions(MultiResolutionMaps(tuple(heatmaps), tags[:, None]))
+
+
+def _make_tags_distinct(maps: KeypointMaps) -> KeypointMaps:
+    """Change tags so slightly that grouping ignores it.
+
+    Grouping takes peaks with exactly equal tags for one peak. Predicted heatmaps have several peaks
+    in a person's area, and predicted tags are never equal.
+    """
+    height, width = maps.tags.shape[-2:]
+    ramp = torch.linspace(0, _TAG_RAMP, height * width, device=maps.tags.device).view(height, width)
+    return maps._replace(tags=maps.tags + ramp)
 
 
 def _max_oracle_heatmaps(heatmaps: Tensor, tag_index: Tensor) -> Tensor:
