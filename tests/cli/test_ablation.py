@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from helpers.run_scripts import ROOT, run, succeeded
-from tagpose.cli.ablate import VariantResult, ablation_table, add_combined, plan_steps
+from tagpose.cli.ablate import add_combined, plan_steps
+from tagpose.cli.ablation_table import VariantResult, ablation_table
 from tagpose.cli.subprograms import check_steps
 from tagpose.codec.decoder import build_decoder
 from tagpose.codec.encoder import HeatmapEncoder

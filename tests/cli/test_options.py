@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from helpers.run_scripts import run
-from tagpose.cli.option_checks import check_options, check_value
+from tagpose.cli.option_checks import check_options
 from tagpose.cli.option_rules import find_rule
 from tagpose.cli.option_table import find_rules
 from tagpose.cli.program import config_folder
@@ -101,7 +101,7 @@ def accepted_values(is_wrong):
                         accepted.add((key, repr(wrong)))
                         continue
                     with pytest.raises(ValueError, match="is invalid; use ") as error:
-                        check_value(key, wrong, rule)
+                        rule.check(key, wrong)
                     assert str(error.value).startswith(f"{key}=")
                     assert "\n" not in str(error.value)
     return accepted
@@ -211,7 +211,7 @@ def test_a_metric_that_no_callback_logs_cannot_be_monitored(override):
 def test_a_project_name_that_wandb_refuses_is_an_error(project):
     rule = find_rule("logger.wandb.project", find_rules("train"))
     with pytest.raises(ValueError, match="is invalid; use a text of 1 to 128 characters without"):
-        check_value("logger.wandb.project", project, rule)
+        rule.check("logger.wandb.project", project)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from helpers.run_scripts import ROOT, run
 from tagpose.cli.console import print_tables, render_tables
-from tagpose.visualization.curves import Curve, draw_curves
+from tagpose.visualization.learning_curves import Curve, draw_curves
 
 PROGRAM = [sys.executable, str(ROOT / "tests/programs/printing.py"), "result"]
 

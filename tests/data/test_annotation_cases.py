@@ -26,7 +26,7 @@ from tagpose.data.issues import IssueLog, Severity
 from tagpose.data.issues import IssueType as T
 from tagpose.data.quality.inspection import inspect_dataset
 from tagpose.data.quality.shared_images import log_shared_images
-from tagpose.data.splits import parse_splits
+from tagpose.data.split_paths import parse_splits
 from tagpose.evaluation.ground_truth import read_ground_truth
 from tagpose.skeletons.custom import make_custom_skeleton
 

@@ -21,7 +21,7 @@ from tagpose.data.annotation_tools.skeleton_draft import (
     read_bones,
     to_identifier,
 )
-from tagpose.data.splits import SplitPaths
+from tagpose.data.split_paths import SplitPaths
 from tagpose.skeletons.coco import BODY
 
 FILE = Path("foxes.json")

@@ -16,7 +16,6 @@ from PIL import Image
 
 from helpers.exportable_network import MIN_SCORE, make_images, make_network, make_predictor
 from tagpose.cli.export import check_exportable
-from tagpose.cli.option_checks import check_value
 from tagpose.cli.option_rules import find_rule
 from tagpose.cli.option_table import find_rules
 from tagpose.codec.decoder import build_decoder, decoder_from_dict
@@ -141,8 +140,8 @@ def test_only_the_head_stays_in_float32(exported, tmp_path):
 def test_a_static_shape_that_the_network_cannot_have_is_an_error(value):
     rule = find_rule("static_shape", find_rules("export"))
     with pytest.raises(ValueError, match=r"static_shape=.* each entry is a multiple of 32 from 64"):
-        check_value("static_shape", value, rule)
-    check_value("static_shape", [64, 96], rule)
+        rule.check("static_shape", value)
+    rule.check("static_shape", [64, 96])
 
 
 def test_options_that_contradict_each_other_are_errors_that_say_what_to_do(tmp_path):

@@ -11,9 +11,9 @@ from tagpose.skeletons.coco import BODY, SKELETONS, WHOLEBODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.structures import Poses
 from tagpose.visualization.colors import identity_color
-from tagpose.visualization.curves import Curve, draw_curves
 from tagpose.visualization.heatmaps import draw_heatmaps, draw_tags
 from tagpose.visualization.image_grid import make_image_grid, make_image_row
+from tagpose.visualization.learning_curves import Curve, draw_curves
 from tagpose.visualization.poses import ScoreOpacity, draw_ground_truth_poses, draw_poses
 from tagpose.visualization.skeleton_colors import PALETTES, keypoint_colors, part_color
 from tagpose.visualization.skeleton_style import compute_line_widths, make_skeleton_style

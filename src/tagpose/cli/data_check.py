@@ -25,7 +25,7 @@ from tagpose.data.quality.statistics_tables import (
     format_parts,
     format_visibilities,
 )
-from tagpose.data.splits import Split
+from tagpose.data.split_paths import Split
 from tagpose.visualization.image_grid import make_image_grid
 from tagpose.visualization.samples import draw_sample
 

@@ -29,7 +29,7 @@ from tagpose.data.annotation_tools.source_dataset import Row
 from tagpose.data.coco_categories import keypoint_names
 from tagpose.data.folder_matching import find_val_file, locate_split
 from tagpose.data.image_files import write_image
-from tagpose.data.splits import SplitPaths
+from tagpose.data.split_paths import SplitPaths
 from tagpose.skeletons.coco import BODY
 from tagpose.skeletons.custom import make_custom_skeleton
 from tagpose.skeletons.skeleton import Skeleton

@@ -56,7 +56,7 @@ def check_values(cfg: DictConfig, rules: Mapping[str, Rule]) -> None:
         if value is None and entry.is_reference:
             continue  # to an option that the program sets later
         if rule := find_rule(key, rules):
-            check_value(key, value, rule)
+            rule.check(key, value)
             if not entry.is_reference and rule.convert(value) != value:
                 OmegaConf.update(cfg, key, rule.convert(value))
         elif not isinstance(value, dict) and any(key_matches(key, group) for group in groups):
@@ -64,12 +64,6 @@ def check_values(cfg: DictConfig, rules: Mapping[str, Rule]) -> None:
                 f"{key}={format_value(value)} is invalid, as {key} is a group of options; set them "
                 f"one by one, as {key}.NAME=VALUE, or remove the group with ~{key}"
             )
-
-
-def check_value(key: str, value: Any, rule: Rule) -> None:
-    """Raise a ValueError that names the option if its value is invalid."""
-    if not rule.accepts(value):
-        raise ValueError(f"{key}={format_value(value)} is invalid; use {rule.expected}")
 
 
 class _Entry(NamedTuple):

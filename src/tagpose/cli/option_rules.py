@@ -16,6 +16,11 @@ class Rule(NamedTuple):
     expected: str  # noun phrase for the error message
     convert: Callable[[Any], Any] = lambda value: value  # of accepted values
 
+    def check(self, key: str, value: Any) -> None:
+        """Raise a ValueError that names the option if its value is invalid."""
+        if not self.accepts(value):
+            raise ValueError(f"{key}={format_value(value)} is invalid; use {self.expected}")
+
 
 def number(low: float, high: float = _MAX_NUMBER) -> Rule:
     """Return the rule of finite numbers in a closed range."""

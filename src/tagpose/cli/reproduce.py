@@ -19,7 +19,7 @@ from tagpose.cli.subprograms import (
     run_subprogram,
     synthesis_step,
 )
-from tagpose.data.splits import check_splits_exist, parse_splits
+from tagpose.data.split_paths import check_splits_exist, parse_splits
 from tagpose.evaluation.coco_results import RESULTS_FILE
 from tagpose.evaluation.keypoint_ap import read_scores
 from tagpose.evaluation.published_results import (

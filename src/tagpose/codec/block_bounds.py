@@ -1,16 +1,12 @@
-"""Upper bounds of heatmap - round(|tag - mean tag|) in blocks of tiles.
-
-A tile is the area between the centers of four map pixels; see `missing_keypoints`.
-"""
+"""Upper bounds of heatmap - round(|tag - mean tag|) in blocks of tiles; see `missing_keypoints`."""
 
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from tagpose.codec.compilation import CHUNK, ZERO, Float, Int, compilable
-from tagpose.codec.decoding_maps import Tiling
+from tagpose.codec.tiling import BLOCK, Tiling, block_extent, count_blocks
 
-BLOCK: Final = 4  # tiles along a block
 _WINDOW: Final = BLOCK + 1  # columns: those of a block if the heatmap has the size of the tags
 
 
@@ -30,33 +26,6 @@ def count_bounds(tiling: Tiling) -> int:
     """Return N, the number of blocks of a map rounded up to a multiple of CHUNK ** 2."""
     rows, columns = count_blocks(tiling)
     return -(-rows * columns // CHUNK**2) * CHUNK**2
-
-
-@compilable
-def count_blocks(tiling: Tiling) -> tuple[Int, Int]:
-    """Return the number of rows and columns of blocks of a map."""
-    return (tiling.rows + BLOCK - 1) // BLOCK, (tiling.columns + BLOCK - 1) // BLOCK
-
-
-@compilable
-def first_tile(tiling: Tiling, block: Int) -> tuple[Int, Int]:
-    """Return the row and the column of the first tile of a block."""
-    columns = count_blocks(tiling)[1]
-    return block // columns * BLOCK, block % columns * BLOCK
-
-
-@compilable
-def block_extent(tiling: Tiling, tile: Int) -> tuple[Int, Int]:
-    """Return the heatmap pixels around a block along one axis: the first one and their end.
-
-    They may be outside of the heatmap, where the border is replicated.
-
-    Args:
-        tiling: tiling of the maps.
-        tile: first tile of the block along this axis.
-    """
-    first = tiling.first + tiling.step * tile
-    return first, first + tiling.step * (BLOCK - 1) + tiling.length
 
 
 @compilable

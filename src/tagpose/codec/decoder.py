@@ -12,12 +12,12 @@ from tagpose.codec.decoding_maps import (
     FlippedOutputs,
     add_flipped,
     check_shapes,
-    make_tiling,
 )
 from tagpose.codec.grouping import GroupedPoses, GroupingConfig, gather_poses, group_peaks
 from tagpose.codec.interpolation import make_grid
 from tagpose.codec.missing_keypoints import fill_missing
 from tagpose.codec.peaks import Peaks, find_peaks
+from tagpose.codec.tiling import make_tiling
 from tagpose.skeletons.coco import coco_grouping_order
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import STRIDE, Poses

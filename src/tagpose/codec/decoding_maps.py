@@ -5,20 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.codec.interpolation import Grid
+from tagpose.codec.tiling import Tiling
 from tagpose.structures import STRIDE
-
-
-class Tiling(NamedTuple):
-    """Tiles of the maps, and the heatmap pixels around the input pixels of each along one axis.
-
-    A tile is the area between the centers of four tag pixels.
-    """
-
-    rows: int  # of tiles, one more than tag pixels
-    columns: int  # of tiles
-    first: int  # first heatmap pixel of tile 0; negative, where the border is replicated
-    length: int  # heatmap pixels per tile
-    step: int  # heatmap pixels between neighboring tiles
 
 
 class DecodingMaps(NamedTuple):
@@ -43,22 +31,6 @@ class DecodingMaps(NamedTuple):
     def tag_count(self) -> int:
         """Number of tags at every position, V."""
         return int(self.tags.shape[1] + self.flipped_tags.shape[1])
-
-
-def make_tiling(tag_shape: tuple[int, int], ratio: int, fine_ratio: int) -> Tiling:
-    """Return the tiling of tag maps.
-
-    Args:
-        tag_shape: height, width of the tag map.
-        ratio: input pixels per tag pixel.
-        fine_ratio: input pixels per heatmap pixel.
-    """
-    pixels = np.arange(-ratio + ratio // 2, ratio // 2)  # of tile 0
-    near = pixels // fine_ratio
-    far = near + np.sign(2 * (pixels % fine_ratio) + 1 - fine_ratio)
-    first, last = min(near.min(), far.min()), max(near.max(), far.max())
-    length = int(last - first + 1)
-    return Tiling(tag_shape[0] + 1, tag_shape[1] + 1, int(first), length, ratio // fine_ratio)
 
 
 def check_shapes(

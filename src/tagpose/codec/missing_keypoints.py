@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.codec.block_bounds import BLOCK, BlockBounds
+from tagpose.codec.block_bounds import BlockBounds
 from tagpose.codec.compilation import CHUNK, Int, compilable, compiled, run_parallel
 from tagpose.codec.decoding_maps import DecodingMaps, check_finite
 from tagpose.codec.interpolation import sample_bilinear
 from tagpose.codec.lazy_heatmap import LazyHeatmap, make_heatmap, read_area
 from tagpose.codec.subpixel import refine_peak
 from tagpose.codec.tile_search import SearchBuffers, search_argmax
+from tagpose.codec.tiling import BLOCK
 from tagpose.structures import STRIDE
 
 # Maximum work for one keypoint of all people of an image: input pixels evaluated, tiles bounded and

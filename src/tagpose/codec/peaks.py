@@ -16,12 +16,13 @@ from tagpose.codec.compilation import (
     compiled,
     run_parallel,
 )
-from tagpose.codec.decoding_maps import DecodingMaps, Tiling, check_finite
+from tagpose.codec.decoding_maps import DecodingMaps, check_finite
 from tagpose.codec.interpolation import Grid, sample_bilinear
 from tagpose.codec.lazy_heatmap import make_heatmap, read_area
 from tagpose.codec.local_maxima import ROUNDING, RowScratch, find_row_maxima
 from tagpose.codec.peak_list import add_peak, has_ties, sort_heap
 from tagpose.codec.subpixel import refine_peak
+from tagpose.codec.tiling import Tiling
 
 
 class Peaks(NamedTuple):

@@ -8,19 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tagpose.codec.block_bounds import (
-    BLOCK,
     BlockBounds,
-    block_extent,
     bound_block,
     bound_blocks,
     find_highest,
-    first_tile,
     set_bound,
 )
 from tagpose.codec.compilation import CHUNK, FALSE, TRUE, ZERO, Float, Int, compilable
-from tagpose.codec.decoding_maps import DecodingMaps, Tiling
+from tagpose.codec.decoding_maps import DecodingMaps
 from tagpose.codec.interpolation import Grid, lerp, sample_bilinear
 from tagpose.codec.lazy_heatmap import LazyHeatmap, read_area
+from tagpose.codec.tiling import BLOCK, Tiling, block_extent, first_tile
 
 
 class SearchBuffers(NamedTuple):

@@ -22,7 +22,7 @@ from tagpose.data.preprocessing import ScaledInputs
 from tagpose.data.quality.clean_copy import make_clean_copy
 from tagpose.data.quality.shared_images import warn_of_shared_images
 from tagpose.data.samplers import EpochPosition, ResumableDistributedSampler, SameSizeBatchSampler
-from tagpose.data.splits import Split, check_splits_exist, parse_splits
+from tagpose.data.split_paths import Split, check_splits_exist, parse_splits
 from tagpose.skeletons.skeleton import Skeleton
 from tagpose.structures import MAX_STRIDE, Sample
 

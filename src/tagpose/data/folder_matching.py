@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.image_files import ImageFolder
-from tagpose.data.splits import TRAIN, VAL_NAMES, SplitPaths, split_of
+from tagpose.data.split_paths import TRAIN, VAL_NAMES, SplitPaths, split_of
 
 _MAX_NAMES: Final = 50  # image names that are looked up in each folder
 _MAX_DEPTH: Final = 3  # levels of subfolders

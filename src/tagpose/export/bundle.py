@@ -43,6 +43,7 @@ _BUNDLED_FILES: Final = (
     "codec/peaks.py",
     "codec/subpixel.py",
     "codec/tile_search.py",
+    "codec/tiling.py",
     "codec/warm_up.py",
     "data/__init__.py",
     "data/bit_depth.py",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tagpose.io import atomic_write
-from tagpose.visualization.curves import Curve, draw_curves
+from tagpose.visualization.learning_curves import Curve, draw_curves
 
 
 def read_history(file: Path) -> list[Curve]:

@@ -18,7 +18,8 @@ from tagpose.losses import AssociativeEmbeddingLoss, LossTerms
 from tagpose.models.checkpoint import SPEC_KEY
 from tagpose.models.network import PoseNetwork
 from tagpose.structures import KeypointMaps, MultiResolutionMaps, Sample
-from tagpose.training.optimization import LRScaling, LRSchedule, update_optimizer_state
+from tagpose.training.optimization import LRScaling, LRSchedule
+from tagpose.training.resume_checkpoint import update_optimizer_state
 from tagpose.training.validation_loss import ValidationLoss, finite_images, mean_losses
 
 

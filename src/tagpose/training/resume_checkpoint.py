@@ -1,11 +1,14 @@
-"""Resuming: the checkpoint from which a run continues, and whether it fits the configuration."""
+"""Resuming: the checkpoint from which a run continues, and its fit to the configuration."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zipfile import ZipFile
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from torch import Tensor
 
 from tagpose.io import remove_stale_files
 from tagpose.models.checkpoint import read_checkpoint, read_tensors
@@ -120,3 +123,45 @@ def check_resumable(network: PoseNetwork, file: Path) -> None:
             f"{file} contains weights but no training state, so it cannot be resumed; start a new "
             "run from its weights with init_from"
         )
+
+
+def update_optimizer_state(
+    checkpoint: dict[str, Any], param_groups: Sequence[dict[str, Any]]
+) -> None:
+    """Apply configured optimizer options to a checkpoint, so that a run resumes with them.
+
+    Args:
+        checkpoint: checkpoint of a run; its optimizer and scheduler states are changed in place.
+        param_groups: parameter groups of the configured optimizer.
+
+    Raises:
+        ValueError: the optimizer of the checkpoint is of another class.
+    """
+    for optimizer in checkpoint.get("optimizer_states", ()):
+        for moments in optimizer["state"].values():
+            _to_channels_last(moments)
+        for before, now in zip(optimizer["param_groups"], param_groups, strict=True):
+            _update_param_group(before, now)
+    for scheduler in checkpoint.get("lr_schedulers", ()):
+        scheduler["base_lrs"] = [group["lr"] for group in param_groups]
+
+
+def _to_channels_last(moments: dict[str, Any]) -> None:
+    """Convert moments to the memory format of the weights, which fused optimizers require."""
+    for name, value in moments.items():
+        if isinstance(value, Tensor) and value.ndim == 4:
+            moments[name] = value.contiguous(memory_format=torch.channels_last)
+
+
+def _update_param_group(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Set the options of a parameter group; its learning rate keeps its place in the schedule."""
+    unknown = sorted(before.keys() - now.keys() - {"params", "initial_lr"})
+    if unknown:
+        raise ValueError(
+            f"the optimizer of the checkpoint has the options {', '.join(unknown)}, which the "
+            "configured one does not have; resume with the same optimizer, or use init_from to "
+            "load the weights only"
+        )
+    scale = now["lr"] / (before.get("initial_lr") or now["lr"])  # exactly 1 if unchanged
+    rates = {"lr": scale * before["lr"], "initial_lr": now["lr"]}
+    before.update(now | {"params": before["params"]} | rates)

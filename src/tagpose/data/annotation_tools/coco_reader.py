@@ -12,7 +12,7 @@ from tagpose.data.coco_categories import keypoint_names
 from tagpose.data.coco_fields import to_posix_path
 from tagpose.data.folder_matching import find_image_folder
 from tagpose.data.image_files import ImageFolder
-from tagpose.data.splits import split_of
+from tagpose.data.split_paths import split_of
 
 COCO_FORMAT: Final = "COCO keypoints"
 _GZIP: Final = b"\x1f\x8b"

@@ -8,7 +8,7 @@ from typing import Final
 import yaml
 
 from tagpose.data.annotation_tools.skeleton_draft import DEFAULT_SIGMA, SkeletonDraft
-from tagpose.data.splits import SplitPaths
+from tagpose.data.split_paths import SplitPaths
 from tagpose.io import atomic_write
 
 NO_VAL_LINE: Final = "val: null # missing: create it with `tagpose data split`"

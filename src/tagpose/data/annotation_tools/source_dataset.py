@@ -49,14 +49,6 @@ def id_key(row_id: object) -> str:
     return str(row_id)
 
 
-def has_coordinates(annotation: Row) -> bool:
-    """Return whether an annotation has a keypoint, flat or nested, that is not at 0, 0."""
-    values = annotation.get("keypoints")
-    rows = values if isinstance(values, list) else []
-    flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
-    return any(value not in (0, None, "", "0") for value in flat)
-
-
 def describe_source(source: SourceDataset) -> str:
     """Return one line with the counts of a source."""
     names = ", ".join(file.name for file in source.files[:3])

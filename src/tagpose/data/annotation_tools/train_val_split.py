@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tagpose.data.annotation_tools.source_dataset import SourceDataset, has_coordinates, id_key
-from tagpose.data.splits import TEST, TRAIN, VAL
+from tagpose.data.annotation_tools.source_dataset import Row, SourceDataset, id_key
+from tagpose.data.split_paths import TEST, TRAIN, VAL
 
 IMAGE: Final = "image"
 FOLDER: Final = "folder"
@@ -64,7 +64,7 @@ def assign_splits(
         test_ids = set()
     rows = [row for row in source.images if id_key(row["id"]) not in test_ids]
     groups = group_images([row["file_name"] for row in rows], by)
-    labeled = {id_key(row["image_id"]) for row in source.annotations if has_coordinates(row)}
+    labeled = {id_key(row["image_id"]) for row in source.annotations if _has_coordinates(row)}
     fraction = _DEFAULT_VAL_FRACTION if val_fraction is None else val_fraction
     in_val = choose_val(groups, [id_key(row["id"]) in labeled for row in rows], fraction, seed)
     splits = dict.fromkeys(test_ids, TEST)
@@ -228,3 +228,11 @@ def _compile_group(expression: str) -> Callable[[str], str]:
         return match[1]
 
     return group_of
+
+
+def _has_coordinates(annotation: Row) -> bool:
+    """Return whether an annotation has a keypoint, flat or nested, that is not at 0, 0."""
+    values = annotation.get("keypoints")
+    rows = values if isinstance(values, list) else []
+    flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
+    return any(value not in (0, None, "", "0") for value in flat)

@@ -18,7 +18,7 @@ from tagpose.data.images import (
     open_image,
     upright_size,
 )
-from tagpose.data.splits import split_of
+from tagpose.data.split_paths import split_of
 from tagpose.skeletons.coco import BODY
 
 YOLO_FORMAT: Final = "YOLO pose"
