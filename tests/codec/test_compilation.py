@@ -95,7 +95,7 @@ def test_entry_points_are_compiled_once_for_the_installation_and_all_kinds_of_ma
         {
             "part_mean_tags": True,
             "require_near_parent": True,
-            "distance_tie_break": True,
+            "person_score_tie_break": True,
             "subpixel": True,
         },
     ):

@@ -25,7 +25,7 @@ def make_peaks(*tags, xy=None):
     return positions, scores, tags
 
 
-def group_plainly(scores, tags, max_tag_distance):
+def group_plainly(scores, tags, max_tag_distance, person_score_tie_break=False):
     """Group peaks as in MMPose: one cost matrix per keypoint, and people in a dictionary."""
     people = {}
     for keypoint, (peak_scores, peak_tags) in enumerate(zip(scores, tags, strict=True)):
@@ -38,7 +38,8 @@ def group_plainly(scores, tags, max_tag_distance):
             distances = np.linalg.norm(
                 peak_tags[numbers, None].astype(float) - means[None], axis=-1
             )
-            cost = np.round(distances) * 100 - peak_scores[numbers, None]
+            weights = [p["score"] if person_score_tie_break else 1.0 for p in people.values()]
+            cost = np.round(distances) * 100 - peak_scores[numbers, None].astype(float) * weights
             unmatched = max(0, len(numbers) - len(people))
             cost = np.concatenate([cost, np.full((len(numbers), unmatched), 1e10)], 1)
             rows, columns = linear_sum_assignment(cost)
@@ -48,10 +49,11 @@ def group_plainly(scores, tags, max_tag_distance):
         keys = list(people)
         for n, owner in zip(numbers, owners, strict=True):
             if owner < 0:
-                people.setdefault(peak_tags[n, 0], {"peaks": {}})["tags"] = []
+                people.setdefault(peak_tags[n, 0], {"peaks": {}, "score": 0.0})["tags"] = []
             person = people[keys[owner] if owner >= 0 else peak_tags[n, 0]]
             person["peaks"][keypoint] = n
             person["tags"].append(peak_tags[n])
+            person["score"] += float(peak_scores[n]) / len(scores)
     return [[person["peaks"].get(k, -1) for k in range(len(scores))] for person in people.values()]
 
 
@@ -61,16 +63,21 @@ def group_plainly(scores, tags, max_tag_distance):
     count=st.integers(1, 8),
     views=st.integers(1, 2),
     integer_tags=st.booleans(),
+    person_score_tie_break=st.booleans(),
 )
-def test_grouping_equals_the_plain_implementation(seed, spread, count, views, integer_tags):
+def test_grouping_equals_the_plain_implementation(
+    seed, spread, count, views, integer_tags, person_score_tie_break
+):
     random, keypoints = np.random.default_rng(seed), 7
     scores = -np.sort(-random.random((keypoints, count)), 1).astype(np.float32)
     scores[np.arange(count) >= random.integers(0, count + 1, (keypoints, 1))] = 0
     tags = (spread * random.normal(size=(keypoints, count, views))).astype(np.float32)
     tags = tags.round() if integer_tags else tags  # with equal tags and equal distances
-    config = GroupingConfig(order=tuple(range(keypoints)))
+    order = tuple(range(keypoints))
+    config = GroupingConfig(order=order, person_score_tie_break=person_score_tie_break)
     xy = np.zeros((keypoints, count, 2), np.int32)
-    assert group_peaks(xy, scores, tags, config).tolist() == group_plainly(scores, tags, 1.0)
+    expected = group_plainly(scores, tags, 1.0, person_score_tie_break)
+    assert group_peaks(xy, scores, tags, config).tolist() == expected
 
 
 def test_mean_tag_is_over_keypoints_or_over_parts():
@@ -87,12 +94,13 @@ def test_person_tags_are_the_mean_tags_that_grouping_compares():
     assert compute_person_tags(tags, detected, part_index=(0, 0, 1)) == pytest.approx(0.45)
 
 
-def test_distance_tie_break_prefers_the_smaller_of_equal_rounded_distances():
-    by_score = replace(CONFIG, order=(0, 1))
-    by_distance = replace(by_score, distance_tie_break=True)
-    peaks = make_peaks([0.0, 0.4], [0.35, 0.1])
-    assert group_peaks(*peaks, by_score).tolist() == [[0, 0], [1, 1]]  # in the solver's order
-    assert group_peaks(*peaks, by_distance).tolist() == [[0, 1], [1, 0]]
+@given(scores=st.lists(st.integers(1, 1000), min_size=6, max_size=6, unique=True))
+def test_person_score_tie_break_gives_the_best_peaks_with_equal_tags_to_the_best_person(scores):
+    scores = -np.sort(-np.array(scores, np.float32).reshape(3, 2) / 1000, 1)
+    tags = 0.01 * np.arange(6, dtype=np.float32).reshape(3, 2, 1)
+    config = replace(CONFIG, person_score_tie_break=True)
+    people = group_peaks(np.zeros((3, 2, 2), np.int32), scores, tags, config)
+    assert people.tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 @pytest.mark.parametrize(("detected", "expected"), [(5, 2), (4, 1)])
@@ -160,7 +168,8 @@ def test_a_tag_index_that_does_not_fit_the_keypoints_is_an_error(tag_index, mess
 
 
 def test_build_decoder_derives_its_options_from_the_skeleton():
-    assert build_decoder(WHOLEBODY).grouping == GroupingConfig(WHOLEBODY.grouping_order)
+    config = GroupingConfig(WHOLEBODY.grouping_order, person_score_tie_break=True)
+    assert build_decoder(WHOLEBODY).grouping == config
     grouping = build_decoder(
         WHOLEBODY, part_mean_tags=True, require_near_parent=True, coco_order=True
     ).grouping

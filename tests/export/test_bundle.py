@@ -177,7 +177,7 @@ def test_poses_equal_those_of_the_predictor(exported):
 SWITCHES = [
     "part_mean_tags",
     "require_near_parent",
-    "distance_tie_break",
+    "person_score_tie_break",
     "coco_order",
     "fill_missing",
     "subpixel",

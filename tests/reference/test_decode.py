@@ -72,13 +72,13 @@ def read_merged_outputs(figures: Case) -> KeypointMaps:
 
 
 def prepare_maps(figures: Case) -> DecodingMaps:
-    decoder = build_decoder(get_skeleton(figures))
+    decoder = build_decoder(get_skeleton(figures), person_score_tie_break=False)
     arrays = (tensor.numpy() for tensor in read_merged_outputs(figures))
     return decoder.prepare(*arrays, get_input_shape(figures))
 
 
 def decode(figures: Case, **options: int | None) -> Poses:
-    decoder = build_decoder(get_skeleton(figures), **options)
+    decoder = build_decoder(get_skeleton(figures), person_score_tie_break=False, **options)
     return decode_tensors(decoder, read_merged_outputs(figures))[0]
 
 
@@ -114,7 +114,7 @@ def test_peaks(case, name):
 @pytest.mark.parametrize("name", ONE_SCALE)
 def test_groups(case, name):
     figures = case(name)
-    decoder = build_decoder(get_skeleton(figures), max_people=None)
+    decoder = build_decoder(get_skeleton(figures), max_people=None, person_score_tie_break=False)
     peaks = find_peaks(prepare_maps(figures), count=30, min_score=0.1, subpixel=False)
     unrefined = peaks._replace(refined_xy=peaks.xy)  # as in the figures
     groups = decoder.group(unrefined, image=0)
@@ -196,7 +196,7 @@ def test_an_image_in_a_batch_is_decoded_like_a_single_image(case, name):
     batch = KeypointMaps(
         *(torch.cat([tensor, tensor.flip(-1), tensor]) for tensor in keypoint_maps)
     )
-    decoder = build_decoder(get_skeleton(figures))
+    decoder = build_decoder(get_skeleton(figures), person_score_tie_break=False)
     people = decode_tensors(decoder, batch, get_input_shape(figures))
     order = np.argsort(-figures["scores"], kind="stable")
     for poses in (people[0], people[2]):

@@ -199,8 +199,10 @@ def error_step(
     checkpoint = finetuning_step(cfg, variants, name, seed).folder / "best.ckpt"
     network = (f"checkpoint={checkpoint}", f"network_maps=[{table.removeprefix('predicted_')}]")
     folder = tests / table
-    overrides = ("data=synthetic", *network, *data_overrides(cfg), f"hydra.run.dir={folder}")
-    return Step(folder, "oracle", overrides)
+    options = (*cfg.evaluate_overrides, *variants[name].get("test", []))
+    decoder = (override for override in options if override.startswith("predictor.decoder."))
+    overrides = ("data=synthetic", *network, *decoder, *data_overrides(cfg))
+    return Step(folder, "oracle", (*overrides, f"hydra.run.dir={folder}"))
 
 
 def trained_as(variants: dict[str, Variant], name: str) -> str:

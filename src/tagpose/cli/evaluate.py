@@ -146,7 +146,7 @@ def check_published_options(cfg: DictConfig) -> None:
             f"input_size={DEFAULT_INPUT_SIZE} predictor.flip_test=true predictor.precision=float32"
         )
     skeleton = instantiate(cfg.skeleton)
-    published = build_decoder(skeleton, max_people=None)
+    published = build_decoder(skeleton, max_people=None, person_score_tie_break=False)
     if (
         test.multi_scale_tags
         or test.fuse_by_size

@@ -167,7 +167,7 @@ def build_decoder(
     skeleton: Skeleton,
     *,
     max_tag_distance: float = GroupingConfig.max_tag_distance,
-    distance_tie_break: bool = False,
+    person_score_tie_break: bool = True,
     part_mean_tags: bool = False,
     require_near_parent: bool = False,
     coco_order: bool = False,
@@ -178,7 +178,7 @@ def build_decoder(
     Args:
         skeleton: skeleton of the network.
         max_tag_distance: see `GroupingConfig`.
-        distance_tie_break: see `GroupingConfig`.
+        person_score_tie_break: see `GroupingConfig`; false decodes as MMPose.
         part_mean_tags: whether a person's tag is the mean over parts instead of over keypoints.
         require_near_parent: whether hands must be near their wrists, feet near their ankles and
             faces near the keypoints of the head.
@@ -190,7 +190,7 @@ def build_decoder(
         order=coco_grouping_order(skeleton) if coco_order else skeleton.grouping_order,
         max_tag_distance=max_tag_distance,
         part_index=skeleton.part_index if part_mean_tags else (),
-        distance_tie_break=distance_tie_break,
+        person_score_tie_break=person_score_tie_break,
         parents=parents if require_near_parent else (),
     )
     return AssociativeEmbeddingDecoder(grouping, **options)

@@ -34,8 +34,10 @@ class GroupingConfig:
         part_index: [K] part of each keypoint: a person's mean tag is the mean over parts of the
             mean tag of each part. If empty, it is the mean over all keypoints, half of which belong
             to the face.
-        distance_tie_break: whether the smaller distance decides between assignments with equal
-            rounded distances. Otherwise the higher score decides, and then the solver's order.
+        person_score_tie_break: how to decide between assignments with equal rounded distances. If
+            true, peaks with higher scores go to people with higher scores: the sum of the products
+            of both is maximized. Otherwise, as in MMPose, the sum of the assigned peaks' scores is
+            maximized, which does not depend on who gets which peak, and the solver's order decides.
         parents: [K] keypoints near which a keypoint must be if the person has any of them. If
             empty, keypoints may be anywhere.
 
@@ -47,7 +49,7 @@ class GroupingConfig:
     order: tuple[int, ...]
     max_tag_distance: float = 1.0
     part_index: tuple[int, ...] = ()
-    distance_tie_break: bool = False
+    person_score_tie_break: bool = False
     parents: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,6 +107,7 @@ def group_peaks(
         peaks=np.empty((room, len(scores)), np.int32),
         tag_sums=np.empty((room, parts, views), np.float32),
         tag_counts=np.empty((room, parts), np.float32),
+        scores=np.zeros(room, np.float64),
     )
     max_peaks = scores.shape[1]
     max_columns = max(max_peaks, room)
@@ -184,7 +187,7 @@ class GroupingRule(NamedTuple):
     part_index: np.ndarray  # [K] int64
     parents: np.ndarray  # [K, R] int64, padded with -1
     max_tag_distance: float
-    distance_tie_break: bool
+    person_score_tie_break: bool
 
 
 class ImagePeaks(NamedTuple):
@@ -203,6 +206,7 @@ class GroupingState(NamedTuple):
     peaks: np.ndarray  # [room, K] int32: peak of each keypoint, -1 if missing
     tag_sums: np.ndarray  # [room, F, L] float32: sum of the tags of each part
     tag_counts: np.ndarray  # [room, F] float32: number of tags of each part
+    scores: np.ndarray  # [room] float64: person scores, the sum of the peaks' scores divided by K
 
 
 class Matching(NamedTuple):
@@ -224,7 +228,7 @@ def _make_rule(config: GroupingConfig, keypoints: int) -> GroupingRule:
         np.array(config.part_index or [0] * keypoints, np.int64),
         np.array(padded, np.int64).reshape(len(padded), max_parents),
         float(config.max_tag_distance),
-        config.distance_tie_break,
+        config.person_score_tie_break,
     )
 
 
@@ -263,8 +267,10 @@ def _match_peaks(
         _write_distances(peaks, rule, people, matching.mean_tags, keypoint, row, distances)
         score = np.float64(peaks.scores[keypoint, row])
         for person in range(count):
-            tie_break = distances[person] if rule.distance_tie_break else -score
-            costs[person] = _DISTANCE_COST * np.rint(distances[person]) + tie_break
+            preference = score
+            if rule.person_score_tie_break:
+                preference *= people.scores[person]
+            costs[person] = _DISTANCE_COST * np.rint(distances[person]) - preference
             near |= distances[person] < rule.max_tag_distance
         costs[count:] = _UNMATCHED_COST
     if near:
@@ -375,6 +381,8 @@ def _attach_peaks(
             people.tag_sums[owner], people.tag_counts[owner] = 0, 0
         people.peaks[owner, keypoint] = row
         people.tag_counts[owner, part] += np.float32(1)
+        score = np.float64(peaks.scores[keypoint, row])
+        people.scores[owner] += score / len(peaks.scores)
         for view in range(peaks.tags.shape[2]):
             people.tag_sums[owner, part, view] += peaks.tags[keypoint, row, view]
 
