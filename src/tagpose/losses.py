@@ -48,7 +48,7 @@ class AssociativeEmbeddingLoss:
     ignore_empty_maps: bool = True
     foreground_weight: float = 0.0
     push_form: str = "exp"
-    spatial_weight: float = 0.01
+    spatial_weight: float = 0.001
 
     def __post_init__(self) -> None:
         if self.push_form not in ("exp", "hinge"):
