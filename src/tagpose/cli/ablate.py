@@ -25,7 +25,7 @@ _OVERRIDE_KEYS: Final = (*_TRAIN_KEYS, "test")
 _ERROR_TABLES: Final = {
     "predicted_tags": "AP of predicted tags and ground-truth heatmaps",
     "predicted_heatmaps": "AP of predicted heatmaps and ground-truth tags",
-    "swaps": "Share of keypoints that belong to another person",
+    "swaps": "Share of matched people's labeled keypoints predicted on another person",
 }
 
 
@@ -38,12 +38,16 @@ def main(cfg: DictConfig) -> None:
     if not synthesis.folder.exists():
         run_subprogram(synthesis)
     oracle = {name: variant for name, variant in variants.items() if variant.get("oracle")}
-    write_table(cfg, "oracle.md", (evaluate_oracle(cfg, oracle, name) for name in oracle))
+    results = (run_test(oracle_step(cfg, oracle, name), name) for name in oracle)
+    write_table(cfg, "oracle.md", results)
     pairs = [(seed, name) for seed in cfg.seeds for name in variants]
     results = (evaluate_variant(cfg, variants, name, seed) for seed, name in pairs)
     write_table(cfg, "table.md", results)
     for table, title in _ERROR_TABLES.items() if cfg.isolate_errors else ():
-        results = (isolate_errors(cfg, variants, name, seed, table) for seed, name in pairs)
+        results = (
+            run_test(error_step(cfg, variants, name, seed, table), name, seed)
+            for seed, name in pairs
+        )
         write_table(cfg, f"{table}.md", results, title)
 
 
@@ -112,30 +116,13 @@ def evaluate_variant(
     )
 
 
-def evaluate_oracle(cfg: DictConfig, variants: dict[str, Variant], name: str) -> VariantResult:
-    """Evaluate a variant on encoded ground truth, which needs no training and no seed."""
-    step = oracle_step(cfg, variants, name)
-    usage = run_once(step)
-    return VariantResult(
-        variant=name,
-        seed=0,
-        values=read_ap(step.folder, "parts"),
-        train_seconds=0.0,
-        test_seconds=usage.seconds,
-        memory=usage.memory,
-    )
-
-
-def isolate_errors(
-    cfg: DictConfig, variants: dict[str, Variant], name: str, seed: int, table: str
-) -> VariantResult:
-    """Evaluate a trained variant with some maps from the ground truth, or count its swaps."""
-    step = error_step(cfg, variants, name, seed, table)
+def run_test(step: Step, name: str, seed: int = 0) -> VariantResult:
+    """Run a test of a variant that trains nothing, or read its result if it is done."""
     usage = run_once(step)
     return VariantResult(
         variant=name,
         seed=seed,
-        values=read_swaps(step.folder) if table == "swaps" else read_ap(step.folder, "parts"),
+        values=read_swaps(step.folder) if step.verb == "report" else read_ap(step.folder, "parts"),
         train_seconds=0.0,
         test_seconds=usage.seconds,
         memory=usage.memory,
@@ -145,9 +132,16 @@ def isolate_errors(
 def oracle_step(cfg: DictConfig, variants: dict[str, Variant], name: str) -> Step:
     """Return the step that evaluates a variant on encoded ground truth."""
     folder = Path(cfg.run) / "oracle" / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
-    changes = [override for key in _OVERRIDE_KEYS for override in variants[name].get(key, [])]
-    overrides = ("data=synthetic", *cfg.baseline_overrides, *changes, *data_overrides(cfg))
-    return Step(folder, "oracle", (*overrides, f"hydra.run.dir={folder}"))
+    changes = [override for key in _TRAIN_KEYS for override in variants[name].get(key, [])]
+    encoding = (*cfg.baseline_overrides, *changes)
+    decoding = decoder_overrides(cfg, variants[name])
+    return decode_step(cfg, folder, (*encoding, *decoding))
+
+
+def decode_step(cfg: DictConfig, folder: Path, overrides: Iterable[str]) -> Step:
+    """Return the step that decodes maps, some of which are encoded ground truth."""
+    options = ("data=synthetic", *overrides, *data_overrides(cfg), f"hydra.run.dir={folder}")
+    return Step(folder, "oracle", options)
 
 
 def pretraining_step(cfg: DictConfig, seed: int, variant: Variant) -> Step:
@@ -183,7 +177,7 @@ def evaluation_step(cfg: DictConfig, variants: dict[str, Variant], name: str, se
     folder = tests / folder_name(first_equal(variants, name, _OVERRIDE_KEYS))
     checkpoint = finetuning_step(cfg, variants, name, seed).folder / "best.ckpt"
     data = (f"checkpoint={checkpoint}", "data=synthetic", f"data.root={cfg.root}")
-    changes = (*cfg.evaluate_overrides, *variants[name].get("test", []))
+    changes = evaluation_overrides(cfg, variants[name])
     return Step(folder, "evaluate", (*data, *changes, f"hydra.run.dir={folder}"))
 
 
@@ -198,11 +192,18 @@ def error_step(
         return Step(folder, "report", (*files, f"output={folder}"))
     checkpoint = finetuning_step(cfg, variants, name, seed).folder / "best.ckpt"
     network = (f"checkpoint={checkpoint}", f"network_maps=[{table.removeprefix('predicted_')}]")
-    folder = tests / table
-    options = (*cfg.evaluate_overrides, *variants[name].get("test", []))
-    decoder = (override for override in options if override.startswith("predictor.decoder."))
-    overrides = ("data=synthetic", *network, *decoder, *data_overrides(cfg))
-    return Step(folder, "oracle", (*overrides, f"hydra.run.dir={folder}"))
+    return decode_step(cfg, tests / table, (*network, *decoder_overrides(cfg, variants[name])))
+
+
+def evaluation_overrides(cfg: DictConfig, variant: Variant) -> list[str]:
+    """Return the overrides of a variant's evaluation."""
+    return [*cfg.evaluate_overrides, *variant.get("test", [])]
+
+
+def decoder_overrides(cfg: DictConfig, variant: Variant) -> list[str]:
+    """Return the overrides of a variant's evaluation that change the decoder."""
+    overrides = evaluation_overrides(cfg, variant)
+    return [override for override in overrides if override.startswith("predictor.decoder.")]
 
 
 def trained_as(variants: dict[str, Variant], name: str) -> str:

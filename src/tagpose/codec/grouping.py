@@ -12,8 +12,8 @@ import numpy as np
 from tagpose.codec.assignment import AssignmentBuffers, assign_rows, make_assignment_buffers
 from tagpose.codec.compilation import ZERO, Float, Int, compilable, compiled
 
-# Cost of one unit of tag distance; scores are smaller, so that they only decide between pairs with
-# equal rounded distances.
+# Cost of one unit of tag distance; scores and products of scores are smaller, so that they only
+# decide between pairs with equal rounded distances.
 _DISTANCE_COST: Final = 100.0
 _UNMATCHED_COST: Final = 1e10  # of leaving a peak without a person
 _EXCLUDED: Final = 1e6  # tag distance of excluded pairs
@@ -206,7 +206,7 @@ class GroupingState(NamedTuple):
     peaks: np.ndarray  # [room, K] int32: peak of each keypoint, -1 if missing
     tag_sums: np.ndarray  # [room, F, L] float32: sum of the tags of each part
     tag_counts: np.ndarray  # [room, F] float32: number of tags of each part
-    scores: np.ndarray  # [room] float64: person scores, the sum of the peaks' scores divided by K
+    scores: np.ndarray  # [room] float64: scores of all peaks attached so far, divided by K
 
 
 class Matching(NamedTuple):

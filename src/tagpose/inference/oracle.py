@@ -14,7 +14,7 @@ from tagpose.models.network import PoseNetwork
 from tagpose.structures import KeypointMaps, MultiResolutionMaps, Poses, Sample
 
 _TAG_DISTANCE: Final = 3.0  # between the tags of two people
-_TAG_RAMP: Final = 1e-3  # difference between the tags of a person at the ends of a map
+_TAG_RAMP: Final = 0.1  # difference between the tags of a person at the ends of a map
 _MIN_HEATMAP_VALUE: Final = 0.01  # heatmap value above which a pixel has the person's tag
 
 
@@ -67,10 +67,11 @@ def build_oracle_maps(batch: Sample, encoders: Sequence[HeatmapEncoder]) -> Keyp
 
 
 def _make_tags_distinct(maps: KeypointMaps) -> KeypointMaps:
-    """Change tags so slightly that grouping ignores it.
+    """Add a small ramp to the tags, so that the tags of a person's pixels differ.
 
-    Grouping takes peaks with exactly equal tags for one peak. Predicted heatmaps have several peaks
-    in a person's area, and predicted tags are never equal.
+    Peaks with exactly equal tags cannot start different people; see `tagpose.codec.grouping`.
+    Predicted heatmaps have several peaks in a person's area, and predicted tags are never equal.
+    The ramp does not change rounded tag distances.
     """
     height, width = maps.tags.shape[-2:]
     ramp = torch.linspace(0, _TAG_RAMP, height * width, device=maps.tags.device).view(height, width)
